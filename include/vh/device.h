@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/**
+ * DOC: What answers requests on the device side.
+ *
+ * A vh_device is a set of callbacks, of the user's or built in (null, ram and
+ * file block devices), that a vh_slave attaches to its queues. It is the same
+ * for every transport. One device serves one slave at a time.
+ */
+#ifndef VH_DEVICE_H
+#define VH_DEVICE_H
+
+#include "vh/types.h"
+
+VH_BEGIN_DECLS
+
+/* vh_device_ops.flags */
+#define VH_DEVICE_MANUAL_QUEUES 1u /* the user pops and pushes; on_batch is never called */
+
+/* set_config flags: 0 = written by the guest's driver, 1 = restored by live migration */
+#define VH_CONFIG_WRITE	    0
+#define VH_CONFIG_MIGRATION 1
+
+/**
+ * struct vh_device_ops - callbacks of a device. Sized; any may be NULL.
+ *
+ * They run inside vh_slave_dispatch(). What needs an answer before the peer gets its reply returns 0, a negative
+ * errno value to refuse, or -EINPROGRESS to answer later with vh_slave_finish(slave, later, rc).
+ */
+struct vh_device_ops {
+	uint32_t size;	/* sizeof(struct vh_device_ops) */
+	uint32_t flags; /* VH_DEVICE_* */
+	/* Called exactly once, also when vh_device_new() fails. */
+	void (*destroy)(void *ctx);
+	/* Fill len bytes of config space from offset; bytes past what is known are zero. offset + len <= 256. */
+	int32_t (*get_config)(void *ctx, uint32_t offset, void *buf, uint32_t len);
+	int32_t (*set_config)(void *ctx, uint32_t offset, const void *buf, uint32_t len, uint32_t flags,
+			      uint64_t later);
+	/* The driver's choice, a subset of what was offered. */
+	int32_t (*set_features)(void *ctx, uint64_t features, uint64_t later);
+	/* Device reset: in-flight requests were drained before. */
+	int32_t (*reset)(void *ctx, uint64_t later);
+	/* A queue became able to run, or stopped being so. Must not block. */
+	void (*queue_started)(void *ctx, struct vh_queue *q, uint32_t index);
+	void (*queue_stopped)(void *ctx, uint32_t index);
+	/* The queue may have requests: pop, handle, push (now or later). Work is bounded by budget requests. Returns
+	 * > 0 when it stopped because of the budget, 0 when the ring was empty, or a negative errno value. */
+	int32_t (*on_batch)(void *ctx, struct vh_queue *q, uint32_t index, uint32_t budget);
+	/* A pollable fd of the device's own (asynchronous completions), -1 = none. Asked once, when attached. */
+	int32_t (*poll_fd)(void *ctx);
+	/* poll_fd() is readable: push what has completed. */
+	int32_t (*on_poll)(void *ctx);
+};
+
+/** struct vh_device_opts - what the device offers. Sized. */
+struct vh_device_opts {
+	uint32_t size;		 /* sizeof(struct vh_device_opts) */
+	uint32_t type;		 /* VH_TYPE_* or any virtio device id, for names only */
+	uint64_t features;	 /* device feature bits offered, beyond what the library's rings add */
+	uint32_t max_queues;	 /* 0 = 1 */
+	uint32_t max_queue_size; /* largest ring accepted; 0 = 32768 */
+};
+
+/**
+ * vh_device_new() - a device of the user's
+ * @opts: what it offers
+ * @ops: callbacks; copied
+ * @ctx: first argument of every callback
+ * @out: (out) (owned) free with vh_device_free()
+ *
+ * @since: VH_1.0
+ * @thread: any
+ * @blocks: no
+ * @errors: EINVAL ENOMEM
+ */
+VH_API vh_rc vh_device_new(const struct vh_device_opts *opts, const struct vh_device_ops *ops, void *ctx,
+			   struct vh_device **out);
+
+/* Backing of a built-in block device. */
+#define VH_BLKDEV_NULL 1 /* completes at once; reads return what the buffer held (zeroes are not written) */
+#define VH_BLKDEV_RAM  2
+#define VH_BLKDEV_FILE 3
+
+/* vh_blkdev_opts.flags */
+#define VH_BLKDEV_READONLY 1u
+#define VH_BLKDEV_NO_URING 2u /* file: plain preadv and pwritev even where io_uring works */
+
+/** struct vh_blkdev_opts - a built-in block device. Sized. */
+struct vh_blkdev_opts {
+	uint32_t size;		 /* sizeof(struct vh_blkdev_opts) */
+	uint32_t kind;		 /* VH_BLKDEV_* */
+	uint64_t capacity;	 /* bytes, a multiple of 512; file: 0 = size of the file, rounded down to 512 */
+	uint32_t flags;		 /* VH_BLKDEV_READONLY, ... */
+	uint32_t max_queues;	 /* 0 = 1 */
+	uint32_t max_queue_size; /* largest ring accepted; 0 = 1024 */
+	uint32_t block_size;	 /* logical block size, bytes; 0 = 512 */
+	char serial[20];	 /* VIRTIO_BLK_T_GET_ID, NUL-padded */
+	uint32_t reserved;	 /* must be 0 */
+};
+
+/**
+ * vh_blkdev_new() - a virtio block device in C
+ * @opts: kind and size
+ * @fd: (borrowed) VH_BLKDEV_FILE: a regular file or block device, duplicated; else -1
+ * @out: (out) (owned) free with vh_device_free()
+ *
+ * Requests: in, out, flush, discard, write-zeroes, get-id (virtio 1.2 section 5.2.6). A file that would block is
+ * read and written through io_uring, so that it holds up nothing else on the thread; where io_uring is refused,
+ * through preadv and pwritev. A write is complete when the file has it; a flush when the disk has it.
+ *
+ * @since: VH_1.0
+ * @thread: any
+ * @blocks: no
+ * @errors: EINVAL ENOMEM EBADF EACCES ENOTSUP EMFILE
+ */
+VH_API vh_rc vh_blkdev_new(const struct vh_blkdev_opts *opts, int32_t fd, struct vh_device **out);
+
+/**
+ * vh_device_free() - free a device that no slave uses any more
+ * @dev: (nullable)
+ *
+ * A device that is still attached goes when its slave goes.
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: no
+ * @errors: none
+ */
+VH_API void vh_device_free(struct vh_device *dev);
+
+VH_END_DECLS
+#endif

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/**
+ * DOC: A driver session: take a back-end from open to running queues.
+ *
+ * The session owns guest memory (rings and buffers) and the plan: what was
+ * negotiated, what is shared, which rings run. It is the same for every kind
+ * of back-end.
+ */
+#ifndef VH_DRIVER_H
+#define VH_DRIVER_H
+
+#include "vh/types.h"
+
+VH_BEGIN_DECLS
+
+/** struct vh_driver_opts - options of vh_driver_new(). Sized, zero means default. */
+struct vh_driver_opts {
+	uint32_t size;	     /* sizeof(struct vh_driver_opts) */
+	uint32_t n_queues;   /* 0 = 1; -ENOSPC when the back-end has fewer */
+	uint32_t queue_size; /* 0 = 256 */
+	uint32_t flags;
+	uint64_t features;	/* device features wanted beside VERSION_1; 0 = all that are offered and known here */
+	uint64_t mask_features; /* never acked */
+};
+
+/**
+ * vh_driver_new() - negotiate with a back-end and allocate rings
+ * @opts: (nullable)
+ * @b: (borrowed) must outlive the session
+ * @out: (out) (owned) free with vh_driver_free()
+ *
+ * @since: VH_1.0
+ * @thread: any
+ * @blocks: yes
+ * @errors: EINVAL ENOMEM ENOSPC ENOTSUP ENOTCONN EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR
+ */
+VH_API vh_rc vh_driver_new(const struct vh_driver_opts *opts, struct vh_backend *b, struct vh_driver **out);
+
+/**
+ * vh_driver_free() - stop what runs, free
+ * @d: (nullable)
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: none
+ */
+VH_API void vh_driver_free(struct vh_driver *d);
+
+/**
+ * vh_driver_features() - feature bits that both sides have
+ * @d: the session
+ * @out: (out)
+ *
+ * @since: VH_1.0
+ * @thread: any
+ * @blocks: no
+ * @errors: EINVAL
+ */
+VH_API vh_rc vh_driver_features(struct vh_driver *d, uint64_t *out);
+
+/**
+ * vh_driver_alloc() - shared memory for buffers
+ * @d: the session
+ * @len: bytes, > 0
+ * @addr: (out) address in this process of zeroed memory, page aligned; lives as long as the session
+ *
+ * May be called while queues run.
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL ENOMEM ENOSPC ENOTCONN EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR
+ */
+VH_API vh_rc vh_driver_alloc(struct vh_driver *d, uint64_t len, uint64_t *addr);
+
+/**
+ * vh_driver_mem() - the session's guest memory
+ * @d: the session
+ * @out: (out) (borrowed)
+ *
+ * @since: VH_1.0
+ * @thread: any
+ * @blocks: no
+ * @errors: EINVAL
+ */
+VH_API vh_rc vh_driver_mem(struct vh_driver *d, struct vh_mem **out);
+
+/**
+ * vh_driver_start() - share memory, start and enable every queue
+ * @d: the session
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EALREADY ENOMEM EMFILE ENOTCONN EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR
+ */
+VH_API vh_rc vh_driver_start(struct vh_driver *d);
+
+/**
+ * vh_driver_stop() - stop every queue; requests in flight complete first
+ * @d: the session
+ *
+ * Completions that arrived can still be reaped. vh_driver_start() goes on from where the rings stopped.
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EALREADY ENOTCONN EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR
+ */
+VH_API vh_rc vh_driver_stop(struct vh_driver *d);
+
+/**
+ * vh_driver_queue() - a queue of the session, for vh_queue_submit() and vh_queue_reap()
+ * @d: the session
+ * @index: queue index
+ * @out: (out) (borrowed) lives as long as the session
+ *
+ * @since: VH_1.0
+ * @thread: any
+ * @blocks: no
+ * @errors: EINVAL ENOENT
+ */
+VH_API vh_rc vh_driver_queue(struct vh_driver *d, uint32_t index, struct vh_queue **out);
+
+VH_END_DECLS
+#endif

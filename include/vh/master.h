@@ -1,0 +1,688 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/**
+ * DOC: The vhost-user front-end.
+ *
+ * Every request is a ticket in a first-in first-out list of expected replies,
+ * driven by vh_master_fd() and vh_master_dispatch(). The calls that wait are
+ * thin wrappers: submit, dispatch until done or until the deadline. A deadline
+ * that passes fails the connection, because a late reply must never be paired
+ * with the next request. -EINTR leaves the connection whole: call
+ * vh_master_resume(). Back-end requests are served while a reply is awaited.
+ */
+#ifndef VH_MASTER_H
+#define VH_MASTER_H
+
+#include "vh/types.h"
+#include "vh/log.h"
+
+VH_BEGIN_DECLS
+
+#define VH_MSG_MAX_FDS	   8
+#define VH_MSG_MAX_PAYLOAD 4096
+#define VH_CONFIG_MAX	   256
+
+/* vhost-user protocol feature bits, as bit numbers ("Protocol features"). */
+#define VH_PF_MQ			0
+#define VH_PF_LOG_SHMFD			1
+#define VH_PF_RARP			2
+#define VH_PF_REPLY_ACK			3
+#define VH_PF_MTU			4
+#define VH_PF_BACKEND_REQ		5
+#define VH_PF_CROSS_ENDIAN		6
+#define VH_PF_CRYPTO_SESSION		7
+#define VH_PF_PAGEFAULT			8
+#define VH_PF_CONFIG			9
+#define VH_PF_BACKEND_SEND_FD		10
+#define VH_PF_HOST_NOTIFIER		11
+#define VH_PF_INFLIGHT_SHMFD		12
+#define VH_PF_RESET_DEVICE		13
+#define VH_PF_INBAND_NOTIFICATIONS	14
+#define VH_PF_CONFIGURE_MEM_SLOTS	15
+#define VH_PF_STATUS			16
+#define VH_PF_XEN_MMAP			17
+#define VH_PF_SHARED_OBJECT		18
+#define VH_PF_DEVICE_STATE		19
+#define VH_PF_GET_VRING_BASE_INFLIGHT	20
+#define VH_PF_GPA_ADDRESSES		21
+#define VH_PF_SHMEM			22
+#define VH_PF_GET_VRING_BASE_SKIP_DRAIN 23
+
+/** struct vh_master_opts - options of vh_master_new(). Sized, zero means default. */
+struct vh_master_opts {
+	uint32_t size;		    /* sizeof(struct vh_master_opts) */
+	uint32_t timeout_ms;	    /* deadline of every wait; 0 = 10 s */
+	uint64_t protocol_features; /* wanted; 0 = everything that works */
+	uint64_t mask_features;	    /* feature bits never acked */
+};
+
+/** struct vh_master_ops - requests that the back-end makes. Sized; any may be NULL. */
+struct vh_master_ops {
+	uint32_t size;
+	uint32_t flags;
+	void (*destroy)(void *ctx);
+	/* A back-end request that the library does not answer itself. The fds are closed after the call: duplicate what
+	 * is to be kept. Requests may be submitted on the same master from here, calls that wait may not (-EDEADLK).
+	 * 0 or a negative errno value: the status, sent if the back-end asked for one. */
+	int32_t (*backend_request)(void *ctx, uint32_t request, const void *payload, uint32_t size, const int32_t *fds,
+				   uint32_t n_fds);
+};
+
+/* vh_master_msg.reply */
+#define VH_REPLY_TABLE 0 /* as the message table says; ask for a status where REPLY_ACK allows it */
+#define VH_REPLY_NONE  1 /* expect none, ask for none */
+#define VH_REPLY_ACK   2 /* set need_reply, expect a u64 status */
+#define VH_REPLY_OWN   3 /* expect a reply of the message's own */
+
+/** struct vh_master_msg - a request to submit, or the reply to one. Sized. */
+struct vh_master_msg {
+	uint32_t size;	       /* sizeof(struct vh_master_msg) */
+	uint32_t request;      /* message id */
+	uint32_t reply;	       /* VH_REPLY_*; in a reply: header flags */
+	uint32_t payload_size; /* bytes used at payload */
+	uint64_t payload;      /* address; submit: (borrowed) during the call; finish: caller's buffer */
+	uint32_t payload_cap;  /* finish: room at payload, bytes */
+	uint32_t n_fds;	       /* submit: fds to send; finish: in room at the fds parameter, out fds received */
+};
+
+/* Events of vh_master_next_event(), in struct vh_event (slave.h). */
+#define VH_EVENT_CONFIG_CHANGED	 64 /* the back-end says that config space changed */
+#define VH_EVENT_BACKEND_REQUEST 65 /* a back-end request was answered; value: its id */
+
+struct vh_event;
+struct vh_region;
+
+/** struct vh_master_stats - counters since vh_master_new(). Size-first out struct. */
+struct vh_master_stats {
+	uint32_t size;
+	uint32_t connected;
+	uint64_t messages_in;
+	uint64_t messages_out;
+	uint64_t bytes_in;
+	uint64_t bytes_out;
+	uint64_t rejected; /* replies and back-end requests refused by a check */
+	uint64_t backend_requests;
+	uint32_t tickets; /* replies expected now */
+	uint32_t reserved;
+	uint64_t oldest_ticket_ns; /* age of the oldest expected reply, 0 = none */
+};
+
+/** struct vh_vring_addr - SET_VRING_ADDR: addresses as the back-end is to see them. @frozen, 40 bytes. */
+struct vh_vring_addr {
+	uint32_t index;
+	uint32_t flags; /* bit 0: log writes to the used ring */
+	uint64_t desc;	/* vh_uva, or vh_iova with ACCESS_PLATFORM */
+	uint64_t used;
+	uint64_t avail;
+	uint64_t log; /* vh_gpa at which writes to the used ring are logged */
+};
+
+/**
+ * vh_master_new() - a front-end without a connection
+ * @opts: (nullable)
+ * @ops: (nullable) copied
+ * @ctx: first argument of the ops
+ * @out: (out) (owned) free with vh_master_free()
+ *
+ * @since: VH_1.0
+ * @thread: any
+ * @blocks: no
+ * @errors: EINVAL ENOMEM EMFILE
+ */
+VH_API vh_rc vh_master_new(const struct vh_master_opts *opts, const struct vh_master_ops *ops, void *ctx,
+			   struct vh_master **out);
+
+/**
+ * vh_master_connect() - connect to a back-end that listens
+ * @m: the front-end
+ * @path: unix socket path; a leading "unix:" is accepted
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL ENAMETOOLONG ENOENT ECONNREFUSED EACCES EMFILE EISCONN ETIMEDOUT EINTR
+ */
+VH_API vh_rc vh_master_connect(struct vh_master *m, const char *path);
+
+/**
+ * vh_master_listen() - listen for a back-end that connects (server mode)
+ * @m: the front-end
+ * @path: unix socket path
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: no
+ * @errors: EINVAL ENAMETOOLONG EADDRINUSE EEXIST EACCES ENOENT EMFILE EISCONN
+ */
+VH_API vh_rc vh_master_listen(struct vh_master *m, const char *path);
+
+/**
+ * vh_master_accept() - wait for the back-end to connect after vh_master_listen()
+ * @m: the front-end
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EISCONN ETIMEDOUT EINTR
+ */
+VH_API vh_rc vh_master_accept(struct vh_master *m);
+
+/**
+ * vh_master_adopt() - use a connected unix stream socket
+ * @m: the front-end
+ * @fd: (borrowed) duplicated
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: no
+ * @errors: EINVAL EBADF ENOTSOCK EPROTOTYPE EISCONN EMFILE
+ */
+VH_API vh_rc vh_master_adopt(struct vh_master *m, int32_t fd);
+
+/**
+ * vh_master_socketpair() - connect to a back-end that will be given the other end
+ * @m: the front-end
+ * @peer_fd: (out) (owned) for vh_slave_adopt() or a child process; close-on-exec
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: no
+ * @errors: EINVAL EISCONN EMFILE
+ */
+VH_API vh_rc vh_master_socketpair(struct vh_master *m, int32_t *peer_fd);
+
+/**
+ * vh_master_disconnect() - close the connection; tickets fail with -ECONNRESET
+ * @m: the front-end
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: no
+ * @errors: EINVAL ENOTCONN
+ */
+VH_API vh_rc vh_master_disconnect(struct vh_master *m);
+
+/**
+ * vh_master_fd() - readable when vh_master_dispatch() has something to do
+ * @m: the front-end
+ *
+ * @since: VH_1.0
+ * @thread: any
+ * @blocks: no
+ * @errors: EINVAL
+ */
+VH_API vh_count vh_master_fd(struct vh_master *m);
+
+/**
+ * vh_master_dispatch() - send and receive what can be, serve the back-end's requests; never blocks
+ * @m: the front-end
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: no
+ * @errors: EINVAL EBUSY ENOTCONN EPROTO ECONNRESET ETIMEDOUT ESHUTDOWN
+ *
+ * Return: 1 when there is more to do at once, 0 when it is safe to wait on vh_master_fd().
+ */
+VH_API vh_count vh_master_dispatch(struct vh_master *m);
+
+/**
+ * vh_master_submit() - send a request, any message id
+ * @m: the front-end
+ * @msg: the request
+ * @fds: (nullable) (borrowed) (array msg->n_fds) duplicated when the message can't be sent at once
+ * @ticket: (nullable) (out) for vh_master_finish(); 0 when no reply is expected
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: no
+ * @errors: EINVAL ENOTCONN ENOBUFS EOPNOTSUPP EPROTO ECONNRESET
+ *
+ * Return: 0; -EOPNOTSUPP when the message table forbids it with the features that were negotiated.
+ */
+VH_API vh_rc vh_master_submit(struct vh_master *m, const struct vh_master_msg *msg, const int32_t *fds,
+			      uint64_t *ticket);
+
+/**
+ * vh_master_finish() - the reply to a request
+ * @m: the front-end
+ * @ticket: from vh_master_submit()
+ * @reply: (nullable) size, payload, payload_cap and n_fds say what there is room for; filled on success
+ * @fds: (nullable) (out) (owned) (array reply->n_fds)
+ *
+ * A ticket is finished once. A status reply is checked: a refusal is -EREMOTEIO.
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: no
+ * @errors: EINVAL EINPROGRESS ENOENT EREMOTEIO EMSGSIZE ECONNRESET ETIMEDOUT ECANCELED EPROTO
+ *
+ * Return: 0, -EINPROGRESS when the reply is not here yet.
+ */
+VH_API vh_rc vh_master_finish(struct vh_master *m, uint64_t ticket, struct vh_master_msg *reply, int32_t *fds);
+
+/**
+ * vh_master_resume() - go on with the wait that -EINTR ended
+ * @m: the front-end
+ *
+ * Waits for every ticket that a waiting call left behind, and throws its reply away.
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EINTR ETIMEDOUT ECONNRESET ECANCELED
+ */
+VH_API vh_rc vh_master_resume(struct vh_master *m);
+
+/**
+ * vh_master_cancel() - end a wait now, from any thread or a signal handler
+ * @m: the front-end
+ *
+ * The waiting call returns -ECANCELED and the connection is failed.
+ *
+ * @since: VH_1.0
+ * @thread: signal
+ * @blocks: no
+ * @errors: EINVAL
+ */
+VH_API vh_rc vh_master_cancel(struct vh_master *m);
+
+/**
+ * vh_master_next_event() - take the oldest pending event
+ * @m: the front-end
+ * @out: (out) struct vh_event of slave.h
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: no
+ * @errors: EINVAL
+ *
+ * Return: 1 with an event, 0 when there is none.
+ */
+VH_API vh_count vh_master_next_event(struct vh_master *m, struct vh_event *out);
+
+/**
+ * vh_master_negotiate() - features and protocol features, in the order that every back-end takes
+ * @m: the front-end
+ * @features: in: feature bits wanted; the result is what both sides have
+ * @acked: (nullable) (out) feature bits acked
+ *
+ * GET_FEATURES, GET and SET_PROTOCOL_FEATURES, GET_QUEUE_NUM and GET_MAX_MEM_SLOTS where offered,
+ * SET_BACKEND_REQ_FD, SET_OWNER, SET_FEATURES.
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL ENOTCONN EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
+ */
+VH_API vh_rc vh_master_negotiate(struct vh_master *m, uint64_t features, uint64_t *acked);
+
+/**
+ * vh_master_get_features() - GET_FEATURES: bits that the back-end offers
+ * @m: the front-end
+ * @out: (out) as on the wire
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL ENOTCONN EPROTO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
+ */
+VH_API vh_rc vh_master_get_features(struct vh_master *m, uint64_t *out);
+
+/**
+ * vh_master_set_features() - SET_FEATURES
+ * @m: the front-end
+ * @features: bits, a subset of the offer
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL ENOTCONN EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
+ */
+VH_API vh_rc vh_master_set_features(struct vh_master *m, uint64_t features);
+
+/**
+ * vh_master_get_protocol_features() - GET_PROTOCOL_FEATURES
+ * @m: the front-end
+ * @out: (out) as on the wire
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL ENOTCONN EOPNOTSUPP EPROTO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
+ */
+VH_API vh_rc vh_master_get_protocol_features(struct vh_master *m, uint64_t *out);
+
+/**
+ * vh_master_set_protocol_features() - SET_PROTOCOL_FEATURES
+ * @m: the front-end
+ * @features: bits, a subset of the offer
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL ENOTCONN EOPNOTSUPP EPROTO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
+ */
+VH_API vh_rc vh_master_set_protocol_features(struct vh_master *m, uint64_t features);
+
+/**
+ * vh_master_set_owner() - SET_OWNER
+ * @m: the front-end
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL ENOTCONN EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
+ */
+VH_API vh_rc vh_master_set_owner(struct vh_master *m);
+
+/**
+ * vh_master_get_queue_num() - GET_QUEUE_NUM: queues (net: queue pairs)
+ * @m: the front-end
+ * @out: (out) clamped to 1..256
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL ENOTCONN EOPNOTSUPP EPROTO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
+ */
+VH_API vh_rc vh_master_get_queue_num(struct vh_master *m, uint32_t *out);
+
+/**
+ * vh_master_get_max_mem_slots() - GET_MAX_MEM_SLOTS
+ * @m: the front-end
+ * @out: (out) clamped to 1..VH_MEM_MAX_REGIONS
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL ENOTCONN EOPNOTSUPP EPROTO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
+ */
+VH_API vh_rc vh_master_get_max_mem_slots(struct vh_master *m, uint32_t *out);
+
+/**
+ * vh_master_get_config() - GET_CONFIG
+ * @m: the front-end
+ * @offset: first byte
+ * @buf: (out) (array len)
+ * @len: bytes, 1..VH_CONFIG_MAX
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL ENOTCONN EOPNOTSUPP EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
+ *
+ * Return: 0, -EREMOTEIO when the back-end answered with an empty reply.
+ */
+VH_API vh_rc vh_master_get_config(struct vh_master *m, uint32_t offset, void *buf, uint32_t len);
+
+/**
+ * vh_master_set_config() - SET_CONFIG
+ * @m: the front-end
+ * @offset: first byte
+ * @buf: (array len)
+ * @len: bytes, 1..VH_CONFIG_MAX
+ * @flags: VH_CONFIG_WRITE or VH_CONFIG_MIGRATION
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL ENOTCONN EOPNOTSUPP EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
+ */
+VH_API vh_rc vh_master_set_config(struct vh_master *m, uint32_t offset, const void *buf, uint32_t len, uint32_t flags);
+
+/**
+ * vh_master_set_mem() - share all regions of a guest memory
+ * @m: the front-end
+ * @mem: the memory
+ *
+ * SET_MEM_TABLE, at most 8 regions; with memory slots the difference to what was shared before, by ADD_MEM_REG and
+ * REM_MEM_REG.
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL ENOSPC ENOTCONN EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
+ */
+VH_API vh_rc vh_master_set_mem(struct vh_master *m, struct vh_mem *mem);
+
+/**
+ * vh_master_add_mem_region() - ADD_MEM_REG
+ * @m: the front-end
+ * @mem: the memory
+ * @index: position in vh_mem_regions()
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL ENOENT EOPNOTSUPP ENOTCONN EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
+ */
+VH_API vh_rc vh_master_add_mem_region(struct vh_master *m, struct vh_mem *mem, uint32_t index);
+
+/**
+ * vh_master_remove_mem_region() - REM_MEM_REG
+ * @m: the front-end
+ * @region: gpa, uva, len and offset; the rest is ignored
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EOPNOTSUPP ENOTCONN EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
+ */
+VH_API vh_rc vh_master_remove_mem_region(struct vh_master *m, const struct vh_region *region);
+
+/**
+ * vh_master_set_vring_num() - SET_VRING_NUM
+ * @m: the front-end
+ * @queue: queue index
+ * @num: ring size
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL ENOTCONN EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
+ */
+VH_API vh_rc vh_master_set_vring_num(struct vh_master *m, uint32_t queue, uint32_t num);
+
+/**
+ * vh_master_set_vring_addr() - SET_VRING_ADDR
+ * @m: the front-end
+ * @addr: addresses as the back-end is to see them
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL ENOTCONN EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
+ */
+VH_API vh_rc vh_master_set_vring_addr(struct vh_master *m, const struct vh_vring_addr *addr);
+
+/**
+ * vh_master_set_vring_base() - SET_VRING_BASE
+ * @m: the front-end
+ * @queue: queue index
+ * @base: split: next available index; packed: both indices with their wrap bits
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL ENOTCONN EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
+ */
+VH_API vh_rc vh_master_set_vring_base(struct vh_master *m, uint32_t queue, uint32_t base);
+
+/**
+ * vh_master_get_vring_base() - GET_VRING_BASE: stops the ring
+ * @m: the front-end
+ * @queue: queue index
+ * @base: (out) as vh_master_set_vring_base()
+ *
+ * The back-end answers when the requests in flight are done; the deadline of this wait is ten times the usual one.
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL ENOTCONN EPROTO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
+ */
+VH_API vh_rc vh_master_get_vring_base(struct vh_master *m, uint32_t queue, uint32_t *base);
+
+/**
+ * vh_master_set_vring_kick() - SET_VRING_KICK: starts the ring
+ * @m: the front-end
+ * @queue: queue index, 0..255
+ * @fd: (borrowed) eventfd, -1 = the back-end polls
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL ENOTCONN EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
+ */
+VH_API vh_rc vh_master_set_vring_kick(struct vh_master *m, uint32_t queue, int32_t fd);
+
+/**
+ * vh_master_set_vring_call() - SET_VRING_CALL
+ * @m: the front-end
+ * @queue: queue index, 0..255
+ * @fd: (borrowed) eventfd, -1 = no interrupts
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL ENOTCONN EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
+ */
+VH_API vh_rc vh_master_set_vring_call(struct vh_master *m, uint32_t queue, int32_t fd);
+
+/**
+ * vh_master_set_vring_err() - SET_VRING_ERR
+ * @m: the front-end
+ * @queue: queue index, 0..255
+ * @fd: (borrowed) eventfd, -1 = none
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL ENOTCONN EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
+ */
+VH_API vh_rc vh_master_set_vring_err(struct vh_master *m, uint32_t queue, int32_t fd);
+
+/**
+ * vh_master_set_vring_enable() - SET_VRING_ENABLE
+ * @m: the front-end
+ * @queue: queue index
+ * @on: 0 or 1
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EOPNOTSUPP ENOTCONN EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
+ */
+VH_API vh_rc vh_master_set_vring_enable(struct vh_master *m, uint32_t queue, uint32_t on);
+
+/**
+ * vh_master_reset_device() - RESET_DEVICE
+ * @m: the front-end
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EOPNOTSUPP ENOTCONN EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
+ */
+VH_API vh_rc vh_master_reset_device(struct vh_master *m);
+
+/**
+ * vh_master_set_status() - SET_STATUS
+ * @m: the front-end
+ * @status: device status byte (virtio 1.2 section 2.1)
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EOPNOTSUPP ENOTCONN EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
+ */
+VH_API vh_rc vh_master_set_status(struct vh_master *m, uint32_t status);
+
+/**
+ * vh_master_get_status() - GET_STATUS
+ * @m: the front-end
+ * @out: (out)
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EOPNOTSUPP ENOTCONN EPROTO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
+ */
+VH_API vh_rc vh_master_get_status(struct vh_master *m, uint32_t *out);
+
+/**
+ * vh_master_backend() - this connection as a target for a driver
+ * @m: the front-end
+ * @out: (out) (borrowed) lives as long as the front-end
+ *
+ * @since: VH_1.0
+ * @thread: any
+ * @blocks: no
+ * @errors: EINVAL
+ */
+VH_API vh_rc vh_master_backend(struct vh_master *m, struct vh_backend **out);
+
+/**
+ * vh_master_get_stats() - counters
+ * @m: the front-end
+ * @out: (out)
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: no
+ * @errors: EINVAL
+ */
+VH_API vh_rc vh_master_get_stats(struct vh_master *m, struct vh_master_stats *out);
+
+/**
+ * vh_master_set_log() - where log lines go
+ * @m: the front-end
+ * @ops: (nullable) copied
+ * @ctx: first argument
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: no
+ * @errors: EINVAL
+ */
+VH_API vh_rc vh_master_set_log(struct vh_master *m, const struct vh_log_ops *ops, void *ctx);
+
+/**
+ * vh_master_set_tap() - see every message
+ * @m: the front-end
+ * @ops: (nullable) copied
+ * @ctx: first argument
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: no
+ * @errors: EINVAL
+ */
+VH_API vh_rc vh_master_set_tap(struct vh_master *m, const struct vh_tap_ops *ops, void *ctx);
+
+/**
+ * vh_master_stop() - make every call on this handle return -ESHUTDOWN
+ * @m: the front-end
+ *
+ * Waits for calls in progress on other threads; inside a callback of this handle it only marks.
+ *
+ * @since: VH_1.0
+ * @thread: any
+ * @blocks: yes
+ * @errors: EINVAL
+ */
+VH_API vh_rc vh_master_stop(struct vh_master *m);
+
+/**
+ * vh_master_free() - close and free
+ * @m: (nullable)
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: no
+ * @errors: none
+ */
+VH_API void vh_master_free(struct vh_master *m);
+
+VH_END_DECLS
+#endif

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/**
+ * DOC: Guest memory: regions, translation, snapshots.
+ *
+ * A vh_mem is a set of regions that changes over time. Each change makes a new
+ * immutable, reference-counted snapshot; what runs on an older snapshot keeps it
+ * (and its mappings) alive. Pinning is memory safety only: a region that was
+ * removed shows live memory that belongs to someone else.
+ */
+#ifndef VH_MEM_H
+#define VH_MEM_H
+
+#include "vh/types.h"
+
+VH_BEGIN_DECLS
+
+#define VH_MEM_MAX_REGIONS 509
+
+#define VH_MEM_READ  1u
+#define VH_MEM_WRITE 2u
+
+/* Region flags. */
+#define VH_REGION_HUGE	  1u /* vh_mem_alloc: ask for huge pages, fails if there are none */
+#define VH_REGION_SEALED  2u /* report: the file can't shrink (F_SEAL_SHRINK) */
+#define VH_REGION_BROKEN  4u /* report: the file was truncated under the mapping */
+#define VH_REGION_NOCLOSE 8u /* reserved */
+
+/** struct vh_region - one range of guest memory. @frozen, 64 bytes. */
+struct vh_region {
+	uint64_t gpa;	    /* guest physical address */
+	uint64_t uva;	    /* front-end user address, the key on the wire */
+	uint64_t len;	    /* bytes */
+	uint64_t offset;    /* offset in the file of the region's first byte */
+	uint64_t host;	    /* address of the first byte in this process */
+	uint64_t page_size; /* page size of the backing, bytes */
+	uint32_t flags;	    /* VH_REGION_* */
+	uint32_t number;    /* snapshot number that this description was taken from */
+	uint64_t reserved;
+};
+
+/** struct vh_seg - a contiguous piece of memory. @frozen, 16 bytes; a struct iovec on LP64. */
+struct vh_seg {
+	uint64_t addr; /* address in this process */
+	uint64_t len;  /* bytes */
+};
+
+/** struct vh_mem_opts - options of vh_mem_new(). Sized, zero means default. */
+struct vh_mem_opts {
+	uint32_t size; /* sizeof(struct vh_mem_opts) */
+	uint32_t flags;
+	uint32_t max_regions;  /* 0 = VH_MEM_MAX_REGIONS */
+	uint32_t require_seal; /* 1: a region whose memfd lacks F_SEAL_SHRINK is refused (-EPERM) */
+};
+
+/**
+ * vh_mem_new() - an empty guest memory
+ * @opts: (nullable)
+ * @out: (out) (owned) free with vh_mem_free()
+ *
+ * @since: VH_1.0
+ * @thread: any
+ * @blocks: no
+ * @errors: EINVAL ENOMEM
+ */
+VH_API vh_rc vh_mem_new(const struct vh_mem_opts *opts, struct vh_mem **out);
+
+/**
+ * vh_mem_free() - give up a guest memory
+ * @mem: (nullable)
+ *
+ * Mappings go when the last snapshot that uses them goes.
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: no
+ * @errors: none
+ */
+VH_API void vh_mem_free(struct vh_mem *mem);
+
+/**
+ * vh_mem_alloc() - allocate a region: a memfd, sealed against shrinking
+ * @mem: the memory
+ * @gpa: guest physical address of its first byte
+ * @len: bytes, > 0
+ * @flags: 0 or VH_REGION_HUGE
+ *
+ * The user address is an opaque token, not a pointer of this process.
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: no
+ * @errors: EINVAL ENOMEM EEXIST ENOSPC EMFILE
+ *
+ * Return: 0, -EEXIST on overlap, -ENOSPC when max_regions is reached.
+ */
+VH_API vh_rc vh_mem_alloc(struct vh_mem *mem, vh_gpa gpa, uint64_t len, uint32_t flags);
+
+/**
+ * vh_mem_add_fd() - map a range of a file as a region
+ * @mem: the memory
+ * @fd: (borrowed) duplicated inside
+ * @region: gpa, uva, len, offset; the rest is ignored
+ *
+ * A regular file or memfd that does not hold offset + len bytes is refused before anything is mapped.
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: no
+ * @errors: EINVAL ENOMEM EEXIST ENOSPC EOVERFLOW ENODATA EPERM EACCES ENODEV
+ *
+ * Return: 0, -EOVERFLOW when a range wraps, -ENODATA when the file is too short, -EPERM when a seal is missing.
+ */
+VH_API vh_rc vh_mem_add_fd(struct vh_mem *mem, int32_t fd, const struct vh_region *region);
+
+/**
+ * vh_mem_remove() - remove the region with exactly this gpa, uva and length
+ * @mem: the memory
+ * @region: gpa, uva and len; the rest is ignored
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: no
+ * @errors: EINVAL ENOENT ENOMEM
+ */
+VH_API vh_rc vh_mem_remove(struct vh_mem *mem, const struct vh_region *region);
+
+/**
+ * vh_mem_regions() - list the regions, by ascending guest address
+ * @mem: the memory
+ * @out: (nullable) (out) (array max)
+ * @max: room at @out
+ *
+ * @since: VH_1.0
+ * @thread: any
+ * @blocks: no
+ * @errors: EINVAL
+ *
+ * Return: the number of regions that there are, which may be above @max.
+ */
+VH_API vh_count vh_mem_regions(struct vh_mem *mem, struct vh_region *out, uint32_t max);
+
+/**
+ * vh_mem_dup_fd() - the file behind a region
+ * @mem: the memory
+ * @index: position in vh_mem_regions()
+ * @out: (out) (owned) a duplicate, close-on-exec
+ *
+ * @since: VH_1.0
+ * @thread: any
+ * @blocks: no
+ * @errors: EINVAL ENOENT EMFILE
+ */
+VH_API vh_rc vh_mem_dup_fd(struct vh_mem *mem, uint32_t index, int32_t *out);
+
+/**
+ * vh_mem_translate() - a guest range as segments of this process
+ * @mem: the memory
+ * @gpa: first byte
+ * @len: bytes, > 0
+ * @perm: VH_MEM_READ, VH_MEM_WRITE or both
+ * @segs: (out) (array max) one for each region that the range crosses, contiguous in guest addresses
+ * @max: room at @segs
+ *
+ * @since: VH_1.0
+ * @thread: any
+ * @blocks: no
+ * @errors: EINVAL EFAULT EAGAIN ENOSPC
+ *
+ * Return: number of segments; -EFAULT when a byte is in no region or may not be accessed so; -EAGAIN for a
+ * translation that is not known yet (only with an IOTLB); -ENOSPC when @max is too small.
+ */
+VH_API vh_count vh_mem_translate(struct vh_mem *mem, vh_gpa gpa, uint64_t len, uint32_t perm, struct vh_seg *segs,
+				 uint32_t max);
+
+/**
+ * vh_mem_dup_snapshot() - pin the present regions
+ * @mem: the memory
+ * @out: (out) (owned) free with vh_snapshot_free()
+ *
+ * @since: VH_1.0
+ * @thread: any
+ * @blocks: no
+ * @errors: EINVAL
+ */
+VH_API vh_rc vh_mem_dup_snapshot(struct vh_mem *mem, struct vh_snapshot **out);
+
+/**
+ * vh_snapshot_number() - number of a snapshot, as in struct vh_req
+ * @snap: the snapshot
+ *
+ * @since: VH_1.0
+ * @thread: any
+ * @blocks: no
+ * @errors: none
+ *
+ * Return: the number, 0 for NULL.
+ */
+VH_API uint32_t vh_snapshot_number(const struct vh_snapshot *snap);
+
+/**
+ * vh_snapshot_free() - un-pin
+ * @snap: (nullable)
+ *
+ * @since: VH_1.0
+ * @thread: any
+ * @blocks: no
+ * @errors: none
+ */
+VH_API void vh_snapshot_free(struct vh_snapshot *snap);
+
+/**
+ * vh_mem_guard_install() - survive guest memory that is truncated under us
+ *
+ * Installs a SIGBUS handler for the whole process, once. A fault inside a mapping of this library puts a private
+ * page over it and marks the region VH_REGION_BROKEN, so that its queues report broken; every other fault goes
+ * to the handler that was there before. Without it a peer that truncates shared memory ends the process.
+ *
+ * @since: VH_1.0
+ * @thread: any
+ * @blocks: no
+ * @errors: EINVAL
+ */
+VH_API vh_rc vh_mem_guard_install(void);
+
+/**
+ * vh_mem_guard_remove() - put the previous SIGBUS handler back
+ *
+ * @since: VH_1.0
+ * @thread: any
+ * @blocks: no
+ * @errors: ENOENT EBUSY
+ *
+ * Return: 0, -ENOENT when not installed, -EBUSY when another handler was put on top.
+ */
+VH_API vh_rc vh_mem_guard_remove(void);
+
+VH_END_DECLS
+#endif

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/**
+ * DOC: Virtqueues, device side (pop, push) and driver side (submit, reap).
+ *
+ * A queue is driven by one thread at a time, which may be another one than the
+ * thread that dispatches its device; a second thread that comes at the same
+ * time gets -EBUSY. Nothing on the data path allocates, logs or calls back.
+ */
+#ifndef VH_QUEUE_H
+#define VH_QUEUE_H
+
+#include "vh/types.h"
+
+VH_BEGIN_DECLS
+
+#define VH_QUEUE_MAX_SIZE 32768
+
+/* vh_queue_opts.role */
+#define VH_QUEUE_DEVICE 1
+#define VH_QUEUE_DRIVER 2
+
+/* vh_req.flags */
+#define VH_REQ_RESUBMITTED 1 /* was in flight before a crash or reconnect */
+#define VH_REQ_LAST	   2 /* last of its batch */
+
+/* vh_queue_state() */
+#define VH_QUEUE_STOPPED  0
+#define VH_QUEUE_RUNNING  1
+#define VH_QUEUE_DRAINING 2 /* no more pops; stops when the last request in flight is pushed */
+#define VH_QUEUE_BROKEN	  3 /* the peer broke the ring or its memory; restart to recover */
+
+/* vh_queue_arm() */
+#define VH_QUEUE_SLEEP 0
+#define VH_QUEUE_MORE  1
+
+/** struct vh_req - one request. @frozen, 64 bytes. */
+struct vh_req {
+	uint64_t token;	 /* names the request: ring epoch << 32 | slot */
+	uint64_t segs;	 /* address of n_rd + n_wr struct vh_seg, readable ones first, (borrowed) until push or unpop */
+	uint64_t user;	 /* driver: cookie, comes back in vh_cpl.token; device: scratch */
+	uint64_t rd_len; /* bytes in the readable segments */
+	uint64_t wr_len; /* bytes in the writable segments */
+	uint32_t n_rd;	 /* readable segments, after splitting at region borders */
+	uint32_t n_wr;	 /* writable segments */
+	uint32_t seq;	 /* order of pop since the ring started */
+	uint16_t queue;	 /* queue index */
+	uint16_t flags;	 /* VH_REQ_* */
+	uint32_t mem;	 /* snapshot number that the segments belong to */
+	uint32_t reserved;
+};
+
+/** struct vh_cpl - one completion. @frozen, 16 bytes. */
+struct vh_cpl {
+	uint64_t token;	  /* push: vh_req.token; reap: vh_req.user of the submitted request */
+	uint32_t written; /* bytes that the device wrote, from the start of the writable segments */
+	uint32_t flags;	  /* must be 0 */
+};
+
+/** struct vh_queue_opts - a queue over rings in guest memory. Sized. */
+struct vh_queue_opts {
+	uint32_t size;	   /* sizeof(struct vh_queue_opts) */
+	uint32_t role;	   /* VH_QUEUE_DEVICE, VH_QUEUE_DRIVER */
+	uint32_t num;	   /* ring size, 1..32768, a power of two for a split ring */
+	uint32_t index;	   /* queue index, for vh_req.queue and errors */
+	uint64_t features; /* negotiated feature bits: RING_INDIRECT_DESC, RING_EVENT_IDX, RING_PACKED, IN_ORDER */
+	uint64_t desc;	   /* vh_gpa of the descriptor table, 16-byte aligned */
+	uint64_t driver;   /* vh_gpa of the available ring, 2-byte aligned */
+	uint64_t device;   /* vh_gpa of the used ring, 4-byte aligned */
+	uint32_t base;	   /* next available index; split 16 bits */
+	uint32_t max_segs; /* most segments in a chain; 0 = the larger of num and 1024 */
+};
+
+/** struct vh_queue_stats - counters since the queue was made. Size-first out struct. */
+struct vh_queue_stats {
+	uint32_t size;
+	uint32_t state;	    /* VH_QUEUE_* */
+	uint64_t requests;  /* popped or submitted */
+	uint64_t completed; /* pushed or reaped */
+	uint64_t bytes_in;  /* readable bytes of popped requests; written bytes reaped */
+	uint64_t bytes_out; /* written bytes pushed; readable bytes submitted */
+	uint64_t kicks;	    /* device: kicks received; driver: kicks sent */
+	uint64_t calls;	    /* device: calls sent; driver: calls received */
+	uint64_t errors;    /* times that the queue broke */
+	uint64_t seg_waits; /* pops cut short because the segment pool was used up */
+	uint32_t in_flight;
+	uint32_t broken_site;	      /* number of the check that broke it, 0 = none */
+	uint64_t oldest_in_flight_ns; /* age of the oldest request in flight, 0 = none or unknown */
+};
+
+/**
+ * vh_queue_open() - a stand-alone queue, for a program with a protocol stack of its own
+ * @mem: guest memory, kept alive by the queue
+ * @opts: geometry
+ * @kick_fd: (borrowed) eventfd by which the driver tells the device, -1 = none; duplicated
+ * @call_fd: (borrowed) eventfd by which the device tells the driver, -1 = none; duplicated
+ * @out: (out) (owned) free with vh_queue_free()
+ *
+ * @since: VH_1.0
+ * @thread: any
+ * @blocks: no
+ * @errors: EINVAL ENOMEM EFAULT ENOTSUP
+ *
+ * Return: 0, -EFAULT when a ring is not wholly inside one region, -ENOTSUP for a ring layout that is not built in.
+ */
+VH_API vh_rc vh_queue_open(struct vh_mem *mem, const struct vh_queue_opts *opts, int32_t kick_fd, int32_t call_fd,
+			   struct vh_queue **out);
+
+/**
+ * vh_queue_free() - free a queue made by vh_queue_open()
+ * @q: (nullable)
+ *
+ * Requests in flight are dropped: their tokens and segments die.
+ *
+ * @since: VH_1.0
+ * @thread: queue
+ * @blocks: no
+ * @errors: none
+ */
+VH_API void vh_queue_free(struct vh_queue *q);
+
+/**
+ * vh_queue_pop() - take requests that the driver made available
+ * @q: device-side queue
+ * @reqs: (out) (array max)
+ * @max: room at @reqs
+ *
+ * The available index is loaded once per call. Each request is validated as a whole before it is returned; one that
+ * is not valid breaks the queue (requests before it are still returned). Segments stay valid until their token is
+ * pushed or un-popped, in any order. Virtio 1.2 section 2.7.
+ *
+ * @since: VH_1.0
+ * @thread: queue
+ * @blocks: no
+ * @errors: EINVAL EBUSY EPIPE EPROTO EFAULT
+ *
+ * Return: requests at @reqs, 0 when there are none (also while stopped, disabled or draining), -EPROTO or -EFAULT
+ * when the queue is broken, -EBUSY when another thread is inside.
+ */
+VH_API vh_count vh_queue_pop(struct vh_queue *q, struct vh_req *reqs, uint32_t max);
+
+/**
+ * vh_queue_push() - complete requests, in any order
+ * @q: device-side queue
+ * @cpls: (array n)
+ * @n: completions
+ *
+ * All n are checked first; then they are published at once, and the driver is notified at most once. written is
+ * clamped to what the chain can hold.
+ *
+ * @since: VH_1.0
+ * @thread: queue
+ * @blocks: no
+ * @errors: EINVAL EBUSY ESTALE EFAULT EPROTO
+ *
+ * Return: 0; -ESTALE when a token is from a ring that was stopped, -EINVAL when it is not in flight (nothing is
+ * written in both cases); -EFAULT when guest memory was truncated: nothing is published and the queue is broken.
+ */
+VH_API vh_rc vh_queue_push(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n);
+
+/**
+ * vh_queue_unpop() - give back the newest n requests in flight, as if they had not been popped
+ * @q: device-side queue
+ * @n: requests
+ *
+ * @since: VH_1.0
+ * @thread: queue
+ * @blocks: no
+ * @errors: EINVAL EBUSY
+ *
+ * Return: 0, -EINVAL when one of the newest n pops was already pushed; nothing changes then.
+ */
+VH_API vh_rc vh_queue_unpop(struct vh_queue *q, uint32_t n);
+
+/**
+ * vh_queue_submit() - make requests available to the device
+ * @q: driver-side queue
+ * @reqs: (array n) segs, n_rd, n_wr and user are read; segments must lie inside the queue's guest memory
+ * @n: requests
+ *
+ * They are published at once, and the device is notified at most once.
+ *
+ * @since: VH_1.0
+ * @thread: queue
+ * @blocks: no
+ * @errors: EINVAL EBUSY EFAULT EPROTO
+ *
+ * Return: requests taken, fewer than n when the ring is full; -EFAULT when the first one's segment is outside.
+ */
+VH_API vh_count vh_queue_submit(struct vh_queue *q, const struct vh_req *reqs, uint32_t n);
+
+/**
+ * vh_queue_reap() - take completions
+ * @q: driver-side queue
+ * @cpls: (out) (array max)
+ * @max: room at @cpls
+ *
+ * Every used element is checked against the driver's own record: an id that is not in flight or a length above the
+ * writable bytes breaks the queue.
+ *
+ * @since: VH_1.0
+ * @thread: queue
+ * @blocks: no
+ * @errors: EINVAL EBUSY EPROTO EFAULT
+ *
+ * Return: completions at @cpls, 0 when there are none, -EPROTO when the device broke the queue.
+ */
+VH_API vh_count vh_queue_reap(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max);
+
+/**
+ * vh_queue_arm() - ask to be notified, before going to sleep
+ * @q: either side
+ *
+ * Drains the queue's fd, enables notifications, then looks at the ring again.
+ *
+ * @since: VH_1.0
+ * @thread: queue
+ * @blocks: no
+ * @errors: EINVAL EBUSY EPROTO EFAULT
+ *
+ * Return: VH_QUEUE_SLEEP when it is safe to wait on vh_queue_fd(), VH_QUEUE_MORE when there is work already.
+ */
+VH_API vh_count vh_queue_arm(struct vh_queue *q);
+
+/**
+ * vh_queue_disarm() - ask not to be notified while polling
+ * @q: either side
+ *
+ * @since: VH_1.0
+ * @thread: queue
+ * @blocks: no
+ * @errors: EINVAL EBUSY
+ */
+VH_API vh_rc vh_queue_disarm(struct vh_queue *q);
+
+/**
+ * vh_queue_fd() - a pollable fd that is readable when the queue wants attention
+ * @q: either side
+ *
+ * Stable for the life of the queue: it covers the kick (or call) fd, whichever is current, and the queue's own
+ * wake-up, by which a control change reaches a sleeping thread.
+ *
+ * @since: VH_1.0
+ * @thread: any
+ * @blocks: no
+ * @errors: EINVAL EMFILE ENOMEM
+ *
+ * Return: (borrowed) the fd, or a negative errno value.
+ */
+VH_API vh_count vh_queue_fd(struct vh_queue *q);
+
+/**
+ * vh_queue_state() - VH_QUEUE_STOPPED, _RUNNING, _DRAINING or _BROKEN
+ * @q: either side
+ *
+ * @since: VH_1.0
+ * @thread: any
+ * @blocks: no
+ * @errors: EINVAL
+ */
+VH_API vh_count vh_queue_state(struct vh_queue *q);
+
+/**
+ * vh_queue_stop() - stop a stand-alone queue
+ * @q: made by vh_queue_open()
+ * @base: (nullable) (out) index of the first request that was not taken
+ *
+ * @since: VH_1.0
+ * @thread: queue
+ * @blocks: no
+ * @errors: EINVAL EBUSY EINPROGRESS EPERM
+ *
+ * Return: 0; -EINPROGRESS while requests are in flight: the queue drains, call again when they are pushed; -EPERM
+ * for a queue that a vh_slave or vh_driver owns.
+ */
+VH_API vh_rc vh_queue_stop(struct vh_queue *q, uint32_t *base);
+
+/**
+ * vh_queue_get_stats() - counters
+ * @q: either side
+ * @out: (out)
+ *
+ * @since: VH_1.0
+ * @thread: any
+ * @blocks: no
+ * @errors: EINVAL
+ */
+VH_API vh_rc vh_queue_get_stats(struct vh_queue *q, struct vh_queue_stats *out);
+
+/**
+ * vh_queue_dup_snapshot() - pin the guest memory that the queue's segments point into
+ * @q: either side
+ * @out: (out) (owned) free with vh_snapshot_free()
+ *
+ * @since: VH_1.0
+ * @thread: any
+ * @blocks: no
+ * @errors: EINVAL ENOENT
+ */
+VH_API vh_rc vh_queue_dup_snapshot(struct vh_queue *q, struct vh_snapshot **out);
+
+VH_END_DECLS
+#endif

@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/**
+ * DOC: The vhost-user back-end: a device behind a unix socket.
+ *
+ * One handle is one device and one connection at a time; it survives the end of
+ * a connection and takes the next one. It is driven by vh_slave_fd() and
+ * vh_slave_dispatch(); any number of handles can share a thread.
+ *
+ * Replies are owed: a request that has to wait (for requests in flight, for a
+ * callback that answers later) is answered when what it waits for is done, in
+ * order, and dispatch never blocks. Past its deadline the connection is closed
+ * with an event.
+ */
+#ifndef VH_SLAVE_H
+#define VH_SLAVE_H
+
+#include "vh/types.h"
+#include "vh/log.h"
+
+VH_BEGIN_DECLS
+
+/** struct vh_slave_opts - options of vh_slave_new(). Sized, zero means default. */
+struct vh_slave_opts {
+	uint32_t size;		     /* sizeof(struct vh_slave_opts) */
+	uint32_t message_timeout_ms; /* from the first byte of a message to its last; 0 = 10 s */
+	uint32_t drain_timeout_ms;   /* how long an owed reply may wait for requests in flight; 0 = 30 s */
+	uint32_t budget;	     /* requests per queue and wake-up; 0 = 256 */
+	uint64_t protocol_features;  /* offered; 0 = everything that works; bits that don't work are refused */
+	uint64_t mask_features;	     /* feature bits never offered */
+	uint32_t require_seal;	     /* 1: memory whose memfd can shrink is refused */
+	uint32_t socket_mode;	     /* access mode of a listening socket's path; 0 = 0600 */
+};
+
+/* vh_event.kind */
+#define VH_EVENT_CONNECTED	1
+#define VH_EVENT_DISCONNECTED	2  /* reason: errno of the failure, 0 = the peer closed */
+#define VH_EVENT_REFUSED	3  /* a second client was closed at once */
+#define VH_EVENT_STARTED	4  /* queue; reason: VH_START_* */
+#define VH_EVENT_STOPPED	5  /* queue; value: base */
+#define VH_EVENT_ENABLED	6  /* queue */
+#define VH_EVENT_DISABLED	7  /* queue */
+#define VH_EVENT_DRAINING	8  /* queue; value: requests in flight */
+#define VH_EVENT_BROKEN		9  /* queue; reason: errno, value: number of the check */
+#define VH_EVENT_MEMORY_CHANGED 10 /* value: snapshot number */
+#define VH_EVENT_CONFIG_WRITTEN 11
+#define VH_EVENT_RESET		12
+#define VH_EVENT_STATUS		13 /* value: device status byte */
+#define VH_EVENT_NEGOTIATED	14 /* value: feature bits acked */
+
+/* Reasons of VH_EVENT_STARTED. */
+#define VH_START_KICK_FD   1 /* SET_VRING_KICK found the ring complete */
+#define VH_START_COMPLETED 2 /* the missing message arrived */
+#define VH_START_KICK	   3 /* the first kick */
+
+/**
+ * struct vh_event - news of a handle. Size-first out struct.
+ *
+ * Events are state, not history: there is at most one pending per kind and queue, and a later one replaces it.
+ */
+struct vh_event {
+	uint32_t size;
+	uint32_t kind;	/* VH_EVENT_* */
+	uint32_t queue; /* queue index, VH_ERROR_NONE for the device */
+	int32_t reason; /* by kind */
+	uint64_t value; /* by kind */
+	uint64_t count; /* how many of this kind were coalesced into it, >= 1 */
+};
+
+/** struct vh_slave_stats - counters since vh_slave_new(). Size-first out struct. */
+struct vh_slave_stats {
+	uint32_t size;
+	uint32_t connected;   /* 1 while a front-end is connected */
+	uint64_t connections; /* taken */
+	uint64_t refused;     /* second clients */
+	uint64_t messages_in;
+	uint64_t messages_out;
+	uint64_t bytes_in; /* control socket */
+	uint64_t bytes_out;
+	uint64_t rejected; /* messages refused by a check */
+	uint64_t errors;   /* connections ended by us */
+	uint32_t owed;	   /* replies owed now */
+	uint32_t n_queues;
+	uint64_t oldest_owed_ns; /* age of the oldest owed reply, 0 = none */
+};
+
+/**
+ * vh_slave_new() - a back-end
+ * @opts: (nullable)
+ * @dev: what answers the requests; kept by the slave until vh_slave_free()
+ * @out: (out) (owned) free with vh_slave_free()
+ *
+ * @since: VH_1.0
+ * @thread: any
+ * @blocks: no
+ * @errors: EINVAL ENOMEM EMFILE EBUSY
+ *
+ * Return: 0, -EBUSY when @dev is attached elsewhere.
+ */
+VH_API vh_rc vh_slave_new(const struct vh_slave_opts *opts, struct vh_device *dev, struct vh_slave **out);
+
+/**
+ * vh_slave_listen() - listen on a unix socket path
+ * @s: the back-end
+ * @path: file system path, at most 107 bytes; a leading "unix:" is accepted
+ *
+ * A stale socket (nobody listens) at @path is replaced; anything else there is -EADDRINUSE or -EEXIST and stays.
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: no
+ * @errors: EINVAL ENAMETOOLONG EADDRINUSE EEXIST EACCES ENOENT EMFILE EBUSY
+ */
+VH_API vh_rc vh_slave_listen(struct vh_slave *s, const char *path);
+
+/**
+ * vh_slave_adopt() - use a unix stream socket that is open already
+ * @s: the back-end
+ * @fd: (borrowed) duplicated; a listening socket or a connected one, told apart by SO_ACCEPTCONN
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: no
+ * @errors: EINVAL ENOTSOCK EPROTOTYPE EBADF EMFILE EBUSY
+ */
+VH_API vh_rc vh_slave_adopt(struct vh_slave *s, int32_t fd);
+
+/**
+ * vh_slave_fd() - readable when vh_slave_dispatch() has something to do
+ * @s: the back-end
+ *
+ * @since: VH_1.0
+ * @thread: any
+ * @blocks: no
+ * @errors: EINVAL
+ *
+ * Return: (borrowed) the fd.
+ */
+VH_API vh_count vh_slave_fd(struct vh_slave *s);
+
+/**
+ * vh_slave_dispatch() - do what is to be done, never block
+ * @s: the back-end
+ *
+ * Bounded: a few messages, budget requests of each queue. Failures of the peer end its connection, not this call.
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: no
+ * @errors: EINVAL EBUSY ESHUTDOWN ECANCELED
+ *
+ * Return: 1 when there is more to do at once, 0 when it is safe to wait on vh_slave_fd(), -ESHUTDOWN after
+ * vh_slave_stop().
+ */
+VH_API vh_count vh_slave_dispatch(struct vh_slave *s);
+
+/**
+ * vh_slave_wait() - wait until vh_slave_fd() is readable, then dispatch
+ * @s: the back-end
+ * @timeout_ms: -1 = for ever
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EINTR EBUSY ESHUTDOWN
+ *
+ * Return: as vh_slave_dispatch(); 0 also when the time passed; -EINTR when a signal came.
+ */
+VH_API vh_count vh_slave_wait(struct vh_slave *s, int32_t timeout_ms);
+
+/**
+ * vh_slave_next_event() - take the oldest pending event
+ * @s: the back-end
+ * @out: (out)
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: no
+ * @errors: EINVAL
+ *
+ * Return: 1 with an event at @out, 0 when there is none.
+ */
+VH_API vh_count vh_slave_next_event(struct vh_slave *s, struct vh_event *out);
+
+/**
+ * vh_slave_queue() - a queue of the device
+ * @s: the back-end
+ * @index: queue index
+ * @out: (out) (borrowed) lives as long as the slave
+ *
+ * @since: VH_1.0
+ * @thread: any
+ * @blocks: no
+ * @errors: EINVAL ENOENT
+ */
+VH_API vh_rc vh_slave_queue(struct vh_slave *s, uint32_t index, struct vh_queue **out);
+
+/**
+ * vh_slave_mem() - the guest memory that the front-end shared
+ * @s: the back-end
+ * @out: (out) (borrowed) lives as long as the slave
+ *
+ * @since: VH_1.0
+ * @thread: any
+ * @blocks: no
+ * @errors: EINVAL
+ */
+VH_API vh_rc vh_slave_mem(struct vh_slave *s, struct vh_mem **out);
+
+/**
+ * vh_slave_finish() - answer a callback that returned -EINPROGRESS
+ * @s: the back-end
+ * @later: the callback's token
+ * @rc: 0 or a negative errno value
+ *
+ * @since: VH_1.0
+ * @thread: any
+ * @blocks: no
+ * @errors: EINVAL ESTALE
+ *
+ * Return: 0, -ESTALE when nobody waits for it any more (the connection ended).
+ */
+VH_API vh_rc vh_slave_finish(struct vh_slave *s, uint64_t later, vh_rc rc);
+
+/**
+ * vh_slave_config_changed() - tell the front-end that config space changed
+ * @s: the back-end
+ *
+ * BACKEND_CONFIG_CHANGE_MSG, when the front-end can take it. Does not wait for an answer.
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: no
+ * @errors: EINVAL ENOTCONN EOPNOTSUPP EAGAIN
+ */
+VH_API vh_rc vh_slave_config_changed(struct vh_slave *s);
+
+/**
+ * vh_slave_disconnect() - end the connection, keep listening
+ * @s: the back-end
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: no
+ * @errors: EINVAL ENOTCONN
+ */
+VH_API vh_rc vh_slave_disconnect(struct vh_slave *s);
+
+/**
+ * vh_slave_get_stats() - counters
+ * @s: the back-end
+ * @out: (out)
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: no
+ * @errors: EINVAL
+ */
+VH_API vh_rc vh_slave_get_stats(struct vh_slave *s, struct vh_slave_stats *out);
+
+/**
+ * vh_slave_set_log() - where log lines go
+ * @s: the back-end
+ * @ops: (nullable) copied; NULL = nowhere
+ * @ctx: first argument
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: no
+ * @errors: EINVAL
+ */
+VH_API vh_rc vh_slave_set_log(struct vh_slave *s, const struct vh_log_ops *ops, void *ctx);
+
+/**
+ * vh_slave_set_tap() - see every message
+ * @s: the back-end
+ * @ops: (nullable) copied; NULL = off
+ * @ctx: first argument
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: no
+ * @errors: EINVAL
+ */
+VH_API vh_rc vh_slave_set_tap(struct vh_slave *s, const struct vh_tap_ops *ops, void *ctx);
+
+/**
+ * vh_slave_stop() - make every call on this handle return -ESHUTDOWN
+ * @s: the back-end
+ *
+ * Waits for calls in progress on other threads; inside a callback of this handle it only marks.
+ *
+ * @since: VH_1.0
+ * @thread: any
+ * @blocks: yes
+ * @errors: EINVAL
+ */
+VH_API vh_rc vh_slave_stop(struct vh_slave *s);
+
+/**
+ * vh_slave_free() - close the connection, remove the socket that vh_slave_listen() made, free
+ * @s: (nullable)
+ *
+ * No other thread may be inside. Inside a callback of this handle it takes effect when the outermost call returns.
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: no
+ * @errors: none
+ */
+VH_API void vh_slave_free(struct vh_slave *s);
+
+VH_END_DECLS
+#endif

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/**
+ * DOC: All of libvh.
+ */
+#ifndef VH_VH_H
+#define VH_VH_H
+
+#include "vh/types.h"
+#include "vh/version.h"
+#include "vh/error.h"
+#include "vh/log.h"
+#include "vh/mem.h"
+#include "vh/queue.h"
+#include "vh/device.h"
+#include "vh/backend.h"
+#include "vh/slave.h"
+#include "vh/master.h"
+#include "vh/driver.h"
+#include "vh/blk.h"
+
+#endif

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/*
+ * The table of intents: what a driver wants from a back-end, whatever that is. Each family (vhost-user, the kernel,
+ * vDPA) translates addresses and order itself, and answers -EOPNOTSUPP with the reason (vhi_fail) where it can't.
+ * Lives below master, kern and vdpa, and above nothing but memory; `driver` uses only this.
+ */
+#ifndef VHI_BACKEND_H
+#define VHI_BACKEND_H
+
+#include "vh/backend.h"
+#include "vhi_base.h"
+#include "vhi_mem.h"
+
+struct vhi_ring_intent {
+	uint32_t num;
+	uint32_t base;
+	struct vhi_gpa desc, driver, device;
+	int kick, call, err; /* borrowed, -1 = none */
+};
+
+struct vhi_backend_ops {
+	const char *kind;
+	int (*get_features)(void *ctx, uint64_t *offered);
+	int (*negotiate)(void *ctx, uint64_t wanted, uint64_t *acked);
+	int (*max_queues)(void *ctx, uint32_t *n);
+	/* Share this snapshot from now on; also while rings run. */
+	int (*set_memory)(void *ctx, struct vh_mem *mem);
+	int (*ring_start)(void *ctx, uint32_t index, const struct vhi_ring_intent *ring);
+	int (*ring_stop)(void *ctx, uint32_t index, uint32_t *base);
+	int (*ring_enable)(void *ctx, uint32_t index, bool on);
+	int (*set_log)(void *ctx, int fd, uint64_t offset, uint64_t size); /* fd -1: off */
+	int (*config_get)(void *ctx, uint32_t offset, void *buf, uint32_t len);
+	int (*config_set)(void *ctx, uint32_t offset, const void *buf, uint32_t len);
+	int (*set_status)(void *ctx, uint8_t status); /* -EOPNOTSUPP is fine */
+	int (*reset)(void *ctx);
+	int (*suspend)(void *ctx);
+	int (*resume)(void *ctx);
+	int (*iotlb_update)(void *ctx, struct vhi_iova iova, uint64_t len, struct vhi_gpa gpa, uint32_t perm);
+	int (*iotlb_invalidate)(void *ctx, struct vhi_iova iova, uint64_t len);
+	/* Pollable and to be dispatched while a driver waits, so that a dying connection is seen. fd -1 = none. */
+	int (*fd)(void *ctx);
+	int (*dispatch)(void *ctx);
+};
+
+struct vh_backend {
+	const struct vhi_backend_ops *ops;
+	void *ctx;
+};
+
+#endif

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+#include "vhi_error.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "vhi_base.h"
+
+static __thread struct vhi_failure last;
+
+static void failure_format(struct vhi_failure *f, const char *fmt, va_list ap)
+{
+	vsnprintf(f->text, sizeof(f->text), fmt, ap);
+}
+
+int32_t vhi_fail(int32_t code, uint32_t domain, uint32_t site, const char *fmt, ...)
+{
+	va_list ap;
+
+	last.code = code;
+	last.domain = domain;
+	last.site = site;
+	last.queue = VH_ERROR_NONE;
+	last.request = VH_ERROR_NONE;
+	va_start(ap, fmt);
+	failure_format(&last, fmt, ap);
+	va_end(ap);
+	return code;
+}
+
+int32_t vhi_fail_at(int32_t code, uint32_t domain, uint32_t site, uint32_t queue, uint32_t request, const char *fmt,
+		    ...)
+{
+	va_list ap;
+
+	last.code = code;
+	last.domain = domain;
+	last.site = site;
+	last.queue = queue;
+	last.request = request;
+	va_start(ap, fmt);
+	failure_format(&last, fmt, ap);
+	va_end(ap);
+	return code;
+}
+
+int32_t vhi_failure_set(struct vhi_failure *f, int32_t code, uint32_t domain, uint32_t site, const char *fmt, ...)
+{
+	va_list ap;
+
+	f->code = code;
+	f->domain = domain;
+	f->site = site;
+	f->queue = VH_ERROR_NONE;
+	f->request = VH_ERROR_NONE;
+	va_start(ap, fmt);
+	failure_format(f, fmt, ap);
+	va_end(ap);
+	return code;
+}
+
+int32_t vhi_failure_raise(const struct vhi_failure *f)
+{
+	if (f != &last)
+		last = *f;
+	return f->code;
+}
+
+vh_rc vh_error_get(struct vh_error *out)
+{
+	struct vh_error e = {.size = sizeof(e)};
+
+	/* No vhi_fail() in here: asking for the details must not overwrite them. */
+	if (!out || out->size < 2 * sizeof(uint32_t))
+		return -EINVAL;
+	e.code = last.code;
+	e.domain = last.domain;
+	e.queue = last.code ? last.queue : VH_ERROR_NONE;
+	e.request = last.code ? last.request : VH_ERROR_NONE;
+	e.site = last.site;
+	memcpy(e.text, last.text, sizeof(e.text));
+	return vhi_out_fill(out, &e, sizeof(e), "vh_error_get");
+}
+
+const char *vh_error_name(int32_t code)
+{
+	const char *name;
+	int e = code < 0 ? -code : code;
+
+	/* Kernel-internal values that reach user space all the same. */
+	if (e == 524)
+		return "ENOTSUPP";
+	if (e == 512)
+		return "ERESTARTSYS";
+	name = strerrorname_np(e);
+	return name ? name : "E?";
+}

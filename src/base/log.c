@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+#include "vhi_log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "vhi_base.h"
+
+#define LINES_PER_SECOND 10u
+
+vh_rc vhi_log_set(struct vhi_log *log, const struct vh_log_ops *ops, void *ctx)
+{
+	struct vh_log_ops in;
+	struct vh_log_ops old = log->ops;
+	void *old_ctx = log->ctx;
+	vh_rc rc = vhi_opts_in(&in, sizeof(in), ops, "vh_log_ops");
+
+	if (rc) {
+		vhi_ops_destroy(ops, ctx);
+		return rc;
+	}
+	if (!in.level)
+		in.level = VH_LOG_WARNING;
+	memset(log, 0, sizeof(*log));
+	if (ops) {
+		log->ops = in;
+		log->ctx = ctx;
+	}
+	vhi_ops_destroy(&old, old_ctx);
+	return 0;
+}
+
+void vhi_log_line(struct vhi_log *log, uint32_t level, const char *fmt, ...)
+{
+	char text[512];
+	uint64_t now;
+	va_list ap;
+
+	if (!log->ops.line || level > log->ops.level)
+		return;
+	now = vhi_now_ns();
+	if (now - log->window_ns >= 1000000000u) {
+		uint32_t dropped = log->dropped;
+
+		log->window_ns = now;
+		log->lines = 0;
+		log->dropped = 0;
+		if (dropped) {
+			snprintf(text, sizeof(text), "%u lines dropped, more than %u a second", dropped,
+				 LINES_PER_SECOND);
+			log->ops.line(log->ctx, VH_LOG_WARNING, text);
+		}
+	}
+	if (log->lines >= LINES_PER_SECOND) {
+		log->dropped++;
+		return;
+	}
+	log->lines++;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	log->ops.line(log->ctx, level, text);
+}
+
+vh_rc vhi_tap_set(struct vhi_tap *tap, const struct vh_tap_ops *ops, void *ctx)
+{
+	struct vh_tap_ops in;
+	struct vh_tap_ops old = tap->ops;
+	void *old_ctx = tap->ctx;
+	vh_rc rc = vhi_opts_in(&in, sizeof(in), ops, "vh_tap_ops");
+
+	if (!rc && in.flags)
+		rc = vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_tap_ops: unknown flags 0x%x", in.flags);
+	if (rc) {
+		vhi_ops_destroy(ops, ctx);
+		return rc;
+	}
+	memset(tap, 0, sizeof(*tap));
+	if (ops) {
+		tap->ops = in;
+		tap->ctx = ctx;
+	}
+	vhi_ops_destroy(&old, old_ctx);
+	return 0;
+}
+
+void vhi_tap_message(struct vhi_tap *tap, struct vh_msg_info *info)
+{
+	if (!tap->ops.message)
+		return;
+	info->size = sizeof(*info);
+	info->time_ns = vhi_now_ns();
+	tap->ops.message(tap->ctx, info);
+}

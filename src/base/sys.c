@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/* The real system-call table. */
+#include "vhi_sys.h"
+
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/timerfd.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+static int sys_fcntl(int fd, int cmd, uintptr_t arg)
+{
+	return fcntl(fd, cmd, arg);
+}
+
+static int sys_ioctl(int fd, unsigned long request, void *arg)
+{
+	return ioctl(fd, request, arg);
+}
+
+static int sys_timerfd_settime(int fd, uint64_t abs_ns)
+{
+	struct itimerspec spec = {0};
+
+	spec.it_value.tv_sec = (time_t)(abs_ns / 1000000000u);
+	spec.it_value.tv_nsec = (long)(abs_ns % 1000000000u);
+	return timerfd_settime(fd, TFD_TIMER_ABSTIME, &spec, NULL);
+}
+
+static int sys_bind(int fd, const struct sockaddr *addr, socklen_t len)
+{
+	return bind(fd, addr, len);
+}
+
+static int sys_accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
+{
+	return accept4(fd, addr, len, flags);
+}
+
+static int sys_connect(int fd, const struct sockaddr *addr, socklen_t len)
+{
+	return connect(fd, addr, len);
+}
+
+static int sys_io_uring_setup(unsigned entries, void *params)
+{
+	return (int)syscall(SYS_io_uring_setup, entries, params);
+}
+
+static int sys_io_uring_enter(int fd, unsigned submit, unsigned min_complete, unsigned flags)
+{
+	return (int)syscall(SYS_io_uring_enter, fd, submit, min_complete, flags, NULL, 0);
+}
+
+const struct vhi_sys vhi_sys = {
+	.calloc = calloc,
+	.free = free,
+	.close = close,
+	.fcntl = sys_fcntl,
+	.read = read,
+	.write = write,
+	.preadv = preadv,
+	.pwritev = pwritev,
+	.fdatasync = fdatasync,
+	.fallocate = fallocate,
+	.fstat = fstat,
+	.ftruncate = ftruncate,
+	.ioctl = sys_ioctl,
+	.mmap = mmap,
+	.munmap = munmap,
+	.madvise = madvise,
+	.memfd_create = memfd_create,
+	.eventfd = eventfd,
+	.epoll_create1 = epoll_create1,
+	.epoll_ctl = epoll_ctl,
+	.epoll_wait = epoll_wait,
+	.poll = poll,
+	.timerfd_create = timerfd_create,
+	.timerfd_settime = sys_timerfd_settime,
+	.socket = socket,
+	.socketpair = socketpair,
+	.bind = sys_bind,
+	.listen = listen,
+	.accept4 = sys_accept4,
+	.connect = sys_connect,
+	.getsockopt = getsockopt,
+	.recvmsg = recvmsg,
+	.sendmsg = sendmsg,
+	.lstat = lstat,
+	.unlink = unlink,
+	.chmod = chmod,
+	.sigaction = sigaction,
+	.io_uring_setup = sys_io_uring_setup,
+	.io_uring_enter = sys_io_uring_enter,
+};

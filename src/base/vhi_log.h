@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/* Where a handle's log lines and messages go. All-zero is "nowhere". */
+#ifndef VHI_LOG_H
+#define VHI_LOG_H
+
+#include <stdint.h>
+
+#include "vh/log.h"
+
+struct vhi_log {
+	struct vh_log_ops ops;
+	void *ctx;
+	uint64_t window_ns; /* start of the second in which lines are counted */
+	uint32_t lines;	    /* lines in this second */
+	uint32_t dropped;
+};
+
+vh_rc vhi_log_set(struct vhi_log *log, const struct vh_log_ops *ops, void *ctx); /* NULL ops: off */
+__attribute__((format(printf, 3, 4))) void vhi_log_line(struct vhi_log *log, uint32_t level, const char *fmt, ...);
+
+struct vhi_tap {
+	struct vh_tap_ops ops;
+	void *ctx;
+};
+
+vh_rc vhi_tap_set(struct vhi_tap *tap, const struct vh_tap_ops *ops, void *ctx);
+/* @info's size and time are filled in here. Cheap when no tap is set. */
+void vhi_tap_message(struct vhi_tap *tap, struct vh_msg_info *info);
+
+#endif

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/*
+ * Numbered rejections. Every check that refuses something a peer (or the memory it shares) did has a number, listed in
+ * the sites.def of its folder, used once, and wrapped in VHI_REFUSE:
+ *
+ *	if (VHI_REFUSE(VHI_SITE_WIRE_VERSION, (flags & 3) != 1))
+ *		return vhi_fail(-EPROTO, VH_ERROR_PEER, VHI_SITE_WIRE_VERSION, "...");
+ *
+ * The number reaches the user in vh_error.site. A build with VHI_MUTATE can switch one check off (environment
+ * VH_MUTATE_SITE), which must turn the test suite red, and counts how often each check fired (VH_SITE_LOG).
+ */
+#ifndef VHI_SITE_H
+#define VHI_SITE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#ifdef VHI_MUTATE
+bool vhi_site_live(uint32_t site);
+#define VHI_REFUSE(site, cond) (__builtin_expect(!!(cond), 0) && vhi_site_live(site))
+#else
+#define VHI_REFUSE(site, cond) (__builtin_expect(!!(cond), 0))
+#endif
+
+/* Ranges: wire 100, sock 200, mem 300, queue 400, device 500, slave 600, master 700, driver 800; 99 numbers each. */
+#define VHI_SITE_ENUM(name, number, text) VHI_SITE_##name = (number),
+
+#endif

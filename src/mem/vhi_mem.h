@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/*
+ * Guest memory inside the library. A snapshot is immutable and reference-counted; the only way from an address to a
+ * pointer is a translation of a whole range, (addr, len) -> segments, with three results: ok, fault, miss.
+ */
+#ifndef VHI_MEM_H
+#define VHI_MEM_H
+
+#include "vh/mem.h"
+#include "vhi_base.h"
+#include "vhi_shm.h"
+
+/* A mapping; shared by all snapshots that contain the region. Its fields do not change after it was made. */
+struct vhi_region {
+	struct vhi_gpa gpa;
+	struct vhi_uva uva;
+	uint64_t len;
+	uint64_t offset; /* in the file */
+	uint8_t *host;	 /* first byte of the region */
+	uint32_t refs;	 /* atomic */
+	uint32_t broken; /* atomic: set by the SIGBUS guard */
+	uint32_t flags;	 /* VH_REGION_* */
+	int fd;		 /* kept for sharing on; -1 = not kept */
+	uint64_t page_size;
+	void *map; /* what munmap gets */
+	size_t map_len;
+};
+
+/* Results below 0 of a translation. */
+#define VHI_FAULT (-EFAULT)
+#define VHI_MISS  (-EAGAIN)
+
+struct vh_snapshot {
+	uint32_t refs;	 /* atomic */
+	uint32_t number; /* from 1, unique in this vh_mem */
+	uint32_t n;
+	uint32_t shift;		     /* granule table: log2 of the granule, 0 = no table, search instead */
+	uint64_t base;		     /* first guest address that the table covers */
+	uint64_t span;		     /* bytes that it covers */
+	uint16_t *granules;	     /* index of the region that holds the granule's first byte or begins in it */
+	struct vhi_region **regions; /* by ascending gpa */
+	uint16_t *by_uva;	     /* indices into regions, by ascending uva */
+	uint16_t *by_host;	     /* indices into regions, by ascending host address */
+};
+
+struct vh_snapshot *vhi_snapshot_get(struct vh_snapshot *s); /* one more reference; NULL-safe */
+void vhi_snapshot_put(struct vh_snapshot *s);		     /* NULL-safe */
+
+/* The current snapshot of @mem with a reference of the caller's. Never NULL: an empty one has no regions. */
+struct vh_snapshot *vhi_mem_snapshot(struct vh_mem *mem);
+
+/*
+ * Translate. Segments are appended at @segs (room for @max), split at region borders. Returns their number > 0, or
+ * VHI_FAULT, VHI_MISS, -ENOSPC. len must be > 0. Cost does not grow with the number of regions (granule table), or
+ * with its logarithm for layouts that do not fit one.
+ */
+int vhi_translate(const struct vh_snapshot *s, struct vhi_gpa addr, uint64_t len, uint32_t perm, struct vh_seg *segs,
+		  uint32_t max);
+
+/* The region that holds gpa, or NULL: the slow path and the inline fast path of the queue use it. */
+const struct vhi_region *vhi_find(const struct vh_snapshot *s, struct vhi_gpa addr);
+
+/* The whole of [addr, addr + len) in one region (rings): its address, or NULL. */
+void VHI_SHM *vhi_translate_one(const struct vh_snapshot *s, struct vhi_gpa addr, uint64_t len);
+
+/* User address to guest address, for ring addresses on the wire: the range must lie inside one region. */
+bool vhi_uva_to_gpa(const struct vh_snapshot *s, struct vhi_uva uva, uint64_t len, struct vhi_gpa *out);
+bool vhi_gpa_to_uva(const struct vh_snapshot *s, struct vhi_gpa gpa, uint64_t len, struct vhi_uva *out);
+/* Address in this process back to a guest address (driver side, dirty log): inside one region, or false. */
+bool vhi_host_to_gpa(const struct vh_snapshot *s, const void *host, uint64_t len, struct vhi_gpa *out);
+
+/* True when the SIGBUS guard broke one of the snapshot's regions. One relaxed load when nothing ever faulted. */
+bool vhi_snapshot_broken(const struct vh_snapshot *s, uint32_t *seen);
+/* Counts faults that the guard took, process-wide; a queue compares it once a batch before it looks further. */
+extern uint32_t vhi_guard_faults; /* atomic */
+/* A system call on guest memory said EFAULT: same consequence as a fault that the guard took. */
+void vhi_snapshot_mark_broken(struct vh_snapshot *s, const void *host);
+
+/* What a change of the table does, for vhost-user: replace everything at once. All or nothing. @fds are borrowed. */
+int vhi_mem_replace(struct vh_mem *mem, const struct vh_region *regions, const int *fds, uint32_t n);
+/* Forget all regions (end of a connection). */
+void vhi_mem_clear(struct vh_mem *mem);
+/* Prepare a change without putting it in force: a new snapshot (reference of the caller's) and then vhi_mem_commit. */
+int vhi_mem_prepare_replace(struct vh_mem *mem, const struct vh_region *regions, const int *fds, uint32_t n,
+			    struct vh_snapshot **out);
+int vhi_mem_prepare_add(struct vh_mem *mem, const struct vh_region *region, int fd, struct vh_snapshot **out);
+int vhi_mem_prepare_remove(struct vh_mem *mem, const struct vh_region *region, struct vh_snapshot **out);
+/* Puts it in force; takes the reference over. */
+void vhi_mem_commit(struct vh_mem *mem, struct vh_snapshot *next);
+
+/* The fd of region @i of a snapshot, borrowed, for sending on. */
+int vhi_snapshot_fd(const struct vh_snapshot *s, uint32_t i);
+void vhi_region_describe(const struct vh_snapshot *s, uint32_t i, struct vh_region *out);
+
+const char *vhi_mem_site_text(uint32_t site);
+
+#endif

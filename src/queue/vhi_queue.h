@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/*
+ * What a slave, a driver session and the tests need of a queue beyond vh/queue.h: life without freeing the handle
+ * (start, stop, restart), and control changes from another thread than the one that pops and pushes.
+ *
+ * A control change is in force when vhi_queue_ctl() returned 0, or, when it returned -EINPROGRESS because a call was in
+ * progress on another thread, once that call has left; then hooks.wake is called. Callers look at
+ * vhi_queue_settled() and vhi_queue_in_flight() before they acknowledge anything.
+ */
+#ifndef VHI_QUEUE_H
+#define VHI_QUEUE_H
+
+#include "vh/queue.h"
+#include "vhi_base.h"
+#include "vhi_mem.h"
+#include "vhi_shm.h"
+
+struct vhi_queue_hooks {
+	void *ctx;
+	/* From any thread, never under a lock: the queue changed (settled, last request in flight pushed, broken). */
+	void (*wake)(void *ctx);
+};
+
+/* A stopped queue that is owned by a slave or driver (vh_queue_free and vh_queue_stop refuse it). */
+int vhi_queue_new(uint32_t index, uint32_t role, const struct vhi_queue_hooks *hooks, struct vh_queue **out);
+void vhi_queue_destroy(struct vh_queue *q);
+
+struct vhi_ring {
+	uint32_t num;
+	uint64_t features;
+	struct vhi_gpa desc, driver, device; /* guest addresses */
+	uint32_t base;			     /* next available index; a driver starts a fresh ring with 0 */
+	uint32_t max_segs;		     /* 0 = max(num, 1024) */
+	bool fresh;			     /* driver: ring memory is all zero; else continue where it stopped */
+};
+
+/*
+ * Start (from stopped): checks geometry and that each ring lies whole in one region of @snap (a reference is taken).
+ * A new epoch begins: older tokens are stale. Returns 0 or -errno with the last error set; the queue stays stopped.
+ */
+int vhi_queue_start(struct vh_queue *q, const struct vhi_ring *ring, struct vh_snapshot *snap);
+
+enum vhi_queue_ctl_kind {
+	VHI_CTL_SNAPSHOT, /* use this snapshot from now on; the ring is re-translated, broken if it is not there */
+	VHI_CTL_PAUSE,	  /* pop returns 0 until RESUME: quiesce before memory is taken away */
+	VHI_CTL_RESUME,
+	VHI_CTL_ENABLE,	 /* pop returns requests */
+	VHI_CTL_DISABLE, /* pop returns 0 */
+	VHI_CTL_DRAIN,	 /* like PAUSE; state DRAINING; ends by vhi_queue_finish_stop */
+	VHI_CTL_ABORT,	 /* stop at once: requests in flight are forgotten, their tokens are stale from now on */
+};
+/* 0: in force; -EINPROGRESS: will be, see above. @snap only for VHI_CTL_SNAPSHOT (a reference is taken). */
+int vhi_queue_ctl(struct vh_queue *q, enum vhi_queue_ctl_kind kind, struct vh_snapshot *snap);
+bool vhi_queue_settled(struct vh_queue *q);
+uint32_t vhi_queue_in_flight(struct vh_queue *q);
+/* After DRAIN, when settled and nothing is in flight: stopped; *base = next available index. Else -EBUSY. */
+int vhi_queue_finish_stop(struct vh_queue *q, uint32_t *base);
+/* The base that a stopped (or never started) queue would report or start from. */
+uint32_t vhi_queue_base(struct vh_queue *q);
+void vhi_queue_set_base(struct vh_queue *q, uint32_t base);
+
+/* fds: taken over (owned by the queue from here on), -1 = none; the old one is closed. Effective at once. After a new
+ * call fd the driver is notified once, so that no completion is lost. */
+enum vhi_queue_fd { VHI_QUEUE_KICK, VHI_QUEUE_CALL, VHI_QUEUE_ERR };
+int vhi_queue_set_fd(struct vh_queue *q, enum vhi_queue_fd which, int fd);
+int vhi_queue_get_fd(struct vh_queue *q, enum vhi_queue_fd which); /* borrowed, -1 = none */
+
+/* Drain the kick (device) or call (driver) fd; counts it. True when it had been signalled. */
+bool vhi_queue_ack(struct vh_queue *q);
+/* Wake a thread that sleeps on vh_queue_fd(). */
+void vhi_queue_wake(struct vh_queue *q);
+/* Break it: site and reason are kept, the err fd is signalled once. */
+int vhi_queue_break(struct vh_queue *q, int code, uint32_t site, const char *why);
+/* The failure of a broken queue, else NULL. */
+const struct vhi_failure *vhi_queue_failure(struct vh_queue *q);
+bool vhi_queue_enabled(struct vh_queue *q);
+
+/* The snapshot that the requests in flight point into (borrowed; the queue's own reference). Device handlers use it
+ * to report EFAULT of a system call: vhi_snapshot_mark_broken(). */
+struct vh_snapshot *vhi_queue_snapshot(struct vh_queue *q);
+
+const char *vhi_queue_site_text(uint32_t site);
+
+#endif

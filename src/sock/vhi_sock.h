@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/*
+ * Sockets and framing. A transport moves bytes and fds (a unix socket here; a memory pipe in tests); a channel cuts
+ * messages out of it: exactly 12 bytes, then exactly `size`, never past the current message, because fds would lose
+ * their owner.
+ */
+#ifndef VHI_SOCK_H
+#define VHI_SOCK_H
+
+#include "vhi_base.h"
+#include "vhi_log.h"
+#include "vhi_wire.h"
+
+/*
+ * A transport. Non-blocking: -EAGAIN when nothing can be done now, 0 from recv at end of stream, -errno on failure.
+ * fds that recv hands out are owned by the caller, close-on-exec; more than @max_fds, or control data that was cut, is
+ * -EMSGSIZE, with every delivered fd closed. send borrows its fds and may take part of the bytes (fds go with the
+ * first).
+ */
+struct vhi_transport_ops {
+	ssize_t (*recv)(void *t, void *buf, size_t n, int *fds, uint32_t max_fds, uint32_t *n_fds);
+	ssize_t (*send)(void *t, const struct iovec *iov, int n, const int *fds, uint32_t n_fds);
+	int (*fd)(void *t); /* pollable, -1 = none */
+	void (*close)(void *t);
+};
+
+struct vhi_transport {
+	const struct vhi_transport_ops *ops;
+	void *t;
+};
+
+/* Takes @fd over, also on failure. */
+int vhi_sock_transport(int fd, struct vhi_transport *out);
+
+/* All return an fd (owned, non-blocking, close-on-exec) or -errno with the last error set. */
+int vhi_sock_listen(const char *path, uint32_t mode);
+int vhi_sock_connect(const char *path, uint64_t deadline_ns);
+int vhi_sock_accept(int listen_fd); /* -EAGAIN when nobody waits */
+int vhi_sock_pair(int *peer);
+/* dup + check: a unix stream socket. *listening from SO_ACCEPTCONN. */
+int vhi_sock_adopt(int fd, bool *listening);
+/* Remove @path if it is a socket with this device and inode (taken right after listen). */
+struct vhi_sock_id {
+	uint64_t dev;
+	uint64_t ino;
+};
+int vhi_sock_identify(const char *path, struct vhi_sock_id *id);
+void vhi_sock_remove(const char *path, const struct vhi_sock_id *id);
+/* True when the peer has closed (looks, takes nothing). */
+bool vhi_sock_peer_gone(int fd);
+/* @path without a leading "unix:". */
+const char *vhi_sock_path(const char *path);
+
+/* One message as received. The fds are owned by it: take what is wanted (set the slot to -1), the rest is closed. */
+struct vhi_msg {
+	struct vhi_wire_header header;
+	uint32_t n_fds;
+	int fds[VHI_WIRE_MAX_FDS];
+	/* Aligned for every payload struct. */
+	_Alignas(8) uint8_t payload[VHI_WIRE_MAX_PAYLOAD];
+};
+void vhi_msg_close_fds(struct vhi_msg *m);
+
+struct vhi_out; /* a message waiting to be sent */
+
+struct vhi_chan {
+	struct vhi_transport transport;
+	enum vhi_wire_side requests_from; /* whose requests travel on this channel */
+	enum vhi_wire_side we_are;
+	struct vhi_tap *tap;	     /* nullable */
+	uint64_t message_timeout_ns; /* from the first byte of a message to its last */
+
+	struct vhi_msg in;
+	uint32_t got;		 /* bytes of the current message */
+	uint64_t in_deadline_ns; /* 0 = no message begun */
+
+	struct vhi_out *out_head, **out_tail;
+	size_t out_bytes; /* bounded: see vhi_chan_send */
+
+	uint64_t messages_in, messages_out, bytes_in, bytes_out;
+};
+
+/* Takes @transport over. */
+void vhi_chan_init(struct vhi_chan *c, struct vhi_transport transport, enum vhi_wire_side requests_from,
+		   enum vhi_wire_side we_are, struct vhi_tap *tap, uint64_t message_timeout_ns);
+bool vhi_chan_open(const struct vhi_chan *c);
+/* Closes the transport and everything that waits in either direction. */
+void vhi_chan_close(struct vhi_chan *c);
+int vhi_chan_fd(const struct vhi_chan *c);
+
+/*
+ * Receive. 1: c->in holds a whole message (valid until the next call; vhi_msg_close_fds() is done by that call).
+ * 0: not complete yet. -ECONNRESET: end of stream between messages (*clean = true) or inside one. -EPROTO: the header
+ * can't be followed, *site says why. -ETIMEDOUT: the message deadline passed. Other -errno: the transport failed.
+ */
+int vhi_chan_recv(struct vhi_chan *c, bool *clean, uint32_t *site);
+
+/* The tap sees a received message when its fate is known: call once with the site number (0 = accepted). */
+void vhi_chan_received(struct vhi_chan *c, uint32_t site);
+
+/*
+ * Send header and payload in one piece, fds with the first byte. What can't be sent at once is queued (fds duplicated);
+ * past 64 KiB queued it is -ENOBUFS and the caller stops reading requests or closes.
+ */
+int vhi_chan_send(struct vhi_chan *c, uint32_t request, uint32_t flags, const void *payload, uint32_t size,
+		  const int *fds, uint32_t n_fds);
+int vhi_chan_flush(struct vhi_chan *c); /* 1 = something is still queued, 0 = all sent, -errno */
+bool vhi_chan_wants_write(const struct vhi_chan *c);
+
+const char *vhi_sock_site_text(uint32_t site);
+
+#endif

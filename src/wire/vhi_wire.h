@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/*
+ * The vhost-user codec: the message table and what is decided from it. Pure functions: no fds (only their number), no
+ * system calls, no state. Parser, sender, logger, tests and the Python kit all read the one table in messages.def.
+ */
+#ifndef VHI_WIRE_H
+#define VHI_WIRE_H
+
+#include "vhi_base.h"
+
+#define VHI_WIRE_HEADER	     12u
+#define VHI_WIRE_MAX_PAYLOAD 4096u
+#define VHI_WIRE_MAX_FDS     8u
+#define VHI_WIRE_VERSION     1u
+#define VHI_WIRE_REPLY	     4u
+#define VHI_WIRE_NEED_REPLY  8u
+#define VHI_WIRE_MAX_REGIONS 8u
+#define VHI_WIRE_VRING_INDEX 0xffu /* in the u64 of KICK, CALL, ERR */
+#define VHI_WIRE_VRING_NOFD  0x100u
+
+/* Message ids: generated from messages.def as VHI_FE_<NAME> (front-end requests) and VHI_BE_<NAME>. */
+#include "vhi_wire_ids.h"
+
+struct vhi_wire_header {
+	uint32_t request;
+	uint32_t flags;
+	uint32_t size;
+};
+
+/* Payloads, native byte order, exactly as on the wire. */
+struct vhi_wire_vring_state {
+	uint32_t index;
+	uint32_t num;
+};
+struct vhi_wire_region {
+	uint64_t gpa;
+	uint64_t size;
+	uint64_t uva;
+	uint64_t offset;
+};
+struct vhi_wire_mem_table {
+	uint32_t n;
+	uint32_t padding;
+	struct vhi_wire_region regions[VHI_WIRE_MAX_REGIONS];
+};
+struct vhi_wire_mem_reg {
+	uint64_t padding;
+	struct vhi_wire_region region;
+};
+struct vhi_wire_config {
+	uint32_t offset;
+	uint32_t size;
+	uint32_t flags;
+	uint8_t data[256];
+};
+/* SET_VRING_ADDR is struct vh_vring_addr of vh/master.h. */
+
+/* Who sends requests on a channel: the front-end on the main socket, the back-end on its own. */
+enum vhi_wire_side { VHI_WIRE_FRONT_END, VHI_WIRE_BACK_END };
+
+/* Reply rules. */
+enum vhi_wire_reply {
+	VHI_REPLY_RULE_ACK,	/* u64 status, only if need_reply is set and REPLY_ACK was negotiated */
+	VHI_REPLY_RULE_OWN,	/* always exactly one reply of its own */
+	VHI_REPLY_RULE_OWN_LOG, /* own with LOG_SHMFD, else ACK (SET_LOG_BASE) */
+};
+
+/* Ring-state rules. */
+enum vhi_wire_ring {
+	VHI_RING_ANY,
+	VHI_RING_STOPPED,	 /* the ring that it names must be stopped */
+	VHI_RING_STOPPED_OR_LOG, /* or only the log flag changes (SET_VRING_ADDR) */
+	VHI_RING_STARTS,
+	VHI_RING_STOPS,
+	VHI_RING_ALL_STOPPED,	/* the whole device suspended */
+	VHI_RING_NOT_SUSPENDED, /* back-end requests */
+};
+
+/* How a back-end refuses a message that has a reply of its own. */
+enum vhi_wire_refusal {
+	VHI_REFUSAL_STATUS,  /* u64 1, if need_reply is usable; else close */
+	VHI_REFUSAL_CLOSE,   /* no error form: close */
+	VHI_REFUSAL_EMPTY,   /* reply of size 0 (GET_CONFIG) */
+	VHI_REFUSAL_MMAP_0,  /* echo with mmap_size 0, no fd (GET_INFLIGHT_FD) */
+	VHI_REFUSAL_U64_101, /* u64 0x101, no fd (SET_DEVICE_STATE_FD) */
+	VHI_REFUSAL_U64_1,   /* u64 1 (IOTLB_MSG, CHECK_DEVICE_STATE, ...) */
+	VHI_REFUSAL_NO_FD,   /* the reply without its fd (GET_SHARED_OBJECT, POSTCOPY_ADVISE) */
+};
+
+/* Payload kinds: size rule, logger and Python kit go by them. */
+enum vhi_wire_payload {
+	VHI_P_NONE,
+	VHI_P_U64,
+	VHI_P_VRING_FD,
+	VHI_P_VRING_STATE,
+	VHI_P_VRING_ADDR,
+	VHI_P_MEM_TABLE,
+	VHI_P_MEM_REG,
+	VHI_P_LOG,
+	VHI_P_IOTLB,
+	VHI_P_CONFIG,
+	VHI_P_VRING_AREA,
+	VHI_P_INFLIGHT,
+	VHI_P_UUID,
+	VHI_P_DEVICE_STATE,
+	VHI_P_MMAP,
+	VHI_P_SHMEM_CONFIG,
+	VHI_P_CRYPTO,
+	VHI_P_COUNT
+};
+
+/*
+ * One row of the table. The strict columns say what we may send (the specification), the lenient ones what we accept
+ * (what the peers of the lab do): a feature counts as there when it was offered, not necessarily acked.
+ */
+struct vhi_wire_msg {
+	const char *name; /* without VHOST_USER_ */
+	uint16_t id;
+	uint16_t min, max; /* payload bytes that we send */
+	uint16_t accept_min, accept_max;
+	uint8_t fd_min, fd_max; /* that we send */
+	uint8_t accept_fd_min, accept_fd_max;
+	uint8_t payload;	       /* enum vhi_wire_payload */
+	uint8_t reply;		       /* enum vhi_wire_reply */
+	uint8_t reply_payload;	       /* enum vhi_wire_payload of an own reply */
+	uint16_t reply_min, reply_max; /* bytes that we accept in an own reply */
+	uint8_t reply_fd_max;
+	uint8_t refusal;    /* enum vhi_wire_refusal */
+	uint8_t ring;	    /* enum vhi_wire_ring */
+	uint64_t pf;	    /* protocol feature bits: all must be acked to send, all offered to accept */
+	uint64_t vf_send;   /* feature bits that must be acked to send */
+	uint64_t vf_accept; /* feature bits that must have been offered to accept */
+};
+
+/* NULL when there is no such message. */
+const struct vhi_wire_msg *vhi_wire_find(enum vhi_wire_side side, uint32_t id);
+/* All rows of a side, in the order of ids. */
+const struct vhi_wire_msg *vhi_wire_table(enum vhi_wire_side side, size_t *n);
+
+/* What a connection has offered and acked; the facts that gates are decided on. */
+struct vhi_wire_features {
+	uint64_t offered; /* GET_FEATURES reply */
+	uint64_t acked;	  /* SET_FEATURES */
+	uint64_t pf_offered;
+	uint64_t pf_acked;
+};
+
+/*
+ * Receiving. First the header alone, before a byte of payload is read: everything that decides whether the stream can
+ * still be followed. A failure here ends the connection. @reply: a reply is expected, not a request.
+ * Returns 0 or a site number.
+ */
+uint32_t vhi_wire_check_header(const struct vhi_wire_header *h, bool reply);
+
+/*
+ * Then a whole request: size, fd count, feature gate and the field rules that need no state (index is the queue count's
+ * business, addresses are memory's). Returns 0 or a site number; the caller refuses in the message's own form.
+ * @payload has h->size bytes.
+ */
+uint32_t vhi_wire_check_request(enum vhi_wire_side side, const struct vhi_wire_header *h, const void *payload,
+				uint32_t n_fds, const struct vhi_wire_features *f);
+
+/* A reply to @request: id, flags, size, fds. Returns 0 or a site number. */
+uint32_t vhi_wire_check_reply(enum vhi_wire_side side, const struct vhi_wire_msg *request, bool own,
+			      const struct vhi_wire_header *h, const void *payload, uint32_t n_fds);
+
+/* Sending: the strict column. Returns 0 or a site number. */
+uint32_t vhi_wire_check_send(enum vhi_wire_side side, const struct vhi_wire_msg *msg, uint32_t size, uint32_t n_fds,
+			     const struct vhi_wire_features *f);
+
+/* Does this request get a reply, and of which kind? need_reply counts only with REPLY_ACK acked. */
+enum vhi_wire_answer { VHI_ANSWER_NONE, VHI_ANSWER_STATUS, VHI_ANSWER_OWN };
+enum vhi_wire_answer vhi_wire_answer(const struct vhi_wire_msg *msg, uint32_t flags, const struct vhi_wire_features *f);
+
+/* Protocol feature bits whose dependencies are in @bits too; bits without them are dropped. */
+uint64_t vhi_wire_pf_closure(uint64_t bits);
+
+/* The text of a site number of this folder, NULL for another. */
+const char *vhi_wire_site_text(uint32_t site);
+
+#endif
