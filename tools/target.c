@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/* From the name of a target to running queues. */
+#include "vhctl.h"
+
+#include <string.h>
+
+int target_connect(struct target *t, const char *name, const struct target_opts *opts)
+{
+	struct vh_master_opts mo = {.size = sizeof(mo), .timeout_ms = opts->timeout_ms};
+	int32_t rc;
+
+	memset(t, 0, sizeof(*t));
+	t->name = name;
+	if (strncmp(name, "unix:", 5) || !name[5])
+		return usage("target '%s': this version knows unix:PATH", name);
+	rc = vh_master_new(&mo, NULL, NULL, &t->master);
+	if (rc)
+		return say_vh(rc, name);
+	if (trace_tap())
+		vh_master_set_tap(t->master, trace_tap(), NULL);
+	vh_master_set_log(t->master, stderr_log(VH_LOG_WARNING), NULL);
+	rc = vh_master_connect(t->master, name);
+	if (rc) {
+		say_vh(rc, name);
+		return EXIT_UNREACHABLE;
+	}
+	return EXIT_DONE;
+}
+
+int target_open(struct target *t, const char *name, const struct target_opts *opts)
+{
+	struct vh_driver_opts dopts = {.size = sizeof(dopts), .n_queues = opts->queues, .queue_size = opts->queue_size};
+	struct vh_backend *backend;
+	int exit_code = target_connect(t, name, opts);
+	int32_t rc;
+
+	if (exit_code)
+		return exit_code;
+	rc = vh_master_backend(t->master, &backend);
+	if (!rc)
+		rc = vh_driver_new(&dopts, backend, &t->driver);
+	if (!rc)
+		rc = vh_blk_new(t->driver, &t->blk);
+	if (!rc)
+		rc = vh_driver_start(t->driver);
+	t->info.size = sizeof(t->info);
+	if (!rc)
+		rc = vh_blk_get_info(t->blk, &t->info);
+	if (rc) {
+		say_vh(rc, name);
+		return EXIT_WRONG;
+	}
+	return EXIT_DONE;
+}
+
+void target_close(struct target *t)
+{
+	vh_blk_free(t->blk);
+	vh_driver_free(t->driver);
+	vh_master_free(t->master);
+	memset(t, 0, sizeof(*t));
+}

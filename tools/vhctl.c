@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/* vhctl: serve, probe and drive vhost devices from the shell. */
+#include "vhctl.h"
+
+#include <signal.h>
+#include <string.h>
+
+static const char help_text[] =
+	"usage: vhctl serve blk (--socket PATH | --fd N) (--ram SIZE | --file PATH | --null SIZE)\n"
+	"                       [--readonly] [--queues N] [--queue-size N] [--serial S] [--verbose]\n"
+	"       vhctl serve blk --print-capabilities\n"
+	"       vhctl probe TARGET [--type blk|net|none] [--timeout MS] [--json]\n"
+	"       vhctl io blk TARGET read   [--offset SIZE] [--size SIZE] [--seed N] [--output FILE] [--json]\n"
+	"       vhctl io blk TARGET write  [--offset SIZE] [--size SIZE] [--seed N] [--input FILE] [--json]\n"
+	"       vhctl io blk TARGET verify [--offset SIZE] [--size SIZE] [--seed N] [--json]\n"
+	"       vhctl io blk TARGET bench  [--rw randread|randwrite|read|write] [--bs SIZE] [--iodepth N]\n"
+	"                                  [--queues N] [--time SECONDS] [--poll] [--json]\n"
+	"       vhctl --version | --help\n"
+	"\n"
+	"TARGET is unix:PATH. SIZE takes K, M, G, T (binary). write, verify and bench with a write destroy what the\n"
+	"device holds. VH_TRACE=FILE writes every vhost-user message as a line of JSON.\n"
+	"exit codes: 0 done, 1 the peer or the data is wrong, 2 usage, 3 can't reach the peer\n";
+
+static const struct {
+	const char *name;
+	int (*run)(int argc, char **argv);
+} commands[] = {
+	{"serve", cmd_serve},
+	{"probe", cmd_probe},
+	{"io", cmd_io},
+};
+
+int main(int argc, char **argv)
+{
+	int rc;
+
+	signal(SIGPIPE, SIG_IGN);
+	if (argc < 2) {
+		fputs(help_text, stderr);
+		return EXIT_USAGE;
+	}
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
+		fputs(help_text, stdout);
+		return EXIT_DONE;
+	}
+	if (!strcmp(argv[1], "--version")) {
+		uint32_t v = vh_version();
+
+		printf("vhctl, libvh %u.%u.%u\n", v >> 16, v >> 8 & 0xff, v & 0xff);
+		return EXIT_DONE;
+	}
+	rc = trace_open();
+	if (rc)
+		return rc;
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		if (!strcmp(argv[1], commands[i].name)) {
+			rc = commands[i].run(argc - 2, argv + 2);
+			if (fflush(stdout) || ferror(stdout))
+				return say(EXIT_WRONG, "can't write to stdout");
+			return rc;
+		}
+	return usage("there is no command '%s'; see vhctl --help", argv[1]);
+}

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/* What the commands of vhctl share. */
+#ifndef VHCTL_H
+#define VHCTL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "vh/vh.h"
+
+/* Exit codes. */
+enum { EXIT_DONE = 0, EXIT_WRONG = 1, EXIT_USAGE = 2, EXIT_UNREACHABLE = 3 };
+
+/* cli.c: one line on stderr, "vhctl: ...". Both return what they are given or EXIT_USAGE, for `return say(...)`. */
+__attribute__((format(printf, 2, 3))) int say(int exit_code, const char *fmt, ...);
+__attribute__((format(printf, 1, 2))) int usage(const char *fmt, ...);
+/* The library's last error behind a prefix; the exit code that fits it. */
+int say_vh(int32_t rc, const char *what);
+
+/*
+ * Options. A row takes "--name VALUE" or "--name=VALUE", or stands alone when it sets a flag. Parsing stops at nothing:
+ * words without dashes are collected.
+ */
+enum opt_kind { OPT_FLAG, OPT_TEXT, OPT_SIZE, OPT_NUMBER };
+struct opt {
+	const char *name;
+	enum opt_kind kind;
+	void *to;     /* bool *, const char **, uint64_t * */
+	uint64_t max; /* OPT_NUMBER and OPT_SIZE: largest value, 0 = no limit */
+	bool *seen;   /* nullable */
+};
+/* 0 or EXIT_USAGE. @words gets at most @max_words, *n_words how many. */
+int parse_options(int argc, char **argv, const struct opt *opts, size_t n_opts, const char **words, size_t max_words,
+		  size_t *n_words);
+bool parse_size(const char *text, uint64_t *out); /* 4096, 64K, 1M, 2G, 1T; binary units */
+
+/* trace.c: VH_TRACE=PATH writes every message as a line of JSON ("-" = stderr). 0 or EXIT_USAGE. */
+int trace_open(void);
+const struct vh_tap_ops *trace_tap(void); /* NULL when off */
+const struct vh_log_ops *stderr_log(uint32_t level);
+
+/* json.c: a writer that minds the commas. */
+struct json {
+	FILE *to;
+	unsigned depth;
+	bool first[16];
+};
+void json_begin(struct json *j, FILE *to);
+void json_end(struct json *j); /* newline */
+void json_object(struct json *j, const char *key);
+void json_array(struct json *j, const char *key);
+void json_close(struct json *j, char bracket);
+void json_text(struct json *j, const char *key, const char *value);
+void json_u64(struct json *j, const char *key, uint64_t value);
+void json_real(struct json *j, const char *key, double value);
+void json_bool(struct json *j, const char *key, bool value);
+void json_hex(struct json *j, const char *key, uint64_t value);
+
+/* target.c: a target that is ready for block requests. */
+struct target_opts {
+	uint32_t queues;
+	uint32_t queue_size;
+	uint32_t timeout_ms;
+};
+struct target {
+	const char *name;
+	struct vh_master *master;
+	struct vh_driver *driver;
+	struct vh_blk *blk;
+	struct vh_blk_info info;
+};
+/* An exit code, EXIT_DONE when it is open; what went wrong was said. */
+int target_connect(struct target *t, const char *name, const struct target_opts *opts); /* up to the socket */
+int target_open(struct target *t, const char *name, const struct target_opts *opts);	/* up to running queues */
+void target_close(struct target *t);
+
+/* pattern.c */
+/* Position-dependent: the 8 bytes at offset o are splitmix64(seed + o / 8), little-endian. o and n: multiples of 8. */
+void pattern_fill(void *buf, uint64_t seed, uint64_t offset, size_t n);
+/* Offset in the buffer of the first wrong byte, n when there is none. */
+size_t pattern_check(const void *buf, uint64_t seed, uint64_t offset, size_t n);
+uint64_t random_seed(void);
+struct sha256 {
+	uint32_t h[8];
+	uint64_t bytes;
+	uint8_t block[64];
+};
+void sha256_start(struct sha256 *s);
+void sha256_add(struct sha256 *s, const void *data, size_t n);
+void sha256_text(struct sha256 *s, char out[65]);
+uint64_t now_ns(void);
+
+/* One file for each command. */
+int cmd_serve(int argc, char **argv);
+int cmd_probe(int argc, char **argv);
+int cmd_io(int argc, char **argv);
+int io_bench(struct target *t, int argc, char **argv); /* bench.c; parses its own options */
+
+#endif
