@@ -36,11 +36,25 @@ fi
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 install() {
-	"${as_root[@]}" apt-get install -y -q --no-install-recommends "${missing[@]}" </dev/null >"$log" 2>&1
+	"${as_root[@]}" apt-get install -y -q --no-install-recommends "$@" </dev/null >"$log" 2>&1
 }
 echo "installing ${missing[*]}"
 # Without lists an install can't work; with lists it may fail because they are old.
-if ! ls /var/lib/apt/lists/*Packages* >/dev/null 2>&1 || ! install; then
-	"${as_root[@]}" apt-get update -q </dev/null >"$log" 2>&1 || { tail -n 5 "$log" >&2; echo "need.sh: apt-get update failed" >&2; exit 1; }
-	install || { tail -n 15 "$log" >&2; echo "need.sh: apt-get could not install: ${missing[*]}" >&2; exit 1; }
+if ls /var/lib/apt/lists/*Packages* >/dev/null 2>&1 && install "${missing[@]}"; then
+	exit 0
 fi
+if ! "${as_root[@]}" apt-get update -q </dev/null >"$log" 2>&1; then
+	tail -n 5 "$log" >&2
+	echo "need.sh: apt-get update failed; is there a network, and a package source?" >&2
+fi
+install "${missing[@]}" && exit 0
+# One that can't be had must not keep the others away.
+rc=0
+for package in "${missing[@]}"; do
+	install "$package" || {
+		tail -n 5 "$log" >&2
+		echo "need.sh: apt-get could not install $package" >&2
+		rc=1
+	}
+done
+exit $rc

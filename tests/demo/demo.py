@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
+"""./run demo: three pairs of peers move data over vhost-user, and what arrived is compared with what was sent.
+
+Writes a table to the terminal and build/demo.json; exit code 0 only when every row is ok.
+"""
+import argparse
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(TOP, "tests", "lab"))
+# pylint: disable=wrong-import-position
+import kernel  # noqa: E402
+import proc  # noqa: E402
+import qemu  # noqa: E402
+from pattern import pattern  # noqa: E402
+
+MIB = 1 << 20
+QSD = "/usr/bin/qemu-storage-daemon"
+
+
+def check(condition, what):
+    if not condition:
+        raise proc.Failed(what)
+
+
+def file_bytes(path):
+    with open(path, "rb") as f:
+        return f.read()
+
+
+class Place:
+    """Where one row works: a short path for sockets and images, a folder for its logs, the vhctl to run."""
+
+    def __init__(self, vhctl, tmp, logs):
+        self.vhctl = vhctl
+        self.image = os.path.join(tmp, "disk.img")
+        self.socket = os.path.join(tmp, "blk.sock")
+        self.logs = logs
+        self.step = 0
+
+    def serve(self, *options):
+        return proc.Process("vhctl-serve", [self.vhctl, "serve", "blk", "--socket", self.socket, "--file", self.image, *options],
+                            self.logs)
+
+    def io(self, *words):
+        """One `vhctl io blk`; its JSON."""
+        self.step += 1
+        name = f"vhctl-io-{self.step}-{words[0]}"
+        argv = [self.vhctl, "io", "blk", f"unix:{self.socket}", *words, "--json"]
+        out = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60, check=False)
+        with open(os.path.join(self.logs, name + ".log"), "wb") as log:
+            log.write(out.stdout + out.stderr)
+        check(out.returncode == 0, f"{' '.join(argv)}: exit code {out.returncode}: {out.stderr.decode(errors='replace').strip()}")
+        return json.loads(out.stdout)
+
+
+def new_image(place, size, rng):
+    """An image of random bytes; what it holds."""
+    model = bytearray(rng.randbytes(size))
+    with open(place.image, "wb") as f:
+        f.write(model)
+    return model
+
+
+def exercise(place, model, rng):
+    """Drive the back-end at place.socket, whose image holds the model, and compare the two after every step."""
+    size = len(model)
+    got = place.io("read")
+    check(got["sha256"] == hashlib.sha256(model).hexdigest(), "the first read is not what the image holds")
+
+    seed = rng.getrandbits(32)
+    place.io("verify", "--seed", str(seed))
+    model[:] = pattern(seed, 0, size)
+    check(file_bytes(place.image) == model, "after verify the image does not hold the pattern")
+
+    writes = 8
+    for _ in range(writes):
+        at = rng.randrange(0, size - 512) // 512 * 512
+        length = min(size - at, rng.randrange(512, MIB) // 512 * 512)
+        seed = rng.getrandbits(32)
+        place.io("write", "--offset", str(at), "--size", str(length), "--seed", str(seed))
+        model[at:at + length] = pattern(seed, at, length)
+        check(file_bytes(place.image) == model, f"a flushed write of {length} bytes at {at} is not in the image")
+        place.io("read", "--offset", str(at), "--size", str(length), "--seed", str(seed))
+    got = place.io("read")
+    check(got["sha256"] == hashlib.sha256(model).hexdigest(), "the last read is not what the image holds")
+    return f"{size // MIB} MiB verified, then {writes} random writes, each flushed, read back, and compared with the image"
+
+
+def row_libvh(place, rng):
+    model = new_image(place, 16 * MIB, rng)
+    with place.serve("--queues", "2") as server:
+        server.wait_for_socket(place.socket)
+        detail = exercise(place, model, rng)
+        check(server.alive(), f"the back-end ended\n{server.tail()}")
+        rc = server.end()
+        check(rc == 0, f"the back-end's exit code after SIGTERM is {rc}\n{server.tail()}")
+    check(not os.path.exists(place.socket), "the back-end left its socket behind")
+    return detail
+
+
+def row_guest(place, rng):
+    size, seed = 16 * MIB, rng.getrandbits(32)
+    guest = qemu.BlockGuest(place.logs)
+    with open(place.image, "wb") as f:
+        f.truncate(size)
+    with place.serve("--queues", "2") as server:
+        server.wait_for_socket(place.socket)
+        guest.boot(place.socket, "write", seed, queues=2)
+        check(file_bytes(place.image) == pattern(seed, 0, size), "the image does not hold what the guest wrote")
+        guest.boot(place.socket, "read", seed, queues=2)
+        check(server.alive(), f"the back-end ended\n{server.tail()}")
+        check(file_bytes(place.image) == pattern(seed, 0, size), "the image changed while the guest read it")
+    return f"Linux {guest.version}: {size // MIB} MiB written to /dev/vda, image compared, read back after a restart of the guest"
+
+
+def row_qsd(place, rng):
+    model = new_image(place, 16 * MIB, rng)
+    argv = [QSD, "--blockdev", f"file,node-name=disk,filename={place.image}", "--export",
+            f"vhost-user-blk,id=e0,node-name=disk,addr.type=unix,addr.path={place.socket},num-queues=2,writable=on"]
+    with proc.Process("qemu-storage-daemon", argv, place.logs) as server:
+        server.wait_for_socket(place.socket)
+        detail = exercise(place, model, rng)
+        check(server.alive(), f"qemu-storage-daemon ended\n{server.tail()}")
+    return detail
+
+
+# key, name, front-end, back-end, package of the peer, files that must be there with the packages that bring them
+ROWS = (
+    ("libvh", "libvh and itself", "libvh (vhctl io)", "libvh (vhctl serve)", "", (), row_libvh),
+    ("qemu", "Linux guest in QEMU", "QEMU, Linux guest", "libvh (vhctl serve)", "qemu-system-x86",
+     ((qemu.QEMU, "qemu-system-x86"), ("/usr/bin/zstd", "zstd")), row_guest),
+    ("qsd", "qemu-storage-daemon", "libvh (vhctl io)", "qemu-storage-daemon", "qemu-system-common",
+     ((QSD, "qemu-system-common"),), row_qsd),
+)
+
+
+def run_row(spec, options):
+    key, name, front, back, package, files, work = spec
+    row = {"name": name, "front_end": front, "back_end": back, "status": "failed", "verified": False,
+           "package": package, "detail": ""}
+    logs = os.path.join(options.logs, key)
+    shutil.rmtree(logs, ignore_errors=True)
+    os.makedirs(logs)
+    started = time.monotonic()
+    tmp = tempfile.mkdtemp(prefix="vh-demo-")
+    try:
+        for path, owner in files:
+            if not os.path.exists(path):
+                raise kernel.Missing(owner, f"apt did not bring {path}")
+        row["detail"] = work(Place(options.vhctl, tmp, logs), random.Random(options.seed))
+        row.update(status="ok", verified=True)
+    except kernel.Missing as e:
+        row.update(status="missing", package=e.package, detail=str(e))
+    except (proc.Failed, OSError, subprocess.SubprocessError, KeyError, ValueError) as e:
+        row["detail"] = str(e) or type(e).__name__
+    finally:
+        shutil.rmtree(tmp, ignore_errors=True)
+    row["seconds"] = round(time.monotonic() - started, 1)
+    return row
+
+
+def show(rows, logs):
+    head = ("row", "front-end", "back-end", "status", "verified", "time")
+    lines = [(r["name"], r["front_end"], r["back_end"], r["status"], "yes" if r["verified"] else "no", f"{r['seconds']} s")
+             for r in rows]
+    widths = [max(len(line[i]) for line in [head, *lines]) for i in range(len(head))]
+    print()
+    for line in [head, *lines]:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
+    print()
+    for r in rows:
+        first, *rest = r["detail"].splitlines() or [""]
+        print(textwrap.fill(f"{r['name']}: {first}", 110, subsequent_indent="  "))
+        for line in rest:
+            print("    " + line)
+        if r["status"] == "failed":
+            print(f"    its logs: {logs}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--row", choices=[spec[0] for spec in ROWS], action="append", help="only this row")
+    parser.add_argument("--vhctl", default=os.path.join(TOP, "build", "vhctl"))
+    parser.add_argument("--json", default=os.path.join(TOP, "build", "demo.json"))
+    parser.add_argument("--logs", default=os.path.join(TOP, "build", "demo"))
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().getrandbits(32))
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started ends too
+
+    rows = []
+    print(f"seed {options.seed}")
+    for spec in ROWS:
+        if not options.row or spec[0] in options.row:
+            print(f"{spec[1]} ...", flush=True)
+            rows.append(run_row(spec, options))
+    show(rows, options.logs)
+    keys = ("name", "front_end", "back_end", "status", "verified", "package", "detail")
+    with open(options.json, "w", encoding="utf-8") as f:
+        json.dump({"rows": [{k: r[k] for k in keys} for r in rows]}, f, indent=2)
+        f.write("\n")
+    return 0 if all(r["status"] == "ok" for r in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

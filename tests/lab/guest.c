@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
+/*
+ * The init of the lab's block guest. It loads /modules/NN-name.ko in order, waits for /dev/vda, and does the step that
+ * the kernel's command line names:
+ *	vh.step=write	fill the whole device with the pattern of vh.seed, past the page cache, then fsync
+ *	vh.step=read	read it back past the page cache and compare
+ * It ends by writing a byte to port 0xf4 (QEMU's isa-debug-exit): 42 means done.
+ *
+ * The pattern is the one of docs/vhctl.md; tests/lab/pattern.py knows it too.
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/io.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define CHUNK	  (256u * 1024)
+#define EXIT_PORT 0xf4
+#define GUEST_OK  42
+#define GUEST_BAD 1
+
+static _Noreturn void end(int value)
+{
+	fflush(stdout);
+	sync();
+	if (ioperm(EXIT_PORT, 1, 1) == 0)
+		outb((unsigned char)value, EXIT_PORT);
+	for (;;)
+		pause();
+}
+
+static _Noreturn void fail(const char *what)
+{
+	printf("guest: %s: %s\n", what, strerror(errno));
+	end(GUEST_BAD);
+}
+
+static void load_modules(void)
+{
+	struct dirent **list;
+	int n = scandir("/modules", &list, NULL, alphasort);
+
+	for (int i = 0; i < n; i++) {
+		char path[300];
+		int fd;
+
+		if (list[i]->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), "/modules/%s", list[i]->d_name);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd < 0 || syscall(SYS_finit_module, fd, "", 0) != 0)
+			fail(path);
+		close(fd);
+	}
+}
+
+static uint64_t word_at(uint64_t seed, uint64_t offset)
+{
+	uint64_t z = (seed + offset / 8 + 1) * 0x9e3779b97f4a7c15u;
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+	return z ^ (z >> 31);
+}
+
+static void fill(uint64_t *buf, uint64_t seed, uint64_t offset, size_t len)
+{
+	for (size_t i = 0; i < len / 8; i++)
+		buf[i] = word_at(seed, offset + i * 8);
+}
+
+static int open_disk(uint64_t *size)
+{
+	int fd = -1;
+
+	for (int i = 0; i < 200; i++) {
+		fd = open("/dev/vda", O_RDWR | O_DIRECT | O_CLOEXEC);
+		if (fd >= 0)
+			break;
+		usleep(50 * 1000);
+	}
+	if (fd < 0 || ioctl(fd, BLKGETSIZE64, size) != 0)
+		fail("/dev/vda");
+	return fd;
+}
+
+static void write_all(int fd, uint64_t size, uint64_t seed, void *buf)
+{
+	for (uint64_t at = 0; at < size; at += CHUNK) {
+		size_t len = size - at < CHUNK ? (size_t)(size - at) : CHUNK;
+
+		fill(buf, seed, at, len);
+		if (pwrite(fd, buf, len, (off_t)at) != (ssize_t)len)
+			fail("write");
+	}
+	if (fsync(fd) != 0)
+		fail("fsync");
+}
+
+static void read_all(int fd, uint64_t size, uint64_t seed, void *buf, void *expected)
+{
+	for (uint64_t at = 0; at < size; at += CHUNK) {
+		size_t len = size - at < CHUNK ? (size_t)(size - at) : CHUNK;
+
+		if (pread(fd, buf, len, (off_t)at) != (ssize_t)len)
+			fail("read");
+		fill(expected, seed, at, len);
+		if (memcmp(buf, expected, len) != 0) {
+			errno = EILSEQ;
+			fail("the data that was read is not what was written");
+		}
+	}
+}
+
+static uint64_t argument(const char *line, const char *key, char *word, size_t cap)
+{
+	const char *at = strstr(line, key);
+
+	word[0] = 0;
+	if (at)
+		snprintf(word, cap, "%.*s", (int)strcspn(at + strlen(key), " \n"), at + strlen(key));
+	return strtoull(word, NULL, 0);
+}
+
+int main(void)
+{
+	char line[4096] = "", step[32], word[32];
+	uint64_t size, seed;
+	void *buf, *expected;
+	int fd;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	mount("proc", "/proc", "proc", 0, NULL);
+	mount("sys", "/sys", "sysfs", 0, NULL);
+	mount("dev", "/dev", "devtmpfs", 0, NULL);
+	fd = open("/proc/cmdline", O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || read(fd, line, sizeof(line) - 1) <= 0)
+		fail("/proc/cmdline");
+	close(fd);
+	argument(line, "vh.step=", step, sizeof(step));
+	seed = argument(line, "vh.seed=", word, sizeof(word));
+	load_modules();
+	fd = open_disk(&size);
+	if (posix_memalign(&buf, 4096, CHUNK) || posix_memalign(&expected, 4096, CHUNK))
+		fail("memory");
+	if (strcmp(step, "write") == 0)
+		write_all(fd, size, seed, buf);
+	else if (strcmp(step, "read") == 0)
+		read_all(fd, size, seed, buf, expected);
+	else
+		fail("vh.step is neither write nor read");
+	printf("guest: %s done, %llu bytes\n", step, (unsigned long long)size);
+	end(GUEST_OK);
+}
