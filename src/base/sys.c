@@ -69,6 +69,7 @@ const struct vhi_sys vhi_sys = {
 	.fdatasync = fdatasync,
 	.fallocate = fallocate,
 	.fstat = fstat,
+	.fstatfs = fstatfs,
 	.ftruncate = ftruncate,
 	.ioctl = sys_ioctl,
 	.mmap = mmap,
@@ -95,6 +96,7 @@ const struct vhi_sys vhi_sys = {
 	.unlink = unlink,
 	.chmod = chmod,
 	.sigaction = sigaction,
+	.raise = raise,
 	.io_uring_setup = sys_io_uring_setup,
 	.io_uring_enter = sys_io_uring_enter,
 };

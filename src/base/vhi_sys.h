@@ -13,6 +13,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
@@ -29,6 +30,7 @@ struct vhi_sys {
 	int (*fdatasync)(int fd);
 	int (*fallocate)(int fd, int mode, off_t off, off_t len);
 	int (*fstat)(int fd, struct stat *st);
+	int (*fstatfs)(int fd, struct statfs *st);
 	int (*ftruncate)(int fd, off_t len);
 	int (*ioctl)(int fd, unsigned long request, void *arg);
 
@@ -59,6 +61,7 @@ struct vhi_sys {
 	int (*chmod)(const char *path, mode_t mode);
 
 	int (*sigaction)(int sig, const struct sigaction *act, struct sigaction *old);
+	int (*raise)(int sig);
 	int (*io_uring_setup)(unsigned entries, void *params);
 	int (*io_uring_enter)(int fd, unsigned submit, unsigned min_complete, unsigned flags);
 };
