@@ -15,7 +15,7 @@
  * A transport. Non-blocking: -EAGAIN when nothing can be done now, 0 from recv at end of stream, -errno on failure.
  * fds that recv hands out are owned by the caller, close-on-exec; more than @max_fds, or control data that was cut, is
  * -EMSGSIZE, with every delivered fd closed. send borrows its fds and may take part of the bytes (fds go with the
- * first).
+ * first); a peer that is gone is -ECONNRESET, never a signal.
  */
 struct vhi_transport_ops {
 	ssize_t (*recv)(void *t, void *buf, size_t n, int *fds, uint32_t max_fds, uint32_t *n_fds);
@@ -32,11 +32,14 @@ struct vhi_transport {
 /* Takes @fd over, also on failure. */
 int vhi_sock_transport(int fd, struct vhi_transport *out);
 
-/* All return an fd (owned, non-blocking, close-on-exec) or -errno with the last error set. */
+/*
+ * All return an fd (owned, non-blocking, close-on-exec) or -errno with the last error set. A leading "unix:" of a path
+ * is skipped. @deadline_ns as in vhi_now_ns(); a full backlog is waited for until then.
+ */
 int vhi_sock_listen(const char *path, uint32_t mode);
 int vhi_sock_connect(const char *path, uint64_t deadline_ns);
-int vhi_sock_accept(int listen_fd); /* -EAGAIN when nobody waits */
-int vhi_sock_pair(int *peer);
+int vhi_sock_accept(int listen_fd); /* -EAGAIN when nobody waits (no last error then) */
+int vhi_sock_pair(int *peer);	    /* *peer is blocking: it is for somebody else */
 /* dup + check: a unix stream socket. *listening from SO_ACCEPTCONN. */
 int vhi_sock_adopt(int fd, bool *listening);
 /* Remove @path if it is a socket with this device and inode (taken right after listen). */
@@ -89,8 +92,9 @@ void vhi_chan_close(struct vhi_chan *c);
 int vhi_chan_fd(const struct vhi_chan *c);
 
 /*
- * Receive. 1: c->in holds a whole message (valid until the next call; vhi_msg_close_fds() is done by that call).
- * 0: not complete yet. -ECONNRESET: end of stream between messages (*clean = true) or inside one. -EPROTO: the header
+ * Receive. 1: c->in holds a whole message (valid until the next call; vhi_msg_close_fds() is done by that call);
+ * with *site != 0 it must be refused: fds came with a later byte than its first, and are closed.
+ * 0: not complete yet (c->in_deadline_ns says until when it may take, 0 = no message begun). -ECONNRESET: end of stream between messages (*clean = true) or inside one. -EPROTO: the header
  * can't be followed, *site says why. -ETIMEDOUT: the message deadline passed. Other -errno: the transport failed.
  */
 int vhi_chan_recv(struct vhi_chan *c, bool *clean, uint32_t *site);
@@ -100,7 +104,8 @@ void vhi_chan_received(struct vhi_chan *c, uint32_t site);
 
 /*
  * Send header and payload in one piece, fds with the first byte. What can't be sent at once is queued (fds duplicated);
- * past 64 KiB queued it is -ENOBUFS and the caller stops reading requests or closes.
+ * past 64 KiB queued it is -ENOBUFS, nothing was taken, and the caller stops reading requests or closes. After any
+ * other failure the stream may have been cut in the middle of a message: close.
  */
 int vhi_chan_send(struct vhi_chan *c, uint32_t request, uint32_t flags, const void *payload, uint32_t size,
 		  const int *fds, uint32_t n_fds);

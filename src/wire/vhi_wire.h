@@ -18,7 +18,7 @@
 #define VHI_WIRE_VRING_INDEX 0xffu /* in the u64 of KICK, CALL, ERR */
 #define VHI_WIRE_VRING_NOFD  0x100u
 
-/* Message ids: generated from messages.def as VHI_FE_<NAME> (front-end requests) and VHI_BE_<NAME>. */
+/* Message ids, VHI_FE_<NAME> and VHI_BE_<NAME> (without BACKEND_), and site numbers. */
 #include "vhi_wire_ids.h"
 
 struct vhi_wire_header {
@@ -54,6 +54,47 @@ struct vhi_wire_config {
 	uint8_t data[256];
 };
 /* SET_VRING_ADDR is struct vh_vring_addr of vh/master.h. */
+struct vhi_wire_log {
+	uint64_t mmap_size;
+	uint64_t mmap_offset;
+};
+struct vhi_wire_iotlb {
+	uint64_t iova;
+	uint64_t size;
+	uint64_t uva;
+	uint8_t perm; /* 1 read, 2 write, 3 both */
+	uint8_t type; /* 1 miss, 2 update, 3 invalidate, 4 access fail */
+	uint8_t padding[6];
+};
+struct vhi_wire_vring_area {
+	uint64_t u64; /* VHI_WIRE_VRING_INDEX, VHI_WIRE_VRING_NOFD */
+	uint64_t size;
+	uint64_t offset;
+};
+struct vhi_wire_inflight {
+	uint64_t mmap_size;
+	uint64_t mmap_offset;
+	uint16_t num_queues;
+	uint16_t queue_size;
+	uint8_t padding[4];
+};
+struct vhi_wire_device_state {
+	uint32_t direction; /* 0 save, 1 load */
+	uint32_t phase;	    /* 0 stopped */
+};
+struct vhi_wire_mmap {
+	uint8_t shmid;
+	uint8_t padding[7];
+	uint64_t fd_offset;
+	uint64_t shm_offset;
+	uint64_t len;
+	uint64_t flags; /* bit 0: writable */
+};
+struct vhi_wire_shmem_config {
+	uint32_t n; /* of non-zero sizes */
+	uint32_t padding;
+	uint64_t sizes[256];
+};
 
 /* Who sends requests on a channel: the front-end on the main socket, the back-end on its own. */
 enum vhi_wire_side { VHI_WIRE_FRONT_END, VHI_WIRE_BACK_END };
@@ -76,9 +117,9 @@ enum vhi_wire_ring {
 	VHI_RING_NOT_SUSPENDED, /* back-end requests */
 };
 
-/* How a back-end refuses a message that has a reply of its own. */
+/* How a message is refused: in the table, the form of a reply of its own; see vhi_wire_refusal(). */
 enum vhi_wire_refusal {
-	VHI_REFUSAL_STATUS,  /* u64 1, if need_reply is usable; else close */
+	VHI_REFUSAL_STATUS,  /* u64 1 */
 	VHI_REFUSAL_CLOSE,   /* no error form: close */
 	VHI_REFUSAL_EMPTY,   /* reply of size 0 (GET_CONFIG) */
 	VHI_REFUSAL_MMAP_0,  /* echo with mmap_size 0, no fd (GET_INFLIGHT_FD) */
@@ -129,7 +170,7 @@ struct vhi_wire_msg {
 	uint8_t ring;	    /* enum vhi_wire_ring */
 	uint64_t pf;	    /* protocol feature bits: all must be acked to send, all offered to accept */
 	uint64_t vf_send;   /* feature bits that must be acked to send */
-	uint64_t vf_accept; /* feature bits that must have been offered to accept */
+	uint64_t vf_accept; /* feature bits that must have been offered to send or accept */
 };
 
 /* NULL when there is no such message. */
@@ -153,14 +194,19 @@ struct vhi_wire_features {
 uint32_t vhi_wire_check_header(const struct vhi_wire_header *h, bool reply);
 
 /*
- * Then a whole request: size, fd count, feature gate and the field rules that need no state (index is the queue count's
- * business, addresses are memory's). Returns 0 or a site number; the caller refuses in the message's own form.
- * @payload has h->size bytes.
+ * Then a whole request: size, fd count, feature gate and the field rules that need no state. Not checked here: ring
+ * indexes and sizes (the queue's), regions and addresses (memory's), bits that were not offered, anything that depends
+ * on what came before. A back-end request must fit what was acked, not only offered: its sender knows that for sure.
+ * Returns 0 or a site number; the caller refuses in the form that vhi_wire_refusal() says.
+ * @payload has h->size bytes, any alignment.
  */
 uint32_t vhi_wire_check_request(enum vhi_wire_side side, const struct vhi_wire_header *h, const void *payload,
 				uint32_t n_fds, const struct vhi_wire_features *f);
 
-/* A reply to @request: id, flags, size, fds. Returns 0 or a site number. */
+/*
+ * A reply to @request, a request of @side: id, size, fds and field rules. @own: of its own, else a status. The
+ * header has passed vhi_wire_check_header(). Returns 0 or a site number.
+ */
 uint32_t vhi_wire_check_reply(enum vhi_wire_side side, const struct vhi_wire_msg *request, bool own,
 			      const struct vhi_wire_header *h, const void *payload, uint32_t n_fds);
 
@@ -171,6 +217,12 @@ uint32_t vhi_wire_check_send(enum vhi_wire_side side, const struct vhi_wire_msg 
 /* Does this request get a reply, and of which kind? need_reply counts only with REPLY_ACK acked. */
 enum vhi_wire_answer { VHI_ANSWER_NONE, VHI_ANSWER_STATUS, VHI_ANSWER_OWN };
 enum vhi_wire_answer vhi_wire_answer(const struct vhi_wire_msg *msg, uint32_t flags, const struct vhi_wire_features *f);
+/*
+ * The form in which a request with these header flags is refused: its own where it has a reply of its own, STATUS where
+ * a status is due, CLOSE where nothing is. @msg NULL: an unknown id.
+ */
+enum vhi_wire_refusal vhi_wire_refusal(const struct vhi_wire_msg *msg, uint32_t flags,
+				       const struct vhi_wire_features *f);
 
 /* Protocol feature bits whose dependencies are in @bits too; bits without them are dropped. */
 uint64_t vhi_wire_pf_closure(uint64_t bits);
