@@ -68,6 +68,9 @@ struct vh_queue_opts {
 	uint64_t device;   /* vh_gpa of the used ring, 4-byte aligned */
 	uint32_t base;	   /* next available index; split 16 bits */
 	uint32_t max_segs; /* most segments in a chain; 0 = the larger of num and 1024 */
+	uint64_t indirect; /* driver: vh_gpa of num * max_indirect * 16 bytes for indirect tables, 16-byte aligned */
+	uint32_t max_indirect; /* driver: descriptors in one of these tables; 0 = chains are linked descriptors */
+	uint32_t flags;	       /* must be 0 */
 };
 
 /** struct vh_queue_stats - counters since the queue was made. Size-first out struct. */

@@ -65,6 +65,7 @@ const struct vhi_sys vhi_sys = {
 	.read = read,
 	.write = write,
 	.preadv = preadv,
+	.preadv2 = preadv2,
 	.pwritev = pwritev,
 	.fdatasync = fdatasync,
 	.fallocate = fallocate,

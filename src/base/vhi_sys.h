@@ -26,6 +26,7 @@ struct vhi_sys {
 	ssize_t (*read)(int fd, void *buf, size_t n);
 	ssize_t (*write)(int fd, const void *buf, size_t n);
 	ssize_t (*preadv)(int fd, const struct iovec *iov, int n, off_t off);
+	ssize_t (*preadv2)(int fd, const struct iovec *iov, int n, off_t off, int flags);
 	ssize_t (*pwritev)(int fd, const struct iovec *iov, int n, off_t off);
 	int (*fdatasync)(int fd);
 	int (*fallocate)(int fd, int mode, off_t off, off_t len);

@@ -31,12 +31,18 @@ struct vhi_ring {
 	struct vhi_gpa desc, driver, device; /* guest addresses */
 	uint32_t base;			     /* next available index; a driver starts a fresh ring with 0 */
 	uint32_t max_segs;		     /* 0 = max(num, 1024) */
-	bool fresh;			     /* driver: ring memory is all zero; else continue where it stopped */
+	bool fresh;			     /* driver: begin at base; else continue where it stopped */
+	/* Driver: memory for indirect tables, num * max_indirect * 16 bytes, inside one region, 16-byte aligned. Used
+	 * for chains of 2 to max_indirect segments when RING_INDIRECT_DESC is in features; max_indirect 0 = none. */
+	struct vhi_gpa indirect;
+	uint32_t max_indirect;
 };
 
 /*
  * Start (from stopped): checks geometry and that each ring lies whole in one region of @snap (a reference is taken).
- * A new epoch begins: older tokens are stale. Returns 0 or -errno with the last error set; the queue stays stopped.
+ * A new epoch begins: older tokens are stale. A device continues publishing at the used index that it finds in the
+ * ring. A driver that is not fresh keeps its record of what is in flight (same num, no ABORT in between). Returns 0
+ * or -errno with the last error set; the queue stays stopped.
  */
 int vhi_queue_start(struct vh_queue *q, const struct vhi_ring *ring, struct vh_snapshot *snap);
 
@@ -49,23 +55,39 @@ enum vhi_queue_ctl_kind {
 	VHI_CTL_DRAIN,	 /* like PAUSE; state DRAINING; ends by vhi_queue_finish_stop */
 	VHI_CTL_ABORT,	 /* stop at once: requests in flight are forgotten, their tokens are stale from now on */
 };
-/* 0: in force; -EINPROGRESS: will be, see above. @snap only for VHI_CTL_SNAPSHOT (a reference is taken). */
+/*
+ * 0: in force; -EINPROGRESS: will be, see above. @snap only for VHI_CTL_SNAPSHOT (a reference is taken). -EBUSY for a
+ * snapshot that lacks a region of the present one while requests are in flight or a call is in progress: pause and
+ * drain first. (Adding regions needs no pause.)
+ */
 int vhi_queue_ctl(struct vh_queue *q, enum vhi_queue_ctl_kind kind, struct vh_snapshot *snap);
 bool vhi_queue_settled(struct vh_queue *q);
 uint32_t vhi_queue_in_flight(struct vh_queue *q);
-/* After DRAIN, when settled and nothing is in flight: stopped; *base = next available index. Else -EBUSY. */
+/*
+ * After DRAIN, when settled and nothing is in flight: stopped; *base = next available index. Else -EBUSY. A driver may
+ * have requests in flight, which it keeps for a start that is not fresh; its base is the used index in the ring. A
+ * broken queue stops as well: push drops its requests, so that they drain too.
+ */
 int vhi_queue_finish_stop(struct vh_queue *q, uint32_t *base);
 /* The base that a stopped (or never started) queue would report or start from. */
 uint32_t vhi_queue_base(struct vh_queue *q);
 void vhi_queue_set_base(struct vh_queue *q, uint32_t base);
 
-/* fds: taken over (owned by the queue from here on), -1 = none; the old one is closed. Effective at once. After a new
- * call fd the driver is notified once, so that no completion is lost. */
+/*
+ * fds: taken over in any case, -1 = none; the old one is closed. Only eventfds are taken, anything else is -EINVAL (a
+ * site). Effective at once, or when the call in progress leaves; then its sleeper is woken. After a new call fd the
+ * driver is notified once, so that no completion is lost. The flags of the fd are not changed, and neither a read nor
+ * a write of it blocks, whatever they are.
+ */
 enum vhi_queue_fd { VHI_QUEUE_KICK, VHI_QUEUE_CALL, VHI_QUEUE_ERR };
 int vhi_queue_set_fd(struct vh_queue *q, enum vhi_queue_fd which, int fd);
 int vhi_queue_get_fd(struct vh_queue *q, enum vhi_queue_fd which); /* borrowed, -1 = none */
 
-/* Drain the kick (device) or call (driver) fd; counts it. True when it had been signalled. */
+/*
+ * Drain the kick (device) or call (driver) fd; counts it. True when it had been signalled. False when another thread
+ * is inside. The next arm then doesn't drain again. Whoever watches the raw fd (vhi_queue_get_fd) should do so with
+ * EPOLLET: one read leaves an EFD_SEMAPHORE readable. vh_queue_fd() cares for that itself.
+ */
 bool vhi_queue_ack(struct vh_queue *q);
 /* Wake a thread that sleeps on vh_queue_fd(). */
 void vhi_queue_wake(struct vh_queue *q);
