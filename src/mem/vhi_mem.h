@@ -24,20 +24,36 @@ struct vhi_region {
 	uint64_t page_size;
 	void *map; /* what munmap gets */
 	size_t map_len;
+	struct vhi_guard_slot *slot; /* in the SIGBUS guard's registry */
+};
+
+/* What the fast path reads of a region, side by side. */
+struct vhi_span {
+	uint64_t gpa;
+	uint64_t len;
+	uint64_t host;
 };
 
 /* Results below 0 of a translation. */
 #define VHI_FAULT (-EFAULT)
 #define VHI_MISS  (-EAGAIN)
 
+/*
+ * Granule g is the addresses [base + (g << shift), base + ((g + 1) << shift)), and granules[g] the first region that
+ * ends after the granule's first byte. The granule is chosen as large as it can be with no two regions in one; where
+ * that takes too many, as small as the table allows, and the regions granules[g] to granules[g + 1] are searched.
+ */
+#define VHI_MAX_GRANULES 32767 /* and one entry as the end: 64 KiB */
+
 struct vh_snapshot {
 	uint32_t refs;	 /* atomic */
 	uint32_t number; /* from 1, unique in this vh_mem */
 	uint32_t n;
-	uint32_t shift;		     /* granule table: log2 of the granule, 0 = no table, search instead */
-	uint64_t base;		     /* first guest address that the table covers */
-	uint64_t span;		     /* bytes that it covers */
-	uint16_t *granules;	     /* index of the region that holds the granule's first byte or begins in it */
+	uint32_t shift; /* log2 of the granule */
+	uint64_t base;	/* first guest address that the table covers */
+	uint64_t span;	/* bytes that it covers, up to the end of the last region; 0 when there is none */
+	uint16_t *granules;
+	struct vhi_span *spans;	     /* as regions, by ascending gpa */
 	struct vhi_region **regions; /* by ascending gpa */
 	uint16_t *by_uva;	     /* indices into regions, by ascending uva */
 	uint16_t *by_host;	     /* indices into regions, by ascending host address */
@@ -50,17 +66,38 @@ void vhi_snapshot_put(struct vh_snapshot *s);		     /* NULL-safe */
 struct vh_snapshot *vhi_mem_snapshot(struct vh_mem *mem);
 
 /*
- * Translate. Segments are appended at @segs (room for @max), split at region borders. Returns their number > 0, or
- * VHI_FAULT, VHI_MISS, -ENOSPC. len must be > 0. Cost does not grow with the number of regions (granule table), or
- * with its logarithm for layouts that do not fit one.
+ * Translate. Segments are written at @segs (room for @max), split at region borders. Returns their number > 0, or
+ * VHI_FAULT, VHI_MISS, -ENOSPC; what is at @segs after a failure means nothing; NULL counts only. len must be > 0. Cost does not grow
+ * with the number of regions, but for layouts where many of them share a granule, and then with its logarithm.
  */
 int vhi_translate(const struct vh_snapshot *s, struct vhi_gpa addr, uint64_t len, uint32_t perm, struct vh_seg *segs,
 		  uint32_t max);
 
-/* The region that holds gpa, or NULL: the slow path and the inline fast path of the queue use it. */
+/*
+ * The data path's short cut: the address in this process of a range that lies in one region, the first of its
+ * granule; or 0, and then vhi_translate() has the answer, which may still be a good one. len must be > 0.
+ */
+static inline uint64_t vhi_translate_fast(const struct vh_snapshot *s, struct vhi_gpa addr, uint64_t len)
+{
+	uint64_t at = addr.v - s->base;
+	const struct vhi_span *span;
+
+	if (VHI_UNLIKELY(at >= s->span))
+		return 0;
+	span = &s->spans[s->granules[at >> s->shift]];
+	at = addr.v - span->gpa;
+	if (VHI_UNLIKELY(at >= span->len || len > span->len - at))
+		return 0;
+	return span->host + at;
+}
+
+/* The region that holds gpa, or NULL. */
 const struct vhi_region *vhi_find(const struct vh_snapshot *s, struct vhi_gpa addr);
 
-/* The whole of [addr, addr + len) in one region (rings): its address, or NULL. */
+/*
+ * The whole of [addr, addr + len) in one region (rings): its address, or NULL. Regions keep addresses modulo 16, so
+ * what is aligned in the guest (up to that) is aligned here.
+ */
 void VHI_SHM *vhi_translate_one(const struct vh_snapshot *s, struct vhi_gpa addr, uint64_t len);
 
 /* User address to guest address, for ring addresses on the wire: the range must lie inside one region. */
@@ -69,23 +106,29 @@ bool vhi_gpa_to_uva(const struct vh_snapshot *s, struct vhi_gpa gpa, uint64_t le
 /* Address in this process back to a guest address (driver side, dirty log): inside one region, or false. */
 bool vhi_host_to_gpa(const struct vh_snapshot *s, const void *host, uint64_t len, struct vhi_gpa *out);
 
-/* True when the SIGBUS guard broke one of the snapshot's regions. One relaxed load when nothing ever faulted. */
+/*
+ * True when one of the snapshot's regions is broken, by the SIGBUS guard or by vhi_snapshot_mark_broken(). @seen is
+ * the caller's, 0 for a snapshot that it hasn't asked about. One relaxed load when nothing happened since.
+ */
 bool vhi_snapshot_broken(const struct vh_snapshot *s, uint32_t *seen);
 /* Counts faults that the guard took, process-wide; a queue compares it once a batch before it looks further. */
 extern uint32_t vhi_guard_faults; /* atomic */
-/* A system call on guest memory said EFAULT: same consequence as a fault that the guard took. */
+/* A system call on guest memory said EFAULT: the region of @host gets what a fault that the guard took does to it. */
 void vhi_snapshot_mark_broken(struct vh_snapshot *s, const void *host);
 
 /* What a change of the table does, for vhost-user: replace everything at once. All or nothing. @fds are borrowed. */
 int vhi_mem_replace(struct vh_mem *mem, const struct vh_region *regions, const int *fds, uint32_t n);
-/* Forget all regions (end of a connection). */
+/* Forget all regions (end of a connection). Can't fail. */
 void vhi_mem_clear(struct vh_mem *mem);
-/* Prepare a change without putting it in force: a new snapshot (reference of the caller's) and then vhi_mem_commit. */
+/*
+ * Prepare a change without putting it in force: a new snapshot (reference of the caller's) and then vhi_mem_commit.
+ * It is the present table with the change made: of two that were prepared, commit one and put the other.
+ */
 int vhi_mem_prepare_replace(struct vh_mem *mem, const struct vh_region *regions, const int *fds, uint32_t n,
 			    struct vh_snapshot **out);
 int vhi_mem_prepare_add(struct vh_mem *mem, const struct vh_region *region, int fd, struct vh_snapshot **out);
 int vhi_mem_prepare_remove(struct vh_mem *mem, const struct vh_region *region, struct vh_snapshot **out);
-/* Puts it in force; takes the reference over. */
+/* Puts it in force; takes the reference over. Can't fail. */
 void vhi_mem_commit(struct vh_mem *mem, struct vh_snapshot *next);
 
 /* The fd of region @i of a snapshot, borrowed, for sending on. */
