@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
+"""Gates `install` and `readme`: a program outside the tree finds the library, compiles against it, and works.
+
+install BUILD: cmake --install into a prefix, moved afterwards; the examples and the README's one, by pkg-config and by CMake.
+readme BUILD:  the README's example against the build tree through env.sh, from sh and from bash.
+"""
+import glob
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(TOP, "tests", "lab"))
+import proc  # noqa: E402  pylint: disable=wrong-import-position
+
+STRICT = "-std=c99 -Wall -Wextra -Wpedantic -Werror"
+
+
+def readme_example():
+    with open(os.path.join(TOP, "README.md"), encoding="utf-8") as f:
+        blocks = re.findall(r"^```c\n(.*?)^```", f.read(), flags=re.S | re.M)
+    if len(blocks) != 1:
+        raise proc.Failed(f"README.md has {len(blocks)} C examples instead of one")
+    return blocks[0]
+
+
+def sh(command, env, cwd, shell="/bin/sh"):
+    got = subprocess.run([shell, "-euc", command], env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                         stderr=subprocess.STDOUT, timeout=120, check=False)
+    text = got.stdout.decode(errors="replace")
+    if got.returncode:
+        raise proc.Failed(f"{command}\n{text}")
+    return text
+
+
+def bare_env(**more):
+    return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": os.environ.get("HOME", "/"), **more}
+
+
+def try_example(program, vhctl, env, work):
+    """The README's example against a back-end; what it prints is known."""
+    socket = os.path.join(work, "s")
+    argv = [vhctl, "serve", "blk", "--socket", socket, "--ram", "1M"]
+    with proc.Process("serve", argv, work) as server:
+        server.wait_for_socket(socket)
+        said = sh(f"{program} unix:{socket}", env, work)
+    if said != "1048576 bytes, starts with byte 0\n":
+        raise proc.Failed(f"the README's example said: {said!r}")
+
+
+def write_sources(work):
+    os.mkdir(os.path.join(work, "src"))
+    with open(os.path.join(work, "src", "peek.c"), "w", encoding="utf-8") as f:
+        f.write(readme_example())
+    for path in glob.glob(os.path.join(TOP, "examples", "*.c")):
+        shutil.copy(path, os.path.join(work, "src"))
+    return sorted(os.path.basename(p)[:-2] for p in glob.glob(os.path.join(work, "src", "*.c")))
+
+
+def gate_install(build, work):
+    first, prefix = os.path.join(work, "first"), os.path.join(work, "prefix")
+    sh(f"cmake --install {build} --prefix {first}", bare_env(), work)
+    os.rename(first, prefix)  # pkg-config and CMake files must not remember where they were installed
+    names = write_sources(work)
+    env = bare_env(PKG_CONFIG_PATH=os.path.join(prefix, "lib", "pkgconfig"))
+    for name in names:
+        sh(f"gcc {STRICT} -o {name}-pc src/{name}.c $(pkg-config --cflags --libs libvh) -Wl,-rpath,{prefix}/lib", env, work)
+    with open(os.path.join(work, "CMakeLists.txt"), "w", encoding="ascii") as f:
+        f.write("cmake_minimum_required(VERSION 3.16)\nproject(t C)\nfind_package(libvh 0.1 REQUIRED)\n")
+        for name in names:
+            f.write(f"add_executable({name}-cmake src/{name}.c)\ntarget_link_libraries({name}-cmake libvh::vh)\n")
+    sh(f"cmake -S . -B b -DCMAKE_PREFIX_PATH={prefix} && cmake --build b", bare_env(), work)
+    vhctl = os.path.join(prefix, "bin", "vhctl")
+    for program in ("./peek-pc", "b/peek-cmake"):
+        try_example(program, vhctl, bare_env(), work)
+    count = sum(len(files) for _, _, files in os.walk(prefix))
+    return f"{count} files installed, {len(names)} programs built by pkg-config and by CMake, run"
+
+
+def gate_readme(build, work):
+    write_sources(work)
+    for shell in ("/bin/sh", "/bin/bash"):
+        text = sh(f". {build}/env.sh; gcc {STRICT} -o peek src/peek.c $(pkg-config --cflags --libs libvh); command -v vhctl",
+                  bare_env(), work, shell)
+        if text.strip() != os.path.join(build, "vhctl"):
+            raise proc.Failed(f"after env.sh in {shell}, vhctl is {text!r}")
+        try_example(f". {build}/env.sh; ./peek", os.path.join(build, "vhctl"), bare_env(), work)
+    lines = readme_example().strip().count("\n") + 1
+    return f"the example ({lines} lines) compiles as C99 and works, from sh and bash"
+
+
+def main():
+    gate, build = sys.argv[1], os.path.abspath(sys.argv[2])
+    with tempfile.TemporaryDirectory(prefix="vh-") as work:
+        try:
+            print({"install": gate_install, "readme": gate_readme}[gate](build, work))
+        except (proc.Failed, OSError, subprocess.SubprocessError) as e:
+            print(e)
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
