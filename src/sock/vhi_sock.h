@@ -11,6 +11,12 @@
 #include "vhi_log.h"
 #include "vhi_wire.h"
 
+enum vhi_sock_site {
+#define VHI_SITE VHI_SITE_ENUM
+#include "sites.def"
+#undef VHI_SITE
+};
+
 /*
  * A transport. Non-blocking: -EAGAIN when nothing can be done now, 0 from recv at end of stream, -errno on failure.
  * fds that recv hands out are owned by the caller, close-on-exec; more than @max_fds, or control data that was cut, is
@@ -29,18 +35,18 @@ struct vhi_transport {
 	void *t;
 };
 
-/* Takes @fd over, also on failure. */
+/* Takes @fd over. Never blocks, whatever the fd's mode: that may be shared with somebody else. Always 0. */
 int vhi_sock_transport(int fd, struct vhi_transport *out);
 
 /*
  * All return an fd (owned, non-blocking, close-on-exec) or -errno with the last error set. A leading "unix:" of a path
  * is skipped. @deadline_ns as in vhi_now_ns(); a full backlog is waited for until then.
  */
-int vhi_sock_listen(const char *path, uint32_t mode);
+int vhi_sock_listen(const char *path, uint32_t mode); /* exactly @mode, whatever the umask */
 int vhi_sock_connect(const char *path, uint64_t deadline_ns);
 int vhi_sock_accept(int listen_fd); /* -EAGAIN when nobody waits (no last error then) */
 int vhi_sock_pair(int *peer);	    /* *peer is blocking: it is for somebody else */
-/* dup + check: a unix stream socket. *listening from SO_ACCEPTCONN. */
+/* dup + check: a unix stream socket, listening (*listening, from SO_ACCEPTCONN) or connected. */
 int vhi_sock_adopt(int fd, bool *listening);
 /* Remove @path if it is a socket with this device and inode (taken right after listen). */
 struct vhi_sock_id {
@@ -49,7 +55,7 @@ struct vhi_sock_id {
 };
 int vhi_sock_identify(const char *path, struct vhi_sock_id *id);
 void vhi_sock_remove(const char *path, const struct vhi_sock_id *id);
-/* True when the peer has closed (looks, takes nothing). */
+/* True when nothing will ever come or go here any more: closed, or at end of stream (looks, takes nothing). */
 bool vhi_sock_peer_gone(int fd);
 /* @path without a leading "unix:". */
 const char *vhi_sock_path(const char *path);
@@ -74,11 +80,14 @@ struct vhi_chan {
 	uint64_t message_timeout_ns; /* from the first byte of a message to its last */
 
 	struct vhi_msg in;
-	uint32_t got;		 /* bytes of the current message */
+	uint32_t got;		 /* bytes of the current message, header included */
+	bool whole;		 /* it is complete and was given out */
+	bool late_fds;		 /* fds came after its first byte */
 	uint64_t in_deadline_ns; /* 0 = no message begun */
 
 	struct vhi_out *out_head, **out_tail;
-	size_t out_bytes; /* bounded: see vhi_chan_send */
+	size_t out_bytes; /* bounded, like the fds that wait: see vhi_chan_send */
+	uint32_t out_fds;
 
 	uint64_t messages_in, messages_out, bytes_in, bytes_out;
 };
@@ -99,12 +108,15 @@ int vhi_chan_fd(const struct vhi_chan *c);
  */
 int vhi_chan_recv(struct vhi_chan *c, bool *clean, uint32_t *site);
 
-/* The tap sees a received message when its fate is known: call once with the site number (0 = accepted). */
+/*
+ * The tap sees a received message when its fate is known: call once with the site number (0 = accepted), also after
+ * -EPROTO.
+ */
 void vhi_chan_received(struct vhi_chan *c, uint32_t site);
 
 /*
  * Send header and payload in one piece, fds with the first byte. What can't be sent at once is queued (fds duplicated);
- * past 64 KiB queued it is -ENOBUFS, nothing was taken, and the caller stops reading requests or closes. After any
+ * past 64 KiB or 64 fds queued it is -ENOBUFS, nothing was taken, and the caller stops reading requests or closes. After any
  * other failure the stream may have been cut in the middle of a message: close.
  */
 int vhi_chan_send(struct vhi_chan *c, uint32_t request, uint32_t flags, const void *payload, uint32_t size,
