@@ -6,11 +6,13 @@
 #include "vh/device.h"
 #include "vhi_base.h"
 
+#define VHI_DEVICE_MAX_QUEUES 256 /* as many as a queue index of 8 bits in a kick message can name */
+
 struct vh_device {
-	struct vh_device_opts opts;
+	struct vh_device_opts opts; /* defaults filled in */
 	struct vh_device_ops ops;
 	void *ctx;
-	bool attached;	 /* to a slave */
+	bool attached;	 /* atomic: to a slave */
 	bool free_later; /* vh_device_free() came while attached */
 };
 
@@ -18,5 +20,7 @@ struct vh_device {
 int vhi_device_attach(struct vh_device *dev);
 /* Frees it when vh_device_free() was called meanwhile. */
 void vhi_device_detach(struct vh_device *dev);
+
+const char *vhi_device_site_text(uint32_t site);
 
 #endif

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/* The device handle: a set of callbacks, who owns it, and when it goes. */
+#include "vhi_device.h"
+
+#include "vh/queue.h"
+
+static int device_check(const struct vh_device_opts *opts, const struct vh_device_ops *ops, struct vh_device **out)
+{
+	if (!opts)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
+				"vh_device_new: opts is NULL; say what the device offers");
+	if (!ops)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_device_new: ops is NULL; pass the callbacks");
+	if (!out)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_device_new: out is NULL");
+	return 0;
+}
+
+static int device_fill(struct vh_device *dev, const struct vh_device_opts *opts, const struct vh_device_ops *ops)
+{
+	struct vh_device_opts *o = &dev->opts;
+	int rc;
+
+	rc = vhi_opts_in(o, sizeof(*o), opts, "struct vh_device_opts");
+	if (rc)
+		return rc;
+	rc = vhi_opts_in(&dev->ops, sizeof(dev->ops), ops, "struct vh_device_ops");
+	if (rc)
+		return rc;
+	o->max_queues = o->max_queues ? o->max_queues : 1;
+	o->max_queue_size = o->max_queue_size ? o->max_queue_size : VH_QUEUE_MAX_SIZE;
+	if (o->max_queues > VHI_DEVICE_MAX_QUEUES)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_device_new: max_queues is %u; it can be 1 to %u",
+				o->max_queues, VHI_DEVICE_MAX_QUEUES);
+	if (o->max_queue_size > VH_QUEUE_MAX_SIZE)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_device_new: max_queue_size is %u; it can be 1 to %u",
+				o->max_queue_size, VH_QUEUE_MAX_SIZE);
+	if (dev->ops.flags & ~VH_DEVICE_MANUAL_QUEUES)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
+				"vh_device_new: ops.flags is %#x; only VH_DEVICE_MANUAL_QUEUES is known",
+				dev->ops.flags);
+	return 0;
+}
+
+vh_rc vh_device_new(const struct vh_device_opts *opts, const struct vh_device_ops *ops, void *ctx,
+		    struct vh_device **out)
+{
+	struct vh_device *dev = NULL;
+	int rc = device_check(opts, ops, out);
+
+	if (!rc) {
+		dev = vhi_calloc(1, sizeof(*dev));
+		rc = dev ? device_fill(dev, opts, ops)
+			 : vhi_fail(-ENOMEM, VH_ERROR_SYSTEM, 0, "vh_device_new: no memory");
+	}
+	if (rc) {
+		vhi_free(dev);
+		vhi_ops_destroy(ops, ctx);
+		return rc;
+	}
+	dev->ctx = ctx;
+	*out = dev;
+	return 0;
+}
+
+static void device_destroy(struct vh_device *dev)
+{
+	void (*destroy)(void *) = dev->ops.destroy;
+	void *ctx = dev->ctx;
+
+	vhi_free(dev);
+	if (destroy)
+		destroy(ctx);
+}
+
+void vh_device_free(struct vh_device *dev)
+{
+	if (!dev)
+		return;
+	if (__atomic_load_n(&dev->attached, __ATOMIC_ACQUIRE)) {
+		dev->free_later = true;
+		return;
+	}
+	device_destroy(dev);
+}
+
+int vhi_device_attach(struct vh_device *dev)
+{
+	if (__atomic_exchange_n(&dev->attached, true, __ATOMIC_ACQ_REL))
+		return vhi_fail(-EBUSY, VH_ERROR_STATE, 0,
+				"vh_slave_new: the device is attached to another slave; make one device for each");
+	return 0;
+}
+
+void vhi_device_detach(struct vh_device *dev)
+{
+	bool gone = dev->free_later;
+
+	__atomic_store_n(&dev->attached, false, __ATOMIC_RELEASE);
+	if (gone)
+		device_destroy(dev);
+}
+
+static const struct {
+	uint32_t site;
+	const char *text;
+} texts[] = {
+#define VHI_SITE(name, number, text) {(number), (text)},
+#include "sites.def"
+#undef VHI_SITE
+};
+
+const char *vhi_device_site_text(uint32_t site)
+{
+	for (size_t i = 0; i < VHI_ARRAY_SIZE(texts); i++)
+		if (texts[i].site == site)
+			return texts[i].text;
+	return NULL;
+}

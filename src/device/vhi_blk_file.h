@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/* A file behind a block device: requests on their way through the kernel. */
+#ifndef VHI_BLK_FILE_H
+#define VHI_BLK_FILE_H
+
+#include "vhi_blk.h"
+#include "vhi_uring.h"
+
+#define VHI_FILE_ENTRIES   64	      /* operations told to the kernel at once */
+#define VHI_FILE_IN_KERNEL 512	      /* operations that it works on */
+#define VHI_FILE_RESULTS   1024	      /* room for these and for as many cancellations as are sent at once */
+#define VHI_FILE_OP_BYTES  (1u << 30) /* most bytes of one operation: a result fits 31 bits */
+#define VHI_FILE_ZEROES	   65536
+
+/* A request in flight. It holds what a later step needs, as its life can be longer than its queue's. */
+struct vhi_file_slot {
+	struct vhi_blk_io io;
+	struct vh_snapshot *snap; /* keeps the guest memory mapped that the kernel reads or writes */
+	uint32_t life;		  /* of its queue */
+	uint32_t next;		  /* in the free or the pending list: index + 1, 0 = last */
+	uint8_t step;
+	uint8_t tries; /* results without progress in a row */
+	bool in_kernel;
+};
+
+struct vhi_file {
+	int fd;
+	bool async; /* through the ring */
+	struct vhi_uring ring;
+	char *zeroes; /* VHI_FILE_ZEROES of them */
+	struct vhi_file_slot *slots;
+	size_t slots_len;
+	uint32_t n_slots, used_slots; /* slots from used_slots on were never touched */
+	uint32_t free;		      /* list, as slot.next */
+	uint32_t first, last;	      /* pending: waiting for the kernel to have room, first in first out */
+	uint32_t in_kernel;
+	/* Of these, whose queue is gone. A write among them may still come to pass; until it has, nothing newer is
+	 * begun, so that it can't undo what a later connection wrote. */
+	uint32_t orphans;
+};
+
+enum vhi_blk_status vhi_file_start(struct vhi_blk *b, struct vhi_blk_io *io, struct vhi_blk_out *out);
+void vhi_file_pump(struct vhi_blk *b, struct vhi_blk_out *out);
+void vhi_file_queue_stopped(struct vhi_blk *b, uint32_t index);
+/* Before the file goes: nothing is left in the kernel, or what it may still write to stays mapped for good. */
+void vhi_file_settle(struct vhi_blk *b);
+
+#endif
