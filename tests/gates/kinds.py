@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
+"""The kinds of checks that ./run test knows: what each runs, what it needs before, and whether it may be skipped."""
+import glob
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+GATES = os.path.join(TOP, "tests", "gates")
+PYTHON = "/usr/bin/python3"
+FULL = os.environ.get("VH_FULL") == "1"
+
+
+class Failed(Exception):
+    """The kind failed; the text says why in a line."""
+
+
+class Skip(Exception):
+    """The kind can't run here; the text says why in a line."""
+
+
+class Job:
+    """What a kind's function gets: a log file to run commands into, and a deadline that it need not mind."""
+
+    def __init__(self, log, limit):
+        self.log = log
+        self.limit = None if FULL else limit
+
+    def run(self, *argv, env=None, ok=(0,), cwd=TOP):
+        """One command, its output appended to the log; the output. Failed on another exit code than those of ok."""
+        self.log.write(f"$ {shlex.join(argv)}\n".encode())
+        self.log.flush()
+        start = self.log.tell()
+        try:
+            got = subprocess.run(argv, cwd=cwd, env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL,
+                                 stdout=self.log, stderr=subprocess.STDOUT, timeout=self.limit, check=False)
+        except subprocess.TimeoutExpired:
+            raise Failed(f"no end after {self.limit} s: {shlex.join(argv)}") from None
+        except FileNotFoundError:
+            raise Failed(f"{argv[0]} is not there; cmake/packages should name its package") from None
+        with open(self.log.name, "rb") as f:
+            f.seek(start)
+            output = f.read().decode(errors="replace")
+        self.log.seek(0, os.SEEK_END)
+        if got.returncode not in ok:
+            raise Failed(f"exit code {got.returncode} of {shlex.join(argv)}")
+        return output
+
+
+def build_dir(preset):
+    return os.path.join(TOP, "build" if preset == "release" else f"build-{preset}")
+
+
+def last_line(output):
+    lines = [line for line in output.splitlines() if line.strip()]
+    return lines[-1].strip() if lines else ""
+
+
+def build(preset):
+    def work(job):
+        job.run("cmake", "--preset", preset)
+        job.run("cmake", "--build", build_dir(preset))
+        return preset
+    return work
+
+
+def run_ctest(job, preset, only="", prefix=(), env=None):
+    """ctest in a build folder; 'N programs, M tests'. A test that skips itself fails the kind."""
+    argv = [*prefix, "ctest", "--test-dir", build_dir(preset), "-V", "-j", "2", "--no-tests=error"]
+    out = job.run(*argv, *(["-R", only] if only else []), env=env)
+    programs = re.search(r"tests passed, 0 tests failed out of (\d+)", out)
+    skipped = re.findall(r"\[  SKIPPED \] (\S+)", out) + re.findall(r"(\S+) \.+\*+(?:Skipped|Not Run)", out)
+    if skipped:
+        raise Failed(f"skipped: {' '.join(sorted(set(skipped)))}")
+    if not programs:
+        raise Failed("ctest told no result")
+    return f"{programs.group(1)} programs, {out.count('[       OK ]')} tests"
+
+
+def ctest(preset, only="", env=None):
+    return lambda job: run_ctest(job, preset, only, env=env)
+
+
+def built_and_tested(preset, only="", env=None, prefix=()):
+    """Build a preset, then run its whole suite (or that part of it)."""
+    def work(job):
+        build(preset)(job)
+        return run_ctest(job, preset, only, prefix, env)
+    return work
+
+
+def script(name, *args):
+    return lambda job: last_line(job.run(PYTHON, os.path.join(GATES, name), *args))
+
+
+def pytest(folder, env=None):
+    """A folder of Python tests. Tests that skip fail the kind, by name."""
+    def work(job):
+        path = os.path.join(TOP, "tests", folder)
+        if not glob.glob(os.path.join(path, "**", "test_*.py"), recursive=True):
+            raise Skip(f"tests/{folder} has no tests")
+        out = job.run(PYTHON, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", path,
+                      env={"PYTHONPATH": os.path.join(TOP, "python"), "PYTHONDONTWRITEBYTECODE": "1", **(env or {})})
+        skipped = re.findall(r"^SKIPPED (.*)", out, flags=re.M)
+        if skipped:
+            raise Failed(f"skipped: {'; '.join(skipped)[:300]}")
+        return last_line(out).strip("= ")
+    return work
+
+
+ASAN = {"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:detect_stack_use_after_return=1",
+        "UBSAN_OPTIONS": "print_stacktrace=1"}
+# The whole of an address space without randomisation: gcc 12's runtime can't place its shadow otherwise.
+NO_ASLR = ("setarch", "-R")
+
+
+def ring_program(preset):
+    found = glob.glob(os.path.join(build_dir(preset), "tests", "stress", "*tsan_ring"))
+    if len(found) != 1:
+        raise Failed(f"{build_dir(preset)}: there is not one tests/stress/...tsan_ring")
+    return found[0]
+
+
+def tsan(job):
+    """Driver and device on one mapping: no race; each of the two seeded builds: a race. Then the suite."""
+    env = {"TSAN_OPTIONS": "exitcode=66:halt_on_error=0:second_deadlock_stack=1"}
+    build("tsan")(job)
+    job.run(*NO_ASLR, ring_program("tsan"), env=env)
+    for preset in ("tsan-acquire", "tsan-release"):
+        build(preset)(job)
+        out = job.run(*NO_ASLR, ring_program(preset), env=env, ok=(66,))
+        if "WARNING: ThreadSanitizer: data race" not in out:
+            raise Failed(f"{preset}: the seeded bug was not reported as a data race")
+    return "ring clean, both seeded bugs found; " + run_ctest(job, "tsan", "^(integ|queue|unit)/", NO_ASLR, env)
+
+
+def fuzz(job):
+    """Every libFuzzer target from its committed corpus, a minute each, two at a time."""
+    if not os.path.exists(os.path.join(TOP, "tests", "fuzz", "CMakeLists.txt")):
+        raise Skip("tests/fuzz has no targets")
+    build("fuzz")(job)
+    return last_line(job.run(PYTHON, os.path.join(GATES, "fuzz.py"), build_dir("fuzz"), "600" if FULL else "60"))
+
+
+def mutation(job):
+    build("mutate")(job)
+    return last_line(job.run(PYTHON, os.path.join(GATES, "mutate.py"), build_dir("mutate")))
+
+
+def faults(job):
+    """Allocations and system calls made to fail one after the other."""
+    parts = []
+    listed = job.run("ctest", "--test-dir", build_dir("gcc"), "-N", "-R", "^faults/")
+    if re.search(r"Total Tests: [1-9]", listed):
+        parts.append(run_ctest(job, "gcc", "^faults/"))
+    if glob.glob(os.path.join(TOP, "tests", "faults", "test_*.py")):
+        parts.append(pytest("faults", {"VH_BUILD": build_dir("gcc")})(job))
+    if not parts:
+        raise Skip("tests/faults has no tests")
+    return "; ".join(parts)
+
+
+def demo(row):
+    def work(job):
+        out = os.path.join(build_dir("release"), "gates", f"demo-{row}.json")
+        job.run(PYTHON, os.path.join(TOP, "tests", "demo", "demo.py"), "--row", row, "--json", out, ok=(0, 1))
+        with open(out, encoding="utf-8") as f:
+            result = json.load(f)["rows"][0]
+        if result["status"] == "missing":
+            raise Skip(f"apt does not bring {result['package']}")
+        if result["status"] != "ok":
+            raise Failed(result["detail"].splitlines()[0])
+        return result["detail"]
+    return work
+
+
+def run_command(job):
+    """What ./run says to people, and the shape of demo.json's rows."""
+    for words, code in ((("help",), 0), (("nonsense",), 2)):
+        out = job.run(os.path.join(TOP, "run"), *words, ok=(code,))
+        if "./run demo" not in out:
+            raise Failed(f"./run {words[0]} does not tell the commands")
+    return "help, and a wrong command"
+
+
+class Kind:
+    def __init__(self, name, work, needs=(), required=True, limit=600, about=""):
+        self.name, self.work, self.needs, self.required, self.limit, self.about = name, work, needs, required, limit, about
+
+
+GCC, CLANG = build_dir("gcc"), build_dir("clang")
+RELEASE = build_dir("release")
+# In the order in which they are started: what others wait for first, what takes long early.
+KINDS = (
+    Kind("gcc", build("gcc"), about="gcc, warnings are errors"),
+    Kind("build", build("release"), about="what ./run build makes"),
+    Kind("asan", built_and_tested("asan", env=ASAN), about="AddressSanitizer and UBSan, whole C suite"),
+    Kind("unit", ctest("gcc", "^unit/"), ("gcc",), about="C tests, by folder of src"),
+    Kind("wire", ctest("gcc", "^wire/"), ("gcc",), about="message table and codec"),
+    Kind("queue", ctest("gcc", "^queue/"), ("gcc",), about="virtqueues"),
+    Kind("integ", ctest("gcc", "^integ/"), ("gcc",), about="both roles, in one process and in two"),
+    Kind("demo-qemu", demo("qemu"), ("build",), about="a Linux guest on our back-end"),
+    Kind("fuzz", fuzz, about="libFuzzer targets, a minute each"),
+    Kind("hostile", pytest("hostile", {"VH_BUILD": GCC}), ("gcc",), about="raw sockets against a live back-end"),
+    Kind("demo-libvh", demo("libvh"), ("build",), about="libvh with itself"),
+    Kind("demo-qsd", demo("qsd"), ("build",), about="our front-end on qemu-storage-daemon"),
+    Kind("clang", built_and_tested("clang"), about="clang, warnings are errors, whole C suite"),
+    Kind("tsan", tsan, about="ThreadSanitizer, with two seeded bugs"),
+    Kind("msan", built_and_tested("msan"), about="MemorySanitizer, whole C suite"),
+    Kind("mutation", mutation, about="each numbered check removed once"),
+    Kind("faults", faults, ("gcc",), about="allocations and system calls that fail"),
+    Kind("headers", script("headers.py"), about="the dialect of the public headers"),
+    Kind("symbols", script("symbols.py", GCC), ("gcc",), about="exports, imports, forbidden symbols"),
+    Kind("layers", script("layers.py", GCC), ("gcc",), about="includes that go up don't compile"),
+    Kind("format", script("format.py"), about="clang-format, SPDX lines"),
+    Kind("uapi", script("uapi.py"), about="our constants against the Linux headers"),
+    Kind("install", script("install.py", "install", GCC), ("gcc",), about="pkg-config and CMake packages"),
+    Kind("readme", script("install.py", "readme", RELEASE), ("build",), about="the README's example"),
+    Kind("codec", pytest("py", {"VH_BUILD": GCC}), ("gcc",), about="the Python codec"),
+    Kind("run", run_command, about="the script's own words"),
+)
+
+
+if __name__ == "__main__":
+    sys.exit("this is a table; ./run test runs it")

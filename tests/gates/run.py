@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
+"""./run test: every kind of check, two at a time, a line for each as it ends, a table, and the count as the last line.
+
+A kind that fails, or that is required and can't run, makes the exit code 1. Logs: build/gates/KIND.log.
+"""
+import argparse
+import os
+import queue
+import sys
+import threading
+import time
+
+WORKERS = 2
+TAIL = 40
+
+
+class Result:
+    def __init__(self, kind):
+        self.kind = kind
+        self.state = "waiting"
+        self.detail = ""
+        self.seconds = 0.0
+
+
+def select(kinds, names):
+    """The kinds asked for and those that they need, in table order."""
+    by_name = {k.name: k for k in kinds}
+    unknown = [n for n in names if n not in by_name]
+    if unknown:
+        raise SystemExit(f"run test: there is no kind {' '.join(unknown)}; ./run test --list names them")
+    wanted = set()
+
+    def add(name):
+        if name not in wanted:
+            wanted.add(name)
+            for need in by_name[name].needs:
+                add(need)
+    for name in names or by_name:
+        add(name)
+    return [k for k in kinds if k.name in wanted]
+
+
+def work(kinds_module, result, log_dir):
+    """Run one kind; its result says how it went."""
+    started = time.monotonic()
+    path = os.path.join(log_dir, result.kind.name + ".log")
+    try:
+        with open(path, "wb") as log:
+            result.detail = result.kind.work(kinds_module.Job(log, result.kind.limit)) or ""
+        result.state = "ok"
+    except kinds_module.Skip as e:
+        result.state, result.detail = ("fail" if result.kind.required else "skip"), f"can't run: {e}"
+    except kinds_module.Failed as e:
+        result.state, result.detail = "fail", str(e)
+    except Exception as e:  # a bug in a gate is a failure of that gate, and must not stop the others
+        result.state, result.detail = "fail", f"{type(e).__name__}: {e}"
+    result.seconds = time.monotonic() - started
+
+
+def tail(path):
+    with open(path, "rb") as f:
+        return f.read()[-20000:].decode(errors="replace").splitlines()[-TAIL:]
+
+
+def tell(result, log_dir):
+    print(f"{result.state:<5} {result.kind.name:<11} {result.seconds:6.1f} s  {result.detail}", flush=True)
+    path = os.path.join(log_dir, result.kind.name + ".log")
+    if result.state == "fail" and os.path.exists(path):
+        print("\n".join(f"      | {line}" for line in tail(path)), flush=True)
+        print(f"      the whole log: {os.path.relpath(path)}", flush=True)
+
+
+def start_ready(waiting, results, finished, running, kinds_module, log_dir):
+    """Start what has all that it needs, in table order, as long as there is a free worker."""
+    for result in list(waiting):
+        needs = [results[n] for n in result.kind.needs]
+        broken = [n.kind.name for n in needs if n.state in ("fail", "skip")]
+        if broken:
+            waiting.remove(result)
+            result.state, result.detail = "fail", f"can't run without {' '.join(broken)}"
+            finished.put(result)
+        elif len(running) < WORKERS and all(n.state == "ok" for n in needs):
+            waiting.remove(result)
+            result.state = "running"
+            running.add(result)
+
+            def go(r=result):
+                work(kinds_module, r, log_dir)
+                finished.put(r)
+            threading.Thread(target=go, daemon=True).start()
+
+
+def run_all(kinds, kinds_module, log_dir):
+    results = {k.name: Result(k) for k in kinds}
+    waiting, running, finished = list(results.values()), set(), queue.Queue()
+    left = len(waiting)
+    while left:
+        start_ready(waiting, results, finished, running, kinds_module, log_dir)
+        result = finished.get()
+        running.discard(result)
+        left -= 1
+        tell(result, log_dir)
+    return list(results.values())
+
+
+def summary(results, seconds):
+    print(f"\n{'kind':<11} {'':<5} {'time':>8}  what")
+    for r in results:
+        print(f"{r.kind.name:<11} {r.state:<5} {r.seconds:6.1f} s  {r.kind.about}")
+    count = {state: sum(r.state == state for r in results) for state in ("ok", "fail", "skip")}
+    for state in ("fail", "skip"):
+        if count[state]:
+            print(f"{state}: {' '.join(r.kind.name for r in results if r.state == state)}")
+    print(f"{seconds / 60:.1f} minutes")
+    print(f"{count['ok']} passed, {count['fail']} failed, {count['skip']} skipped", flush=True)
+    return 1 if count["fail"] else 0
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="run test", description=__doc__.splitlines()[0])
+    parser.add_argument("--full", action="store_true", help="larger counts, no time limit")
+    parser.add_argument("--list", action="store_true", help="name the kinds")
+    parser.add_argument("kinds", nargs="*", metavar="KIND")
+    options = parser.parse_args()
+    if options.full:
+        os.environ["VH_FULL"] = "1"
+    import kinds  # after VH_FULL is decided
+    if options.list:
+        for k in kinds.KINDS:
+            print(f"{k.name:<11} {k.about}{'' if k.required else ' (may be skipped)'}")
+        return 0
+    log_dir = os.path.join(kinds.build_dir("release"), "gates")
+    os.makedirs(log_dir, exist_ok=True)
+    started = time.monotonic()
+    results = run_all(select(kinds.KINDS, options.kinds), kinds, log_dir)
+    return summary(results, time.monotonic() - started)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
