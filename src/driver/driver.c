@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/* A driver session comes and goes: negotiation, rings, the small questions. */
+#include "vhi_driver.h"
+
+#include "vhi_virtio_blk.h"
+
+#define DEFAULT_SIZE 256
+#define MAX_QUEUES   256
+/* Descriptors of an indirect table: a block request has three, or a few more where segments are limited. */
+#define MAX_INDIRECT 8
+
+/* Device status (virtio 1.2 section 2.1). */
+#define S_RESET	      0u
+#define S_ACKNOWLEDGE 1u
+#define S_DRIVER      2u
+#define S_FEATURES_OK 8u
+
+/* Bits that belong to the device type, and what the rings here can do. */
+#define TYPE_BITS (((VHI_BIT(24) - 1) << 0) | ((VHI_BIT(14) - 1) << 50))
+#define RING_BITS (VHI_BIT(VH_F_VERSION_1) | VHI_BIT(VH_F_RING_INDIRECT_DESC) | VHI_BIT(VH_F_RING_EVENT_IDX))
+
+/* The one device type that the library has a driver for. Who drives another type says which bits it wants. */
+#define BLK_BITS                                                                                                      \
+	(VHI_BIT(VH_BLK_F_SIZE_MAX) | VHI_BIT(VH_BLK_F_SEG_MAX) | VHI_BIT(VH_BLK_F_RO) | VHI_BIT(VH_BLK_F_BLK_SIZE) | \
+	 VHI_BIT(VH_BLK_F_FLUSH) | VHI_BIT(VH_BLK_F_CONFIG_WCE) | VHI_BIT(VH_BLK_F_MQ) | VHI_BIT(VH_BLK_F_DISCARD) |  \
+	 VHI_BIT(VH_BLK_F_WRITE_ZEROES))
+
+static const struct {
+	uint32_t number;
+	const char *text;
+} sites[] = {
+#define VHI_SITE(name, nr, what) {(nr), (what)},
+#include "sites.def"
+#undef VHI_SITE
+};
+
+const char *vhi_driver_site_text(uint32_t site)
+{
+	for (size_t i = 0; i < VHI_ARRAY_SIZE(sites); i++)
+		if (sites[i].number == site)
+			return sites[i].text;
+	return NULL;
+}
+
+struct vh_error vhi_driver_error_keep(void)
+{
+	struct vh_error e = {.size = sizeof(e)};
+
+	vh_error_get(&e);
+	return e;
+}
+
+void vhi_driver_error_put(const struct vh_error *e)
+{
+	vhi_fail_at(e->code, e->domain, e->site, e->queue, e->request, "%s", e->text);
+}
+
+int vhi_driver_status(struct vh_driver *d, uint8_t status)
+{
+	struct vh_error before = vhi_driver_error_keep();
+	int rc = d->b->ops->set_status ? d->b->ops->set_status(d->b->ctx, status) : -EOPNOTSUPP;
+
+	if (rc != -EOPNOTSUPP)
+		return rc;
+	vhi_driver_error_put(&before);
+	return 0;
+}
+
+/* A device that can't do with the features takes the bit back. */
+static int features_ok(struct vh_driver *d)
+{
+	struct vh_error before = vhi_driver_error_keep();
+	uint8_t status = 0;
+	int rc = vhi_driver_status(d, S_ACKNOWLEDGE | S_DRIVER | S_FEATURES_OK);
+
+	if (rc)
+		return rc;
+	rc = d->b->ops->get_status ? d->b->ops->get_status(d->b->ctx, &status) : -EOPNOTSUPP;
+	if (rc == -EOPNOTSUPP) {
+		vhi_driver_error_put(&before);
+		return 0;
+	}
+	if (!rc && VHI_REFUSE(VHI_SITE_DRIVER_FEATURES_OK, !(status & S_FEATURES_OK)))
+		return vhi_fail(-ENOTSUP, VH_ERROR_DEVICE, VHI_SITE_DRIVER_FEATURES_OK,
+				"vh_driver_new: the device refused the features 0x%llx; mask some of them",
+				(unsigned long long)d->features);
+	return rc;
+}
+
+static int negotiate(struct vh_driver *d, const struct vh_driver_opts *o)
+{
+	uint64_t wanted = o->features ? o->features & (TYPE_BITS | RING_BITS) : BLK_BITS | RING_BITS;
+	int rc = vhi_driver_status(d, S_RESET);
+
+	wanted = (wanted | VHI_BIT(VH_F_VERSION_1)) & ~o->mask_features;
+	if (!rc)
+		rc = vhi_driver_status(d, S_ACKNOWLEDGE | S_DRIVER);
+	if (!rc)
+		rc = d->b->ops->negotiate(d->b->ctx, wanted, &d->features);
+	if (rc)
+		return rc;
+	d->features &= wanted;
+	if (VHI_REFUSE(VHI_SITE_DRIVER_VERSION_1, !(d->features & VHI_BIT(VH_F_VERSION_1))))
+		return vhi_fail(-ENOTSUP, VH_ERROR_PEER, VHI_SITE_DRIVER_VERSION_1,
+				"vh_driver_new: the back-end does not offer VIRTIO_F_VERSION_1; devices from before "
+				"virtio 1.0 can't be driven, use a newer back-end");
+	rc = features_ok(d);
+	if (!rc)
+		rc = d->b->ops->max_queues(d->b->ctx, &d->max_queues);
+	if (!rc && d->n_queues > d->max_queues)
+		rc = vhi_fail(-ENOSPC, VH_ERROR_PEER, 0,
+			      "vh_driver_new: %u queues wanted, and the back-end has %u; ask for fewer", d->n_queues,
+			      d->max_queues);
+	return rc;
+}
+
+/* Where the parts of a queue's memory lie, from its start; cache lines are not shared between parts. */
+struct layout {
+	uint64_t driver, device, rings, indirect, slots, total;
+};
+
+static struct layout layout(uint32_t num)
+{
+	struct layout l;
+
+	l.driver = (uint64_t)num * 16;
+	l.device = l.driver + ((6 + (uint64_t)num * 2 + 63) & ~UINT64_C(63));
+	l.rings = l.device + ((6 + (uint64_t)num * 8 + 63) & ~UINT64_C(63));
+	l.indirect = l.rings;
+	l.slots = l.indirect + (uint64_t)num * MAX_INDIRECT * 16;
+	l.total = l.slots + (uint64_t)num * VHI_DRIVER_SLOT;
+	return l;
+}
+
+static void on_queue_change(void *ctx)
+{
+	vhi_eventfd_signal(((struct vh_driver *)ctx)->wake);
+}
+
+static int queue_fd(struct vh_queue *q, enum vhi_queue_fd which)
+{
+	int fd = vhi_eventfd();
+
+	if (fd < 0)
+		return vhi_fail(fd, VH_ERROR_SYSTEM, 0, "vh_driver_new: no eventfd: %s; raise the limit of open files",
+				vh_error_name(fd));
+	return vhi_queue_set_fd(q, which, fd);
+}
+
+static int queue_init(struct vh_driver *d, uint32_t index, uint32_t num)
+{
+	const struct vhi_queue_hooks hooks = {.ctx = d, .wake = on_queue_change};
+	struct vhi_driver_queue *dq = &d->queues[index];
+	const struct layout l = layout(num);
+	struct vhi_gpa gpa;
+	int rc;
+
+	rc = vhi_driver_alloc(d, l.total, &dq->rings, &gpa);
+	if (!rc)
+		rc = vhi_queue_new(index, VH_QUEUE_DRIVER, &hooks, &dq->q);
+	if (!rc)
+		rc = queue_fd(dq->q, VHI_QUEUE_KICK);
+	if (!rc)
+		rc = queue_fd(dq->q, VHI_QUEUE_CALL);
+	if (rc)
+		return rc;
+	dq->rings_len = l.rings;
+	dq->slots = dq->rings + l.slots;
+	dq->ring = (struct vhi_ring){.num = num,
+				     .features = d->features,
+				     .desc = gpa,
+				     .driver = {gpa.v + l.driver},
+				     .device = {gpa.v + l.device},
+				     .fresh = true,
+				     .indirect = {gpa.v + l.indirect},
+				     .max_indirect = MAX_INDIRECT};
+	return 0;
+}
+
+static int check_opts(const struct vh_driver_opts *o)
+{
+	if (o->flags)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_driver_new: flags is 0x%x; no flag exists yet",
+				o->flags);
+	if (o->n_queues > MAX_QUEUES)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_driver_new: n_queues is %u; the most is %u",
+				o->n_queues, MAX_QUEUES);
+	if (o->queue_size && (!vhi_is_pow2(o->queue_size) || o->queue_size > VH_QUEUE_MAX_SIZE))
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
+				"vh_driver_new: queue_size is %u; use a power of two up to %u", o->queue_size,
+				VH_QUEUE_MAX_SIZE);
+	if (o->mask_features & VHI_BIT(VH_F_VERSION_1))
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
+				"vh_driver_new: mask_features has VERSION_1, which is always needed; take it out");
+	return 0;
+}
+
+static int session_init(struct vh_driver *d, const struct vh_driver_opts *o)
+{
+	const uint32_t num = o->queue_size ? o->queue_size : DEFAULT_SIZE;
+	int rc = negotiate(d, o);
+
+	if (!rc) {
+		d->wake = vhi_eventfd();
+		if (d->wake < 0)
+			rc = vhi_fail(d->wake, VH_ERROR_SYSTEM, 0, "vh_driver_new: no eventfd: %s",
+				      vh_error_name(d->wake));
+	}
+	if (!rc)
+		rc = vhi_driver_mem_init(d);
+	for (uint32_t i = 0; !rc && i < d->n_queues; i++)
+		rc = queue_init(d, i, num);
+	return rc;
+}
+
+static void session_free(struct vh_driver *d)
+{
+	for (uint32_t i = 0; i < d->n_queues; i++)
+		if (d->queues[i].q)
+			vhi_queue_destroy(d->queues[i].q);
+	vh_mem_free(d->mem);
+	vhi_fd_close(&d->wake);
+	vhi_free(d);
+}
+
+vh_rc vh_driver_new(const struct vh_driver_opts *opts, struct vh_backend *b, struct vh_driver **out)
+{
+	struct vh_driver_opts o;
+	struct vh_driver *d;
+	uint32_t n;
+	int rc;
+
+	if (!b || !out)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
+				"vh_driver_new: NULL back-end or NULL out; take one from vh_master_backend()");
+	rc = vhi_opts_in(&o, sizeof(o), opts, "vh_driver_opts");
+	if (!rc)
+		rc = check_opts(&o);
+	if (rc)
+		return rc;
+	n = o.n_queues ? o.n_queues : 1;
+	d = vhi_calloc(1, sizeof(*d) + n * sizeof(d->queues[0]));
+	if (!d)
+		return vhi_fail(-ENOMEM, VH_ERROR_SYSTEM, 0, "vh_driver_new: no memory for a session");
+	d->b = b;
+	d->n_queues = n;
+	d->wake = -1;
+	rc = session_init(d, &o);
+	if (rc) {
+		session_free(d);
+		return rc;
+	}
+	*out = d;
+	return 0;
+}
+
+void vh_driver_free(struct vh_driver *d)
+{
+	struct vh_error before;
+
+	if (!d)
+		return;
+	before = vhi_driver_error_keep();
+	vhi_driver_halt(d);
+	vhi_driver_error_put(&before);
+	session_free(d);
+}
+
+vh_rc vh_driver_features(struct vh_driver *d, uint64_t *out)
+{
+	if (!d || !out)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_driver_features: NULL argument");
+	*out = d->features;
+	return 0;
+}
+
+vh_rc vh_driver_mem(struct vh_driver *d, struct vh_mem **out)
+{
+	if (!d || !out)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_driver_mem: NULL argument");
+	*out = d->mem;
+	return 0;
+}
+
+vh_rc vh_driver_queue(struct vh_driver *d, uint32_t index, struct vh_queue **out)
+{
+	if (!d || !out)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_driver_queue: NULL argument");
+	if (index >= d->n_queues)
+		return vhi_fail(-ENOENT, VH_ERROR_ARGUMENT, 0, "vh_driver_queue: queue %u of %u; count from 0", index,
+				d->n_queues);
+	*out = d->queues[index].q;
+	return 0;
+}

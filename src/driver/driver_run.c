@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/* A driver session runs and stops. */
+#include "vhi_driver.h"
+
+#include <poll.h>
+
+#define S_RUNNING 15u /* ACKNOWLEDGE, DRIVER, FEATURES_OK, DRIVER_OK */
+
+/* How long vh_driver_stop() waits for requests in flight, and how often it looks. */
+#define QUIET_NS (UINT64_C(30) * 1000000000u)
+#define LOOK_MS	 1
+
+int vhi_driver_lost(struct vh_driver *d)
+{
+	(void)d;
+	return vhi_fail(-ECONNRESET, VH_ERROR_PEER, 0,
+			"the back-end is gone; connect again and begin a new driver session");
+}
+
+int vhi_driver_fd(struct vh_driver *d)
+{
+	return d->b->ops->fd ? d->b->ops->fd(d->b->ctx) : -1;
+}
+
+int vhi_driver_dispatch(struct vh_driver *d)
+{
+	struct vh_error before = vhi_driver_error_keep();
+	int rc;
+
+	if (__atomic_load_n(&d->lost, __ATOMIC_ACQUIRE))
+		return vhi_driver_lost(d);
+	rc = d->b->ops->dispatch ? d->b->ops->dispatch(d->b->ctx) : 0;
+	if (rc >= 0)
+		return 0;
+	if (rc == -EBUSY) { /* another thread does it at this moment */
+		vhi_driver_error_put(&before);
+		return 0;
+	}
+	__atomic_store_n(&d->lost, 1, __ATOMIC_RELEASE);
+	for (uint32_t i = 0; i < d->n_queues; i++)
+		vhi_queue_wake(d->queues[i].q);
+	return vhi_driver_lost(d);
+}
+
+/* A control change that has to be in force before the next step: a call in progress on another thread ends soon. */
+static int queue_ctl(struct vh_driver *d, struct vhi_driver_queue *dq, enum vhi_queue_ctl_kind kind)
+{
+	struct pollfd p = {.fd = d->wake, .events = POLLIN};
+	int rc = vhi_queue_ctl(dq->q, kind, NULL);
+
+	if (rc != -EINPROGRESS)
+		return rc;
+	while (!vhi_queue_settled(dq->q)) {
+		vhi_sys.poll(&p, 1, LOOK_MS);
+		vhi_eventfd_drain(d->wake);
+	}
+	return 0;
+}
+
+/* Begin from nothing: ring memory is zeroed, and what was in flight is lost. */
+static int queue_begin(struct vh_driver *d, struct vhi_driver_queue *dq)
+{
+	struct vh_snapshot *now;
+	int rc;
+
+	if (dq->life)
+		rc = queue_ctl(d, dq, VHI_CTL_ABORT);
+	else
+		rc = 0;
+	if (rc)
+		return rc;
+	vhi_shm_zero((uint8_t VHI_SHM *)(uintptr_t)dq->rings, dq->rings_len);
+	dq->ring.base = 0;
+	dq->ring.fresh = true;
+	now = vhi_mem_snapshot(d->mem);
+	rc = vhi_queue_start(dq->q, &dq->ring, now);
+	vhi_snapshot_put(now);
+	if (rc)
+		return rc;
+	dq->spoilt = false;
+	__atomic_add_fetch(&dq->life, 1, __ATOMIC_RELEASE);
+	return queue_ctl(d, dq, VHI_CTL_PAUSE);
+}
+
+static int queues_prepare(struct vh_driver *d)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; !rc && i < d->n_queues; i++) {
+		struct vhi_driver_queue *dq = &d->queues[i];
+
+		if (!dq->life || dq->spoilt || vh_queue_state(dq->q) == VH_QUEUE_BROKEN)
+			rc = queue_begin(d, dq);
+	}
+	return rc;
+}
+
+/* A back-end without a switch has its rings enabled while they run. */
+static int ring_enable(struct vh_driver *d, uint32_t index, bool on)
+{
+	struct vh_error before = vhi_driver_error_keep();
+	int rc = d->b->ops->ring_enable(d->b->ctx, index, on);
+
+	if (rc != -EOPNOTSUPP)
+		return rc;
+	vhi_driver_error_put(&before);
+	return 0;
+}
+
+static int ring_begin(struct vh_driver *d, uint32_t index)
+{
+	struct vhi_driver_queue *dq = &d->queues[index];
+	const struct vhi_ring_intent intent = {.num = dq->ring.num,
+					       .base = dq->ring.base,
+					       .desc = dq->ring.desc,
+					       .driver = dq->ring.driver,
+					       .device = dq->ring.device,
+					       .kick = vhi_queue_get_fd(dq->q, VHI_QUEUE_KICK),
+					       .call = vhi_queue_get_fd(dq->q, VHI_QUEUE_CALL),
+					       .err = -1};
+	int rc = d->b->ops->ring_start(d->b->ctx, index, &intent);
+
+	if (rc)
+		return rc;
+	dq->begun = true;
+	return ring_enable(d, index, true);
+}
+
+/* Nothing is in flight, so everything was taken: the driver knows where the ring must have stopped. */
+static int check_base(struct vhi_driver_queue *dq, uint32_t index, uint32_t base)
+{
+	if (vh_queue_state(dq->q) == VH_QUEUE_BROKEN)
+		return 0;
+	if (!VHI_REFUSE(VHI_SITE_DRIVER_BASE, base != dq->ring.base))
+		return 0;
+	dq->spoilt = true;
+	return vhi_fail_at(
+		-EPROTO, VH_ERROR_PEER, VHI_SITE_DRIVER_BASE, index, VH_ERROR_NONE,
+		"vh_driver_stop: queue %u stopped at %u, and the driver is at %u: the back-end lost count; the "
+		"queue begins from nothing at the next start",
+		index, base, dq->ring.base);
+}
+
+static int ring_end(struct vh_driver *d, uint32_t index)
+{
+	struct vhi_driver_queue *dq = &d->queues[index];
+	uint32_t base;
+	int rc;
+
+	if (!dq->begun)
+		return 0;
+	rc = ring_enable(d, index, false);
+	if (!rc)
+		rc = d->b->ops->ring_stop(d->b->ctx, index, &base);
+	if (rc == -EINTR)
+		return rc;
+	dq->begun = false;
+	dq->ring.base = vhi_queue_base(dq->q);
+	dq->ring.fresh = false;
+	/* Where it stands is not known when the back-end does not say, or took not all of it. */
+	dq->spoilt = rc || vhi_queue_unused(dq->q);
+	return rc || dq->spoilt ? rc : check_base(dq, index, base);
+}
+
+/* Requests that the device has not completed yet; a broken queue has none that ever will be. */
+static bool quiet(struct vh_driver *d)
+{
+	for (uint32_t i = 0; i < d->n_queues; i++)
+		if (vh_queue_state(d->queues[i].q) != VH_QUEUE_BROKEN && vhi_queue_unused(d->queues[i].q))
+			return false;
+	return true;
+}
+
+static int wait_quiet(struct vh_driver *d)
+{
+	struct pollfd p = {.fd = vhi_driver_fd(d), .events = POLLIN};
+	const uint64_t end = vhi_now_ns() + QUIET_NS;
+	int rc;
+
+	for (;;) {
+		rc = vhi_driver_dispatch(d);
+		if (rc || quiet(d))
+			return rc;
+		if (vhi_now_ns() > end)
+			return vhi_fail(-ETIMEDOUT, VH_ERROR_DEVICE, 0,
+					"vh_driver_stop: requests in flight did not complete in time; the session "
+					"runs on");
+		if (vhi_sys.poll(&p, 1, LOOK_MS) < 0 && errno == EINTR)
+			return vhi_fail(-EINTR, VH_ERROR_SYSTEM, 0, "vh_driver_stop: a signal came; call it again");
+	}
+}
+
+static int queues_ctl(struct vh_driver *d, enum vhi_queue_ctl_kind kind)
+{
+	int rc = 0, first = 0;
+
+	for (uint32_t i = 0; i < d->n_queues; i++) {
+		if (d->queues[i].life)
+			rc = queue_ctl(d, &d->queues[i], kind);
+		if (!first)
+			first = rc;
+	}
+	return first;
+}
+
+/* All rings, also past one that fails; the first failure counts. */
+static int rings_end(struct vh_driver *d)
+{
+	struct vh_error why;
+	int rc, first = 0;
+
+	for (uint32_t i = 0; i < d->n_queues; i++) {
+		rc = ring_end(d, i);
+		if (rc && !first) {
+			first = rc;
+			why = vhi_driver_error_keep();
+		}
+		if (rc == -EINTR)
+			break;
+	}
+	if (first)
+		vhi_driver_error_put(&why);
+	return first;
+}
+
+static int session_begin(struct vh_driver *d)
+{
+	int rc = queues_prepare(d);
+
+	if (!rc)
+		rc = vhi_driver_share(d);
+	for (uint32_t i = 0; !rc && i < d->n_queues; i++)
+		rc = ring_begin(d, i);
+	if (!rc)
+		rc = vhi_driver_status(d, S_RUNNING);
+	if (!rc)
+		rc = queues_ctl(d, VHI_CTL_RESUME);
+	return rc;
+}
+
+vh_rc vh_driver_start(struct vh_driver *d)
+{
+	struct vh_error why;
+	int rc;
+
+	if (!d)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_driver_start: NULL session");
+	if (d->running)
+		return vhi_fail(-EALREADY, VH_ERROR_STATE, 0, "vh_driver_start: the session runs already");
+	__atomic_store_n(&d->lost, 0, __ATOMIC_RELEASE);
+	rc = session_begin(d);
+	if (rc) {
+		why = vhi_driver_error_keep();
+		queues_ctl(d, VHI_CTL_PAUSE);
+		rings_end(d);
+		vhi_driver_error_put(&why);
+		return rc;
+	}
+	__atomic_store_n(&d->running, 1, __ATOMIC_RELEASE);
+	return 0;
+}
+
+vh_rc vh_driver_stop(struct vh_driver *d)
+{
+	struct vh_error why;
+	int rc, ended;
+
+	if (!d)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_driver_stop: NULL session");
+	if (!d->running)
+		return vhi_fail(-EALREADY, VH_ERROR_STATE, 0, "vh_driver_stop: the session does not run");
+	rc = queues_ctl(d, VHI_CTL_PAUSE);
+	if (!rc && !d->stopping)
+		rc = wait_quiet(d);
+	if (rc == -ETIMEDOUT || rc == -EINTR) {
+		queues_ctl(d, VHI_CTL_RESUME);
+		return rc;
+	}
+	d->stopping = true;
+	why = vhi_driver_error_keep();
+	ended = rings_end(d);
+	if (ended == -EINTR)
+		return ended;
+	d->stopping = false;
+	__atomic_store_n(&d->running, 0, __ATOMIC_RELEASE);
+	for (uint32_t i = 0; i < d->n_queues; i++)
+		vhi_queue_wake(d->queues[i].q);
+	if (!rc)
+		return ended;
+	vhi_driver_error_put(&why);
+	return rc;
+}
+
+void vhi_driver_halt(struct vh_driver *d)
+{
+	queues_ctl(d, VHI_CTL_PAUSE);
+	rings_end(d);
+}

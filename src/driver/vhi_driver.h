@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/*
+ * A driver session: the plan (what was negotiated, where rings lie, where they stopped) is kept here, for every kind of
+ * back-end, and never by the back-end.
+ *
+ * A queue of the session lives from the first start on. While the session is stopped the queue is only paused: nothing
+ * can be submitted, and what has arrived can still be reaped.
+ */
+#ifndef VHI_DRIVER_H
+#define VHI_DRIVER_H
+
+#include "vh/driver.h"
+#include "vhi_backend.h"
+#include "vhi_base.h"
+#include "vhi_mem.h"
+#include "vhi_queue.h"
+
+enum {
+#define VHI_SITE VHI_SITE_ENUM
+#include "sites.def"
+#undef VHI_SITE
+};
+
+/* For each ring slot there is this much memory that the device can see: request headers and status bytes. */
+#define VHI_DRIVER_SLOT 64
+
+struct vhi_driver_queue {
+	struct vh_queue *q;
+	struct vhi_ring ring; /* the plan: base is where it goes on */
+	uint64_t slots;	      /* address here of ring.num * VHI_DRIVER_SLOT bytes */
+	uint64_t rings;	      /* address here of the ring memory, and its length */
+	uint64_t rings_len;
+	uint32_t life; /* atomic: counts the times that it began from nothing; 0 = not yet */
+	bool begun;    /* the back-end runs it */
+	bool spoilt;   /* can't go on: begins from nothing at the next start */
+};
+
+struct vh_driver {
+	struct vh_backend *b;
+	struct vh_mem *mem;
+	uint64_t features;
+	uint32_t n_queues;
+	uint32_t max_queues;
+	uint32_t running; /* atomic */
+	uint32_t lost;	  /* atomic: the back-end is gone */
+	bool stopping;	  /* a stop that a signal ended: the next one goes on */
+	int wake;	  /* eventfd: a control change is in force */
+	bool has_blk;	  /* one vh_blk at a time */
+
+	/* Memory is handed out upwards and never taken back; regions grow, so that a few of them carry far. */
+	uint64_t next_gpa;
+	uint64_t next_len;
+	uint64_t page;
+	uint64_t arena; /* address here of what is left of the newest region */
+	uint64_t arena_gpa;
+	uint64_t arena_left;
+
+	struct vhi_driver_queue queues[];
+};
+
+/* The last error as it was: for failures that are no failures of the call, and for what unwinding stumbles over. */
+struct vh_error vhi_driver_error_keep(void);
+void vhi_driver_error_put(const struct vh_error *e);
+
+int vhi_driver_mem_init(struct vh_driver *d);
+int vhi_driver_alloc(struct vh_driver *d, uint64_t len, uint64_t *addr, struct vhi_gpa *gpa);
+/* Tell the back-end and the queues which memory there is. */
+int vhi_driver_share(struct vh_driver *d);
+/* Stop whatever runs, as far as it goes: for the end of the session. */
+void vhi_driver_halt(struct vh_driver *d);
+/* Device status, where the back-end has it. */
+int vhi_driver_status(struct vh_driver *d, uint8_t status);
+
+/* Let the back-end's connection go on. 0, or -ECONNRESET when it is gone, which wakes every queue. */
+int vhi_driver_dispatch(struct vh_driver *d);
+int vhi_driver_lost(struct vh_driver *d); /* -ECONNRESET with the reason */
+int vhi_driver_fd(struct vh_driver *d);
+
+const char *vhi_driver_site_text(uint32_t site);
+
+#endif
