@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/*
+ * The gate: one data path call at a time, and control changes from other threads between them. A call takes the gate by
+ * one compare-and-swap and gives it back by another. A controller holds the lock and marks the gate; if no call is in
+ * progress it applies its change at once, else the call does on its way out. A call that finds the gate marked but not
+ * busy waits for the lock: nothing slow or blocking is done under it.
+ */
+#include "vhi_vring.h"
+
+int vhi_queue_enter_slow(struct vh_queue *q)
+{
+	for (;;) {
+		uint32_t gate = 0;
+
+		if (__atomic_compare_exchange_n(&q->gate, &gate, VHI_GATE_BUSY, false, __ATOMIC_ACQUIRE,
+						__ATOMIC_RELAXED))
+			return 0;
+		if (gate & VHI_GATE_BUSY)
+			return vhi_fail_at(-EBUSY, VH_ERROR_STATE, 0, q->index, VH_ERROR_NONE,
+					   "queue %u: another thread is inside; use a queue from one thread at a time",
+					   q->index);
+		pthread_mutex_lock(&q->lock);
+		pthread_mutex_unlock(&q->lock);
+	}
+}
+
+void vhi_queue_refresh(struct vh_queue *q)
+{
+	uint32_t state = VH_QUEUE_RUNNING;
+
+	if (!(q->flags & VHI_QF_STARTED)) {
+		state = VH_QUEUE_STOPPED;
+		q->flags &= ~(VHI_QF_DRAINING | VHI_QF_BROKEN);
+	} else if (q->flags & VHI_QF_BROKEN) {
+		state = VH_QUEUE_BROKEN;
+	} else if (q->flags & VHI_QF_DRAINING) {
+		state = VH_QUEUE_DRAINING;
+	}
+	q->open = state == VH_QUEUE_RUNNING && !(q->flags & VHI_QF_PAUSED) &&
+		  (q->role == VH_QUEUE_DRIVER || q->flags & VHI_QF_ENABLED);
+	__atomic_store_n(&q->state, state, __ATOMIC_RELEASE);
+}
+
+/* Lock and gate are held. */
+static void broken(struct vh_queue *q, uint32_t site)
+{
+	q->flags |= VHI_QF_BROKEN;
+	vhi_count(&q->stats.errors, 1);
+	__atomic_store_n(&q->stats.broken_site, site, __ATOMIC_RELAXED);
+	vhi_queue_refresh(q);
+	q->after |= VHI_AFTER_WAKE | VHI_AFTER_ERR;
+}
+
+static int site_code(uint32_t site)
+{
+	static const uint16_t faults[] = {VHI_SITE_QUEUE_AREA_GONE, VHI_SITE_QUEUE_INDIRECT_FAULT, VHI_SITE_QUEUE_FAULT,
+					  VHI_SITE_QUEUE_POISONED};
+
+	for (size_t i = 0; i < VHI_ARRAY_SIZE(faults); i++)
+		if (faults[i] == site)
+			return -EFAULT;
+	return -EPROTO;
+}
+
+/* Lock is held. The first failure is the one that counts. */
+static bool failure_note(struct vh_queue *q, int code, uint32_t site, const char *why)
+{
+	if (q->failure.code)
+		return false;
+	vhi_failure_set(&q->failure, code, code == -EFAULT ? VH_ERROR_MEMORY : VH_ERROR_QUEUE, site,
+			"queue %u is broken: %s; stop and start it again", q->index, why);
+	q->failure.queue = q->index;
+	return true;
+}
+
+int vhi_queue_broke(struct vh_queue *q, uint32_t site)
+{
+	pthread_mutex_lock(&q->lock);
+	failure_note(q, site_code(site), site, vhi_queue_site_text(site));
+	broken(q, q->failure.site);
+	pthread_mutex_unlock(&q->lock);
+	return vhi_failure_raise(&q->failure);
+}
+
+static void apply_snapshot(struct vh_queue *q, struct vh_snapshot *snap)
+{
+	void VHI_SHM *area[VHI_AREAS];
+
+	if (!(q->flags & VHI_QF_STARTED)) {
+		vhi_snapshot_put(snap);
+		return;
+	}
+	if (!VHI_REFUSE(VHI_SITE_QUEUE_AREA_GONE, vhi_queue_locate(&q->ring, snap, area)))
+		memcpy(q->area, area, sizeof(area));
+	else if (failure_note(q, -EFAULT, VHI_SITE_QUEUE_AREA_GONE, vhi_queue_site_text(VHI_SITE_QUEUE_AREA_GONE)))
+		broken(q, VHI_SITE_QUEUE_AREA_GONE);
+	vhi_snapshot_put(q->snap);
+	q->snap = snap;
+	q->faults_seen = 0;
+}
+
+void vhi_queue_halt(struct vh_queue *q)
+{
+	q->flags &= ~VHI_QF_STARTED;
+	q->epoch++;
+	vhi_snapshot_put(q->snap);
+	q->snap = NULL;
+	vhi_queue_refresh(q);
+}
+
+static void apply_abort(struct vh_queue *q)
+{
+	if (q->flags & VHI_QF_STARTED)
+		q->base = q->layout->base(q);
+	vhi_queue_halt(q);
+	vhi_queue_drop_tables(q);
+}
+
+static void apply(struct vh_queue *q)
+{
+	struct vhi_change c = q->change;
+
+	q->change = (struct vhi_change){.fds = {-1, -1, -1}};
+	if (c.snap)
+		apply_snapshot(q, c.snap);
+	for (uint32_t i = 0; i < VHI_ARRAY_SIZE(c.fds); i++)
+		if (c.what & VHI_PENDING_FD(i))
+			vhi_queue_put_fd(q, (enum vhi_queue_fd)i, c.fds[i]);
+	q->flags = (q->flags & ~c.clear) | c.set;
+	if (c.what & VHI_PENDING_ABORT)
+		apply_abort(q);
+	if (c.what & VHI_PENDING_BREAK && q->flags & VHI_QF_STARTED)
+		broken(q, q->failure.site);
+	q->starved = false;
+	vhi_queue_refresh(q);
+	q->after |= VHI_AFTER_SELF;
+}
+
+/* Opens the gate; lock is held on entry, and released before the hook is called. */
+static void release(struct vh_queue *q)
+{
+	const struct vhi_queue_hooks hooks = q->hooks;
+	uint32_t after = q->after;
+
+	q->after = 0;
+	if (after & VHI_AFTER_ERR)
+		vhi_queue_signal_err(q);
+	if (after & VHI_AFTER_SELF)
+		vhi_queue_wake(q);
+	__atomic_store_n(&q->gate, 0, __ATOMIC_RELEASE);
+	pthread_mutex_unlock(&q->lock);
+	if (after & VHI_AFTER_WAKE && hooks.wake)
+		hooks.wake(hooks.ctx);
+}
+
+void vhi_queue_leave_slow(struct vh_queue *q)
+{
+	pthread_mutex_lock(&q->lock);
+	if (__atomic_load_n(&q->gate, __ATOMIC_RELAXED) & VHI_GATE_PENDING) {
+		apply(q);
+		q->after |= VHI_AFTER_WAKE;
+	}
+	release(q);
+}
+
+bool vhi_queue_begin(struct vh_queue *q)
+{
+	pthread_mutex_lock(&q->lock);
+	return !(__atomic_fetch_or(&q->gate, VHI_GATE_PENDING, __ATOMIC_ACQ_REL) & VHI_GATE_BUSY);
+}
+
+int vhi_queue_finish(struct vh_queue *q, bool ours)
+{
+	if (!ours) {
+		pthread_mutex_unlock(&q->lock);
+		return -EINPROGRESS;
+	}
+	apply(q);
+	release(q);
+	return 0;
+}
+
+void vhi_queue_abandon(struct vh_queue *q, bool ours)
+{
+	if (ours)
+		release(q);
+	else
+		pthread_mutex_unlock(&q->lock);
+}
+
+/* Every region of @old is in @new too: what points into @old stays valid. */
+static bool covers(const struct vh_snapshot *new, const struct vh_snapshot *old)
+{
+	uint32_t at = 0;
+
+	for (uint32_t i = 0; old && i < old->n; i++) {
+		while (at < new->n &&new->regions[at] != old->regions[i])
+			at++;
+		if (at == new->n)
+			return false;
+	}
+	return true;
+}
+
+static int ctl_snapshot(struct vh_queue *q, struct vh_snapshot *snap)
+{
+	bool ours = vhi_queue_begin(q);
+
+	if ((!ours || q->in_flight) && !covers(snap, q->snap)) {
+		vhi_queue_abandon(q, ours);
+		return vhi_fail_at(-EBUSY, VH_ERROR_STATE, 0, q->index, VH_ERROR_NONE,
+				   "queue %u: memory can't be taken away while requests are in flight", q->index);
+	}
+	vhi_snapshot_put(q->change.snap);
+	q->change.snap = vhi_snapshot_get(snap);
+	return vhi_queue_finish(q, ours);
+}
+
+int vhi_queue_ctl(struct vh_queue *q, enum vhi_queue_ctl_kind kind, struct vh_snapshot *snap)
+{
+	static const struct {
+		uint8_t set, clear, what;
+	} kinds[] = {
+		[VHI_CTL_PAUSE] = {VHI_QF_PAUSED, 0, 0},   [VHI_CTL_RESUME] = {0, VHI_QF_PAUSED, 0},
+		[VHI_CTL_ENABLE] = {VHI_QF_ENABLED, 0, 0}, [VHI_CTL_DISABLE] = {0, VHI_QF_ENABLED, 0},
+		[VHI_CTL_DRAIN] = {VHI_QF_DRAINING, 0, 0}, [VHI_CTL_ABORT] = {0, VHI_QF_DRAINING, VHI_PENDING_ABORT},
+	};
+	struct vhi_change *c = &q->change;
+	bool ours;
+
+	if (kind == VHI_CTL_SNAPSHOT)
+		return ctl_snapshot(q, snap);
+	ours = vhi_queue_begin(q);
+	c->set = (c->set & ~(uint32_t)kinds[kind].clear) | kinds[kind].set;
+	c->clear = (c->clear & ~(uint32_t)kinds[kind].set) | kinds[kind].clear;
+	c->what |= kinds[kind].what;
+	return vhi_queue_finish(q, ours);
+}
+
+bool vhi_queue_settled(struct vh_queue *q)
+{
+	return !(__atomic_load_n(&q->gate, __ATOMIC_ACQUIRE) & VHI_GATE_PENDING);
+}
+
+uint32_t vhi_queue_in_flight(struct vh_queue *q)
+{
+	return __atomic_load_n(&q->in_flight, __ATOMIC_ACQUIRE);
+}
+
+int vhi_queue_break(struct vh_queue *q, int code, uint32_t site, const char *why)
+{
+	bool ours = vhi_queue_begin(q);
+
+	if (!(q->flags & VHI_QF_STARTED) || !failure_note(q, code, site, why)) {
+		vhi_queue_abandon(q, ours);
+		return code;
+	}
+	q->change.what |= VHI_PENDING_BREAK;
+	vhi_queue_finish(q, ours);
+	return code;
+}
+
+const struct vhi_failure *vhi_queue_failure(struct vh_queue *q)
+{
+	return __atomic_load_n(&q->state, __ATOMIC_ACQUIRE) == VH_QUEUE_BROKEN ? &q->failure : NULL;
+}

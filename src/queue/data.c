@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/* The calls of the data path: what all layouts of a ring have in common. */
+#include "vhi_vring.h"
+
+__attribute__((noinline, cold)) static int wrong_args(const struct vh_queue *q, const char *call, uint32_t role)
+{
+	if (q && q->role != role)
+		return vhi_fail_at(-EINVAL, VH_ERROR_ARGUMENT, 0, q->index, VH_ERROR_NONE,
+				   "%s: queue %u is not on the %s side", call, q->index,
+				   role == VH_QUEUE_DEVICE ? "device" : "driver");
+	return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "%s: the queue and the array must not be NULL", call);
+}
+
+/* What a call returns that finds its queue closed. */
+static int closed(struct vh_queue *q)
+{
+	return q->flags & VHI_QF_BROKEN ? vhi_failure_raise(&q->failure) : 0;
+}
+
+vh_count vh_queue_pop(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
+{
+	int32_t n;
+
+	if (!q || q->role != VH_QUEUE_DEVICE || !reqs)
+		return wrong_args(q, "vh_queue_pop", VH_QUEUE_DEVICE);
+	if (vhi_queue_enter(q))
+		return -EBUSY;
+	if (VHI_LIKELY(q->open))
+		n = q->layout->take(q, reqs, max);
+	else
+		n = closed(q);
+	vhi_queue_leave(q);
+	return n;
+}
+
+static int stale(const struct vh_queue *q)
+{
+	return vhi_fail_at(-ESTALE, VH_ERROR_STATE, 0, q->index, VH_ERROR_NONE,
+			   "vh_queue_push: queue %u was stopped since the request was popped; drop it", q->index);
+}
+
+static int not_in_flight(const struct vh_queue *q, uint64_t token)
+{
+	return vhi_fail_at(-EINVAL, VH_ERROR_ARGUMENT, 0, q->index, VH_ERROR_NONE,
+			   "vh_queue_push: token 0x%llx is not in flight on queue %u, is named twice, or has flags",
+			   (unsigned long long)token, q->index);
+}
+
+/* All or nothing: every token names a request in flight, once. */
+static int claim(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
+{
+	uint32_t i;
+	int rc = 0;
+
+	for (i = 0; i < n; i++) {
+		const uint32_t slot = (uint32_t)cpls[i].token;
+
+		if (VHI_UNLIKELY(cpls[i].token >> 32 != q->epoch)) {
+			rc = stale(q);
+			break;
+		}
+		if (VHI_UNLIKELY(slot >= q->num || q->slots[slot].state != VHI_SLOT_IN_FLIGHT || cpls[i].flags)) {
+			rc = not_in_flight(q, cpls[i].token);
+			break;
+		}
+		vhi_slot_state(&q->slots[slot], VHI_SLOT_CLAIMED);
+	}
+	while (VHI_UNLIKELY(rc) && i--)
+		vhi_slot_state(&q->slots[(uint32_t)cpls[i].token], VHI_SLOT_IN_FLIGHT);
+	return rc;
+}
+
+/* A queue that is broken publishes nothing, but its requests end. */
+static int drop(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		vhi_slot_state(&q->slots[(uint32_t)cpls[i].token], VHI_SLOT_FREE);
+	vhi_in_flight(q, q->in_flight - n);
+	return vhi_failure_raise(&q->failure);
+}
+
+vh_rc vh_queue_push(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
+{
+	int rc;
+
+	if (!q || q->role != VH_QUEUE_DEVICE || (!cpls && n))
+		return wrong_args(q, "vh_queue_push", VH_QUEUE_DEVICE);
+	if (vhi_queue_enter(q))
+		return -EBUSY;
+	rc = claim(q, cpls, n);
+	if (VHI_LIKELY(!rc && n)) {
+		if (VHI_UNLIKELY(q->flags & VHI_QF_BROKEN))
+			rc = drop(q, cpls, n);
+		else
+			rc = q->layout->publish(q, cpls, n);
+	}
+	vhi_queue_leave(q);
+	return rc;
+}
+
+vh_rc vh_queue_unpop(struct vh_queue *q, uint32_t n)
+{
+	int rc = 0;
+
+	if (!q || q->role != VH_QUEUE_DEVICE)
+		return wrong_args(q, "vh_queue_unpop", VH_QUEUE_DEVICE);
+	if (vhi_queue_enter(q))
+		return -EBUSY;
+	if (n > q->in_flight || (n && q->layout->give_back(q, n)))
+		rc = vhi_fail_at(-EINVAL, VH_ERROR_ARGUMENT, 0, q->index, VH_ERROR_NONE,
+				 "vh_queue_unpop: the newest %u requests of queue %u are not all in flight", n,
+				 q->index);
+	vhi_queue_leave(q);
+	return rc;
+}
+
+vh_count vh_queue_submit(struct vh_queue *q, const struct vh_req *reqs, uint32_t n)
+{
+	int32_t taken;
+
+	if (!q || q->role != VH_QUEUE_DRIVER || (!reqs && n))
+		return wrong_args(q, "vh_queue_submit", VH_QUEUE_DRIVER);
+	if (vhi_queue_enter(q))
+		return -EBUSY;
+	taken = q->open ? q->layout->submit(q, reqs, n) : closed(q);
+	vhi_queue_leave(q);
+	return taken;
+}
+
+vh_count vh_queue_reap(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max)
+{
+	int32_t n;
+
+	if (!q || q->role != VH_QUEUE_DRIVER || !cpls)
+		return wrong_args(q, "vh_queue_reap", VH_QUEUE_DRIVER);
+	if (vhi_queue_enter(q))
+		return -EBUSY;
+	if ((q->flags & (VHI_QF_STARTED | VHI_QF_BROKEN)) == VHI_QF_STARTED)
+		n = q->layout->reap(q, cpls, max);
+	else
+		n = closed(q);
+	vhi_queue_leave(q);
+	return n;
+}
+
+/* Empties the queue's fd. The owner of the gate. */
+static void drain(struct vh_queue *q)
+{
+	bool signalled = !q->acked && vhi_queue_drain_in(q);
+
+	vhi_queue_drain_wake(q);
+	if (signalled && q->idle)
+		vhi_queue_harvest(q);
+	q->acked = false;
+	q->idle = true;
+}
+
+vh_count vh_queue_arm(struct vh_queue *q)
+{
+	int32_t rc = VH_QUEUE_SLEEP;
+
+	if (!q)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_queue_arm: queue is NULL");
+	if (vhi_queue_enter(q))
+		return -EBUSY;
+	drain(q);
+	if ((q->flags & (VHI_QF_STARTED | VHI_QF_BROKEN)) != VHI_QF_STARTED) {
+		rc = closed(q);
+	} else if ((q->open || q->role == VH_QUEUE_DRIVER) && !q->starved) {
+		q->layout->arm(q, true);
+		vhi_full_fence();
+		if (q->layout->more(q))
+			rc = VH_QUEUE_MORE;
+	}
+	vhi_queue_leave(q);
+	return rc;
+}
+
+vh_rc vh_queue_disarm(struct vh_queue *q)
+{
+	if (!q)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_queue_disarm: queue is NULL");
+	if (vhi_queue_enter(q))
+		return -EBUSY;
+	if (q->flags & VHI_QF_STARTED)
+		q->layout->arm(q, false);
+	vhi_queue_leave(q);
+	return 0;
+}

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/*
+ * Notification fds. They belong to the peer as much as to us: their flags are left alone, every read and write is one
+ * that doesn't block whatever the peer does to them meanwhile, as far as the kernel lets us. Reads do not: preadv2 with
+ * RWF_NOWAIT. Writes have no such flag: an fd that was O_NONBLOCK when it came is written, another one is polled first,
+ * so that a peer which fills the counter between poll and write (or which clears O_NONBLOCK and fills it) can stall the
+ * thread that serves it.
+ */
+#include "vhi_vring.h"
+
+#include <fcntl.h>
+
+/* A write of 0 is accepted by eventfds alone, and changes nothing. */
+static bool is_eventfd(int fd)
+{
+	const uint64_t nothing = 0;
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	struct stat st;
+
+	/* All anonymous inodes have no file type. POLLERR is a counter at 2^64 - 1, where even a write of 0 blocks. */
+	if (vhi_sys.fstat(fd, &st) || st.st_mode & S_IFMT)
+		return false;
+	if (vhi_sys.poll(&p, 1, 0) < 0 || p.revents & (POLLERR | POLLNVAL))
+		return false;
+	return vhi_sys.write(fd, &nothing, sizeof(nothing)) == (ssize_t)sizeof(nothing);
+}
+
+static bool would_block(int fd, short events)
+{
+	struct pollfd p = {.fd = fd, .events = events};
+
+	return vhi_sys.poll(&p, 1, 0) <= 0 || !(p.revents & events);
+}
+
+static void signal_fd(int fd, bool poll_first)
+{
+	if (fd < 0 || (poll_first && would_block(fd, POLLOUT)))
+		return;
+	vhi_eventfd_signal(fd);
+}
+
+void vhi_queue_notify(struct vh_queue *q)
+{
+	if (q->fds[q->out] < 0)
+		return;
+	signal_fd(q->fds[q->out], q->out_poll);
+	vhi_count(q->role == VH_QUEUE_DEVICE ? &q->stats.calls : &q->stats.kicks, 1);
+}
+
+void vhi_queue_signal_err(struct vh_queue *q)
+{
+	signal_fd(q->fds[VHI_QUEUE_ERR], true);
+}
+
+static bool drain(int fd)
+{
+	uint64_t count;
+	struct iovec iov = {.iov_base = &count, .iov_len = sizeof(count)};
+	ssize_t n;
+
+	do
+		n = vhi_sys.preadv2(fd, &iov, 1, -1, RWF_NOWAIT);
+	while (n < 0 && errno == EINTR);
+	/* Emulators don't know the call. */
+	if (n < 0 && (errno == EOPNOTSUPP || errno == ENOSYS) && !would_block(fd, POLLIN))
+		n = vhi_sys.read(fd, &count, sizeof(count));
+	return n == (ssize_t)sizeof(count);
+}
+
+bool vhi_queue_drain_in(struct vh_queue *q)
+{
+	if (q->fds[q->in] < 0 || !drain(q->fds[q->in]))
+		return false;
+	vhi_count(q->role == VH_QUEUE_DEVICE ? &q->stats.kicks : &q->stats.calls, 1);
+	return true;
+}
+
+/* A waker writes and then sets the mark, so that a mark that is seen means bytes that are there. */
+void vhi_queue_wake(struct vh_queue *q)
+{
+	int fd = __atomic_load_n(&q->wake_fd, __ATOMIC_ACQUIRE);
+
+	if (fd < 0)
+		return;
+	vhi_eventfd_signal(fd);
+	__atomic_store_n(&q->wake_set, 1, __ATOMIC_RELEASE);
+}
+
+void vhi_queue_drain_wake(struct vh_queue *q)
+{
+	if (__atomic_load_n(&q->wake_set, __ATOMIC_RELAXED) && __atomic_exchange_n(&q->wake_set, 0, __ATOMIC_ACQUIRE))
+		vhi_eventfd_drain(q->wake_fd);
+}
+
+/*
+ * A kick fd is watched edge-triggered: one that stays readable (a semaphore with a large count) leaves the ready list
+ * here, and comes back when it is written again.
+ */
+void vhi_queue_harvest(struct vh_queue *q)
+{
+	int fd = __atomic_load_n(&q->epfd, __ATOMIC_ACQUIRE);
+	struct epoll_event evs[2];
+
+	if (fd >= 0)
+		vhi_sys.epoll_wait(fd, evs, (int)VHI_ARRAY_SIZE(evs), 0);
+}
+
+static int watch(int epfd, int fd, uint32_t events)
+{
+	struct epoll_event ev = {.events = events};
+
+	return vhi_sys.epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &ev) ? -errno : 0;
+}
+
+static void unwatch_and_close(struct vh_queue *q, enum vhi_queue_fd which, int fd)
+{
+	/* The peer holds the open file too, so closing our number would not end the registration. */
+	if (fd >= 0 && which == q->in && q->epfd >= 0)
+		vhi_sys.epoll_ctl(q->epfd, EPOLL_CTL_DEL, fd, NULL);
+	vhi_fd_close(&fd);
+}
+
+void vhi_queue_put_fd(struct vh_queue *q, enum vhi_queue_fd which, int fd)
+{
+	int flags;
+
+	unwatch_and_close(q, which, q->fds[which]);
+	q->fds[which] = fd;
+	if (which != q->out || fd < 0)
+		return;
+	flags = vhi_sys.fcntl(fd, F_GETFL, 0);
+	q->out_poll = flags < 0 || !(flags & O_NONBLOCK);
+	if (q->flags & VHI_QF_STARTED)
+		vhi_queue_notify(q);
+}
+
+int vhi_queue_set_fd(struct vh_queue *q, enum vhi_queue_fd which, int fd)
+{
+	bool ours;
+	int rc = 0;
+
+	if (VHI_REFUSE(VHI_SITE_QUEUE_FD_KIND, fd >= 0 && !is_eventfd(fd))) {
+		vhi_fd_close(&fd);
+		return vhi_fail_at(-EINVAL, VH_ERROR_PEER, VHI_SITE_QUEUE_FD_KIND, q->index, VH_ERROR_NONE,
+				   "queue %u: the notification fd is not an eventfd; make it with eventfd()", q->index);
+	}
+	ours = vhi_queue_begin(q);
+	/* Watched as of now, because it can fail now. */
+	if (fd >= 0 && which == q->in && q->epfd >= 0)
+		rc = watch(q->epfd, fd, EPOLLIN | EPOLLET);
+	if (rc) {
+		vhi_queue_abandon(q, ours);
+		vhi_fd_close(&fd);
+		return vhi_fail_at(rc, VH_ERROR_SYSTEM, 0, q->index, VH_ERROR_NONE,
+				   "queue %u: can't watch its notification fd: %s", q->index, vh_error_name(rc));
+	}
+	if (q->change.what & VHI_PENDING_FD(which))
+		unwatch_and_close(q, which, q->change.fds[which]);
+	q->change.fds[which] = fd;
+	q->change.what |= VHI_PENDING_FD(which);
+	vhi_queue_finish(q, ours);
+	return 0;
+}
+
+int vhi_queue_get_fd(struct vh_queue *q, enum vhi_queue_fd which)
+{
+	int fd;
+
+	pthread_mutex_lock(&q->lock);
+	fd = q->change.what & VHI_PENDING_FD(which) ? q->change.fds[which] : q->fds[which];
+	pthread_mutex_unlock(&q->lock);
+	return fd;
+}
+
+bool vhi_queue_ack(struct vh_queue *q)
+{
+	bool signalled;
+
+	if (vhi_queue_enter(q))
+		return false;
+	signalled = vhi_queue_drain_in(q);
+	q->acked = true;
+	vhi_queue_leave(q);
+	return signalled;
+}
+
+/* Lock is held. */
+static int make_fds(struct vh_queue *q)
+{
+	int epfd = vhi_sys.epoll_create1(EPOLL_CLOEXEC);
+	int wake = -1;
+	int rc = epfd < 0 ? -errno : 0;
+
+	if (!rc) {
+		wake = vhi_eventfd();
+		rc = wake < 0 ? wake : watch(epfd, wake, EPOLLIN);
+	}
+	if (!rc && q->fds[q->in] >= 0)
+		rc = watch(epfd, q->fds[q->in], EPOLLIN | EPOLLET);
+	if (!rc && q->change.what & VHI_PENDING_FD(q->in) && q->change.fds[q->in] >= 0)
+		rc = watch(epfd, q->change.fds[q->in], EPOLLIN | EPOLLET);
+	if (rc) {
+		vhi_fd_close(&epfd);
+		if (wake >= 0)
+			vhi_fd_close(&wake);
+		return rc;
+	}
+	__atomic_store_n(&q->wake_fd, wake, __ATOMIC_RELEASE);
+	__atomic_store_n(&q->epfd, epfd, __ATOMIC_RELEASE);
+	return 0;
+}
+
+vh_count vh_queue_fd(struct vh_queue *q)
+{
+	int rc = 0;
+
+	if (!q)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_queue_fd: queue is NULL");
+	pthread_mutex_lock(&q->lock);
+	if (q->epfd < 0)
+		rc = make_fds(q);
+	pthread_mutex_unlock(&q->lock);
+	if (rc)
+		return vhi_fail_at(rc, VH_ERROR_SYSTEM, 0, q->index, VH_ERROR_NONE,
+				   "queue %u: can't make its pollable fd: %s", q->index, vh_error_name(rc));
+	return q->epfd;
+}

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/* A queue's life, and what can be asked of it from any thread. */
+#include "vhi_vring.h"
+
+int vhi_queue_new(uint32_t index, uint32_t role, const struct vhi_queue_hooks *hooks, struct vh_queue **out)
+{
+	struct vh_queue *q = vhi_calloc(1, sizeof(*q));
+	int rc = q ? -pthread_mutex_init(&q->lock, NULL) : -ENOMEM;
+
+	if (rc) {
+		vhi_free(q);
+		return vhi_fail_at(rc, VH_ERROR_SYSTEM, 0, index, VH_ERROR_NONE, "queue %u: no memory", index);
+	}
+	q->index = index;
+	q->role = role;
+	q->owned = true;
+	q->epoch = 1;
+	q->in = role == VH_QUEUE_DEVICE ? VHI_QUEUE_KICK : VHI_QUEUE_CALL;
+	q->out = role == VH_QUEUE_DEVICE ? VHI_QUEUE_CALL : VHI_QUEUE_KICK;
+	q->epfd = -1;
+	q->wake_fd = -1;
+	for (uint32_t i = 0; i < VHI_ARRAY_SIZE(q->fds); i++)
+		q->fds[i] = q->change.fds[i] = -1;
+	if (hooks)
+		q->hooks = *hooks;
+	*out = q;
+	return 0;
+}
+
+void vhi_queue_destroy(struct vh_queue *q)
+{
+	if (!q)
+		return;
+	for (uint32_t i = 0; i < VHI_ARRAY_SIZE(q->fds); i++) {
+		vhi_fd_close(&q->fds[i]);
+		vhi_fd_close(&q->change.fds[i]);
+	}
+	vhi_fd_close(&q->epfd);
+	vhi_fd_close(&q->wake_fd);
+	vhi_queue_drop_tables(q);
+	vhi_snapshot_put(q->change.snap);
+	vhi_snapshot_put(q->snap);
+	pthread_mutex_destroy(&q->lock);
+	vhi_free(q);
+}
+
+static int set_fd_dup(struct vh_queue *q, enum vhi_queue_fd which, int32_t fd)
+{
+	int mine;
+
+	if (fd < 0)
+		return 0;
+	mine = vhi_fd_dup(fd);
+	if (mine < 0)
+		return vhi_fail_at(mine, VH_ERROR_ARGUMENT, 0, q->index, VH_ERROR_NONE,
+				   "vh_queue_open: can't duplicate fd %d: %s", fd, vh_error_name(mine));
+	return vhi_queue_set_fd(q, which, mine);
+}
+
+static int check_opts(const struct vh_queue_opts *o)
+{
+	const char *wrong = NULL;
+
+	if (o->role != VH_QUEUE_DEVICE && o->role != VH_QUEUE_DRIVER)
+		wrong = "role must be VH_QUEUE_DEVICE or VH_QUEUE_DRIVER";
+	else if (o->index > UINT16_MAX)
+		wrong = "index must be below 65536";
+	else if (o->max_segs > VH_QUEUE_MAX_SIZE)
+		wrong = "max_segs must be at most VH_QUEUE_MAX_SIZE";
+	else if (o->max_indirect > VH_QUEUE_MAX_SIZE)
+		wrong = "max_indirect must be at most VH_QUEUE_MAX_SIZE";
+	else if (o->flags)
+		wrong = "flags must be 0";
+	return wrong ? vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_queue_open: %s", wrong) : 0;
+}
+
+static int open_queue(struct vh_mem *mem, const struct vh_queue_opts *o, int32_t kick_fd, int32_t call_fd,
+		      struct vh_queue **out)
+{
+	const struct vhi_ring ring = {
+		.num = o->num,
+		.features = o->features,
+		.desc = {o->desc},
+		.driver = {o->driver},
+		.device = {o->device},
+		.base = o->base,
+		.max_segs = o->max_segs,
+		.fresh = true,
+		.indirect = {o->indirect},
+		.max_indirect = o->role == VH_QUEUE_DRIVER ? o->max_indirect : 0,
+	};
+	struct vh_snapshot *snap;
+	int rc = vhi_queue_new(o->index, o->role, NULL, out);
+
+	if (rc)
+		return rc;
+	(*out)->owned = false;
+	rc = set_fd_dup(*out, VHI_QUEUE_KICK, kick_fd);
+	if (!rc)
+		rc = set_fd_dup(*out, VHI_QUEUE_CALL, call_fd);
+	if (!rc)
+		rc = vhi_queue_ctl(*out, VHI_CTL_ENABLE, NULL);
+	if (!rc) {
+		snap = vhi_mem_snapshot(mem);
+		rc = vhi_queue_start(*out, &ring, snap);
+		vhi_snapshot_put(snap);
+	}
+	if (rc)
+		vhi_queue_destroy(*out);
+	return rc;
+}
+
+vh_rc vh_queue_open(struct vh_mem *mem, const struct vh_queue_opts *opts, int32_t kick_fd, int32_t call_fd,
+		    struct vh_queue **out)
+{
+	struct vh_queue_opts o;
+	struct vh_queue *q;
+	int rc;
+
+	if (!mem || !opts || !out)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_queue_open: mem, opts and out must not be NULL");
+	rc = vhi_opts_in(&o, sizeof(o), opts, "vh_queue_opts");
+	if (!rc)
+		rc = check_opts(&o);
+	if (!rc)
+		rc = open_queue(mem, &o, kick_fd, call_fd, &q);
+	if (!rc)
+		*out = q;
+	return rc;
+}
+
+void vh_queue_free(struct vh_queue *q)
+{
+	if (q && !q->owned)
+		vhi_queue_destroy(q);
+}
+
+vh_rc vh_queue_stop(struct vh_queue *q, uint32_t *base)
+{
+	if (!q)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_queue_stop: queue is NULL");
+	if (q->owned)
+		return vhi_fail_at(-EPERM, VH_ERROR_STATE, 0, q->index, VH_ERROR_NONE,
+				   "vh_queue_stop: queue %u belongs to a slave or driver; stop that", q->index);
+	if (vhi_queue_ctl(q, VHI_CTL_DRAIN, NULL))
+		return vhi_fail_at(-EBUSY, VH_ERROR_STATE, 0, q->index, VH_ERROR_NONE,
+				   "vh_queue_stop: another thread is inside queue %u; call again", q->index);
+	if (vhi_queue_in_flight(q) || vhi_queue_finish_stop(q, base))
+		return vhi_fail_at(-EINPROGRESS, VH_ERROR_STATE, 0, q->index, VH_ERROR_NONE,
+				   "vh_queue_stop: queue %u has requests in flight; complete them and call again",
+				   q->index);
+	return 0;
+}
+
+vh_count vh_queue_state(struct vh_queue *q)
+{
+	if (!q)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_queue_state: queue is NULL");
+	return (vh_count)__atomic_load_n(&q->state, __ATOMIC_ACQUIRE);
+}
+
+bool vhi_queue_enabled(struct vh_queue *q)
+{
+	bool enabled;
+
+	pthread_mutex_lock(&q->lock);
+	enabled = ((q->flags & ~q->change.clear) | q->change.set) & VHI_QF_ENABLED;
+	pthread_mutex_unlock(&q->lock);
+	return enabled;
+}
+
+/* Lock is held, so that the slots stay. A slot that changes meanwhile was old enough to be counted, or is young. */
+static uint64_t oldest_ns(struct vh_queue *q)
+{
+	const uint32_t now = vhi_coarse_ms();
+	uint32_t oldest = 0;
+
+	if (!__atomic_load_n(&q->in_flight, __ATOMIC_RELAXED))
+		return 0;
+	for (uint32_t i = 0; i < q->num; i++) {
+		uint32_t age = now - __atomic_load_n(&q->slots[i].since_ms, __ATOMIC_RELAXED);
+
+		if (__atomic_load_n(&q->slots[i].state, __ATOMIC_RELAXED) && age < UINT32_MAX / 2)
+			oldest = VHI_MAX(oldest, age);
+	}
+	return (uint64_t)oldest * 1000000u;
+}
+
+vh_rc vh_queue_get_stats(struct vh_queue *q, struct vh_queue_stats *out)
+{
+	struct vh_queue_stats s = {.size = sizeof(s)};
+
+	if (!q)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_queue_get_stats: queue is NULL");
+	s.state = __atomic_load_n(&q->state, __ATOMIC_ACQUIRE);
+	s.requests = __atomic_load_n(&q->stats.requests, __ATOMIC_RELAXED);
+	s.completed = __atomic_load_n(&q->stats.completed, __ATOMIC_RELAXED);
+	s.bytes_in = __atomic_load_n(&q->stats.bytes_in, __ATOMIC_RELAXED);
+	s.bytes_out = __atomic_load_n(&q->stats.bytes_out, __ATOMIC_RELAXED);
+	s.kicks = __atomic_load_n(&q->stats.kicks, __ATOMIC_RELAXED);
+	s.calls = __atomic_load_n(&q->stats.calls, __ATOMIC_RELAXED);
+	s.errors = __atomic_load_n(&q->stats.errors, __ATOMIC_RELAXED);
+	s.seg_waits = __atomic_load_n(&q->stats.seg_waits, __ATOMIC_RELAXED);
+	s.broken_site = __atomic_load_n(&q->stats.broken_site, __ATOMIC_RELAXED);
+	s.in_flight = vhi_queue_in_flight(q);
+	pthread_mutex_lock(&q->lock);
+	s.oldest_in_flight_ns = oldest_ns(q);
+	pthread_mutex_unlock(&q->lock);
+	return vhi_out_fill(out, &s, sizeof(s), "vh_queue_get_stats");
+}
+
+struct vh_snapshot *vhi_queue_snapshot(struct vh_queue *q)
+{
+	return q->snap;
+}
+
+vh_rc vh_queue_dup_snapshot(struct vh_queue *q, struct vh_snapshot **out)
+{
+	struct vh_snapshot *snap;
+
+	if (!q || !out)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_queue_dup_snapshot: queue and out must not be NULL");
+	pthread_mutex_lock(&q->lock);
+	snap = vhi_snapshot_get(q->snap);
+	pthread_mutex_unlock(&q->lock);
+	if (!snap)
+		return vhi_fail_at(-ENOENT, VH_ERROR_STATE, 0, q->index, VH_ERROR_NONE,
+				   "vh_queue_dup_snapshot: queue %u is stopped and has no memory", q->index);
+	*out = snap;
+	return 0;
+}

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/* Where a ring lies, and the private tables that go with it. */
+#include "vhi_vring.h"
+
+#include <sys/mman.h>
+
+/*
+ * Bounds of the segment pool. Most chains need no block; a medium one holds what a guest's driver puts into a block
+ * request at most (126 data segments and two more), split at a few region borders.
+ */
+#define MEDIUM_ROOM 136u
+#define MEDIUM_MAX  1024u
+#define LARGE_COUNT 8u
+
+static int refuse(const struct vh_queue *q, uint32_t site, uint32_t value)
+{
+	return vhi_fail_at(-EINVAL, VH_ERROR_QUEUE, site, q->index, VH_ERROR_NONE,
+			   "queue %u can't start: %s (it is %u)", q->index, vhi_queue_site_text(site), value);
+}
+
+/* Virtio 1.2 section 2.7. The two bytes of an event index exist only when it was negotiated. */
+static int check_split(const struct vh_queue *q, const struct vhi_ring *ring)
+{
+	if (ring->features & (VHI_BIT(VH_F_RING_PACKED) | VHI_BIT(VH_F_IN_ORDER)))
+		return vhi_fail_at(-ENOTSUP, VH_ERROR_QUEUE, 0, q->index, VH_ERROR_NONE,
+				   "queue %u: packed and in-order rings are not built in; don't negotiate them",
+				   q->index);
+	if (VHI_REFUSE(VHI_SITE_QUEUE_SIZE, !ring->num || ring->num > VH_QUEUE_MAX_SIZE))
+		return refuse(q, VHI_SITE_QUEUE_SIZE, ring->num);
+	if (VHI_REFUSE(VHI_SITE_QUEUE_POW2, !vhi_is_pow2(ring->num)))
+		return refuse(q, VHI_SITE_QUEUE_POW2, ring->num);
+	if (VHI_REFUSE(VHI_SITE_QUEUE_BASE, ring->base > UINT16_MAX))
+		return refuse(q, VHI_SITE_QUEUE_BASE, ring->base);
+	return 0;
+}
+
+uint32_t vhi_queue_locate(const struct vhi_ring *ring, const struct vh_snapshot *snap, void VHI_SHM *area[VHI_AREAS])
+{
+	const uint64_t num = ring->num;
+	const uint64_t event = ring->features & VHI_BIT(VH_F_RING_EVENT_IDX) ? 2 : 0;
+	const struct {
+		uint64_t gpa, len, align;
+	} want[VHI_AREAS] = {
+		[VHI_AREA_DESC] = {ring->desc.v, num * VHI_DESC_SIZE, 16},
+		[VHI_AREA_DRIVER] = {ring->driver.v, 4 + 2 * num + event, 2},
+		[VHI_AREA_DEVICE] = {ring->device.v, 4 + 8 * num + event, 4},
+		[VHI_AREA_INDIRECT] = {ring->indirect.v, num * ring->max_indirect * VHI_DESC_SIZE, 16},
+	};
+
+	for (uint32_t i = 0; i < VHI_AREAS; i++) {
+		area[i] = NULL;
+		if (!want[i].len)
+			continue;
+		if (VHI_REFUSE(VHI_SITE_QUEUE_ALIGN, want[i].gpa & (want[i].align - 1)))
+			return VHI_SITE_QUEUE_ALIGN;
+		area[i] = vhi_translate_one(snap, (struct vhi_gpa){want[i].gpa}, want[i].len);
+		if (VHI_REFUSE(VHI_SITE_QUEUE_AREA, !area[i]))
+			return VHI_SITE_QUEUE_AREA;
+	}
+	return 0;
+}
+
+/* Pieces of one mapping: pages that are never touched cost nothing, so an idle queue stays small. */
+static void *carve(char *base, size_t *at, size_t n, size_t size)
+{
+	void *p = base ? base + *at : NULL;
+
+	*at = (*at + n * size + 15) & ~(size_t)15;
+	return p;
+}
+
+/* Called twice: with base NULL for the length. */
+static size_t lay_out(struct vh_queue *q, char *base, const struct vhi_ring *ring)
+{
+	const uint32_t num = ring->num;
+	size_t at = 0;
+
+	q->slots = carve(base, &at, num, sizeof(struct vhi_slot));
+	if (q->role == VH_QUEUE_DRIVER) {
+		q->drv.cookies = carve(base, &at, num, sizeof(uint64_t));
+		q->drv.link = carve(base, &at, num, sizeof(uint16_t));
+		return at;
+	}
+	q->dev.order = carve(base, &at, num, sizeof(uint16_t));
+	q->dev.table = carve(base, &at, q->max_segs, VHI_DESC_SIZE);
+	q->dev.rows = carve(base, &at, (size_t)num * VHI_INLINE_SEGS, sizeof(struct vh_seg));
+	q->dev.pools[VHI_POOL_MEDIUM] = (struct vhi_pool){.room = VHI_MIN(MEDIUM_ROOM, q->max_segs),
+							  .count = VHI_MIN(num, MEDIUM_MAX)};
+	q->dev.pools[VHI_POOL_LARGE] = (struct vhi_pool){.room = q->max_segs, .count = LARGE_COUNT};
+	for (uint32_t i = 0; i < VHI_POOLS; i++) {
+		struct vhi_pool *p = &q->dev.pools[i];
+
+		p->base = carve(base, &at, (size_t)p->count * p->room, sizeof(struct vh_seg));
+	}
+	return at;
+}
+
+void vhi_queue_drop_tables(struct vh_queue *q)
+{
+	if (q->arena)
+		vhi_sys.munmap(q->arena, q->arena_len);
+	q->arena = NULL;
+	q->slots = NULL;
+	q->num = 0;
+	__atomic_store_n(&q->in_flight, 0, __ATOMIC_RELEASE);
+}
+
+static int make_tables(struct vh_queue *q, const struct vhi_ring *ring)
+{
+	void *arena;
+
+	q->max_segs = ring->max_segs ? ring->max_segs : VHI_MAX(ring->num, 1024u);
+	q->arena_len = lay_out(q, NULL, ring);
+	arena = vhi_sys.mmap(NULL, q->arena_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+			     -1, 0);
+	if (arena == MAP_FAILED)
+		return vhi_fail_at(-ENOMEM, VH_ERROR_SYSTEM, 0, q->index, VH_ERROR_NONE,
+				   "queue %u: no memory for its tables (%zu bytes)", q->index, q->arena_len);
+	q->arena = arena;
+	lay_out(q, arena, ring);
+	if (q->role == VH_QUEUE_DRIVER) {
+		q->drv.n_free = ring->num;
+		q->drv.fresh = 0;
+		q->drv.free = 0;
+	}
+	q->num = ring->num;
+	return 0;
+}
+
+/* Lock and gate are held. */
+static int start(struct vh_queue *q, const struct vhi_ring *ring, struct vh_snapshot *snap)
+{
+	const bool keep = q->role == VH_QUEUE_DRIVER && !ring->fresh;
+	void VHI_SHM *area[VHI_AREAS];
+	int rc = check_split(q, ring);
+	uint32_t site;
+
+	if (rc)
+		return rc;
+	site = vhi_queue_locate(ring, snap, area);
+	if (site)
+		return vhi_fail_at(site == VHI_SITE_QUEUE_AREA ? -EFAULT : -EINVAL, VH_ERROR_QUEUE, site, q->index,
+				   VH_ERROR_NONE,
+				   "queue %u can't start: a %s (descriptors 0x%llx, available 0x%llx, used 0x%llx)",
+				   q->index, vhi_queue_site_text(site), (unsigned long long)ring->desc.v,
+				   (unsigned long long)ring->driver.v, (unsigned long long)ring->device.v);
+	if (keep && q->num != ring->num)
+		return vhi_fail_at(-EINVAL, VH_ERROR_STATE, 0, q->index, VH_ERROR_NONE,
+				   "queue %u can't go on: it had %u entries, not %u; start it fresh", q->index, q->num,
+				   ring->num);
+	if (!keep) {
+		vhi_queue_drop_tables(q);
+		rc = make_tables(q, ring);
+		if (rc)
+			return rc;
+	}
+	memcpy(q->area, area, sizeof(area));
+	q->ring = *ring;
+	q->snap = vhi_snapshot_get(snap);
+	q->faults_seen = 0;
+	q->layout = q->role == VH_QUEUE_DEVICE ? &vhi_split_device : &vhi_split_driver;
+	q->event_idx = ring->features & VHI_BIT(VH_F_RING_EVENT_IDX);
+	q->failure.code = 0;
+	q->epoch++;
+	q->seq = 0;
+	q->notify_next = true;
+	q->starved = false;
+	q->layout->open(q, ring->fresh);
+	q->flags |= VHI_QF_STARTED;
+	vhi_queue_refresh(q);
+	return 0;
+}
+
+int vhi_queue_start(struct vh_queue *q, const struct vhi_ring *ring, struct vh_snapshot *snap)
+{
+	bool ours = vhi_queue_begin(q);
+	int rc;
+
+	if (!ours || q->flags & VHI_QF_STARTED) {
+		vhi_queue_abandon(q, ours);
+		return vhi_fail_at(-EBUSY, VH_ERROR_STATE, 0, q->index, VH_ERROR_NONE,
+				   "queue %u is running already; stop it first", q->index);
+	}
+	rc = start(q, ring, snap);
+	if (rc) {
+		vhi_queue_abandon(q, ours);
+		return rc;
+	}
+	return vhi_queue_finish(q, ours);
+}
+
+int vhi_queue_finish_stop(struct vh_queue *q, uint32_t *base)
+{
+	bool ours = vhi_queue_begin(q);
+
+	if (!ours || (q->flags & VHI_QF_STARTED &&
+		      (!(q->flags & VHI_QF_DRAINING) || (q->role == VH_QUEUE_DEVICE && q->in_flight)))) {
+		vhi_queue_abandon(q, ours);
+		return -EBUSY;
+	}
+	if (q->flags & VHI_QF_STARTED) {
+		q->base = q->layout->base(q);
+		vhi_queue_halt(q);
+		if (q->role == VH_QUEUE_DEVICE)
+			vhi_queue_drop_tables(q);
+	}
+	if (base)
+		*base = q->base;
+	vhi_queue_finish(q, ours);
+	return 0;
+}
+
+uint32_t vhi_queue_base(struct vh_queue *q)
+{
+	uint32_t base;
+
+	pthread_mutex_lock(&q->lock);
+	base = q->base;
+	pthread_mutex_unlock(&q->lock);
+	return base;
+}
+
+void vhi_queue_set_base(struct vh_queue *q, uint32_t base)
+{
+	pthread_mutex_lock(&q->lock);
+	q->base = base;
+	pthread_mutex_unlock(&q->lock);
+}

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/* The device side of a split ring (virtio 1.2 section 2.7). A slot is the head of a chain. */
+#include "vhi_vring.h"
+
+/* Ring areas as 16-bit words: flags, index, entries, the other side's event index. */
+enum {
+	FLAGS,
+	IDX,
+	RING,
+};
+
+static inline uint16_t VHI_SHM *avail(const struct vh_queue *q)
+{
+	return q->area[VHI_AREA_DRIVER];
+}
+
+static inline uint16_t VHI_SHM *used(const struct vh_queue *q)
+{
+	return q->area[VHI_AREA_DEVICE];
+}
+
+static inline uint16_t VHI_SHM *used_event(const struct vh_queue *q)
+{
+	return avail(q) + RING + q->num;
+}
+
+static inline uint16_t VHI_SHM *avail_event(const struct vh_queue *q)
+{
+	return used(q) + RING + 4 * q->num;
+}
+
+static inline int take_one(struct vh_queue *q, struct vh_req *req, uint32_t now)
+{
+	const uint32_t at = q->next_avail & (q->num - 1);
+	const uint16_t head = vhi_shm_load16(avail(q) + RING + at);
+	struct vhi_slot *slot;
+	int rc;
+
+	if (VHI_REFUSE(VHI_SITE_QUEUE_HEAD, head >= q->num))
+		return VHI_SITE_QUEUE_HEAD;
+	slot = &q->slots[head];
+	if (VHI_REFUSE(VHI_SITE_QUEUE_HEAD_BUSY, slot->state))
+		return VHI_SITE_QUEUE_HEAD_BUSY;
+	rc = vhi_chain_take(q, head, req);
+	if (VHI_UNLIKELY(rc))
+		return rc;
+	slot->seq = q->seq;
+	__atomic_store_n(&slot->since_ms, now, __ATOMIC_RELAXED);
+	vhi_slot_state(slot, VHI_SLOT_IN_FLIGHT);
+	q->dev.order[at] = head;
+	req->token = (uint64_t)q->epoch << 32 | head;
+	req->seq = q->seq++;
+	req->queue = (uint16_t)q->index;
+	req->flags = 0;
+	req->mem = q->snap->number;
+	req->reserved = 0;
+	q->next_avail++;
+	return 0;
+}
+
+static int32_t split_take(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
+{
+	const uint16_t idx = vhi_shm_load16_acquire(avail(q) + IDX);
+	const uint32_t ready = (uint16_t)(idx - q->next_avail);
+	uint32_t now, n = 0;
+	uint64_t bytes = 0;
+	int rc = 0;
+
+	if (!ready || !max)
+		return 0;
+	if (VHI_REFUSE(VHI_SITE_QUEUE_AVAIL_JUMP, ready > q->num))
+		return vhi_queue_broke(q, VHI_SITE_QUEUE_AVAIL_JUMP);
+	now = vhi_coarse_ms();
+	max = VHI_MIN(max, ready);
+	for (; n < max; n++) {
+		rc = take_one(q, &reqs[n], now);
+		if (VHI_UNLIKELY(rc))
+			break;
+		bytes += reqs[n].rd_len;
+	}
+	if (VHI_UNLIKELY(rc == -EAGAIN)) {
+		q->starved = true;
+		vhi_count(&q->stats.seg_waits, 1);
+	} else if (VHI_UNLIKELY(rc && !n)) {
+		return vhi_queue_broke(q, (uint32_t)rc);
+	}
+	if (!n)
+		return 0;
+	reqs[n - 1].flags = VH_REQ_LAST;
+	q->idle = false;
+	vhi_in_flight(q, q->in_flight + n);
+	vhi_count(&q->stats.requests, n);
+	vhi_count(&q->stats.bytes_in, bytes);
+	return (int32_t)n;
+}
+
+/* After the index was published. The fence stands between that store and the load of the driver's wish. */
+static void tell_driver(struct vh_queue *q, uint16_t old)
+{
+	bool wanted;
+
+	vhi_full_fence();
+	if (q->event_idx)
+		wanted = vhi_event_passed(vhi_shm_load16(used_event(q)), q->next_used, old);
+	else
+		wanted = !(vhi_shm_load16(avail(q) + FLAGS) & 1);
+	if (wanted || q->notify_next)
+		vhi_queue_notify(q);
+	q->notify_next = false;
+}
+
+static int32_t split_publish(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
+{
+	const uint16_t old = q->next_used;
+	uint32_t VHI_SHM *ring = (uint32_t VHI_SHM *)(used(q) + RING);
+	uint64_t bytes = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		const uint32_t head = (uint32_t)cpls[i].token;
+		struct vhi_slot *slot = &q->slots[head];
+		const uint32_t len = VHI_MIN(cpls[i].written, slot->wr_len);
+		uint32_t VHI_SHM *elem = ring + 2 * ((uint32_t)(old + i) & (q->num - 1));
+
+		vhi_shm_store32(elem, head);
+		vhi_shm_store32(elem + 1, len);
+		bytes += len;
+		if (VHI_UNLIKELY(slot->block))
+			vhi_chain_put_block(q, slot);
+		vhi_slot_state(slot, VHI_SLOT_FREE);
+	}
+	vhi_in_flight(q, q->in_flight - n);
+	if (VHI_REFUSE(VHI_SITE_QUEUE_POISONED, vhi_snapshot_broken(q->snap, &q->faults_seen)))
+		return vhi_queue_broke(q, VHI_SITE_QUEUE_POISONED);
+	q->next_used = (uint16_t)(old + n);
+	vhi_shm_store16_release(used(q) + IDX, q->next_used);
+	vhi_count(&q->stats.completed, n);
+	vhi_count(&q->stats.bytes_out, bytes);
+	tell_driver(q, old);
+	return 0;
+}
+
+static int32_t split_give_back(struct vh_queue *q, uint32_t n)
+{
+	for (uint32_t i = 1; i <= n; i++) {
+		const struct vhi_slot *slot = &q->slots[q->dev.order[(q->next_avail - i) & (q->num - 1)]];
+
+		if (!slot->state || slot->seq != q->seq - i)
+			return -EINVAL;
+	}
+	for (uint32_t i = 1; i <= n; i++) {
+		struct vhi_slot *slot = &q->slots[q->dev.order[(q->next_avail - i) & (q->num - 1)]];
+
+		if (slot->block)
+			vhi_chain_put_block(q, slot);
+		vhi_slot_state(slot, VHI_SLOT_FREE);
+	}
+	q->next_avail = (uint16_t)(q->next_avail - n);
+	q->seq -= n;
+	vhi_in_flight(q, q->in_flight - n);
+	return 0;
+}
+
+static void split_arm(struct vh_queue *q, bool on)
+{
+	if (q->event_idx)
+		vhi_shm_store16(avail_event(q), (uint16_t)(on ? q->next_avail : q->next_avail - 1));
+	else if (q->armed != on)
+		vhi_shm_store16(used(q) + FLAGS, on ? 0 : 1);
+	q->armed = on;
+}
+
+static bool split_more(struct vh_queue *q)
+{
+	return vhi_shm_load16_acquire(avail(q) + IDX) != q->next_avail;
+}
+
+/*
+ * Publishing goes on where the ring says that it stopped; taking goes on at the base. The two may differ: what lies
+ * between them was in flight somewhere else, and is the front-end's to decide about.
+ */
+static void split_open(struct vh_queue *q, bool fresh)
+{
+	(void)fresh;
+	q->next_avail = (uint16_t)q->ring.base;
+	q->next_used = vhi_shm_load16(used(q) + IDX);
+	q->armed = false;
+	split_arm(q, true);
+}
+
+static uint32_t split_base(struct vh_queue *q)
+{
+	return (uint16_t)(q->next_avail - q->in_flight);
+}
+
+const struct vhi_layout vhi_split_device = {
+	.take = split_take,
+	.publish = split_publish,
+	.give_back = split_give_back,
+	.open = split_open,
+	.base = split_base,
+	.arm = split_arm,
+	.more = split_more,
+};

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/*
+ * Inside a queue. Who may touch what: the thread that holds the gate (a data path call, or the controller while it
+ * applies a change) owns everything but the fields marked "lock"; those belong to whoever holds q->lock. Fields marked
+ * "atomic" are read by others at any time.
+ */
+#ifndef VHI_VRING_H
+#define VHI_VRING_H
+
+#include <pthread.h>
+#include <time.h>
+
+#include "vhi_base.h"
+#include "vhi_mem.h"
+#include "vhi_queue.h"
+#include "vhi_shm.h"
+
+#define VHI_SITE VHI_SITE_ENUM
+enum vhi_queue_site {
+#include "sites.def"
+};
+#undef VHI_SITE
+
+/* Both rings' descriptor, as two 64-bit words, each loaded once: addr; len | flags << 32 | next << 48. */
+#define VHI_DESC_NEXT	  1u
+#define VHI_DESC_WRITE	  2u
+#define VHI_DESC_INDIRECT 4u
+#define VHI_DESC_SIZE	  16u
+
+/* A record of a request in flight, by slot. All zero: not in flight. */
+struct vhi_slot {
+	union {
+		uint32_t seq; /* device: as in vh_req */
+		struct {
+			uint16_t last;	 /* driver: last descriptor of the chain */
+			uint16_t n_desc; /* driver: descriptors to give back */
+		};
+	};
+	uint32_t since_ms; /* atomic: coarse clock at pop or submit */
+	uint32_t wr_len;   /* writable bytes, or 2^32 - 1 when there are more */
+	uint16_t block;	   /* device: block that holds its segments, 0 = its own row */
+	uint8_t state;	   /* atomic: VHI_SLOT_* */
+	uint8_t unused;
+};
+
+enum {
+	VHI_SLOT_FREE,
+	VHI_SLOT_IN_FLIGHT,
+	VHI_SLOT_CLAIMED /* named in the push in progress */
+};
+
+/* A row of segments that each slot has for itself; longer chains take a block from a bounded pool. */
+#define VHI_INLINE_SEGS 16u
+
+/* Blocks of one size. All zero but base, room and count: every block is free. */
+struct vhi_pool {
+	struct vh_seg *base;
+	uint32_t room;	/* segments in a block */
+	uint32_t count; /* blocks */
+	uint32_t fresh; /* blocks from here on were never used */
+	uint32_t free;	/* number + 1 of the block given back last, 0 = none */
+};
+
+enum { VHI_POOL_MEDIUM, VHI_POOL_LARGE, VHI_POOLS };
+
+/* What a layout of the ring does; chosen at start. */
+struct vhi_layout {
+	int32_t (*take)(struct vh_queue *q, struct vh_req *reqs, uint32_t max);	       /* pop */
+	int32_t (*publish)(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n); /* push, tokens checked */
+	int32_t (*give_back)(struct vh_queue *q, uint32_t n);			       /* unpop */
+	int32_t (*submit)(struct vh_queue *q, const struct vh_req *reqs, uint32_t n);
+	int32_t (*reap)(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max);
+	void (*open)(struct vh_queue *q, bool fresh); /* indices at start */
+	uint32_t (*base)(struct vh_queue *q);	      /* where a device would go on */
+	void (*arm)(struct vh_queue *q, bool on);     /* ask for notifications, or ask for none */
+	bool (*more)(struct vh_queue *q);	      /* the peer put something in that was not taken */
+};
+
+/* Ring areas, and the memory for indirect tables. */
+enum { VHI_AREA_DESC, VHI_AREA_DRIVER, VHI_AREA_DEVICE, VHI_AREA_INDIRECT, VHI_AREAS };
+
+/* gate */
+#define VHI_GATE_BUSY	 1u /* a data path call is in progress */
+#define VHI_GATE_PENDING 2u /* a control change waits for it, or is being applied */
+
+/* Control flags. */
+#define VHI_QF_ENABLED	1u
+#define VHI_QF_PAUSED	2u
+#define VHI_QF_DRAINING 4u
+#define VHI_QF_STARTED	8u
+#define VHI_QF_BROKEN	16u
+
+/* What leaving has to do beyond opening the gate. */
+#define VHI_AFTER_WAKE 1u /* hooks.wake */
+#define VHI_AFTER_ERR  2u /* signal the err fd */
+#define VHI_AFTER_SELF 4u /* signal the queue's own wake-up */
+
+#define VHI_PENDING_FD(which) (1u << (which))
+#define VHI_PENDING_ABORT     8u
+#define VHI_PENDING_BREAK     16u
+
+/* A control change that waits. Lock. */
+struct vhi_change {
+	struct vh_snapshot *snap; /* NULL = none */
+	uint32_t set, clear;	  /* VHI_QF_* */
+	uint32_t what;		  /* VHI_PENDING_* */
+	int fds[3];
+};
+
+struct vh_queue {
+	uint32_t gate;	/* atomic */
+	uint32_t state; /* atomic: VH_QUEUE_* */
+	bool open;	/* may take: running, enabled, not paused, not draining */
+	bool event_idx;
+	bool armed;
+	bool acked;	  /* drained since the last arm */
+	bool idle;	  /* nothing was taken since the last arm */
+	bool starved;	  /* a pop was cut short for want of a block */
+	bool notify_next; /* whatever the peer's event index says: it may have missed one */
+	bool out_poll;	  /* a write of the out fd could block: ask before */
+	uint32_t role;
+	uint32_t num;
+	uint32_t epoch;
+	uint32_t seq;
+	uint16_t next_avail;
+	uint16_t next_used;
+	uint32_t in_flight; /* atomic */
+	uint32_t flags;	    /* VHI_QF_* */
+	uint32_t after;
+	uint32_t index;
+	uint32_t max_segs;
+	uint32_t faults_seen;
+	uint32_t base; /* lock: what a stopped queue reports */
+	void VHI_SHM *area[VHI_AREAS];
+	struct vhi_slot *slots;
+	struct vh_snapshot *snap;
+	const struct vhi_layout *layout;
+	int fds[3];	 /* by enum vhi_queue_fd, -1 = none */
+	uint8_t in, out; /* which one tells us, and by which we tell the peer */
+	union {
+		struct {
+			struct vh_seg *rows; /* VHI_INLINE_SEGS for each slot */
+			uint16_t *order;     /* slots by available index, for unpop */
+			uint64_t *table;     /* copy of an indirect table that is not in one piece */
+			struct vhi_pool pools[VHI_POOLS];
+		} dev;
+		struct {
+			uint64_t *cookies;
+			uint16_t *link;		      /* next descriptor of a chain, or of the free list */
+			uint32_t n_free;	      /* descriptors that are not in flight */
+			uint32_t fresh;		      /* descriptors from here on were never used */
+			uint32_t free;		      /* first of the free list, + 1 */
+			const struct vhi_region *hit; /* of the last segment, when hit_mem is the present snapshot */
+			uint32_t hit_mem;
+		} drv;
+	};
+	struct vh_queue_stats stats; /* atomic counters */
+	struct vhi_ring ring;
+	void *arena;
+	size_t arena_len;
+	bool owned; /* by a slave or driver */
+	struct vhi_queue_hooks hooks;
+
+	pthread_mutex_t lock;
+	struct vhi_failure failure; /* lock to write; before state says BROKEN. Code 0 = none */
+	struct vhi_change change;   /* lock */
+	int epfd, wake_fd;	    /* lock to make; -1 = not made */
+	uint32_t wake_set;	    /* atomic: wake_fd was signalled since it was drained */
+};
+
+/* ctl.c */
+int vhi_queue_enter_slow(struct vh_queue *q);
+void vhi_queue_leave_slow(struct vh_queue *q);
+/*
+ * For a change by another thread: takes the lock, and the gate too if no call is in progress (true). finish applies
+ * q->change if the gate is ours, releases, and returns what vhi_queue_ctl() does.
+ */
+bool vhi_queue_begin(struct vh_queue *q);
+int vhi_queue_finish(struct vh_queue *q, bool ours);
+void vhi_queue_abandon(struct vh_queue *q, bool ours);
+
+/* 0, or -EBUSY with the last error set. */
+static inline int vhi_queue_enter(struct vh_queue *q)
+{
+	uint32_t idle = 0;
+
+	if (VHI_LIKELY(__atomic_compare_exchange_n(&q->gate, &idle, VHI_GATE_BUSY, false, __ATOMIC_ACQUIRE,
+						   __ATOMIC_RELAXED)))
+		return 0;
+	return vhi_queue_enter_slow(q);
+}
+
+static inline void vhi_queue_leave(struct vh_queue *q)
+{
+	uint32_t busy = VHI_GATE_BUSY;
+
+	if (VHI_LIKELY(!q->after &&
+		       __atomic_compare_exchange_n(&q->gate, &busy, 0, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED)))
+		return;
+	vhi_queue_leave_slow(q);
+}
+
+/* For a data path call: the queue is broken from now on. Returns the failure's code, last error set. */
+int vhi_queue_broke(struct vh_queue *q, uint32_t site);
+void vhi_queue_refresh(struct vh_queue *q); /* state and open, from flags */
+void vhi_queue_halt(struct vh_queue *q);    /* stopped, tokens stale; lock and gate are held */
+
+/* fds.c */
+void vhi_queue_notify(struct vh_queue *q); /* signal the peer */
+bool vhi_queue_drain_in(struct vh_queue *q);
+void vhi_queue_drain_wake(struct vh_queue *q);
+void vhi_queue_harvest(struct vh_queue *q);
+void vhi_queue_signal_err(struct vh_queue *q);
+void vhi_queue_put_fd(struct vh_queue *q, enum vhi_queue_fd which, int fd); /* lock and gate are held */
+
+/* ring.c */
+/* 0 and the addresses, or the site that refused. */
+uint32_t vhi_queue_locate(const struct vhi_ring *ring, const struct vh_snapshot *snap, void VHI_SHM *area[VHI_AREAS]);
+void vhi_queue_drop_tables(struct vh_queue *q);
+
+/* chain.c: returns 0, the site that refused, or -EAGAIN when it has to wait. */
+int vhi_chain_take(struct vh_queue *q, uint16_t head, struct vh_req *req);
+void vhi_chain_put_block(struct vh_queue *q, struct vhi_slot *slot);
+
+extern const struct vhi_layout vhi_split_device;
+extern const struct vhi_layout vhi_split_driver;
+
+static inline uint32_t vhi_coarse_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+	return (uint32_t)((uint64_t)ts.tv_sec * 1000u + (uint64_t)ts.tv_nsec / 1000000u);
+}
+
+/* Counters have one writer, the owner of the gate, and readers at any time. */
+static inline void vhi_count(uint64_t *counter, uint64_t n)
+{
+	__atomic_store_n(counter, *counter + n, __ATOMIC_RELAXED);
+}
+
+static inline void vhi_slot_state(struct vhi_slot *slot, uint8_t state)
+{
+	__atomic_store_n(&slot->state, state, __ATOMIC_RELAXED);
+}
+
+static inline void vhi_in_flight(struct vh_queue *q, uint32_t n)
+{
+	__atomic_store_n(&q->in_flight, n, __ATOMIC_RELAXED);
+	if (VHI_UNLIKELY(!n && !q->open))
+		q->after |= VHI_AFTER_WAKE;
+}
+
+/* Virtio 1.2 section 2.7.10: did the index pass the peer's event on its way from old to now? */
+static inline bool vhi_event_passed(uint16_t event, uint16_t now, uint16_t old)
+{
+	return (uint16_t)(now - event - 1) < (uint16_t)(now - old);
+}
+
+#endif
