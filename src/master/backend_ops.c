@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/* The table of intents for vhost-user: which messages, in which order. */
+#include "vhi_master.h"
+
+/* Bits that a driver may see: device types (0 to 23, 50 and up) and what has a meaning here between them. */
+#define DRIVER_BITS                                                                                          \
+	((VHI_BIT(24) - 1) | ~(VHI_BIT(50) - 1) | VHI_BIT(VH_F_NOTIFY_ON_EMPTY) | VHI_BIT(VH_F_ANY_LAYOUT) | \
+	 VHI_BIT(VH_F_RING_INDIRECT_DESC) | VHI_BIT(VH_F_RING_EVENT_IDX) | VHI_BIT(VH_F_VERSION_1) |         \
+	 VHI_BIT(VH_F_RING_PACKED) | VHI_BIT(VH_F_IN_ORDER) | VHI_BIT(VH_F_ORDER_PLATFORM) | VHI_BIT(VH_F_RING_RESET))
+
+static int get_features(void *ctx, uint64_t *offered)
+{
+	struct vh_master *m = ctx;
+	int rc = vh_master_get_features(m, offered);
+
+	if (!rc)
+		*offered &= DRIVER_BITS & ~m->opts.mask_features;
+	return rc;
+}
+
+/* Without ACCESS_PLATFORM: ring addresses are user addresses here, and nothing answers an IOTLB miss. */
+static int negotiate(void *ctx, uint64_t wanted, uint64_t *acked)
+{
+	return vh_master_negotiate(ctx, wanted & DRIVER_BITS, acked);
+}
+
+static int max_queues(void *ctx, uint32_t *n)
+{
+	struct vh_master *m = ctx;
+	int rc = vhi_master_enter(m, "max_queues", VHI_CALL_CONNECTED);
+
+	if (rc)
+		return rc;
+	*n = m->queue_num;
+	return vhi_master_leave(m, 0);
+}
+
+/*
+ * Without REPLY_ACK nothing says that a message was processed. GET_FEATURES does: replies come in order, and every
+ * back-end answers it at any time.
+ */
+static int in_force(struct vh_master *m)
+{
+	uint64_t unused;
+
+	return m->features.pf_acked & VHI_BIT(VH_PF_REPLY_ACK) ? 0 : vh_master_get_features(m, &unused);
+}
+
+static int set_memory(void *ctx, struct vh_mem *mem)
+{
+	int rc = vh_master_set_mem(ctx, mem);
+
+	return rc ? rc : in_force(ctx);
+}
+
+struct part {
+	struct vhi_gpa at;
+	uint64_t len;
+	uint64_t *out;
+};
+
+static int ring_addresses(struct vh_master *m, uint32_t index, const struct vhi_ring_intent *ring,
+			  struct vh_vring_addr *addr)
+{
+	bool packed = m->features.acked & VHI_BIT(VH_F_RING_PACKED);
+	uint64_t n = ring->num;
+	const struct part parts[] = {
+		{ring->desc, 16 * n, &addr->desc},
+		{ring->driver, packed ? 4 : 6 + 2 * n, &addr->avail},
+		{ring->device, packed ? 4 : 6 + 8 * n, &addr->used},
+	};
+	struct vhi_uva uva;
+
+	addr->index = index;
+	if (!m->mem)
+		return vhi_fail_at(-EINVAL, VH_ERROR_STATE, 0, index, VH_ERROR_NONE,
+				   "ring %u can't start: no memory is shared yet", index);
+	for (size_t i = 0; i < VHI_ARRAY_SIZE(parts); i++) {
+		if (!vhi_gpa_to_uva(m->mem, parts[i].at, parts[i].len, &uva))
+			return vhi_fail_at(-EFAULT, VH_ERROR_MEMORY, 0, index, VH_ERROR_NONE,
+					   "ring %u: 0x%llx with %llu bytes is not inside one shared region", index,
+					   (unsigned long long)parts[i].at.v, (unsigned long long)parts[i].len);
+		*parts[i].out = uva.v;
+	}
+	return 0;
+}
+
+/* CALL comes after KICK, as from QEMU; DPDK takes a ring for ready only when it has had both. */
+static int ring_fds(struct vh_master *m, uint32_t index, const struct vhi_ring_intent *ring)
+{
+	int rc = vh_master_set_vring_kick(m, index, ring->kick);
+
+	if (!rc)
+		rc = vh_master_set_vring_call(m, index, ring->call);
+	if (!rc && ring->err >= 0)
+		rc = vh_master_set_vring_err(m, index, ring->err);
+	if (!rc)
+		rc = in_force(m);
+	/* Up to QEMU 10's text a ring starts by its first kick. */
+	if (!rc && ring->kick >= 0)
+		vhi_eventfd_signal(ring->kick);
+	return rc;
+}
+
+static int ring_start(void *ctx, uint32_t index, const struct vhi_ring_intent *ring)
+{
+	struct vh_master *m = ctx;
+	struct vh_vring_addr addr = {0};
+	int rc = vhi_master_enter(m, "ring_start", VHI_CALL_WAITS | VHI_CALL_CONNECTED);
+
+	if (rc)
+		return rc;
+	rc = vhi_master_leave(m, ring_addresses(m, index, ring, &addr));
+	if (!rc)
+		rc = vh_master_set_vring_num(m, index, ring->num);
+	if (!rc)
+		rc = vh_master_set_vring_base(m, index, ring->base);
+	if (!rc)
+		rc = vh_master_set_vring_addr(m, &addr);
+	return rc ? rc : ring_fds(m, index, ring);
+}
+
+static int ring_stop(void *ctx, uint32_t index, uint32_t *base)
+{
+	return vh_master_get_vring_base(ctx, index, base);
+}
+
+/* Without bit 30 there is no enabling: rings run when they are started. */
+static int ring_enable(void *ctx, uint32_t index, bool on)
+{
+	struct vh_master *m = ctx;
+
+	if (!(m->features.acked & VHI_BIT(VH_F_PROTOCOL_FEATURES)))
+		return 0;
+	return vh_master_set_vring_enable(m, index, on);
+}
+
+static int config_get(void *ctx, uint32_t offset, void *buf, uint32_t len)
+{
+	return vh_master_get_config(ctx, offset, buf, len);
+}
+
+static int config_set(void *ctx, uint32_t offset, const void *buf, uint32_t len)
+{
+	return vh_master_set_config(ctx, offset, buf, len, 0);
+}
+
+static int set_status(void *ctx, uint8_t status)
+{
+	return vh_master_set_status(ctx, status);
+}
+
+static int get_status(void *ctx, uint8_t *status)
+{
+	uint32_t v;
+	int rc = vh_master_get_status(ctx, &v);
+
+	if (!rc)
+		*status = (uint8_t)v;
+	return rc;
+}
+
+static int reset(void *ctx)
+{
+	return vh_master_reset_device(ctx);
+}
+
+static int cannot(const char *what, const char *why)
+{
+	return vhi_fail(-EOPNOTSUPP, VH_ERROR_STATE, 0, "%s: %s", what, why);
+}
+
+static int set_log(void *ctx, int fd, uint64_t offset, uint64_t size)
+{
+	(void)ctx, (void)fd, (void)offset, (void)size;
+	return cannot("set_log", "this front-end does not negotiate LOG_SHMFD");
+}
+
+static int suspend(void *ctx)
+{
+	(void)ctx;
+	return cannot("suspend", "vhost-user has no such message; stop every ring");
+}
+
+static int resume(void *ctx)
+{
+	(void)ctx;
+	return cannot("resume", "vhost-user has no such message; start the rings");
+}
+
+static int iotlb_update(void *ctx, struct vhi_iova iova, uint64_t len, struct vhi_gpa gpa, uint32_t perm)
+{
+	(void)ctx, (void)iova, (void)len, (void)gpa, (void)perm;
+	return cannot("iotlb_update", "this front-end does not negotiate ACCESS_PLATFORM");
+}
+
+static int iotlb_invalidate(void *ctx, struct vhi_iova iova, uint64_t len)
+{
+	(void)ctx, (void)iova, (void)len;
+	return cannot("iotlb_invalidate", "this front-end does not negotiate ACCESS_PLATFORM");
+}
+
+static int fd(void *ctx)
+{
+	return vh_master_fd(ctx);
+}
+
+static int dispatch(void *ctx)
+{
+	return vh_master_dispatch(ctx);
+}
+
+const struct vhi_backend_ops vhi_master_backend_ops = {
+	.kind = "vhost-user",
+	.get_features = get_features,
+	.negotiate = negotiate,
+	.max_queues = max_queues,
+	.set_memory = set_memory,
+	.ring_start = ring_start,
+	.ring_stop = ring_stop,
+	.ring_enable = ring_enable,
+	.set_log = set_log,
+	.config_get = config_get,
+	.config_set = config_set,
+	.set_status = set_status,
+	.reset = reset,
+	.suspend = suspend,
+	.resume = resume,
+	.iotlb_update = iotlb_update,
+	.iotlb_invalidate = iotlb_invalidate,
+	.fd = fd,
+	.dispatch = dispatch,
+	.get_status = get_status,
+};

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/*
+ * What is shared with the back-end, on this connection. The wire names a region by its user address, which is a token:
+ * no address of this process leaves it.
+ */
+#include "vhi_master.h"
+
+static void forget(struct vh_master *m, uint32_t i)
+{
+	vhi_snapshot_put(m->shared[i].snap);
+	m->shared[i] = m->shared[--m->n_shared];
+}
+
+void vhi_master_forget_memory(struct vh_master *m)
+{
+	while (m->n_shared)
+		forget(m, m->n_shared - 1);
+	vhi_snapshot_put(m->mem);
+	m->mem = NULL;
+}
+
+static struct vhi_wire_region describe(const struct vhi_region *r)
+{
+	return (struct vhi_wire_region){.gpa = r->gpa.v, .size = r->len, .uva = r->uva.v, .offset = r->offset};
+}
+
+/* The list holds as many regions as a vh_mem can have, so remembering one can't fail. */
+static int room(struct vh_master *m, const char *who)
+{
+	if (!m->shared)
+		m->shared = vhi_calloc(VH_MEM_MAX_REGIONS, sizeof(*m->shared));
+	return m->shared ? 0 : vhi_fail(-ENOMEM, VH_ERROR_SYSTEM, 0, "%s: out of memory", who);
+}
+
+static void remember(struct vh_master *m, struct vh_snapshot *snap, uint32_t i)
+{
+	m->shared[m->n_shared++] = (struct vhi_shared){
+		.wire = describe(snap->regions[i]), .region = snap->regions[i], .snap = vhi_snapshot_get(snap)};
+}
+
+static int region_fd(const struct vh_snapshot *snap, uint32_t i, const char *who, int *fd)
+{
+	*fd = vhi_snapshot_fd(snap, i);
+	if (*fd >= 0)
+		return 0;
+	return vhi_fail(-EINVAL, VH_ERROR_MEMORY, 0, "%s: region %u has no file that could be shared", who, i);
+}
+
+static int add(struct vh_master *m, struct vh_snapshot *snap, uint32_t i, const char *who)
+{
+	struct vhi_wire_mem_reg p = {.region = describe(snap->regions[i])};
+	int fd, rc = region_fd(snap, i, who, &fd);
+
+	if (!rc && m->n_shared >= VHI_MIN(m->mem_slots, (uint32_t)VH_MEM_MAX_REGIONS))
+		rc = vhi_fail(-ENOSPC, VH_ERROR_PEER, 0, "%s: the back-end has %u memory slots; use fewer regions", who,
+			      m->mem_slots);
+	if (!rc)
+		rc = vhi_master_call(
+			m,
+			&(struct vhi_request){
+				.id = VHI_FE_ADD_MEM_REG, .payload = &p, .size = sizeof(p), .fds = &fd, .n_fds = 1},
+			NULL);
+	/* A signal ends the wait, not the request: the back-end has it. */
+	if (!rc || rc == -EINTR)
+		remember(m, snap, i);
+	return rc;
+}
+
+static int drop(struct vh_master *m, const struct vhi_wire_region *r)
+{
+	struct vhi_wire_mem_reg p = {.region = *r};
+	int rc = vhi_master_call(m, &(struct vhi_request){.id = VHI_FE_REM_MEM_REG, .payload = &p, .size = sizeof(p)},
+				 NULL);
+
+	if (rc && rc != -EINTR)
+		return rc;
+	for (uint32_t i = 0; i < m->n_shared; i++) {
+		const struct vhi_wire_region *s = &m->shared[i].wire;
+
+		if (s->gpa == p.region.gpa && s->uva == p.region.uva && s->size == p.region.size) {
+			forget(m, i);
+			break;
+		}
+	}
+	return rc;
+}
+
+static bool has(const struct vh_snapshot *snap, const struct vhi_region *r)
+{
+	for (uint32_t i = 0; i < snap->n; i++)
+		if (snap->regions[i] == r)
+			return true;
+	return false;
+}
+
+static bool shares(const struct vh_master *m, const struct vhi_region *r)
+{
+	for (uint32_t i = 0; i < m->n_shared; i++)
+		if (m->shared[i].region == r)
+			return true;
+	return false;
+}
+
+/* The difference. Removals come first: what is added may lie where they were. */
+static int share_slots(struct vh_master *m, struct vh_snapshot *snap, const char *who)
+{
+	int rc;
+
+	if (snap->n > m->mem_slots)
+		return vhi_fail(-ENOSPC, VH_ERROR_PEER, 0,
+				"%s: %u regions, and the back-end has %u memory slots; use fewer regions", who, snap->n,
+				m->mem_slots);
+	for (uint32_t i = 0; i < m->n_shared;) {
+		if (has(snap, m->shared[i].region)) {
+			i++;
+			continue;
+		}
+		rc = drop(m, &m->shared[i].wire);
+		if (rc)
+			return rc;
+	}
+	for (uint32_t i = 0; i < snap->n; i++) {
+		rc = shares(m, snap->regions[i]) ? 0 : add(m, snap, i, who);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+static int share_table(struct vh_master *m, struct vh_snapshot *snap, const char *who)
+{
+	struct vhi_wire_mem_table p = {.n = snap->n};
+	int rc = 0, fds[VHI_WIRE_MAX_REGIONS];
+
+	if (snap->n > VHI_WIRE_MAX_REGIONS)
+		return vhi_fail(-ENOSPC, VH_ERROR_PEER, 0,
+				"%s: %u regions; a back-end without CONFIGURE_MEM_SLOTS takes %u", who, snap->n,
+				VHI_WIRE_MAX_REGIONS);
+	if (!snap->n)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "%s: the memory has no regions; add one first", who);
+	for (uint32_t i = 0; i < snap->n && !rc; i++) {
+		p.regions[i] = describe(snap->regions[i]);
+		rc = region_fd(snap, i, who, &fds[i]);
+	}
+	if (!rc)
+		rc = vhi_master_call(
+			m,
+			&(struct vhi_request){.id = VHI_FE_SET_MEM_TABLE,
+					      .payload = &p,
+					      .size = (uint32_t)(offsetof(struct vhi_wire_mem_table, regions) +
+								 snap->n * sizeof(p.regions[0])),
+					      .fds = fds,
+					      .n_fds = snap->n},
+			NULL);
+	if (rc && rc != -EINTR)
+		return rc;
+	while (m->n_shared)
+		forget(m, m->n_shared - 1);
+	for (uint32_t i = 0; i < snap->n; i++)
+		remember(m, snap, i);
+	return rc;
+}
+
+vh_rc vh_master_set_mem(struct vh_master *m, struct vh_mem *mem)
+{
+	const char *who = "vh_master_set_mem";
+	struct vh_snapshot *snap;
+	int rc;
+
+	if (m && !mem)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "%s: mem is NULL", who);
+	rc = vhi_master_enter(m, who, VHI_CALL_WAITS | VHI_CALL_CONNECTED);
+	if (rc)
+		return rc;
+	snap = vhi_mem_snapshot(mem);
+	rc = room(m, who);
+	if (!rc)
+		rc = m->features.pf_acked & VHI_BIT(VH_PF_CONFIGURE_MEM_SLOTS) ? share_slots(m, snap, who)
+									       : share_table(m, snap, who);
+	if (!rc && m->state == VHI_MASTER_CONNECTED) {
+		vhi_snapshot_put(m->mem);
+		m->mem = vhi_snapshot_get(snap);
+	}
+	vhi_snapshot_put(snap);
+	return vhi_master_leave(m, rc);
+}
+
+vh_rc vh_master_add_mem_region(struct vh_master *m, struct vh_mem *mem, uint32_t index)
+{
+	const char *who = "vh_master_add_mem_region";
+	struct vh_snapshot *snap;
+	int rc;
+
+	if (m && !mem)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "%s: mem is NULL", who);
+	rc = vhi_master_enter(m, who, VHI_CALL_WAITS | VHI_CALL_CONNECTED);
+	if (rc)
+		return rc;
+	snap = vhi_mem_snapshot(mem);
+	rc = room(m, who);
+	if (!rc && index >= snap->n)
+		rc = vhi_fail(-ENOENT, VH_ERROR_ARGUMENT, 0, "%s: region %u of %u", who, index, snap->n);
+	if (!rc)
+		rc = add(m, snap, index, who);
+	vhi_snapshot_put(snap);
+	return vhi_master_leave(m, rc);
+}
+
+vh_rc vh_master_remove_mem_region(struct vh_master *m, const struct vh_region *region)
+{
+	struct vhi_wire_region r;
+	int rc;
+
+	if (m && !region)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_master_remove_mem_region: region is NULL");
+	rc = vhi_master_enter(m, "vh_master_remove_mem_region", VHI_CALL_WAITS | VHI_CALL_CONNECTED);
+	if (rc)
+		return rc;
+	r = (struct vhi_wire_region){
+		.gpa = region->gpa, .size = region->len, .uva = region->uva, .offset = region->offset};
+	return vhi_master_leave(m, drop(m, &r));
+}

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/*
+ * The front-end inside. One struct; who does what:
+ *
+ *	master.c	the handle: new, free, stop, events, counters
+ *	connection.c	how a connection begins and ends
+ *	tickets.c	a request out, its reply in
+ *	loop.c		the epoll fd, deadlines, waiting
+ *	channel.c	the back-end's own requests
+ *	requests.c	one call for each message
+ *	memory.c	what is shared with the back-end
+ *	negotiate.c	features
+ *	backend_ops.c	the table of intents
+ */
+#ifndef VHI_MASTER_H
+#define VHI_MASTER_H
+
+#include "vh/master.h"
+#include "vh/slave.h"
+#include "vhi_backend.h"
+#include "vhi_base.h"
+#include "vhi_gate.h"
+#include "vhi_log.h"
+#include "vhi_mem.h"
+#include "vhi_sock.h"
+#include "vhi_wire.h"
+
+enum vhi_master_site {
+#define VHI_SITE VHI_SITE_ENUM
+#include "sites.def"
+#undef VHI_SITE
+};
+
+/* Unfinished tickets, and bytes that their replies may take: what a caller who never finishes can use up. */
+#define VHI_MASTER_MAX_TICKETS 1024u
+#define VHI_MASTER_MAX_REPLIES (1024u * 1024u)
+#define VHI_MASTER_MAX_RINGS   256u /* kick, call and err name a ring by 8 bits */
+#define VHI_MASTER_MAX_NUM     32768u
+
+/* Protocol features that are acked when offered. */
+#define VHI_MASTER_PF                                                                                        \
+	(VHI_BIT(VH_PF_MQ) | VHI_BIT(VH_PF_REPLY_ACK) | VHI_BIT(VH_PF_BACKEND_REQ) | VHI_BIT(VH_PF_CONFIG) | \
+	 VHI_BIT(VH_PF_RESET_DEVICE) | VHI_BIT(VH_PF_CONFIGURE_MEM_SLOTS) | VHI_BIT(VH_PF_STATUS))
+
+/* Feature bits that belong to the transport: never shown to a driver. */
+#define VHI_MASTER_TRANSPORT (VHI_BIT(VH_F_LOG_ALL) | VHI_BIT(VH_F_PROTOCOL_FEATURES))
+
+/* A reply that is expected, or has come and was not taken yet. One allocation, with room for the largest reply. */
+struct vhi_ticket {
+	struct vhi_ticket *next;
+	uint64_t id;
+	uint64_t sent_ns;
+	uint64_t deadline_ns;		/* never before that of the ticket in front of it */
+	const struct vhi_wire_msg *msg; /* NULL: an id that the table does not know */
+	uint32_t request;
+	bool own; /* a reply of its own; else a status */
+	bool waiting;
+	bool abandoned;	   /* nobody will finish it */
+	uint32_t asked[2]; /* the first bytes of the request */
+	uint64_t before;   /* feature bits that were acked before this request */
+	int32_t code;	   /* why there is no reply */
+	uint32_t flags;	   /* of the reply */
+	uint32_t size;
+	uint32_t room;
+	uint32_t n_fds;
+	int fds[VHI_WIRE_MAX_FDS];
+	_Alignas(8) uint8_t payload[];
+};
+
+struct vhi_ticket_list {
+	struct vhi_ticket *head, *tail;
+};
+
+/* A region that the back-end has. The snapshot pins the mapping, so that its address stays its identity. */
+struct vhi_shared {
+	struct vhi_wire_region wire;
+	const struct vhi_region *region;
+	struct vh_snapshot *snap;
+};
+
+enum vhi_master_state { VHI_MASTER_IDLE, VHI_MASTER_CONNECTED, VHI_MASTER_FAILED };
+
+/* What epoll says is ready. */
+enum vhi_master_source { VHI_SRC_MAIN, VHI_SRC_BACK, VHI_SRC_LISTENER, VHI_SRC_CANCEL, VHI_SRC_TIMER, VHI_SRC_COUNT };
+
+#define VHI_MASTER_EVENTS 4
+
+struct vh_master {
+	struct vhi_gate gate;
+	uint32_t serving;  /* depth of the gate at which backend_request was called, 0 = not in it */
+	uint32_t stopping; /* atomic: a waiting call must come back */
+	struct vh_master_opts opts;
+	struct vh_master_ops ops;
+	void *ctx;
+	struct vhi_log log;
+	struct vhi_tap tap;
+	struct vh_backend backend;
+
+	int epoll, cancel, timer, listener;
+	uint64_t timer_ns; /* what it is set to */
+	char *path;	   /* of the listener */
+	struct vhi_sock_id path_id;
+
+	enum vhi_master_state state;
+	struct vhi_failure failure; /* why the last connection ended, code 0 = there was none */
+	bool reported;		    /* a call has returned that failure */
+	bool closing;		    /* failed inside a callback: to be closed when it has returned */
+	struct vhi_chan main, back;
+	uint32_t interest[VHI_SRC_COUNT]; /* what epoll watches for */
+	uint64_t send_deadline_ns;	  /* while the back-end does not read, 0 = it does */
+	size_t send_left;		  /* bytes that waited when that was last looked at */
+
+	struct vhi_wire_features features;
+	bool owned;
+	uint32_t queue_num, mem_slots;
+	uint32_t last_request;
+
+	struct vhi_ticket_list expected, done;
+	uint32_t n_expected, n_tickets;
+	size_t reply_room; /* of all tickets */
+	uint64_t next_ticket;
+
+	struct vhi_shared *shared; /* VH_MEM_MAX_REGIONS, allocated with the handle's first sharing */
+	uint32_t n_shared;
+	struct vh_snapshot *mem; /* what set_memory shared last: ring addresses are translated in it */
+
+	struct vh_event events[VHI_MASTER_EVENTS];
+	uint32_t n_events;
+	uint64_t messages_in, messages_out, bytes_in, bytes_out; /* of connections that ended */
+	uint64_t rejected, backend_requests;
+};
+
+/* master.c. What a call needs besides a handle. */
+#define VHI_CALL_WAITS	   1u /* not from inside a callback: -EDEADLK */
+#define VHI_CALL_CONNECTED 2u
+#define VHI_CALL_INSIDE	   4u /* also from inside backend_request */
+int vhi_master_enter(struct vh_master *m, const char *who, uint32_t needs);
+int32_t vhi_master_leave(struct vh_master *m, int32_t rc); /* @m may be gone after it */
+void vhi_master_event(struct vh_master *m, uint32_t kind, int32_t reason, uint64_t value);
+const char *vhi_master_site_text(uint32_t site);
+const char *vhi_master_why(uint32_t site); /* the text of a site of any folder below */
+
+/* connection.c */
+int vhi_master_attach(struct vh_master *m, struct vhi_transport transport); /* takes it over; a new connection */
+__attribute__((format(printf, 5, 6))) int32_t vhi_master_fail(struct vh_master *m, int32_t code, uint32_t domain,
+							      uint32_t site, const char *fmt, ...);
+void vhi_master_close_back(struct vh_master *m);
+void vhi_master_finish_closing(struct vh_master *m);
+int vhi_master_take_client(struct vh_master *m); /* 1 = connected, 0 = nobody there, -errno */
+int32_t vhi_master_not_connected(struct vh_master *m, const char *who);
+
+/* tickets.c */
+struct vhi_request {
+	uint32_t id;
+	uint32_t reply; /* VH_REPLY_* */
+	const void *payload;
+	uint32_t size;
+	const int *fds;
+	uint32_t n_fds;
+};
+int vhi_master_send(struct vh_master *m, const struct vhi_request *rq, struct vhi_ticket **ticket);
+/* Send and wait. *ticket (nullable) is taken out of the list: for vhi_ticket_free; NULL when there is no reply. */
+int vhi_master_call(struct vh_master *m, const struct vhi_request *rq, struct vhi_ticket **ticket);
+void vhi_master_reply(struct vh_master *m, uint32_t site); /* pairs m->main.in with the oldest ticket */
+void vhi_tickets_fail(struct vh_master *m, int32_t code);
+void vhi_ticket_free(struct vh_master *m, struct vhi_ticket *t);
+bool vhi_tickets_abandoned(const struct vh_master *m);
+
+/* loop.c */
+int vhi_loop_open(struct vh_master *m);
+void vhi_loop_close(struct vh_master *m);
+int vhi_loop_add(struct vh_master *m, enum vhi_master_source source, int fd);
+void vhi_loop_remove(struct vh_master *m, int fd);
+void vhi_loop_settle(struct vh_master *m); /* before the thread leaves: interest and timer are as they should be */
+/* One turn. Waits up to @until_ns for something to happen (0 = does not). 1 = there is more, 0, -EINTR. */
+int vhi_loop_turn(struct vh_master *m, uint64_t until_ns);
+int vhi_loop_check(struct vh_master *m); /* -ESHUTDOWN, or the failure of a connection that ended */
+void vhi_loop_receive(struct vh_master *m);
+void vhi_loop_sent(struct vh_master *m); /* after a send: is the back-end reading? */
+
+/* channel.c */
+int vhi_master_open_back(struct vh_master *m, int *peer);
+int vhi_master_serve(struct vh_master *m); /* 1 = there may be more */
+
+/* memory.c */
+void vhi_master_forget_memory(struct vh_master *m);
+
+/* negotiate.c */
+int32_t vhi_master_send_refused(struct vh_master *m, uint32_t site, const struct vhi_wire_msg *msg);
+
+extern const struct vhi_backend_ops vhi_master_backend_ops;
+
+#endif
