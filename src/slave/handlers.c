@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/* Which message goes where, and what handlers share. Messages of the protocol that are not in here are refused. */
+#include "vhi_handlers.h"
+
+static const struct vhi_handler handlers[] = {
+	[VHI_FE_GET_FEATURES] = {vhi_handle_get_features, true},
+	[VHI_FE_SET_FEATURES] = {vhi_handle_set_features, false},
+	[VHI_FE_SET_OWNER] = {vhi_handle_nothing, false},
+	[VHI_FE_RESET_OWNER] = {vhi_handle_reset, false},
+	[VHI_FE_SET_MEM_TABLE] = {vhi_handle_set_mem_table, false},
+	[VHI_FE_SET_VRING_NUM] = {vhi_handle_set_vring_num, false},
+	[VHI_FE_SET_VRING_ADDR] = {vhi_handle_set_vring_addr, false},
+	[VHI_FE_SET_VRING_BASE] = {vhi_handle_set_vring_base, false},
+	[VHI_FE_GET_VRING_BASE] = {vhi_handle_get_vring_base, false},
+	[VHI_FE_SET_VRING_KICK] = {vhi_handle_set_vring_kick, false},
+	[VHI_FE_SET_VRING_CALL] = {vhi_handle_set_vring_call, false},
+	[VHI_FE_SET_VRING_ERR] = {vhi_handle_set_vring_err, false},
+	[VHI_FE_GET_PROTOCOL_FEATURES] = {vhi_handle_get_protocol_features, true},
+	[VHI_FE_SET_PROTOCOL_FEATURES] = {vhi_handle_set_protocol_features, false},
+	[VHI_FE_GET_QUEUE_NUM] = {vhi_handle_get_queue_num, true},
+	[VHI_FE_SET_VRING_ENABLE] = {vhi_handle_set_vring_enable, false},
+	[VHI_FE_SET_BACKEND_REQ_FD] = {vhi_handle_set_backend_req_fd, false},
+	[VHI_FE_GET_CONFIG] = {vhi_handle_get_config, true},
+	[VHI_FE_SET_CONFIG] = {vhi_handle_set_config, false},
+	[VHI_FE_RESET_DEVICE] = {vhi_handle_reset, false},
+	[VHI_FE_GET_MAX_MEM_SLOTS] = {vhi_handle_get_max_mem_slots, true},
+	[VHI_FE_ADD_MEM_REG] = {vhi_handle_add_mem_reg, false},
+	[VHI_FE_REM_MEM_REG] = {vhi_handle_rem_mem_reg, false},
+	[VHI_FE_SET_STATUS] = {vhi_handle_set_status, false},
+	[VHI_FE_GET_STATUS] = {vhi_handle_get_status, true},
+};
+
+const struct vhi_handler *vhi_handler_find(uint32_t id)
+{
+	return id < VHI_ARRAY_SIZE(handlers) && handlers[id].run ? &handlers[id] : NULL;
+}
+
+enum vhi_outcome vhi_reply(struct vhi_job *job, const void *payload, uint32_t size)
+{
+	memcpy(job->reply, payload, size);
+	job->reply_size = size;
+	return VHI_DONE;
+}
+
+enum vhi_outcome vhi_reply_u64(struct vhi_job *job, uint64_t value)
+{
+	return vhi_reply(job, &value, sizeof(value));
+}
+
+enum vhi_outcome vhi_job_start(struct vh_slave *s, struct vhi_job *job, vhi_step *step)
+{
+	job->step = step;
+	return step(s, job);
+}
+
+/* What was changed is in force once no queue has a call in progress that began before. */
+enum vhi_outcome vhi_step_settled(struct vh_slave *s, struct vhi_job *job)
+{
+	(void)job;
+	return vhi_vring_settled(s) ? VHI_DONE : VHI_PENDING;
+}
+
+uint32_t vhi_last_site(void)
+{
+	struct vh_error e = {.size = sizeof(e)};
+
+	vh_error_get(&e);
+	return e.site;
+}

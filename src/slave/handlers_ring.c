@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/* Messages about one ring. */
+#include "vhi_handlers.h"
+
+static enum vhi_outcome refused(struct vhi_job *job, uint32_t site)
+{
+	job->site = site;
+	return VHI_REFUSED;
+}
+
+/* The only way from a number in a message to a ring. NULL: refused. */
+static struct vhi_vring *ring_at(struct vh_slave *s, uint32_t index, struct vhi_job *job)
+{
+	if (VHI_REFUSE(VHI_SITE_SLAVE_QUEUE, index >= s->n_queues)) {
+		refused(job, VHI_SITE_SLAVE_QUEUE);
+		return NULL;
+	}
+	if (index >= s->n_queues)
+		index = 0; /* only when the check is switched off by a test */
+	job->queue = index;
+	return &s->rings[index];
+}
+
+static struct vhi_vring *ring_of_state(struct vh_slave *s, const struct vhi_msg *m, struct vhi_job *job,
+				       struct vhi_wire_vring_state *state)
+{
+	memcpy(state, m->payload, sizeof(*state));
+	return ring_at(s, state->index, job);
+}
+
+static enum vhi_outcome after(uint32_t site, struct vhi_job *job)
+{
+	return site ? refused(job, site) : VHI_DONE;
+}
+
+enum vhi_outcome vhi_handle_set_vring_num(struct vh_slave *s, struct vhi_msg *m, struct vhi_job *job)
+{
+	struct vhi_wire_vring_state state;
+	struct vhi_vring *r = ring_of_state(s, m, job, &state);
+
+	if (!r)
+		return VHI_REFUSED;
+	if (VHI_REFUSE(VHI_SITE_SLAVE_NUM_RUNNING, vhi_vring_started(r)))
+		return refused(job, VHI_SITE_SLAVE_NUM_RUNNING);
+	if (VHI_REFUSE(VHI_SITE_SLAVE_NUM_RANGE, !state.num || state.num > s->dev->opts.max_queue_size))
+		return refused(job, VHI_SITE_SLAVE_NUM_RANGE);
+	if (VHI_REFUSE(VHI_SITE_SLAVE_NUM_POWER, !vhi_is_pow2(state.num)))
+		return refused(job, VHI_SITE_SLAVE_NUM_POWER);
+	r->num = state.num;
+	return after(vhi_vring_event(s, job->queue, VHI_VRING_CONFIGURED), job);
+}
+
+/* What may change while the ring runs: whether and where writes to the used ring are logged. */
+static bool same_ring(const struct vh_vring_addr *a, const struct vh_vring_addr *b)
+{
+	return a->desc == b->desc && a->used == b->used && a->avail == b->avail;
+}
+
+static bool in_memory(struct vh_slave *s, const struct vh_vring_addr *addr, uint32_t num)
+{
+	struct vh_snapshot *snap = vhi_mem_snapshot(s->mem);
+	struct vhi_gpa at[3];
+	bool there = !num || !snap->n || vhi_vring_locate(s, snap, addr, num, at);
+
+	vhi_snapshot_put(snap);
+	return there;
+}
+
+enum vhi_outcome vhi_handle_set_vring_addr(struct vh_slave *s, struct vhi_msg *m, struct vhi_job *job)
+{
+	struct vh_vring_addr addr;
+	struct vhi_vring *r;
+
+	memcpy(&addr, m->payload, sizeof(addr));
+	r = ring_at(s, addr.index, job);
+	if (!r)
+		return VHI_REFUSED;
+	if (VHI_REFUSE(VHI_SITE_SLAVE_ADDR_ALIGN, addr.desc & 15 || addr.avail & 1 || addr.used & 3))
+		return refused(job, VHI_SITE_SLAVE_ADDR_ALIGN);
+	if (VHI_REFUSE(VHI_SITE_SLAVE_ADDR_RUNNING, vhi_vring_started(r) && !same_ring(&addr, &r->addr)))
+		return refused(job, VHI_SITE_SLAVE_ADDR_RUNNING);
+	/* What is missing may still come, and is looked at when the ring starts; what is there has to fit. */
+	if (VHI_REFUSE(VHI_SITE_SLAVE_ADDR_MEMORY, !vhi_vring_started(r) && !in_memory(s, &addr, r->num)))
+		return refused(job, VHI_SITE_SLAVE_ADDR_MEMORY);
+	r->addr = addr;
+	r->has_addr = true;
+	return after(vhi_vring_event(s, job->queue, VHI_VRING_CONFIGURED), job);
+}
+
+enum vhi_outcome vhi_handle_set_vring_base(struct vh_slave *s, struct vhi_msg *m, struct vhi_job *job)
+{
+	struct vhi_wire_vring_state state;
+	struct vhi_vring *r = ring_of_state(s, m, job, &state);
+
+	if (!r)
+		return VHI_REFUSED;
+	if (VHI_REFUSE(VHI_SITE_SLAVE_BASE_RUNNING, vhi_vring_started(r)))
+		return refused(job, VHI_SITE_SLAVE_BASE_RUNNING);
+	r->base = state.num;
+	return VHI_DONE;
+}
+
+static enum vhi_outcome get_base_step(struct vh_slave *s, struct vhi_job *job)
+{
+	struct vhi_vring *r = &s->rings[job->queue];
+	struct vhi_wire_vring_state reply = {.index = job->queue};
+
+	vhi_vring_event(s, job->queue, VHI_VRING_DRAINED);
+	if (r->state == VHI_VRING_DRAINING)
+		return VHI_PENDING;
+	reply.num = r->base;
+	return vhi_reply(job, &reply, sizeof(reply));
+}
+
+enum vhi_outcome vhi_handle_get_vring_base(struct vh_slave *s, struct vhi_msg *m, struct vhi_job *job)
+{
+	struct vhi_wire_vring_state state;
+
+	if (!ring_of_state(s, m, job, &state))
+		return VHI_REFUSED;
+	vhi_vring_event(s, job->queue, VHI_VRING_STOP);
+	return vhi_job_start(s, job, get_base_step);
+}
+
+/* Index and fd of KICK, CALL and ERR; the fd is taken out of the message. */
+static struct vhi_vring *ring_fd(struct vh_slave *s, struct vhi_msg *m, struct vhi_job *job, int *fd)
+{
+	struct vhi_vring *r;
+	uint64_t value;
+
+	memcpy(&value, m->payload, sizeof(value));
+	r = ring_at(s, value & VHI_WIRE_VRING_INDEX, job);
+	*fd = -1;
+	if (r && m->n_fds && !(value & VHI_WIRE_VRING_NOFD)) {
+		*fd = m->fds[0];
+		m->fds[0] = -1;
+	}
+	return r;
+}
+
+enum vhi_outcome vhi_handle_set_vring_kick(struct vh_slave *s, struct vhi_msg *m, struct vhi_job *job)
+{
+	int fd;
+	struct vhi_vring *r = ring_fd(s, m, job, &fd);
+
+	if (!r)
+		return VHI_REFUSED;
+	r->polled = fd < 0;
+	if (vhi_vring_set_kick(s, job->queue, fd))
+		return refused(job, vhi_last_site());
+	return after(vhi_vring_event(s, job->queue, VHI_VRING_KICK_MSG), job);
+}
+
+static enum vhi_outcome set_fd(struct vh_slave *s, struct vhi_msg *m, struct vhi_job *job, enum vhi_queue_fd which)
+{
+	int fd;
+	struct vhi_vring *r = ring_fd(s, m, job, &fd);
+
+	if (!r)
+		return VHI_REFUSED;
+	if (vhi_queue_set_fd(r->q, which, fd))
+		return refused(job, vhi_last_site());
+	return VHI_DONE;
+}
+
+enum vhi_outcome vhi_handle_set_vring_call(struct vh_slave *s, struct vhi_msg *m, struct vhi_job *job)
+{
+	return set_fd(s, m, job, VHI_QUEUE_CALL);
+}
+
+enum vhi_outcome vhi_handle_set_vring_err(struct vh_slave *s, struct vhi_msg *m, struct vhi_job *job)
+{
+	return set_fd(s, m, job, VHI_QUEUE_ERR);
+}
+
+enum vhi_outcome vhi_handle_set_vring_enable(struct vh_slave *s, struct vhi_msg *m, struct vhi_job *job)
+{
+	struct vhi_wire_vring_state state;
+
+	if (!ring_of_state(s, m, job, &state))
+		return VHI_REFUSED;
+	vhi_vring_enable(s, job->queue, state.num);
+	return vhi_job_start(s, job, vhi_step_settled);
+}

@@ -1,0 +1,504 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/*
+ * The ring machine. Front-ends differ in what starts a ring: by newer text SET_VRING_KICK, by older text the first kick
+ * after it. Here SET_VRING_KICK starts a ring that is complete; one that isn't is wanted, and starts with the missing
+ * message or with the first kick. Whenever a ring starts, is enabled or resumes it is looked at, so no kick is lost.
+ */
+#include "vhi_slave.h"
+
+typedef uint32_t vring_action(struct vh_slave *s, uint32_t i);
+
+bool vhi_vring_started(const struct vhi_vring *r)
+{
+	return r->state >= VHI_VRING_RUNNING;
+}
+
+bool vhi_vring_any_started(const struct vh_slave *s)
+{
+	for (uint32_t i = 0; i < s->n_queues; i++)
+		if (vhi_vring_started(&s->rings[i]))
+			return true;
+	return false;
+}
+
+static bool is_manual(const struct vh_slave *s)
+{
+	return s->dev->ops.flags & VH_DEVICE_MANUAL_QUEUES;
+}
+
+/* Somebody has to look at the ring: we do, or the thread that drives it. */
+static void look(struct vh_slave *s, struct vhi_vring *r)
+{
+	if (is_manual(s))
+		vhi_queue_wake(r->q);
+	else
+		r->pending = true;
+}
+
+/*
+ * Edge-triggered: whatever the peer does with its fd, or leaves in it, can't make us spin. The kick fd of a queue that
+ * its user drives is only ours while the first kick is to start the ring.
+ */
+static int watch_kick(struct vh_slave *s, uint32_t i)
+{
+	struct vhi_vring *r = &s->rings[i];
+	int fd = vhi_queue_get_fd(r->q, VHI_QUEUE_KICK);
+	bool wanted = fd >= 0 && !(is_manual(s) && vhi_vring_started(r));
+	int rc;
+
+	if (wanted == r->watched)
+		return 0;
+	rc = vhi_slave_watch(s, wanted ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, fd, VHI_SOURCE_KICK, i, EPOLLIN | EPOLLET);
+	r->watched = wanted && !rc;
+	return rc;
+}
+
+int vhi_vring_set_kick(struct vh_slave *s, uint32_t i, int fd)
+{
+	struct vhi_vring *r = &s->rings[i];
+	int rc;
+
+	/* Closing is not enough: the peer has the same open file, and the set would keep it. */
+	if (r->watched)
+		vhi_slave_watch(s, EPOLL_CTL_DEL, vhi_queue_get_fd(r->q, VHI_QUEUE_KICK), VHI_SOURCE_KICK, i, 0);
+	r->watched = false;
+	rc = vhi_queue_set_fd(r->q, VHI_QUEUE_KICK, fd);
+	if (!rc)
+		rc = watch_kick(s, i);
+	else
+		watch_kick(s, i); /* the old one is still there */
+	return rc;
+}
+
+bool vhi_vring_locate(const struct vh_slave *s, const struct vh_snapshot *snap, const struct vh_vring_addr *addr,
+		      uint32_t num, struct vhi_gpa out[3])
+{
+	uint64_t event = s->conn.f.acked & VHI_BIT(VH_F_RING_EVENT_IDX) ? 2 : 0;
+	const struct {
+		uint64_t at, len;
+	} part[3] = {
+		{addr->desc, 16ull * num},
+		{addr->avail, 4 + 2ull * num + event},
+		{addr->used, 4 + 8ull * num + event},
+	};
+
+	for (int i = 0; i < 3; i++)
+		if (!vhi_uva_to_gpa(snap, (struct vhi_uva){part[i].at}, part[i].len, &out[i]))
+			return false;
+	return true;
+}
+
+static void set_enabled(struct vh_slave *s, uint32_t i, bool on)
+{
+	struct vhi_vring *r = &s->rings[i];
+
+	if (r->enabled != on)
+		vhi_events_raise(&s->events, on ? VH_EVENT_ENABLED : VH_EVENT_DISABLED, i, 0, 0);
+	r->enabled = on;
+	vhi_queue_ctl(r->q, on ? VHI_CTL_ENABLE : VHI_CTL_DISABLE, NULL);
+}
+
+void vhi_vring_enable(struct vh_slave *s, uint32_t i, bool on)
+{
+	set_enabled(s, i, on);
+	if (on)
+		look(s, &s->rings[i]);
+}
+
+static int start_queue(struct vh_slave *s, uint32_t i, struct vh_snapshot *snap)
+{
+	struct vhi_vring *r = &s->rings[i];
+	struct vhi_gpa at[3];
+	struct vhi_ring ring = {.num = r->num, .features = s->conn.f.acked, .base = r->base};
+	int rc;
+
+	if (!vhi_vring_locate(s, snap, &r->addr, r->num, at))
+		return vhi_fail(-EFAULT, VH_ERROR_MEMORY, 0,
+				"the ring at 0x%llx, 0x%llx, 0x%llx is not wholly in memory that was shared",
+				(unsigned long long)r->addr.desc, (unsigned long long)r->addr.avail,
+				(unsigned long long)r->addr.used);
+	/* Without bit 30 there is no SET_VRING_ENABLE. */
+	set_enabled(s, i, r->enabled || !(s->conn.f.acked & VHI_BIT(VH_F_PROTOCOL_FEATURES)));
+	ring.desc = at[0];
+	ring.driver = at[1];
+	ring.device = at[2];
+	rc = vhi_queue_start(r->q, &ring, snap);
+	if (rc)
+		return rc;
+	r->desc = at[0];
+	r->driver = at[1];
+	r->device = at[2];
+	return 0;
+}
+
+static void started(struct vh_slave *s, uint32_t i, int32_t reason)
+{
+	struct vhi_vring *r = &s->rings[i];
+
+	r->state = VHI_VRING_RUNNING;
+	r->armed = false;
+	watch_kick(s, i);
+	vhi_log_line(&s->log, VH_LOG_DEBUG, "queue %u started", i);
+	vhi_events_raise(&s->events, VH_EVENT_STARTED, i, reason, 0);
+	if (s->dev->ops.queue_started)
+		s->dev->ops.queue_started(s->dev->ctx, r->q, i);
+	look(s, r);
+	vhi_back_ring_started(s);
+}
+
+/* Starts the ring, or leaves it wanted. Returns a site number when all is there but does not fit together. */
+static uint32_t try_start(struct vh_slave *s, uint32_t i, int32_t reason)
+{
+	struct vhi_vring *r = &s->rings[i];
+	struct vh_snapshot *snap = vhi_mem_snapshot(s->mem);
+	bool complete = r->num && r->has_addr && snap->n;
+	int rc = complete ? start_queue(s, i, snap) : -EBUSY;
+
+	vhi_snapshot_put(snap);
+	r->state = VHI_VRING_WANTED;
+	r->busy = complete && rc == -EBUSY;
+	if (!rc) {
+		started(s, i, reason);
+		return 0;
+	}
+	/* -EBUSY also comes from a queue that another thread has not left since it was stopped; it wakes us. */
+	if (rc != -EBUSY) {
+		struct vh_error e = {.size = sizeof(e)};
+
+		vh_error_get(&e);
+		vhi_log_line(&s->log, VH_LOG_WARNING, "queue %u can't start: %s", i, e.text);
+	}
+	return VHI_REFUSE(VHI_SITE_SLAVE_KICK_START, rc != -EBUSY) ? VHI_SITE_SLAVE_KICK_START : 0;
+}
+
+static void close_notifiers(struct vh_slave *s, uint32_t i)
+{
+	struct vhi_vring *r = &s->rings[i];
+
+	vhi_vring_set_kick(s, i, -1);
+	vhi_queue_set_fd(r->q, VHI_QUEUE_CALL, -1);
+	r->polled = false;
+	r->pending = false;
+}
+
+static uint32_t act_start_fd(struct vh_slave *s, uint32_t i)
+{
+	uint32_t site = try_start(s, i, VH_START_KICK_FD);
+
+	if (site) {
+		s->rings[i].state = VHI_VRING_STOPPED;
+		vhi_vring_set_kick(s, i, -1);
+		s->rings[i].polled = false;
+	}
+	return site;
+}
+
+/* The message that brings this about is not to blame when the ring still can't start. */
+static uint32_t act_start_completed(struct vh_slave *s, uint32_t i)
+{
+	try_start(s, i, VH_START_COMPLETED);
+	return 0;
+}
+
+static uint32_t act_start_kick(struct vh_slave *s, uint32_t i)
+{
+	try_start(s, i, VH_START_KICK);
+	return 0;
+}
+
+static uint32_t act_look(struct vh_slave *s, uint32_t i)
+{
+	look(s, &s->rings[i]);
+	return 0;
+}
+
+static uint32_t act_kicked(struct vh_slave *s, uint32_t i)
+{
+	vhi_queue_ack(s->rings[i].q);
+	look(s, &s->rings[i]);
+	return 0;
+}
+
+static void stopped(struct vh_slave *s, uint32_t i, uint32_t base)
+{
+	struct vhi_vring *r = &s->rings[i];
+
+	r->state = VHI_VRING_STOPPED;
+	r->base = base;
+	close_notifiers(s, i);
+	vhi_log_line(&s->log, VH_LOG_DEBUG, "queue %u stopped at %u", i, base);
+	vhi_events_raise(&s->events, VH_EVENT_STOPPED, i, 0, base);
+	if (s->dev->ops.queue_stopped)
+		s->dev->ops.queue_stopped(s->dev->ctx, i);
+}
+
+static uint32_t act_stop_idle(struct vh_slave *s, uint32_t i)
+{
+	s->rings[i].state = VHI_VRING_STOPPED;
+	close_notifiers(s, i);
+	return 0;
+}
+
+static uint32_t act_drained(struct vh_slave *s, uint32_t i)
+{
+	uint32_t base;
+
+	if (!vhi_queue_finish_stop(s->rings[i].q, &base))
+		stopped(s, i, base);
+	return 0;
+}
+
+static uint32_t act_drain(struct vh_slave *s, uint32_t i)
+{
+	struct vhi_vring *r = &s->rings[i];
+	uint32_t n;
+
+	r->state = VHI_VRING_DRAINING;
+	vhi_queue_ctl(r->q, VHI_CTL_DRAIN, NULL);
+	n = vhi_queue_in_flight(r->q);
+	if (n)
+		vhi_events_raise(&s->events, VH_EVENT_DRAINING, i, 0, n);
+	return act_drained(s, i);
+}
+
+static uint32_t act_abort(struct vh_slave *s, uint32_t i)
+{
+	struct vhi_vring *r = &s->rings[i];
+
+	vhi_queue_ctl(r->q, VHI_CTL_ABORT, NULL);
+	stopped(s, i, vhi_queue_base(r->q));
+	return 0;
+}
+
+static uint32_t act_broken(struct vh_slave *s, uint32_t i)
+{
+	struct vhi_vring *r = &s->rings[i];
+	const struct vhi_failure *f = vhi_queue_failure(r->q);
+
+	r->state = VHI_VRING_BROKEN;
+	s->conn.status |= VHI_STATUS_NEEDS_RESET;
+	vhi_log_line(&s->log, VH_LOG_WARNING, "queue %u broke: %s", i, f ? f->text : "");
+	vhi_events_raise(&s->events, VH_EVENT_BROKEN, i, f ? f->code : 0, f ? f->site : 0);
+	return 0;
+}
+
+/* What is not in the table changes nothing. */
+static vring_action *const machine[VHI_VRING_STATES][VHI_VRING_EVENTS] = {
+	[VHI_VRING_STOPPED] =
+		{
+			[VHI_VRING_KICK_MSG] = act_start_fd,
+			[VHI_VRING_STOP] = act_stop_idle,
+			[VHI_VRING_GONE] = act_stop_idle,
+		},
+	[VHI_VRING_WANTED] =
+		{
+			[VHI_VRING_KICK_MSG] = act_start_fd,
+			[VHI_VRING_CONFIGURED] = act_start_completed,
+			[VHI_VRING_KICKED] = act_start_kick,
+			[VHI_VRING_STOP] = act_stop_idle,
+			[VHI_VRING_GONE] = act_stop_idle,
+		},
+	[VHI_VRING_RUNNING] =
+		{
+			[VHI_VRING_KICK_MSG] = act_look,
+			[VHI_VRING_KICKED] = act_kicked,
+			[VHI_VRING_STOP] = act_drain,
+			[VHI_VRING_BROKE] = act_broken,
+			[VHI_VRING_GONE] = act_abort,
+		},
+	[VHI_VRING_DRAINING] =
+		{
+			[VHI_VRING_DRAINED] = act_drained,
+			[VHI_VRING_GONE] = act_abort,
+		},
+	[VHI_VRING_BROKEN] =
+		{
+			[VHI_VRING_STOP] = act_drain,
+			[VHI_VRING_GONE] = act_abort,
+		},
+};
+
+uint32_t vhi_vring_event(struct vh_slave *s, uint32_t i, enum vhi_vring_event ev)
+{
+	vring_action *action = machine[s->rings[i].state][ev];
+
+	return action ? action(s, i) : 0;
+}
+
+void vhi_vring_initial(struct vh_slave *s, uint32_t i)
+{
+	struct vhi_vring *r = &s->rings[i];
+
+	close_notifiers(s, i);
+	vhi_queue_set_fd(r->q, VHI_QUEUE_ERR, -1);
+	vhi_queue_ctl(r->q, VHI_CTL_DISABLE, NULL);
+	vhi_queue_ctl(r->q, VHI_CTL_RESUME, NULL);
+	r->enabled = false;
+	r->paused = false;
+	r->moving = false;
+	r->has_addr = false;
+	r->num = 0;
+	r->base = 0;
+	memset(&r->addr, 0, sizeof(r->addr));
+}
+
+void vhi_vring_pause_all(struct vh_slave *s)
+{
+	for (uint32_t i = 0; i < s->n_queues; i++) {
+		struct vhi_vring *r = &s->rings[i];
+		uint32_t n;
+
+		if (!vhi_vring_started(r))
+			continue;
+		r->paused = true;
+		vhi_queue_ctl(r->q, VHI_CTL_PAUSE, NULL);
+		n = vhi_queue_in_flight(r->q);
+		if (n)
+			vhi_events_raise(&s->events, VH_EVENT_DRAINING, i, 0, n);
+	}
+}
+
+void vhi_vring_resume_all(struct vh_slave *s)
+{
+	for (uint32_t i = 0; i < s->n_queues; i++) {
+		struct vhi_vring *r = &s->rings[i];
+
+		if (!r->paused)
+			continue;
+		r->paused = false;
+		vhi_queue_ctl(r->q, VHI_CTL_RESUME, NULL);
+		look(s, r);
+	}
+}
+
+bool vhi_vring_settled(const struct vh_slave *s)
+{
+	for (uint32_t i = 0; i < s->n_queues; i++)
+		if (!vhi_queue_settled(s->rings[i].q))
+			return false;
+	return true;
+}
+
+bool vhi_vring_quiet(const struct vh_slave *s)
+{
+	for (uint32_t i = 0; i < s->n_queues; i++)
+		if (vhi_queue_in_flight(s->rings[i].q))
+			return false;
+	return vhi_vring_settled(s);
+}
+
+void vhi_vring_move_begin(struct vh_slave *s)
+{
+	for (uint32_t i = 0; i < s->n_queues; i++)
+		s->rings[i].moving = s->rings[i].state == VHI_VRING_RUNNING;
+}
+
+/* A user address that now means another guest address is not where the driver's ring is. */
+static bool is_there(const struct vh_slave *s, const struct vhi_vring *r, const struct vh_snapshot *snap)
+{
+	struct vhi_gpa at[3];
+
+	return vhi_vring_locate(s, snap, &r->addr, r->num, at) && at[0].v == r->desc.v && at[1].v == r->driver.v &&
+	       at[2].v == r->device.v;
+}
+
+bool vhi_vring_move(struct vh_slave *s, struct vh_snapshot *snap)
+{
+	bool all = true;
+
+	for (uint32_t i = 0; i < s->n_queues; i++) {
+		struct vhi_vring *r = &s->rings[i];
+
+		if (!r->moving)
+			continue;
+		r->moving = false;
+		if (VHI_REFUSE(VHI_SITE_SLAVE_RING_GONE, !is_there(s, r, snap))) {
+			vhi_queue_break(r->q, -EFAULT, VHI_SITE_SLAVE_RING_GONE,
+					"the new memory table does not hold the ring");
+			vhi_vring_event(s, i, VHI_VRING_BROKE);
+		} else if (vhi_queue_ctl(r->q, VHI_CTL_SNAPSHOT, snap) == -EBUSY) {
+			r->moving = true;
+			all = false;
+		}
+	}
+	return all;
+}
+
+void vhi_vring_configured_all(struct vh_slave *s)
+{
+	for (uint32_t i = 0; i < s->n_queues; i++)
+		vhi_vring_event(s, i, VHI_VRING_CONFIGURED);
+}
+
+void vhi_vring_woken(struct vh_slave *s)
+{
+	for (uint32_t i = 0; i < s->n_queues; i++) {
+		struct vhi_vring *r = &s->rings[i];
+
+		if (r->state == VHI_VRING_RUNNING && vh_queue_state(r->q) == VH_QUEUE_BROKEN)
+			vhi_vring_event(s, i, VHI_VRING_BROKE);
+		if (r->busy)
+			vhi_vring_event(s, i, VHI_VRING_CONFIGURED);
+	}
+}
+
+/* After the device found no more: ask for a kick, then look once more. */
+static void rest(struct vhi_vring *r)
+{
+	vh_count rc;
+
+	if (r->polled) {
+		r->pending = true;
+		return;
+	}
+	rc = vh_queue_arm(r->q);
+	r->armed = rc >= 0;
+	r->pending = rc == VH_QUEUE_MORE || rc == -EBUSY;
+}
+
+static bool is_due(const struct vhi_vring *r)
+{
+	return r->pending && r->state == VHI_VRING_RUNNING && r->enabled && !r->paused;
+}
+
+bool vhi_vring_any_pending(const struct vh_slave *s)
+{
+	for (uint32_t i = 0; i < s->n_queues; i++)
+		if (is_due(&s->rings[i]))
+			return true;
+	return false;
+}
+
+static void run(struct vh_slave *s, uint32_t i)
+{
+	struct vhi_vring *r = &s->rings[i];
+	int32_t rc = 0;
+
+	r->pending = false;
+	if (r->armed)
+		vh_queue_disarm(r->q);
+	r->armed = false;
+	if (s->dev->ops.on_batch)
+		rc = s->dev->ops.on_batch(s->dev->ctx, r->q, i, s->opts.budget);
+	if (vhi_slave_ended(s))
+		return;
+	if (rc > 0)
+		r->pending = true;
+	else if (rc == 0)
+		rest(r);
+	else if (vh_queue_state(r->q) != VH_QUEUE_BROKEN)
+		vhi_queue_break(r->q, rc, 0, "the device gave the queue up");
+	if (vh_queue_state(r->q) == VH_QUEUE_BROKEN)
+		vhi_vring_event(s, i, VHI_VRING_BROKE);
+}
+
+/* A ring that can't run now is looked at when it can again, so its mark may go. */
+void vhi_vring_run_all(struct vh_slave *s)
+{
+	for (uint32_t i = 0; i < s->n_queues && !vhi_slave_ended(s); i++) {
+		if (is_due(&s->rings[i]))
+			run(s, i);
+		else
+			s->rings[i].pending = false;
+	}
+}

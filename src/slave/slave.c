@@ -1,0 +1,444 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/* The handle: its life, and the public calls. */
+#include "vhi_slave.h"
+
+#include <sys/timerfd.h>
+#include <time.h>
+
+#define DEFAULT_MESSAGE_TIMEOUT_MS 10000u
+#define DEFAULT_DRAIN_TIMEOUT_MS   30000u
+#define DEFAULT_BUDGET		   256u
+#define DEFAULT_MODE		   0600u
+
+/* Feature bits of rings and transport; below and above them are the device's own. */
+#define TRANSPORT_BITS (VHI_BIT(42) - VHI_BIT(24))
+/* What this version's rings do. */
+#define RING_BITS (VHI_BIT(VH_F_VERSION_1) | VHI_BIT(VH_F_RING_INDIRECT_DESC) | VHI_BIT(VH_F_RING_EVENT_IDX))
+/* What a device may offer beside that, because it costs nothing. */
+#define HARMLESS_BITS (VHI_BIT(VH_F_ANY_LAYOUT) | VHI_BIT(VH_F_PROTOCOL_FEATURES) | VHI_BIT(VH_F_ORDER_PLATFORM))
+
+static void destroy(struct vh_slave *s);
+
+static vh_rc enter(struct vh_slave *s, const char *call)
+{
+	int rc;
+
+	if (!s)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "%s: slave is NULL", call);
+	rc = vhi_gate_enter(&s->gate);
+	if (rc == -EBUSY)
+		return vhi_fail(rc, VH_ERROR_STATE, 0, "%s: another thread is inside; use a slave from one at a time",
+				call);
+	return rc ? vhi_fail(rc, VH_ERROR_STATE, 0, "%s: the slave was stopped", call) : 0;
+}
+
+static vh_count leave(struct vh_slave *s, vh_count rc)
+{
+	/* What a callback asked for, where it was not inside dispatch. */
+	if (s->conn.ending && s->gate.depth == 1 && !vhi_slave_ended(s)) {
+		vhi_conn_end(s);
+		vhi_listen_resume(s);
+	}
+	if (vhi_gate_leave(&s->gate))
+		destroy(s);
+	return rc;
+}
+
+static void wake(void *ctx)
+{
+	struct vh_slave *s = ctx;
+
+	vhi_eventfd_signal(s->wake_fd);
+}
+
+static int set_defaults(struct vh_slave *s, const struct vh_slave_opts *opts, const struct vh_device *dev)
+{
+	struct vh_slave_opts *o = &s->opts;
+	uint64_t pf = VHI_SLAVE_PF & (dev->ops.get_config ? ~UINT64_C(0) : ~VHI_BIT(VHI_PF_CONFIG));
+	uint64_t bad = dev->opts.features & TRANSPORT_BITS & ~(RING_BITS | HARMLESS_BITS);
+	int rc = vhi_opts_in(o, sizeof(*o), opts, "vh_slave_opts");
+
+	if (rc)
+		return rc;
+	if (bad)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
+				"vh_slave_new: the device offers feature bits 0x%llx, which rings here don't do",
+				(unsigned long long)bad);
+	if (o->protocol_features & ~pf)
+		return vhi_fail(
+			-EINVAL, VH_ERROR_ARGUMENT, 0,
+			"vh_slave_new: protocol feature bits 0x%llx don't work with this device; leave them out",
+			(unsigned long long)(o->protocol_features & ~pf));
+	if (o->require_seal > 1 || o->socket_mode & ~0777u)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
+				"vh_slave_new: require_seal is 0 or 1, socket_mode at most 0777");
+	s->features = (dev->opts.features | RING_BITS | VHI_BIT(VH_F_PROTOCOL_FEATURES)) & ~o->mask_features;
+	if (s->features & VHI_BIT(VH_F_PROTOCOL_FEATURES))
+		s->pf = vhi_wire_pf_closure(o->protocol_features ? o->protocol_features : pf);
+	o->message_timeout_ms = o->message_timeout_ms ? o->message_timeout_ms : DEFAULT_MESSAGE_TIMEOUT_MS;
+	o->drain_timeout_ms = o->drain_timeout_ms ? o->drain_timeout_ms : DEFAULT_DRAIN_TIMEOUT_MS;
+	o->budget = o->budget ? o->budget : DEFAULT_BUDGET;
+	o->socket_mode = o->socket_mode ? o->socket_mode : DEFAULT_MODE;
+	return 0;
+}
+
+static int make_fds(struct vh_slave *s)
+{
+	int rc;
+
+	s->epfd = vhi_sys.epoll_create1(EPOLL_CLOEXEC);
+	if (s->epfd < 0)
+		return -errno;
+	s->wake_fd = vhi_eventfd();
+	if (s->wake_fd < 0)
+		return s->wake_fd;
+	s->timer_fd = vhi_sys.timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (s->timer_fd < 0)
+		return -errno;
+	rc = vhi_slave_watch(s, EPOLL_CTL_ADD, s->wake_fd, VHI_SOURCE_WAKE, 0, EPOLLIN);
+	return rc ? rc : vhi_slave_watch(s, EPOLL_CTL_ADD, s->timer_fd, VHI_SOURCE_TIMER, 0, EPOLLIN);
+}
+
+static int make_rings(struct vh_slave *s, uint32_t n)
+{
+	const struct vhi_queue_hooks hooks = {.ctx = s, .wake = wake};
+
+	s->rings = vhi_calloc(n, sizeof(*s->rings));
+	if (!s->rings)
+		return -ENOMEM;
+	for (; s->n_queues < n; s->n_queues++) {
+		int rc = vhi_queue_new(s->n_queues, VH_QUEUE_DEVICE, &hooks, &s->rings[s->n_queues].q);
+
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+static int attach(struct vh_slave *s, struct vh_device *dev)
+{
+	int rc = vhi_device_attach(dev);
+	int fd;
+
+	if (rc)
+		return rc;
+	s->dev = dev;
+	fd = dev->ops.poll_fd ? dev->ops.poll_fd(dev->ctx) : -1;
+	return fd < 0 ? 0 : vhi_slave_watch(s, EPOLL_CTL_ADD, fd, VHI_SOURCE_DEVICE, 0, EPOLLIN);
+}
+
+static int make(struct vh_slave *s, const struct vh_slave_opts *opts, struct vh_device *dev)
+{
+	struct vh_mem_opts mem = {.size = sizeof(mem)};
+	int rc = set_defaults(s, opts, dev);
+
+	if (rc)
+		return rc;
+	mem.require_seal = s->opts.require_seal;
+	rc = make_fds(s);
+	if (!rc)
+		rc = vhi_events_init(&s->events, dev->opts.max_queues);
+	if (rc)
+		return vhi_fail(rc, VH_ERROR_SYSTEM, 0, "vh_slave_new: %s", vh_error_name(rc));
+	rc = vh_mem_new(&mem, &s->mem);
+	if (!rc)
+		rc = make_rings(s, dev->opts.max_queues);
+	return rc ? rc : attach(s, dev);
+}
+
+vh_rc vh_slave_new(const struct vh_slave_opts *opts, struct vh_device *dev, struct vh_slave **out)
+{
+	struct vh_slave *s;
+	int rc;
+
+	if (!dev || !out)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_slave_new: dev or out is NULL");
+	s = vhi_calloc(1, sizeof(*s));
+	if (!s)
+		return vhi_fail(-ENOMEM, VH_ERROR_SYSTEM, 0, "vh_slave_new: no memory");
+	s->epfd = s->wake_fd = s->timer_fd = s->listen_fd = -1;
+	rc = vhi_gate_init(&s->gate);
+	if (rc) {
+		vhi_free(s);
+		return vhi_fail(rc, VH_ERROR_SYSTEM, 0, "vh_slave_new: %s", vh_error_name(rc));
+	}
+	pthread_mutex_init(&s->later.lock, NULL);
+	rc = make(s, opts, dev);
+	if (rc) {
+		destroy(s);
+		return rc;
+	}
+	*out = s;
+	return 0;
+}
+
+static void destroy(struct vh_slave *s)
+{
+	struct vh_device *dev = s->dev;
+
+	s->destroying = true;
+	vhi_conn_fail(s, -ESHUTDOWN);
+	vhi_conn_end(s);
+	if (s->path[0])
+		vhi_sock_remove(s->path, &s->path_id);
+	/* A listening socket that was lent to us stays open elsewhere, and would stay in the set. */
+	vhi_fd_close(&s->epfd);
+	vhi_fd_close(&s->listen_fd);
+	vhi_fd_close(&s->timer_fd);
+	while (s->n_queues)
+		vhi_queue_destroy(s->rings[--s->n_queues].q);
+	vhi_fd_close(&s->wake_fd);
+	vhi_free(s->rings);
+	vh_mem_free(s->mem);
+	vhi_events_fini(&s->events);
+	pthread_mutex_destroy(&s->later.lock);
+	vhi_gate_destroy(&s->gate);
+	vhi_tap_set(&s->tap, NULL, NULL);
+	vhi_log_set(&s->log, NULL, NULL);
+	vhi_free(s);
+	if (dev)
+		vhi_device_detach(dev);
+}
+
+void vh_slave_free(struct vh_slave *s)
+{
+	if (!s || s->destroying)
+		return;
+	__atomic_store_n(&s->stopping, 1, __ATOMIC_RELEASE);
+	if (vhi_gate_free(&s->gate))
+		destroy(s);
+}
+
+vh_rc vh_slave_stop(struct vh_slave *s)
+{
+	if (!s)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_slave_stop: slave is NULL");
+	/* A thread that sleeps in vh_slave_wait() wakes up and finds the mark. */
+	__atomic_store_n(&s->stopping, 1, __ATOMIC_RELEASE);
+	vhi_eventfd_signal(s->wake_fd);
+	vhi_gate_stop(&s->gate);
+	return 0;
+}
+
+static vh_rc start_listening(struct vh_slave *s, int fd)
+{
+	int rc = vhi_slave_watch(s, EPOLL_CTL_ADD, fd, VHI_SOURCE_LISTENER, 0, EPOLLIN);
+
+	if (rc) {
+		vhi_fd_close(&fd);
+		return vhi_fail(rc, VH_ERROR_SYSTEM, 0, "a listening socket can't be watched: %s", vh_error_name(rc));
+	}
+	s->listen_fd = fd;
+	return 0;
+}
+
+static vh_rc check_unconnected(const struct vh_slave *s)
+{
+	if (s->listen_fd >= 0 || s->conn.open)
+		return vhi_fail(-EBUSY, VH_ERROR_STATE, 0, "the slave listens or is connected already");
+	return 0;
+}
+
+vh_rc vh_slave_listen(struct vh_slave *s, const char *path)
+{
+	int fd;
+	vh_rc rc = enter(s, "vh_slave_listen");
+
+	if (rc)
+		return rc;
+	rc = path ? check_unconnected(s) : vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_slave_listen: path is NULL");
+	if (rc)
+		return leave(s, rc);
+	fd = vhi_sock_listen(path, s->opts.socket_mode);
+	if (fd < 0)
+		return leave(s, fd);
+	path = vhi_sock_path(path);
+	rc = start_listening(s, fd);
+	if (!rc && !vhi_sock_identify(path, &s->path_id))
+		memcpy(s->path, path, VHI_MIN(strlen(path) + 1, sizeof(s->path)));
+	return leave(s, rc);
+}
+
+vh_rc vh_slave_adopt(struct vh_slave *s, int32_t fd)
+{
+	bool listening;
+	vh_rc rc = enter(s, "vh_slave_adopt");
+	int own;
+
+	if (rc)
+		return rc;
+	rc = check_unconnected(s);
+	if (rc)
+		return leave(s, rc);
+	own = vhi_sock_adopt(fd, &listening);
+	if (own < 0)
+		return leave(s, own);
+	return leave(s, listening ? start_listening(s, own) : vhi_conn_begin(s, own));
+}
+
+vh_count vh_slave_fd(struct vh_slave *s)
+{
+	if (!s)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_slave_fd: slave is NULL");
+	return s->epfd;
+}
+
+static vh_count run(struct vh_slave *s, int timeout_ms)
+{
+	struct vh_error before = {.size = sizeof(before)};
+	struct vhi_failure keep;
+	vh_count rc;
+
+	if (s->dispatching)
+		return vhi_fail(-EBUSY, VH_ERROR_STATE, 0, "vh_slave_dispatch: called from a callback of itself");
+	vh_error_get(&before);
+	s->dispatching = true;
+	rc = vhi_slave_round(s, timeout_ms);
+	s->dispatching = false;
+	s->more = rc > 0;
+	if (rc == -ESHUTDOWN)
+		return vhi_fail(rc, VH_ERROR_STATE, 0, "vh_slave_dispatch: the slave was stopped");
+	if (rc < 0)
+		return vhi_fail(rc, VH_ERROR_SYSTEM, 0, "vh_slave_wait: %s", vh_error_name(rc));
+	/* What went wrong inside was the peer's; a call that succeeds leaves the last error as it was. */
+	keep = (struct vhi_failure){.code = before.code,
+				    .domain = before.domain,
+				    .site = before.site,
+				    .queue = before.queue,
+				    .request = before.request};
+	memcpy(keep.text, before.text, sizeof(keep.text));
+	vhi_failure_raise(&keep);
+	return rc;
+}
+
+vh_count vh_slave_dispatch(struct vh_slave *s)
+{
+	vh_rc rc = enter(s, "vh_slave_dispatch");
+
+	return rc ? rc : leave(s, run(s, 0));
+}
+
+vh_count vh_slave_wait(struct vh_slave *s, int32_t timeout_ms)
+{
+	vh_rc rc;
+
+	if (timeout_ms < -1)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_slave_wait: timeout_ms is %d; -1 waits for ever",
+				timeout_ms);
+	rc = enter(s, "vh_slave_wait");
+	return rc ? rc : leave(s, run(s, s->more ? 0 : timeout_ms));
+}
+
+vh_count vh_slave_next_event(struct vh_slave *s, struct vh_event *out)
+{
+	struct vh_event event = {0};
+	vh_rc rc;
+
+	if (!out)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_slave_next_event: out is NULL");
+	if (out->size < 2 * sizeof(uint32_t))
+		return vhi_out_fill(out, &event, sizeof(event), "vh_slave_next_event");
+	rc = enter(s, "vh_slave_next_event");
+	if (rc)
+		return rc;
+	if (!vhi_events_take(&s->events, &event))
+		return leave(s, 0);
+	rc = vhi_out_fill(out, &event, sizeof(event), "vh_slave_next_event");
+	return leave(s, rc ? rc : 1);
+}
+
+vh_rc vh_slave_queue(struct vh_slave *s, uint32_t index, struct vh_queue **out)
+{
+	if (!s || !out)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_slave_queue: slave or out is NULL");
+	if (index >= s->n_queues)
+		return vhi_fail(-ENOENT, VH_ERROR_ARGUMENT, 0, "vh_slave_queue: queue %u of a device with %u", index,
+				s->n_queues);
+	*out = s->rings[index].q;
+	return 0;
+}
+
+vh_rc vh_slave_mem(struct vh_slave *s, struct vh_mem **out)
+{
+	if (!s || !out)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_slave_mem: slave or out is NULL");
+	*out = s->mem;
+	return 0;
+}
+
+vh_rc vh_slave_config_changed(struct vh_slave *s)
+{
+	vh_rc rc = enter(s, "vh_slave_config_changed");
+
+	if (rc)
+		return rc;
+	rc = vhi_back_config_changed(s);
+	if (rc)
+		rc = vhi_fail(rc, VH_ERROR_STATE, 0,
+			      "vh_slave_config_changed: %s: the front-end has to be connected, to have set up its "
+			      "channel, and to answer",
+			      vh_error_name(rc));
+	return leave(s, rc);
+}
+
+vh_rc vh_slave_disconnect(struct vh_slave *s)
+{
+	vh_rc rc = enter(s, "vh_slave_disconnect");
+
+	if (rc)
+		return rc;
+	if (!s->conn.open)
+		rc = vhi_fail(-ENOTCONN, VH_ERROR_STATE, 0, "vh_slave_disconnect: nobody is connected");
+	vhi_conn_fail(s, -ECANCELED);
+	return leave(s, rc);
+}
+
+static void add_channel(struct vh_slave_stats *st, const struct vhi_chan *c)
+{
+	st->messages_in += c->messages_in;
+	st->messages_out += c->messages_out;
+	st->bytes_in += c->bytes_in;
+	st->bytes_out += c->bytes_out;
+}
+
+vh_rc vh_slave_get_stats(struct vh_slave *s, struct vh_slave_stats *out)
+{
+	struct vh_slave_stats st;
+	vh_rc rc = enter(s, "vh_slave_get_stats");
+
+	if (rc)
+		return rc;
+	st = s->stats;
+	st.connected = s->conn.open;
+	st.n_queues = s->n_queues;
+	if (s->conn.open)
+		add_channel(&st, &s->conn.main);
+	if (vhi_chan_open(&s->conn.back))
+		add_channel(&st, &s->conn.back);
+	st.owed = s->conn.n_jobs;
+	if (s->conn.jobs)
+		st.oldest_owed_ns = vhi_now_ns() - s->conn.jobs->since_ns;
+	return leave(s, vhi_out_fill(out, &st, sizeof(st), "vh_slave_get_stats"));
+}
+
+vh_rc vh_slave_set_log(struct vh_slave *s, const struct vh_log_ops *ops, void *ctx)
+{
+	vh_rc rc = enter(s, "vh_slave_set_log");
+
+	if (rc) {
+		vhi_ops_destroy(ops, ctx);
+		return rc;
+	}
+	return leave(s, vhi_log_set(&s->log, ops, ctx));
+}
+
+vh_rc vh_slave_set_tap(struct vh_slave *s, const struct vh_tap_ops *ops, void *ctx)
+{
+	vh_rc rc = enter(s, "vh_slave_set_tap");
+
+	if (rc) {
+		vhi_ops_destroy(ops, ctx);
+		return rc;
+	}
+	return leave(s, vhi_tap_set(&s->tap, ops, ctx));
+}

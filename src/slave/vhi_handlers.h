@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/* What the handlers share. The message table's checks stand before every handler: sizes, fd counts, feature gates. */
+#ifndef VHI_HANDLERS_H
+#define VHI_HANDLERS_H
+
+#include "vhi_slave.h"
+
+typedef enum vhi_outcome vhi_handle(struct vh_slave *s, struct vhi_msg *m, struct vhi_job *job);
+
+/* Fill the reply; both return VHI_DONE. */
+enum vhi_outcome vhi_reply(struct vhi_job *job, const void *payload, uint32_t size);
+enum vhi_outcome vhi_reply_u64(struct vhi_job *job, uint64_t value);
+/* The rest of the work is @step's: taken now, and again until it is through. */
+enum vhi_outcome vhi_job_start(struct vh_slave *s, struct vhi_job *job, vhi_step *step);
+enum vhi_outcome vhi_step_settled(struct vh_slave *s, struct vhi_job *job);
+/* The check that made the last internal call fail, 0 when it was the system. */
+uint32_t vhi_last_site(void);
+
+vhi_handle vhi_handle_nothing;
+vhi_handle vhi_handle_get_features, vhi_handle_set_features;
+vhi_handle vhi_handle_get_protocol_features, vhi_handle_set_protocol_features;
+vhi_handle vhi_handle_get_queue_num, vhi_handle_set_backend_req_fd;
+vhi_handle vhi_handle_get_config, vhi_handle_set_config;
+vhi_handle vhi_handle_reset, vhi_handle_set_status, vhi_handle_get_status;
+
+vhi_handle vhi_handle_set_mem_table, vhi_handle_add_mem_reg, vhi_handle_rem_mem_reg, vhi_handle_get_max_mem_slots;
+
+vhi_handle vhi_handle_set_vring_num, vhi_handle_set_vring_addr, vhi_handle_set_vring_base, vhi_handle_get_vring_base;
+vhi_handle vhi_handle_set_vring_kick, vhi_handle_set_vring_call, vhi_handle_set_vring_err;
+vhi_handle vhi_handle_set_vring_enable;
+
+#endif

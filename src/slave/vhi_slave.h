@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/*
+ * The vhost-user back-end inside. slave.c: life of the handle and its public calls; loop.c: one round of dispatch;
+ * listen.c: who may connect; conn.c: the connection, message by message, and the replies that are owed; rings.c: the
+ * ring machine; handlers_*.c: one function for each message; later.c: callbacks that answer later; channel.c: requests
+ * of our own; events.c: news.
+ */
+#ifndef VHI_SLAVE_H
+#define VHI_SLAVE_H
+
+#include <pthread.h>
+
+#include "vh/master.h"
+#include "vh/slave.h"
+#include "vhi_base.h"
+#include "vhi_device.h"
+#include "vhi_gate.h"
+#include "vhi_log.h"
+#include "vhi_mem.h"
+#include "vhi_queue.h"
+#include "vhi_sock.h"
+#include "vhi_wire.h"
+
+enum vhi_slave_site {
+#define VHI_SITE VHI_SITE_ENUM
+#include "sites.def"
+#undef VHI_SITE
+};
+
+/* Protocol feature bits that this version works with, and the ones among them that code asks for. */
+#define VHI_PF_MQ		   0
+#define VHI_PF_REPLY_ACK	   3
+#define VHI_PF_BACKEND_REQ	   5
+#define VHI_PF_CONFIG		   9
+#define VHI_PF_RESET_DEVICE	   13
+#define VHI_PF_CONFIGURE_MEM_SLOTS 15
+#define VHI_PF_STATUS		   16
+#define VHI_SLAVE_PF                                                                                             \
+	(VHI_BIT(VHI_PF_MQ) | VHI_BIT(VHI_PF_REPLY_ACK) | VHI_BIT(VHI_PF_BACKEND_REQ) | VHI_BIT(VHI_PF_CONFIG) | \
+	 VHI_BIT(VHI_PF_RESET_DEVICE) | VHI_BIT(VHI_PF_CONFIGURE_MEM_SLOTS) | VHI_BIT(VHI_PF_STATUS))
+
+/* Device status bits (virtio 1.2 section 2.1). */
+#define VHI_STATUS_FEATURES_OK 8u
+#define VHI_STATUS_NEEDS_RESET 64u
+
+/*
+ * Rings. Whether it is started is a state; whether it is enabled is a flag beside it.
+ */
+enum vhi_vring_state {
+	VHI_VRING_STOPPED,  /* nobody asked for it */
+	VHI_VRING_WANTED,   /* SET_VRING_KICK came, but size, addresses or memory are missing */
+	VHI_VRING_RUNNING,  /* started */
+	VHI_VRING_DRAINING, /* takes nothing new, waits for the requests in flight */
+	VHI_VRING_BROKEN,   /* the queue found an error: started, but not looked at any more */
+	VHI_VRING_STATES
+};
+
+enum vhi_vring_event {
+	VHI_VRING_KICK_MSG,   /* SET_VRING_KICK */
+	VHI_VRING_CONFIGURED, /* a message arrived that may have been the missing one */
+	VHI_VRING_KICKED,     /* the kick fd was signalled */
+	VHI_VRING_STOP,	      /* GET_VRING_BASE, reset */
+	VHI_VRING_DRAINED,    /* maybe the last request in flight was pushed */
+	VHI_VRING_BROKE,      /* the queue broke */
+	VHI_VRING_GONE,	      /* the connection ended */
+	VHI_VRING_EVENTS
+};
+
+struct vhi_vring {
+	struct vh_queue *q;
+	struct vh_vring_addr addr;	     /* as it came: user addresses */
+	struct vhi_gpa desc, driver, device; /* while started: what they were translated to */
+	uint32_t num;			     /* 0 = not set */
+	uint32_t base;			     /* where it starts next; what it reports when stopped */
+	uint8_t state;			     /* enum vhi_vring_state */
+	bool has_addr, enabled;
+	bool polled;  /* kick without an fd */
+	bool paused;  /* quiesced for a change of memory */
+	bool pending; /* to be looked at in the next round */
+	bool armed;   /* the driver was asked to kick */
+	bool watched; /* the kick fd is in our epoll set */
+	bool busy;    /* wanted and complete, but its queue is not yet left */
+	bool moving;  /* has to follow a change of memory */
+};
+
+/*
+ * Replies. A handler is done, refuses, or leaves a job that is stepped until it is one of both. Jobs wait in one queue
+ * for the connection, so that replies leave in the order of their requests.
+ */
+enum vhi_outcome { VHI_DONE, VHI_REFUSED, VHI_PENDING };
+
+#define VHI_SLAVE_REPLY_MAX (12u + 256u) /* GET_CONFIG */
+
+struct vh_slave;
+struct vhi_job;
+typedef enum vhi_outcome vhi_step(struct vh_slave *s, struct vhi_job *job);
+
+struct vhi_job {
+	struct vhi_job *next;
+	struct vhi_wire_header header;	/* of the request */
+	const struct vhi_wire_msg *msg; /* NULL: unknown id */
+	enum vhi_wire_answer answer;
+	enum vhi_wire_refusal refusal;
+	uint32_t site; /* why it was refused */
+	bool ready;    /* answered, but an earlier one is not */
+
+	/* While pending. */
+	vhi_step *step;
+	uint64_t since_ns;
+	uint64_t deadline_ns;
+	uint32_t phase;
+	uint32_t queue;
+	uint64_t value;
+	int32_t rc;		  /* what a callback said */
+	struct vh_snapshot *snap; /* a reference */
+
+	uint32_t reply_size;
+	_Alignas(8) uint8_t reply[VHI_SLAVE_REPLY_MAX];
+};
+
+struct vhi_handler {
+	enum vhi_outcome (*run)(struct vh_slave *s, struct vhi_msg *m, struct vhi_job *job);
+	bool safe; /* may run while an earlier request is unanswered */
+};
+
+/* The handler of a front-end request, NULL when it is not implemented. */
+const struct vhi_handler *vhi_handler_find(uint32_t id);
+
+/* A callback of the device that answers later, from any thread. There is one at a time. */
+struct vhi_later {
+	pthread_mutex_t lock;
+	uint64_t last;	/* tokens given out */
+	uint64_t token; /* waited for, 0 = none */
+	bool answered;
+	int32_t rc;
+};
+
+uint64_t vhi_later_arm(struct vhi_later *l);
+void vhi_later_disarm(struct vhi_later *l);
+/* What became of a callback that returned @rc: as it is, or -EINPROGRESS while it has not been answered. */
+int32_t vhi_later_result(struct vhi_later *l, int32_t rc);
+
+/* News: one slot for each kind and queue, those that are pending in a list. */
+struct vhi_event_slot {
+	uint64_t value;
+	uint64_t count; /* 0 = not pending */
+	int32_t reason;
+	uint32_t prev, next;
+};
+
+struct vhi_events {
+	struct vhi_event_slot *slots; /* slot 0 is the head of the list */
+	uint32_t n_queues;
+};
+
+int vhi_events_init(struct vhi_events *e, uint32_t n_queues);
+void vhi_events_fini(struct vhi_events *e);
+void vhi_events_raise(struct vhi_events *e, uint32_t kind, uint32_t queue, int32_t reason, uint64_t value);
+bool vhi_events_take(struct vhi_events *e, struct vh_event *out);
+
+struct vhi_conn {
+	bool open;
+	bool ending; /* to be closed when nothing of it is on the stack */
+	bool held;   /* main.in waits until what is owed is answered */
+	uint32_t held_site;
+	bool features_refused;
+	int32_t end_reason;
+	uint8_t status;
+	struct vhi_chan main;
+	struct vhi_wire_features f;
+	struct vhi_job *jobs, **jobs_tail;
+	uint32_t n_jobs;
+	uint32_t main_interest; /* epoll events asked for */
+
+	/* The back-end channel. */
+	struct vhi_chan back;
+	uint32_t back_interest;
+	uint32_t back_unanswered; /* requests with need_reply */
+	bool config_changed;	  /* to be told when a ring starts */
+};
+
+struct vh_slave {
+	struct vhi_gate gate;
+	uint32_t stopping; /* atomic */
+	struct vhi_log log;
+	struct vhi_tap tap;
+	struct vh_slave_opts opts; /* defaults filled in */
+	uint64_t features, pf;	   /* offered */
+
+	struct vh_device *dev;
+	struct vh_mem *mem;
+	struct vhi_vring *rings;
+	uint32_t n_queues;
+	struct vhi_later later;
+	struct vhi_events events;
+
+	int epfd, wake_fd, timer_fd;
+	uint64_t timer_ns; /* what timer_fd is set to, 0 = off */
+	bool dispatching;
+	bool more; /* the last round left something to do */
+	bool destroying;
+
+	int listen_fd;
+	uint64_t listen_retry_ns; /* out of fds: not watched until then, 0 = watched */
+	char path[108];		  /* "" = the listening socket is not ours to remove */
+	struct vhi_sock_id path_id;
+
+	struct vhi_conn conn;
+	struct vh_slave_stats stats; /* of connections that ended, and what is not counted elsewhere */
+};
+
+/* loop.c: sources in the epoll set; the tag comes back with the event. */
+enum vhi_source {
+	VHI_SOURCE_WAKE,
+	VHI_SOURCE_TIMER,
+	VHI_SOURCE_LISTENER,
+	VHI_SOURCE_MAIN,
+	VHI_SOURCE_BACK,
+	VHI_SOURCE_DEVICE,
+	VHI_SOURCE_KICK,
+};
+int vhi_slave_watch(struct vh_slave *s, int op, int fd, enum vhi_source source, uint32_t index, uint32_t events);
+/* One round: wait up to @timeout_ms, do what is to be done. 1, 0 or -errno. */
+int vhi_slave_round(struct vh_slave *s, int timeout_ms);
+/* True when a callback stopped or freed the handle. */
+bool vhi_slave_ended(struct vh_slave *s);
+
+/* conn.c */
+int vhi_conn_begin(struct vh_slave *s, int fd); /* takes fd */
+void vhi_conn_end(struct vh_slave *s);		/* when .ending is set; safe only where no message is being handled */
+/* Mark it; @reason 0 = the peer closed. The first reason stays. */
+void vhi_conn_fail(struct vh_slave *s, int32_t reason);
+bool vhi_conn_receive(struct vh_slave *s); /* some messages; true = there may be more */
+bool vhi_conn_step(struct vh_slave *s);	   /* what is owed; true = something was answered */
+void vhi_conn_flush(struct vh_slave *s);
+void vhi_conn_update(struct vh_slave *s); /* ask epoll for what can be used now */
+void vhi_conn_hung_up(struct vh_slave *s);
+uint64_t vhi_conn_deadline(struct vh_slave *s);
+void vhi_conn_expire(struct vh_slave *s, uint64_t now);
+const char *vhi_slave_any_site_text(uint32_t site);
+bool vhi_slave_acked(const struct vh_slave *s, unsigned pf_bit);
+
+/* listen.c */
+void vhi_listen_accept(struct vh_slave *s);
+void vhi_listen_resume(struct vh_slave *s);
+
+/* rings.c */
+uint32_t vhi_vring_event(struct vh_slave *s, uint32_t i, enum vhi_vring_event ev); /* 0 or a site number */
+bool vhi_vring_started(const struct vhi_vring *r);
+bool vhi_vring_any_started(const struct vh_slave *s);
+/* Where the parts of a ring of @num entries at @addr are. False when one is not wholly inside one region. */
+bool vhi_vring_locate(const struct vh_slave *s, const struct vh_snapshot *snap, const struct vh_vring_addr *addr,
+		      uint32_t num, struct vhi_gpa out[3]);
+int vhi_vring_set_kick(struct vh_slave *s, uint32_t i, int fd); /* takes fd */
+void vhi_vring_enable(struct vh_slave *s, uint32_t i, bool on);
+void vhi_vring_initial(struct vh_slave *s, uint32_t i); /* as after a reset; stopped before */
+/* All started rings take nothing new until resumed; true when they are settled and nothing is in flight. */
+void vhi_vring_pause_all(struct vh_slave *s);
+void vhi_vring_resume_all(struct vh_slave *s);
+bool vhi_vring_quiet(const struct vh_slave *s);
+bool vhi_vring_settled(const struct vh_slave *s);
+/* Move started rings to @snap; a ring that is not in it breaks. False: call again, some queue is in use. */
+void vhi_vring_move_begin(struct vh_slave *s);
+bool vhi_vring_move(struct vh_slave *s, struct vh_snapshot *snap);
+void vhi_vring_configured_all(struct vh_slave *s);
+void vhi_vring_woken(struct vh_slave *s);   /* some queue changed */
+void vhi_vring_run_all(struct vh_slave *s); /* a batch of each ring that is to be looked at */
+bool vhi_vring_any_pending(const struct vh_slave *s);
+
+/* channel.c */
+uint32_t vhi_back_set(struct vh_slave *s, int fd); /* fd is borrowed; 0 or a site number */
+void vhi_back_close(struct vh_slave *s);
+void vhi_back_receive(struct vh_slave *s);
+void vhi_back_update(struct vh_slave *s);
+int vhi_back_config_changed(struct vh_slave *s);
+void vhi_back_ring_started(struct vh_slave *s);
+
+const char *vhi_slave_site_text(uint32_t site);
+
+#endif
