@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
 # ./run test fresh: the README's two commands in a minimal Debian 12, from a clone of HEAD. The system comes from the
 # package sources that this machine already uses for Debian, is kept outside the checkout, and is unpacked anew each time.
-# VH_FRESH="demo" runs only that command.
+# VH_FRESH="test headers unit" runs other commands instead, separated by semicolons.
 set -euo pipefail
 top=$(dirname "$(dirname "$(dirname "$(readlink -f "$0")")")")
 cache=${VH_CACHE:-${HOME:-/root}/.cache/libvh}
@@ -39,8 +39,8 @@ if [ ! -e "$base" ] || [ -n "$(find "$base" -mtime +7)" ]; then
 	while read -r line; do
 		aptopts+=(--aptopt="$line")
 	done < <(apt-config dump | grep '^Acquire::Check-' || true)
-	mmdebstrap --quiet --variant=minbase --include=ca-certificates "${aptopts[@]}" bookworm "$base.new" - <<<"$lists"
-	mv "$base.new" "$base"
+	mmdebstrap --quiet --variant=minbase --include=ca-certificates "${aptopts[@]}" bookworm "${base%.tar}-new.tar" - <<<"$lists"
+	mv "${base%.tar}-new.tar" "$base"
 fi
 
 root=$(mktemp -d "${TMPDIR:-/var/tmp}/libvh-fresh.XXXXXX")
@@ -58,10 +58,12 @@ mount -t sysfs sys /sys 2>/dev/null || true
 mkdir -p /dev/shm /dev/pts
 mount -t tmpfs tmpfs /dev/shm
 cd /root/libvh
-for command in $1; do
+IFS=';' read -ra commands <<<"$1"
+for command in "${commands[@]}"; do
 	echo "== ./run $command"
 	started=$SECONDS
-	./run "$command" </dev/null
+	# shellcheck disable=SC2086 -- words of the command
+	./run $command </dev/null
 	echo "== ./run $command took $((SECONDS - started)) s"
 done
 INSIDE
@@ -76,4 +78,4 @@ unshare --mount --pid --fork --kill-child bash -eu -c '
 	mount --make-rslave "$root/dev"
 	exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM="${TERM:-dumb}" \
 		CI="${CI:-}" chroot "$root" /root/go "$2"
-' fresh "$root" "${VH_FRESH:-demo test}"
+' fresh "$root" "${VH_FRESH:-demo;test}"

@@ -4,8 +4,11 @@
 A kind that fails, or that is required and can't run, makes the exit code 1. Logs: build/gates/KIND.log.
 """
 import argparse
+import contextlib
 import os
 import queue
+import signal
+import subprocess
 import sys
 import threading
 import time
@@ -116,6 +119,33 @@ def summary(results, seconds):
     return 1 if count["fail"] else 0
 
 
+HUGE = "/proc/sys/vm/nr_hugepages"
+
+
+def set_huge_pages(count):
+    """Whether the machine has reserved that many. Needs root."""
+    command = ["sh", "-c", f"echo {count} > {HUGE}"]
+    got = subprocess.run(command if os.getuid() == 0 else ["sudo", "-n", *command], stdin=subprocess.DEVNULL,
+                         stderr=subprocess.DEVNULL, check=False)
+    return got.returncode == 0
+
+
+@contextlib.contextmanager
+def huge_pages(wanted):
+    """Some huge pages for the tests that need them, given back afterwards."""
+    try:
+        with open(HUGE, encoding="ascii") as f:
+            before = int(f.read())
+    except OSError:
+        before = wanted
+    changed = before < wanted and set_huge_pages(wanted)
+    try:
+        yield
+    finally:
+        if changed:
+            set_huge_pages(before)
+
+
 def main():
     parser = argparse.ArgumentParser(prog="run test", description=__doc__.splitlines()[0])
     parser.add_argument("--full", action="store_true", help="larger counts, no time limit")
@@ -132,7 +162,9 @@ def main():
     log_dir = os.path.join(kinds.build_dir("release"), "gates")
     os.makedirs(log_dir, exist_ok=True)
     started = time.monotonic()
-    results = run_all(select(kinds.KINDS, options.kinds), kinds, log_dir)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    with huge_pages(64):
+        results = run_all(select(kinds.KINDS, options.kinds), kinds, log_dir)
     return summary(results, time.monotonic() - started)
 
 
