@@ -67,8 +67,9 @@ static int read_size(struct vh_blk *b, const uint8_t *config)
 /* How data is cut into segments. */
 static int read_segments(struct vh_blk *b, const uint8_t *config)
 {
+	const struct vhi_ring *ring = &b->d->queues[0].ring;
 	const uint64_t f = b->d->features;
-	uint32_t n = 1;
+	uint32_t n = 1, room = ring->num;
 
 	b->info.seg_max = f & F(SEG_MAX) ? get32(config, VHI_BLK_C_SEG_MAX) : 0;
 	b->seg_len = VHI_BLK_MAX_LEN;
@@ -80,7 +81,15 @@ static int read_segments(struct vh_blk *b, const uint8_t *config)
 		return vhi_fail(-EPROTO, VH_ERROR_DEVICE, VHI_SITE_BLK_SIZE_MAX,
 				"vh_blk_new: the device takes segments of %u bytes at most, which is not a sector",
 				get32(config, VHI_BLK_C_SIZE_MAX));
-	b->max_len = VHI_MIN(b->seg_len * n, VHI_BLK_MAX_LEN);
+	/* Header and status take a descriptor each. */
+	if (f & VHI_BIT(VH_F_RING_INDIRECT_DESC))
+		room = VHI_MAX(room, ring->max_indirect);
+	if (room < 3)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
+				"vh_blk_new: a ring of %u can't hold a request, and the device has no indirect "
+				"descriptors; set queue_size to 4 or more",
+				ring->num);
+	b->max_len = VHI_MIN(b->seg_len * VHI_MIN(n, room - 2), VHI_BLK_MAX_LEN);
 	return 0;
 }
 

@@ -42,19 +42,35 @@ int vhi_driver_dispatch(struct vh_driver *d)
 	return vhi_driver_lost(d);
 }
 
-/* A control change that has to be in force before the next step: a call in progress on another thread ends soon. */
-static int queue_ctl(struct vh_driver *d, struct vhi_driver_queue *dq, enum vhi_queue_ctl_kind kind)
+/* A call is in progress on the queue, on another thread; such calls end soon. */
+static void wait_call(struct vh_driver *d)
 {
 	struct pollfd p = {.fd = d->wake, .events = POLLIN};
+
+	vhi_sys.poll(&p, 1, LOOK_MS);
+	vhi_eventfd_drain(d->wake);
+}
+
+/* A control change that has to be in force before the next step. */
+static int queue_ctl(struct vh_driver *d, struct vhi_driver_queue *dq, enum vhi_queue_ctl_kind kind)
+{
 	int rc = vhi_queue_ctl(dq->q, kind, NULL);
 
 	if (rc != -EINPROGRESS)
 		return rc;
-	while (!vhi_queue_settled(dq->q)) {
-		vhi_sys.poll(&p, 1, LOOK_MS);
-		vhi_eventfd_drain(d->wake);
-	}
+	while (!vhi_queue_settled(dq->q))
+		wait_call(d);
 	return 0;
+}
+
+/* Requests that the device has not completed, of a queue that was started. */
+static uint32_t uncompleted(struct vh_driver *d, struct vhi_driver_queue *dq, uint32_t *base)
+{
+	int n;
+
+	while ((n = vhi_queue_progress(dq->q, base)) < 0)
+		wait_call(d);
+	return (uint32_t)n;
 }
 
 /* Begin from nothing: ring memory is zeroed, and what was in flight is lost. */
@@ -155,18 +171,18 @@ static int ring_end(struct vh_driver *d, uint32_t index)
 	if (rc == -EINTR)
 		return rc;
 	dq->begun = false;
-	dq->ring.base = vhi_queue_base(dq->q);
-	dq->ring.fresh = false;
-	/* Where it stands is not known when the back-end does not say, or took not all of it. */
-	dq->spoilt = rc || vhi_queue_unused(dq->q);
+	/* Where it stands is not known when the back-end does not say, or has not completed all of it. */
+	dq->spoilt = uncompleted(d, dq, &dq->ring.base) || rc;
 	return rc || dq->spoilt ? rc : check_base(dq, index, base);
 }
 
-/* Requests that the device has not completed yet; a broken queue has none that ever will be. */
+/* The device has completed everything; a broken queue has nothing that ever will be. */
 static bool quiet(struct vh_driver *d)
 {
+	uint32_t base;
+
 	for (uint32_t i = 0; i < d->n_queues; i++)
-		if (vh_queue_state(d->queues[i].q) != VH_QUEUE_BROKEN && vhi_queue_unused(d->queues[i].q))
+		if (vh_queue_state(d->queues[i].q) != VH_QUEUE_BROKEN && uncompleted(d, &d->queues[i], &base))
 			return false;
 	return true;
 }

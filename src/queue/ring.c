@@ -226,3 +226,16 @@ void vhi_queue_set_base(struct vh_queue *q, uint32_t base)
 	q->base = base;
 	pthread_mutex_unlock(&q->lock);
 }
+
+int vhi_queue_progress(struct vh_queue *q, uint32_t *base)
+{
+	bool ours = vhi_queue_begin(q);
+	int n = -EBUSY;
+
+	if (ours && q->flags & VHI_QF_STARTED) {
+		*base = q->layout->base(q);
+		n = (uint16_t)(q->next_avail - *base);
+	}
+	vhi_queue_abandon(q, ours);
+	return n;
+}

@@ -72,6 +72,11 @@ int vhi_queue_finish_stop(struct vh_queue *q, uint32_t *base);
 /* The base that a stopped (or never started) queue would report or start from. */
 uint32_t vhi_queue_base(struct vh_queue *q);
 void vhi_queue_set_base(struct vh_queue *q, uint32_t base);
+/*
+ * A driver looks how far the device is: *base = the index after the last request that it completed, reaped or not.
+ * Returns how many requests it has not completed, or -EBUSY while a call is in progress or when not started.
+ */
+int vhi_queue_progress(struct vh_queue *q, uint32_t *base);
 
 /*
  * fds: taken over in any case, -1 = none; the old one is closed. Only eventfds are taken, anything else is -EINVAL (a
