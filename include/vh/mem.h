@@ -20,7 +20,7 @@ VH_BEGIN_DECLS
 #define VH_MEM_WRITE 2u
 
 /* Region flags. */
-#define VH_REGION_HUGE	  1u /* vh_mem_alloc: ask for huge pages, fails if there are none */
+#define VH_REGION_HUGE	  1u /* vh_mem_alloc: ask for huge pages, fails if there are none; report: has them */
 #define VH_REGION_SEALED  2u /* report: the file can't shrink (F_SEAL_SHRINK) */
 #define VH_REGION_BROKEN  4u /* report: the file was truncated under the mapping */
 #define VH_REGION_NOCLOSE 8u /* reserved */
@@ -89,7 +89,7 @@ VH_API void vh_mem_free(struct vh_mem *mem);
  * @since: VH_1.0
  * @thread: handle
  * @blocks: no
- * @errors: EINVAL ENOMEM EEXIST ENOSPC EMFILE
+ * @errors: EINVAL ENOMEM EEXIST ENOSPC EOVERFLOW EMFILE
  *
  * Return: 0, -EEXIST on overlap, -ENOSPC when max_regions is reached.
  */
@@ -101,14 +101,17 @@ VH_API vh_rc vh_mem_alloc(struct vh_mem *mem, vh_gpa gpa, uint64_t len, uint32_t
  * @fd: (borrowed) duplicated inside
  * @region: gpa, uva, len, offset; the rest is ignored
  *
- * A regular file or memfd that does not hold offset + len bytes is refused before anything is mapped.
+ * A regular file or memfd that does not hold offset + len bytes is refused before anything is mapped. The offset may
+ * be anything that equals the guest address modulo 16. The file must be open for reading and writing.
  *
  * @since: VH_1.0
  * @thread: handle
  * @blocks: no
- * @errors: EINVAL ENOMEM EEXIST ENOSPC EOVERFLOW ENODATA EPERM EACCES ENODEV
+ * @errors: EINVAL ENOMEM EEXIST ENOSPC EOVERFLOW ENODATA EPERM EACCES ENODEV EBADF EMFILE
  *
- * Return: 0, -EOVERFLOW when a range wraps, -ENODATA when the file is too short, -EPERM when a seal is missing.
+ * Return: 0, -EEXIST on overlap of guest or user addresses, -EOVERFLOW when a range wraps, -ENODATA when the file is
+ * too short, -EPERM when a seal is missing or forbids writing, -EACCES when the file is not open for both, -ENODEV
+ * when it can't be mapped.
  */
 VH_API vh_rc vh_mem_add_fd(struct vh_mem *mem, int32_t fd, const struct vh_region *region);
 
@@ -211,9 +214,10 @@ VH_API void vh_snapshot_free(struct vh_snapshot *snap);
 /**
  * vh_mem_guard_install() - survive guest memory that is truncated under us
  *
- * Installs a SIGBUS handler for the whole process, once. A fault inside a mapping of this library puts a private
- * page over it and marks the region VH_REGION_BROKEN, so that its queues report broken; every other fault goes
- * to the handler that was there before. Without it a peer that truncates shared memory ends the process.
+ * Installs a SIGBUS handler for the whole process, once. A fault inside a mapping of this library puts private memory
+ * over what is missing and marks the region VH_REGION_BROKEN, so that its queues report broken; every other fault goes
+ * to the handler that was there before. Without it a peer that truncates shared memory ends the process. Threads that
+ * touch guest memory must not block SIGBUS: the kernel ends a process whose fault is blocked.
  *
  * @since: VH_1.0
  * @thread: any

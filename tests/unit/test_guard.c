@@ -594,6 +594,13 @@ static void two_installs_are_one_and_another_on_top_is_left_alone(void **state)
 	assert_int_equal(vh_mem_guard_remove(), -ENOENT);
 	handler_is(&now);
 	assert_ptr_equal(now.sa_sigaction, old.sa_sigaction);
+
+	/* Put back by who saved it before it was removed: still no handler of its own predecessor. */
+	assert_int_equal(sigaction(SIGBUS, &below, NULL), 0);
+	assert_int_equal(vh_mem_guard_install(), 0);
+	assert_int_equal(vh_mem_guard_remove(), 0);
+	handler_is(&now);
+	assert_ptr_equal(now.sa_sigaction, old.sa_sigaction);
 }
 
 /* --- huge pages --- */

@@ -334,7 +334,7 @@ static void offsets_into_huge_pages_show_the_right_bytes(void **state)
 	struct vh_mem *mem = mem_new();
 	struct vh_region r, out;
 	struct stat st;
-	void *p;
+	void *p = NULL;
 
 	(void)state;
 	if (fd < 0 || fstat(fd, &st) || ftruncate(fd, 2 * st.st_blksize) ||
