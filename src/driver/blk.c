@@ -111,6 +111,17 @@ vh_rc vh_blk_get_info(struct vh_blk *b, struct vh_blk_info *out)
 	return vhi_out_fill(out, &b->info, sizeof(b->info), "vh_blk_get_info");
 }
 
+/* Go on to the next slot that was in flight when the queue began anew. */
+static void next_lost(struct vhi_blk_queue *bq)
+{
+	for (; bq->lost < bq->num; bq->lost++) {
+		const uint32_t life = bq->flights[bq->lost].life;
+
+		if (life && life != bq->life)
+			return;
+	}
+}
+
 /* One thread at a time. When the queue began anew, what was in flight is looked through by the next reaps. */
 static int enter(struct vh_blk *b, uint32_t queue, const char *who, struct vhi_blk_queue **out)
 {
@@ -128,6 +139,7 @@ static int enter(struct vh_blk *b, uint32_t queue, const char *who, struct vhi_b
 	if (VHI_UNLIKELY(life != bq->life)) {
 		bq->life = life;
 		bq->lost = 0;
+		next_lost(bq);
 	}
 	*out = bq;
 	return 0;
@@ -275,11 +287,9 @@ static uint32_t reap_lost(struct vhi_blk_queue *bq, struct vh_blk_done *done, ui
 {
 	uint32_t n = 0;
 
-	for (; n < max && bq->lost < bq->num; bq->lost++) {
-		const uint32_t life = bq->flights[bq->lost].life;
-
-		if (life && life != bq->life)
-			finish(bq, bq->lost, -EIO, &done[n++]);
+	while (n < max && bq->lost < bq->num) {
+		finish(bq, bq->lost, -EIO, &done[n++]);
+		next_lost(bq);
 	}
 	return n;
 }

@@ -11,13 +11,12 @@
 #define REGION_ALIGN UINT64_C(0x200000)
 #define FIRST_LEN    (UINT64_C(16) << 20)
 #define LAST_LEN     (UINT64_C(1) << 30)
+/* More than any address space here has. */
+#define TOO_LONG (UINT64_C(1) << 56)
 
-static bool round_up_wraps(uint64_t v, uint64_t align, uint64_t *out)
+static uint64_t round_up(uint64_t v, uint64_t align)
 {
-	if (vhi_add_wraps(v, align - 1, out))
-		return true;
-	*out &= ~(align - 1);
-	return false;
+	return (v + align - 1) & ~(align - 1);
 }
 
 /* The back-end learns of the region before the queues do: nothing that it does not know can be submitted. */
@@ -96,13 +95,14 @@ int vhi_driver_mem_init(struct vh_driver *d)
 
 int vhi_driver_alloc(struct vh_driver *d, uint64_t len, uint64_t *addr, struct vhi_gpa *gpa)
 {
-	uint64_t size, region, end;
+	uint64_t size, region;
 	int rc;
 
-	if (round_up_wraps(len, d->page, &size) || round_up_wraps(VHI_MAX(size, d->next_len), REGION_ALIGN, &region) ||
-	    vhi_add_wraps(d->next_gpa, region, &end))
+	if (len > TOO_LONG)
 		return vhi_fail(-ENOMEM, VH_ERROR_ARGUMENT, 0, "vh_driver_alloc: %llu bytes do not fit; ask for less",
 				(unsigned long long)len);
+	size = round_up(len, d->page);
+	region = round_up(VHI_MAX(size, d->next_len), REGION_ALIGN);
 	rc = size > d->arena_left ? add_region(d, region) : 0;
 	if (rc)
 		return rc;

@@ -31,7 +31,7 @@ struct vhi_blk_queue {
 	uint32_t num;
 	uint32_t n_free;
 	uint32_t life; /* of the queue, as last seen */
-	uint32_t lost; /* slots from here on may have been lost when the queue began anew */
+	uint32_t lost; /* first slot that was in flight when the queue began anew, num = none */
 	uint16_t *free;
 	struct vhi_blk_flight *flights;
 	struct vh_seg (*segs)[VHI_BLK_MAX_SEGS];

@@ -21,7 +21,7 @@ struct vht_disk {
 	uint64_t bytes;
 	uint8_t config[CONFIG_LEN];
 	int fd;
-	int hold, status, refuse; /* atomic */
+	int hold, status, refuse;   /* atomic */
 	unsigned n_held, most_segs; /* atomic */
 	struct held held[MAX_HELD];
 };
@@ -111,8 +111,8 @@ static struct vh_cpl handle(struct vht_disk *d, const struct vh_req *req)
 	if (n == req->wr_len - 1)
 		copy(segs + req->n_rd, req->n_wr, out, req->wr_len, true);
 	else /* no data: only the status byte, which is the last one */
-		*(uint8_t *)(uintptr_t)(segs[req->n_rd + req->n_wr - 1].addr + segs[req->n_rd + req->n_wr - 1].len - 1) =
-			out[req->wr_len - 1];
+		*(uint8_t *)(uintptr_t)(segs[req->n_rd + req->n_wr - 1].addr + segs[req->n_rd + req->n_wr - 1].len -
+					1) = out[req->wr_len - 1];
 	free(in);
 	free(out);
 	return (struct vh_cpl){.token = req->token, .written = (uint32_t)req->wr_len};

@@ -10,12 +10,7 @@
 
 #include "vht_fake.h"
 
-enum vht_kind {
-	VHT_FAKE,
-	VHT_USER,
-	VHT_USER_NO_SLOTS,
-	VHT_KINDS
-};
+enum vht_kind { VHT_FAKE, VHT_USER, VHT_USER_NO_SLOTS, VHT_KINDS };
 
 struct vht_target {
 	enum vht_kind kind;
@@ -37,12 +32,20 @@ void vht_target_kill(struct vht_target *t);
 
 extern const enum vht_kind vht_kinds[VHT_KINDS];
 
-/* cmocka: a test over each of them. */
-#define VHT_OVER(test, setup, teardown)                                                                                \
-	{#test "_over_fake", test, setup, teardown, (void *)&vht_kinds[VHT_FAKE]},                                     \
-		{#test "_over_vhost_user", test, setup, teardown, (void *)&vht_kinds[VHT_USER]},                       \
-	{                                                                                                              \
-#test "_over_vhost_user_without_slots", test, setup, teardown, (void *)&vht_kinds[VHT_USER_NO_SLOTS]   \
+/* cmocka: a test over each of them, and over the fake alone. */
+#define VHT_OVER(test)                                                                                 \
+	{#test "_over_fake", test, NULL, NULL, (void *)(uintptr_t)&vht_kinds[VHT_FAKE]},               \
+		{#test "_over_vhost_user", test, NULL, NULL, (void *)(uintptr_t)&vht_kinds[VHT_USER]}, \
+	{                                                                                              \
+#test "_over_vhost_user_without_slots", test, NULL, NULL,                              \
+			(void *)(uintptr_t)&vht_kinds[VHT_USER_NO_SLOTS]                               \
 	}
+#define VHT_FAKE_ONLY(test)                                                      \
+	{                                                                        \
+#test, test, NULL, NULL, (void *)(uintptr_t)&vht_kinds[VHT_FAKE] \
+	}
+
+/* Run a group; VHT_FILTER in the environment picks tests by a pattern. */
+#define vht_run(tests) (cmocka_set_test_filter(getenv("VHT_FILTER")), cmocka_run_group_tests((tests), NULL, NULL))
 
 #endif
