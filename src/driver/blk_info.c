@@ -73,7 +73,8 @@ static int read_segments(struct vh_blk *b, const uint8_t *config)
 
 	b->info.seg_max = f & F(SEG_MAX) ? get32(config, VHI_BLK_C_SEG_MAX) : 0;
 	b->seg_len = VHI_BLK_MAX_LEN;
-	if (f & F(SIZE_MAX)) {
+	/* qemu-storage-daemon offers SIZE_MAX and leaves the field 0: it has no limit. */
+	if (f & F(SIZE_MAX) && get32(config, VHI_BLK_C_SIZE_MAX)) {
 		b->seg_len = VHI_MIN(get32(config, VHI_BLK_C_SIZE_MAX) & ~(VH_BLK_SECTOR - 1u), VHI_BLK_MAX_LEN);
 		n = b->info.seg_max ? VHI_MIN(b->info.seg_max, VHI_BLK_MAX_DATA) : VHI_BLK_MAX_DATA;
 	}
