@@ -142,17 +142,14 @@ static void fail_closed(struct vh_master *m, bool clean, uint32_t site)
 		vhi_master_fail(m, -ECONNRESET, VH_ERROR_PEER, site,
 				"the back-end closed the connection during %s%s (it did not offer %s)", msg->name,
 				where, feature);
-	else if (t)
-		vhi_master_fail(m, -ECONNRESET, VH_ERROR_PEER, site, "the back-end closed the connection during %s%s",
-				name_of(t->request), where);
-	else if (m->last_request != VH_ERROR_NONE)
+	else if (m->last_request == VH_ERROR_NONE)
 		vhi_master_fail(m, -ECONNRESET, VH_ERROR_PEER, site,
-				"the back-end closed the connection%s (the last request was %s)", where,
-				name_of(m->last_request));
+				"the back-end closed the connection before the first request%s; is it serving another "
+				"client?",
+				where);
 	else
-		vhi_master_fail(m, -ECONNRESET, VH_ERROR_PEER, site,
-				"the back-end closed the connection before the first request; does it take another "
-				"client?");
+		vhi_master_fail(m, -ECONNRESET, VH_ERROR_PEER, site, "the back-end closed the connection %s %s%s",
+				t ? "during" : "after", name_of(t ? t->request : m->last_request), where);
 }
 
 static void receive_failed(struct vh_master *m, int rc, bool clean, uint32_t site)
