@@ -116,6 +116,7 @@ static int turn(struct bench *b, uint32_t queue, bool again, uint32_t *got)
 	uint64_t slots[MAX_DEPTH], now;
 	int32_t n = vh_blk_reap(b->t->blk, queue, done, MAX_DEPTH);
 
+	*got = 0;
 	if (n < 0)
 		return say_vh(n, b->t->name);
 	*got = (uint32_t)n;
