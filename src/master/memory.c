@@ -32,8 +32,11 @@ static int room(struct vh_master *m, const char *who)
 	return m->shared ? 0 : vhi_fail(-ENOMEM, VH_ERROR_SYSTEM, 0, "%s: out of memory", who);
 }
 
+/* Not when the connection ended right behind the reply: what was shared on it has been forgotten already. */
 static void remember(struct vh_master *m, struct vh_snapshot *snap, uint32_t i)
 {
+	if (m->state != VHI_MASTER_CONNECTED)
+		return;
 	m->shared[m->n_shared++] = (struct vhi_shared){
 		.wire = describe(snap->regions[i]), .region = snap->regions[i], .snap = vhi_snapshot_get(snap)};
 }
