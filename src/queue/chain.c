@@ -1,23 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
-/*
- * From the head of a chain of descriptors to a request with segments. There is one walker, for the ring's own table and
- * for indirect ones. Each descriptor is loaded once, as two words; whatever the driver does to the table meanwhile, what
- * was checked is what is used, and a chain ends after as many descriptors as its table has, or when it has more
- * segments than the queue allows.
- */
-#include "vhi_vring.h"
-
-struct chain {
-	struct vh_queue *q;
-	struct vh_seg *segs;
-	uint32_t n;    /* segments so far */
-	uint32_t room; /* segments that fit where they are */
-	uint32_t n_rd;
-	uint16_t block;
-	bool writable; /* past the first writable descriptor */
-	uint64_t rd_len;
-	uint64_t wr_len;
-};
+/* The rare parts of taking a chain: long ones, ranges across regions, indirect tables. */
+#include "vhi_chain.h"
 
 static int pool_take(struct vhi_pool *p)
 {
@@ -35,7 +18,7 @@ static int pool_take(struct vhi_pool *p)
 }
 
 /* Blocks are numbered through all pools, from 1. */
-static void block_free(struct vh_queue *q, uint32_t block)
+void vhi_chain_free_block(struct vh_queue *q, uint32_t block)
 {
 	struct vhi_pool *p = q->dev.pools;
 	uint32_t at = block - 1;
@@ -48,117 +31,70 @@ static void block_free(struct vh_queue *q, uint32_t block)
 
 void vhi_chain_put_block(struct vh_queue *q, struct vhi_slot *slot)
 {
-	block_free(q, slot->block);
+	vhi_chain_free_block(q, slot->block);
 	slot->block = 0;
 	if (q->starved) {
 		q->starved = false;
-		q->after |= VHI_AFTER_SELF;
+		q->after |= VHI_AFTER_SELF | VHI_AFTER_WAKE;
 	}
 }
 
-/* Move to a block with more room. 0, a site, or -EAGAIN when all are taken. */
-static int grow(struct chain *c)
+/* Move to a block with more room. False when all are taken. */
+static bool grow(struct vh_queue *q)
 {
-	struct vh_queue *q = c->q;
+	struct vhi_chain *c = &q->dev.chain;
+	const size_t n = (size_t)(c->next - c->segs);
 	uint32_t first = 1;
 
 	for (uint32_t i = 0; i < VHI_POOLS; i++) {
 		struct vhi_pool *p = &q->dev.pools[i];
-		int at = p->room > c->room ? pool_take(p) : -1;
+		int at = p->room > n ? pool_take(p) : -1;
 
 		if (at >= 0) {
 			struct vh_seg *to = p->base + (size_t)at * p->room;
 
-			memcpy(to, c->segs, c->n * sizeof(*to));
+			memcpy(to, c->segs, n * sizeof(*to));
 			if (c->block)
-				block_free(q, c->block);
+				vhi_chain_free_block(q, c->block);
+			if (c->first)
+				c->first = to + (c->first - c->segs);
 			c->segs = to;
-			c->room = p->room;
-			c->block = (uint16_t)(first + (uint32_t)at);
-			return 0;
+			c->next = to + n;
+			c->end = to + p->room;
+			c->block = first + (uint32_t)at;
+			return true;
 		}
 		first += p->count;
 	}
-	return -EAGAIN;
+	return false;
 }
 
-/* A range that is not in one piece, or has no room where the others are. */
-__attribute__((noinline)) static int add_slowly(struct chain *c, uint64_t addr, uint32_t len)
+int vhi_chain_add(struct vh_queue *q, uint64_t addr, uint32_t len)
 {
+	struct vhi_chain *c = &q->dev.chain;
+	const uint32_t perm = c->first ? VH_MEM_WRITE : VH_MEM_READ;
+
 	for (;;) {
-		int n = vhi_translate(c->q->snap, (struct vhi_gpa){addr}, len, c->writable ? VH_MEM_WRITE : VH_MEM_READ,
-				      c->segs + c->n, c->room - c->n);
-		int rc;
+		int n = vhi_translate(q->snap, (struct vhi_gpa){addr}, len, perm, c->next,
+				      (uint32_t)(c->end - c->next));
 
 		if (n > 0) {
-			c->n += (uint32_t)n;
+			c->next += n;
 			return 0;
 		}
 		if (n == VHI_MISS)
 			return -EAGAIN;
 		if (VHI_REFUSE(VHI_SITE_QUEUE_FAULT, n == VHI_FAULT))
 			return VHI_SITE_QUEUE_FAULT;
-		if (VHI_REFUSE(VHI_SITE_QUEUE_SEGS, c->room == c->q->max_segs))
+		if (VHI_REFUSE(VHI_SITE_QUEUE_SEGS, c->end - c->segs == (ptrdiff_t)q->max_segs))
 			return VHI_SITE_QUEUE_SEGS;
-		rc = grow(c);
-		if (rc)
-			return rc;
-	}
-}
-
-static inline int add(struct chain *c, uint64_t addr, uint32_t len)
-{
-	uint64_t host = vhi_translate_fast(c->q->snap, (struct vhi_gpa){addr}, len);
-
-	if (VHI_UNLIKELY(!host || c->n == c->room))
-		return add_slowly(c, addr, len);
-	c->segs[c->n++] = (struct vh_seg){.addr = host, .len = len};
-	return 0;
-}
-
-static int walk_indirect(struct chain *c, uint64_t addr, uint32_t len, uint32_t flags);
-
-static inline int walk(struct chain *c, const uint64_t VHI_SHM *table, uint32_t entries, uint32_t at, bool indirect)
-{
-	for (uint32_t left = entries;; left--) {
-		uint64_t addr, word;
-		uint32_t flags, len;
-		int rc;
-
-		if (VHI_REFUSE(VHI_SITE_QUEUE_NEXT, at >= entries))
-			return VHI_SITE_QUEUE_NEXT;
-		if (VHI_REFUSE(VHI_SITE_QUEUE_LOOP, !left))
-			return VHI_SITE_QUEUE_LOOP;
-		addr = vhi_shm_load64(table + 2 * at);
-		word = vhi_shm_load64(table + 2 * at + 1);
-		len = (uint32_t)word;
-		flags = (uint32_t)(word >> 32) & 0xffff;
-		if (VHI_UNLIKELY(flags & VHI_DESC_INDIRECT)) {
-			if (VHI_REFUSE(VHI_SITE_QUEUE_INDIRECT_NESTED, indirect))
-				return VHI_SITE_QUEUE_INDIRECT_NESTED;
-			return walk_indirect(c, addr, len, flags);
-		}
-		if (flags & VHI_DESC_WRITE) {
-			if (!c->writable)
-				c->n_rd = c->n;
-			c->writable = true;
-			c->wr_len += len;
-		} else {
-			if (VHI_REFUSE(VHI_SITE_QUEUE_ORDER, c->writable))
-				return VHI_SITE_QUEUE_ORDER;
-			c->rd_len += len;
-		}
-		rc = len ? add(c, addr, len) : 0;
-		if (VHI_UNLIKELY(rc))
-			return rc;
-		if (!(flags & VHI_DESC_NEXT))
-			return 0;
-		at = (uint32_t)(word >> 48);
+		if (!grow(q))
+			return -EAGAIN;
 	}
 }
 
 /* A table that is in several regions, or not aligned: copied together. False when a part is not in guest memory. */
-__attribute__((noinline)) static bool copy_table(struct vh_queue *q, uint64_t addr, uint32_t len)
+static bool copy_table(struct vh_queue *q, uint64_t addr, uint32_t len)
 {
 	char *to = (char *)q->dev.table;
 
@@ -178,14 +114,14 @@ __attribute__((noinline)) static bool copy_table(struct vh_queue *q, uint64_t ad
 	return true;
 }
 
-static int walk_indirect(struct chain *c, uint64_t addr, uint32_t len, uint32_t flags)
+int vhi_chain_indirect(struct vh_queue *q, uint64_t addr, uint64_t word)
 {
-	struct vh_queue *q = c->q;
+	const uint32_t len = (uint32_t)word;
 	uint64_t host;
 
 	if (VHI_REFUSE(VHI_SITE_QUEUE_INDIRECT_OFF, !(q->ring.features & VHI_BIT(VH_F_RING_INDIRECT_DESC))))
 		return VHI_SITE_QUEUE_INDIRECT_OFF;
-	if (VHI_REFUSE(VHI_SITE_QUEUE_INDIRECT_NEXT, flags & VHI_DESC_NEXT))
+	if (VHI_REFUSE(VHI_SITE_QUEUE_INDIRECT_NEXT, word >> 32 & VHI_DESC_NEXT))
 		return VHI_SITE_QUEUE_INDIRECT_NEXT;
 	if (VHI_REFUSE(VHI_SITE_QUEUE_INDIRECT_LEN, !len || len % VHI_DESC_SIZE))
 		return VHI_SITE_QUEUE_INDIRECT_LEN;
@@ -197,31 +133,5 @@ static int walk_indirect(struct chain *c, uint64_t addr, uint32_t len, uint32_t 
 			return VHI_SITE_QUEUE_INDIRECT_FAULT;
 		host = (uintptr_t)q->dev.table;
 	}
-	return walk(c, (const uint64_t VHI_SHM *)(uintptr_t)host, len / VHI_DESC_SIZE, 0, true);
-}
-
-int vhi_chain_take(struct vh_queue *q, uint16_t head, struct vh_req *req)
-{
-	struct vhi_slot *slot = &q->slots[head];
-	struct chain c = {
-		.q = q,
-		.segs = &q->dev.rows[(size_t)head * VHI_INLINE_SEGS],
-		.room = VHI_MIN(VHI_INLINE_SEGS, q->max_segs),
-	};
-	int rc = walk(&c, q->area[VHI_AREA_DESC], q->num, head, false);
-
-	if (VHI_UNLIKELY(rc)) {
-		if (c.block)
-			block_free(q, c.block);
-		return rc;
-	}
-	slot->block = c.block;
-	slot->wr_len = (uint32_t)VHI_MIN(c.wr_len, (uint64_t)UINT32_MAX);
-	req->segs = (uintptr_t)c.segs;
-	req->user = 0;
-	req->rd_len = c.rd_len;
-	req->wr_len = c.wr_len;
-	req->n_rd = c.writable ? c.n_rd : c.n;
-	req->n_wr = c.n - req->n_rd;
-	return 0;
+	return vhi_chain_walk(q, q->snap, (const uint64_t VHI_SHM *)(uintptr_t)host, len / VHI_DESC_SIZE, 0, true);
 }

@@ -49,24 +49,27 @@ static int not_in_flight(const struct vh_queue *q, uint64_t token)
 /* All or nothing: every token names a request in flight, once. */
 static int claim(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
 {
+	const uint32_t num = q->num, epoch = q->epoch;
+	struct vhi_slot *slots = q->slots;
 	uint32_t i;
 	int rc = 0;
 
 	for (i = 0; i < n; i++) {
-		const uint32_t slot = (uint32_t)cpls[i].token;
+		const uint64_t token = cpls[i].token;
+		const uint32_t slot = (uint32_t)token;
 
-		if (VHI_UNLIKELY(cpls[i].token >> 32 != q->epoch)) {
+		if (VHI_UNLIKELY(token >> 32 != epoch)) {
 			rc = stale(q);
 			break;
 		}
-		if (VHI_UNLIKELY(slot >= q->num || q->slots[slot].state != VHI_SLOT_IN_FLIGHT || cpls[i].flags)) {
-			rc = not_in_flight(q, cpls[i].token);
+		if (VHI_UNLIKELY(slot >= num || slots[slot].state != VHI_SLOT_IN_FLIGHT || cpls[i].flags)) {
+			rc = not_in_flight(q, token);
 			break;
 		}
-		vhi_slot_state(&q->slots[slot], VHI_SLOT_CLAIMED);
+		vhi_slot_state(&slots[slot], VHI_SLOT_CLAIMED);
 	}
 	while (VHI_UNLIKELY(rc) && i--)
-		vhi_slot_state(&q->slots[(uint32_t)cpls[i].token], VHI_SLOT_IN_FLIGHT);
+		vhi_slot_state(&slots[(uint32_t)cpls[i].token], VHI_SLOT_IN_FLIGHT);
 	return rc;
 }
 

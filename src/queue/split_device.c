@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
 /* The device side of a split ring (virtio 1.2 section 2.7). A slot is the head of a chain. */
-#include "vhi_vring.h"
+#include "vhi_chain.h"
 
 /* Ring areas as 16-bit words: flags, index, entries, the other side's event index. */
 enum {
@@ -29,11 +29,18 @@ static inline uint16_t VHI_SHM *avail_event(const struct vh_queue *q)
 	return used(q) + RING + 4 * q->num;
 }
 
-static inline int take_one(struct vh_queue *q, struct vh_req *req, uint32_t now)
+/*
+ * One chain. What is stored before the walk means nothing if the walk fails: the slot stays free. It is stored there
+ * because registers are short afterwards.
+ */
+static inline __attribute__((always_inline)) int take_one(struct vh_queue *q, uint32_t at, uint32_t seq, uint32_t now,
+							  struct vh_req *req)
 {
-	const uint32_t at = q->next_avail & (q->num - 1);
-	const uint16_t head = vhi_shm_load16(avail(q) + RING + at);
+	const uint32_t head = vhi_shm_load16(avail(q) + RING + at);
+	struct vhi_chain *c = &q->dev.chain;
+	struct vh_seg *first;
 	struct vhi_slot *slot;
+	uint64_t rd_len, wr_len;
 	int rc;
 
 	if (VHI_REFUSE(VHI_SITE_QUEUE_HEAD, head >= q->num))
@@ -41,20 +48,52 @@ static inline int take_one(struct vh_queue *q, struct vh_req *req, uint32_t now)
 	slot = &q->slots[head];
 	if (VHI_REFUSE(VHI_SITE_QUEUE_HEAD_BUSY, slot->state))
 		return VHI_SITE_QUEUE_HEAD_BUSY;
-	rc = vhi_chain_take(q, head, req);
-	if (VHI_UNLIKELY(rc))
-		return rc;
-	slot->seq = q->seq;
+	q->dev.order[at] = (uint16_t)head;
+	slot->seq = seq;
 	__atomic_store_n(&slot->since_ms, now, __ATOMIC_RELAXED);
-	vhi_slot_state(slot, VHI_SLOT_IN_FLIGHT);
-	q->dev.order[at] = head;
 	req->token = (uint64_t)q->epoch << 32 | head;
-	req->seq = q->seq++;
+	req->user = 0;
+	req->seq = seq;
 	req->queue = (uint16_t)q->index;
 	req->flags = 0;
 	req->mem = q->snap->number;
 	req->reserved = 0;
-	q->next_avail++;
+	c->segs = c->next = &q->dev.rows[(size_t)head * VHI_INLINE_SEGS];
+	c->end = c->segs + q->dev.row_room;
+	c->first = NULL;
+	c->len = 0;
+	rc = vhi_chain_walk(q, q->snap, q->area[VHI_AREA_DESC], q->num, head, false);
+	if (VHI_UNLIKELY(rc))
+		return rc;
+	first = c->first ? c->first : c->next;
+	rd_len = c->first ? c->rd_len : c->len;
+	wr_len = c->len - rd_len;
+	req->segs = (uintptr_t)c->segs;
+	req->rd_len = rd_len;
+	req->wr_len = wr_len;
+	req->n_rd = (uint32_t)(first - c->segs);
+	req->n_wr = (uint32_t)(c->next - first);
+	slot->wr_len = (uint32_t)VHI_MIN(wr_len, (uint64_t)UINT32_MAX);
+	if (VHI_UNLIKELY(c->block)) {
+		slot->block = (uint16_t)c->block;
+		c->block = 0;
+	}
+	vhi_slot_state(slot, VHI_SLOT_IN_FLIGHT);
+	return 0;
+}
+
+/* The chain after the good ones was refused, or has to wait: its block goes back. */
+static int32_t take_failed(struct vh_queue *q, int rc, uint32_t n)
+{
+	if (q->dev.chain.block)
+		vhi_chain_free_block(q, q->dev.chain.block);
+	q->dev.chain.block = 0;
+	if (rc == -EAGAIN) {
+		q->starved = true;
+		vhi_count(&q->stats.seg_waits, 1);
+	} else if (!n) {
+		return vhi_queue_broke(q, (uint32_t)rc);
+	}
 	return 0;
 }
 
@@ -62,31 +101,29 @@ static int32_t split_take(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
 {
 	const uint16_t idx = vhi_shm_load16_acquire(avail(q) + IDX);
 	const uint32_t ready = (uint16_t)(idx - q->next_avail);
-	uint32_t now, n = 0;
+	uint32_t now, n;
 	uint64_t bytes = 0;
 	int rc = 0;
 
-	if (!ready || !max)
-		return 0;
 	if (VHI_REFUSE(VHI_SITE_QUEUE_AVAIL_JUMP, ready > q->num))
 		return vhi_queue_broke(q, VHI_SITE_QUEUE_AVAIL_JUMP);
-	now = vhi_coarse_ms();
 	max = VHI_MIN(max, ready);
-	for (; n < max; n++) {
-		rc = take_one(q, &reqs[n], now);
-		if (VHI_UNLIKELY(rc))
+	if (!max)
+		return 0;
+	now = vhi_coarse_ms();
+	for (n = 0; n < max; n++) {
+		rc = take_one(q, (q->next_avail + n) & (q->num - 1), q->seq + n, now, &reqs[n]);
+		if (VHI_UNLIKELY(rc)) {
+			rc = take_failed(q, rc, n);
 			break;
+		}
 		bytes += reqs[n].rd_len;
 	}
-	if (VHI_UNLIKELY(rc == -EAGAIN)) {
-		q->starved = true;
-		vhi_count(&q->stats.seg_waits, 1);
-	} else if (VHI_UNLIKELY(rc && !n)) {
-		return vhi_queue_broke(q, (uint32_t)rc);
-	}
 	if (!n)
-		return 0;
+		return rc;
 	reqs[n - 1].flags = VH_REQ_LAST;
+	q->next_avail = (uint16_t)(q->next_avail + n);
+	q->seq += n;
 	q->idle = false;
 	vhi_in_flight(q, q->in_flight + n);
 	vhi_count(&q->stats.requests, n);
@@ -112,14 +149,16 @@ static void tell_driver(struct vh_queue *q, uint16_t old)
 static int32_t split_publish(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
 {
 	const uint16_t old = q->next_used;
+	const uint32_t mask = q->num - 1;
 	uint32_t VHI_SHM *ring = (uint32_t VHI_SHM *)(used(q) + RING);
+	struct vhi_slot *slots = q->slots;
 	uint64_t bytes = 0;
 
 	for (uint32_t i = 0; i < n; i++) {
 		const uint32_t head = (uint32_t)cpls[i].token;
-		struct vhi_slot *slot = &q->slots[head];
+		struct vhi_slot *slot = &slots[head];
 		const uint32_t len = VHI_MIN(cpls[i].written, slot->wr_len);
-		uint32_t VHI_SHM *elem = ring + 2 * ((uint32_t)(old + i) & (q->num - 1));
+		uint32_t VHI_SHM *elem = ring + 2 * (size_t)((old + i) & mask);
 
 		vhi_shm_store32(elem, head);
 		vhi_shm_store32(elem + 1, len);

@@ -21,7 +21,7 @@ enum vhi_queue_site {
 };
 #undef VHI_SITE
 
-/* Both rings' descriptor, as two 64-bit words, each loaded once: addr; len | flags << 32 | next << 48. */
+/* Both layouts' descriptor, as two 64-bit words, each loaded once: addr; len | flags << 32 | next << 48. */
 #define VHI_DESC_NEXT	  1u
 #define VHI_DESC_WRITE	  2u
 #define VHI_DESC_INDIRECT 4u
@@ -39,8 +39,7 @@ struct vhi_slot {
 	uint32_t since_ms; /* atomic: coarse clock at pop or submit */
 	uint32_t wr_len;   /* writable bytes, or 2^32 - 1 when there are more */
 	uint16_t block;	   /* device: block that holds its segments, 0 = its own row */
-	uint8_t state;	   /* atomic: VHI_SLOT_* */
-	uint8_t unused;
+	uint16_t state;	   /* atomic: VHI_SLOT_* */
 };
 
 enum {
@@ -62,6 +61,17 @@ struct vhi_pool {
 };
 
 enum { VHI_POOL_MEDIUM, VHI_POOL_LARGE, VHI_POOLS };
+
+/* A chain as far as it was walked. */
+struct vhi_chain {
+	struct vh_seg *segs;
+	struct vh_seg *end;   /* of the row or block that they are in */
+	struct vh_seg *first; /* writable one, NULL before there was a writable descriptor */
+	struct vh_seg *next;  /* where the next segment goes */
+	uint64_t rd_len;      /* bytes before the first writable descriptor; valid once first is set */
+	uint64_t len;	      /* bytes */
+	uint32_t block;	      /* 0 at the start of each chain */
+};
 
 /* What a layout of the ring does; chosen at start. */
 struct vhi_layout {
@@ -140,8 +150,10 @@ struct vh_queue {
 	union {
 		struct {
 			struct vh_seg *rows; /* VHI_INLINE_SEGS for each slot */
-			uint16_t *order;     /* slots by available index, for unpop */
-			uint64_t *table;     /* copy of an indirect table that is not in one piece */
+			uint32_t row_room;   /* of these, how many a chain may use */
+			struct vhi_chain chain;
+			uint16_t *order; /* slots by available index, for unpop */
+			uint64_t *table; /* copy of an indirect table that is not in one piece */
 			struct vhi_pool pools[VHI_POOLS];
 		} dev;
 		struct {
@@ -218,10 +230,6 @@ void vhi_queue_put_fd(struct vh_queue *q, enum vhi_queue_fd which, int fd); /* l
 uint32_t vhi_queue_locate(const struct vhi_ring *ring, const struct vh_snapshot *snap, void VHI_SHM *area[VHI_AREAS]);
 void vhi_queue_drop_tables(struct vh_queue *q);
 
-/* chain.c: returns 0, the site that refused, or -EAGAIN when it has to wait. */
-int vhi_chain_take(struct vh_queue *q, uint16_t head, struct vh_req *req);
-void vhi_chain_put_block(struct vh_queue *q, struct vhi_slot *slot);
-
 extern const struct vhi_layout vhi_split_device;
 extern const struct vhi_layout vhi_split_driver;
 
@@ -239,7 +247,7 @@ static inline void vhi_count(uint64_t *counter, uint64_t n)
 	__atomic_store_n(counter, *counter + n, __ATOMIC_RELAXED);
 }
 
-static inline void vhi_slot_state(struct vhi_slot *slot, uint8_t state)
+static inline void vhi_slot_state(struct vhi_slot *slot, uint16_t state)
 {
 	__atomic_store_n(&slot->state, state, __ATOMIC_RELAXED);
 }

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/*
+ * What pop and push cost on the device side, per chain. The driver is a few lines of C over the same memory and costs
+ * nothing in the measured calls: device_batch() is all that is timed, and all that callgrind counts:
+ *
+ *	valgrind --tool=callgrind --toggle-collect=device_batch queue_cost s1 1 32 20000
+ *
+ * Shapes: s0 = 64 readable bytes; s1 = 16 readable, 4096 and 1 writable (a block read); s2 = 4 readable and 4 writable;
+ * s3 = s1 in an indirect table. With more than one region every buffer goes to a pseudo-random one.
+ */
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "vh/vh.h"
+
+#define NUM	   256u
+#define REGION_LEN UINT64_C(0x200000)
+#define RING_GPA   UINT64_C(0x100000)
+#define TABLES	   (RING_GPA + 0x10000)
+#define FIRST_GPA  UINT64_C(0x1000000)
+#define MAX_BATCH  NUM
+
+struct desc {
+	uint64_t addr;
+	uint32_t len;
+	uint16_t flags;
+	uint16_t next;
+};
+
+static const struct shape {
+	const char *name;
+	uint32_t n;
+	bool indirect;
+	struct {
+		uint32_t len;
+		bool write;
+	} d[8];
+} shapes[] = {
+	{"s0", 1, false, {{64, false}}},
+	{"s1", 3, false, {{16, false}, {4096, true}, {1, true}}},
+	{"s2",
+	 8,
+	 false,
+	 {{64, false}, {64, false}, {64, false}, {64, false}, {64, true}, {64, true}, {64, true}, {64, true}}},
+	{"s3", 3, true, {{16, false}, {4096, true}, {1, true}}},
+};
+
+static struct vh_mem *mem;
+static struct vh_queue *q;
+static struct desc *table;
+static uint16_t *avail;
+static uint16_t next;
+static uint32_t n_heads, head_step;
+
+static void die(const char *what)
+{
+	struct vh_error e = {.size = sizeof(e)};
+
+	vh_error_get(&e);
+	fprintf(stderr, "queue_cost: %s: %s\n", what, e.text);
+	exit(1);
+}
+
+static void *host(uint64_t gpa)
+{
+	struct vh_seg seg;
+
+	if (vh_mem_translate(mem, gpa, 1, VH_MEM_READ, &seg, 1) != 1)
+		die("translate");
+	return (void *)(uintptr_t)seg.addr;
+}
+
+static uint32_t lcg(void)
+{
+	static uint32_t x = 12345;
+
+	x = x * 1664525u + 1013904223u;
+	return x >> 8;
+}
+
+/* Regions of equal length, a hole after each, so that none is merged with the next. */
+static uint64_t buffer(uint32_t regions, uint32_t len)
+{
+	uint64_t region = lcg() % regions;
+
+	return FIRST_GPA + region * 2 * REGION_LEN + (lcg() % ((uint32_t)REGION_LEN - len) & ~63u);
+}
+
+static void fill(struct desc *d, const struct shape *s, uint32_t regions, uint32_t first)
+{
+	for (uint32_t i = 0; i < s->n; i++)
+		d[i] = (struct desc){.addr = buffer(regions, s->d[i].len),
+				     .len = s->d[i].len,
+				     .flags = (uint16_t)((s->d[i].write ? 2 : 0) | (i + 1 < s->n ? 1 : 0)),
+				     .next = (uint16_t)(first + i + 1)};
+}
+
+static void set_up(const struct shape *s, uint32_t regions)
+{
+	struct vh_queue_opts opts = {.size = sizeof(opts), .role = VH_QUEUE_DEVICE, .num = NUM};
+
+	if (vh_mem_new(NULL, &mem) || vh_mem_alloc(mem, RING_GPA, 0x100000, 0))
+		die("memory");
+	/* The ring's region is one of them. */
+	for (uint32_t i = 0; i < (regions > 1 ? regions - 1 : 1); i++)
+		if (vh_mem_alloc(mem, FIRST_GPA + i * 2 * REGION_LEN, REGION_LEN, 0))
+			die("region");
+	opts.features = UINT64_C(1) << VH_F_VERSION_1 | UINT64_C(1) << VH_F_RING_INDIRECT_DESC;
+	opts.desc = RING_GPA;
+	opts.driver = RING_GPA + 0x4000;
+	opts.device = RING_GPA + 0x8000;
+	if (vh_queue_open(mem, &opts, -1, -1, &q))
+		die("open");
+	table = host(opts.desc);
+	avail = host(opts.driver);
+	avail[0] = 1; /* no interrupts: the decision is measured, the system call is not */
+	head_step = s->indirect ? 1 : s->n;
+	n_heads = NUM / head_step;
+	for (uint32_t i = 0; i < n_heads; i++) {
+		uint64_t gpa = TABLES + i * 16 * s->n;
+
+		if (s->indirect) {
+			fill(host(gpa), s, regions > 1 ? regions - 1 : 1, 0);
+			table[i] = (struct desc){.addr = gpa, .len = 16 * s->n, .flags = 4};
+		} else {
+			fill(&table[i * s->n], s, regions > 1 ? regions - 1 : 1, i * s->n);
+		}
+	}
+}
+
+static void offer(uint32_t batch)
+{
+	for (uint32_t i = 0; i < batch; i++, next++)
+		avail[2 + next % NUM] = (uint16_t)(next % n_heads * head_step);
+	__atomic_store_n(&avail[1], next, __ATOMIC_RELEASE);
+}
+
+/* Not static, so that it keeps its name. */
+void device_batch(struct vh_req *reqs, struct vh_cpl *cpls, uint32_t batch);
+
+__attribute__((noinline)) void device_batch(struct vh_req *reqs, struct vh_cpl *cpls, uint32_t batch)
+{
+	vh_count n = vh_queue_pop(q, reqs, batch);
+
+	if (n != (vh_count)batch)
+		die("pop");
+	for (vh_count i = 0; i < n; i++)
+		cpls[i] = (struct vh_cpl){.token = reqs[i].token, .written = 1};
+	if (vh_queue_push(q, cpls, (uint32_t)n))
+		die("push");
+}
+
+static double now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec * 1e9 + (double)ts.tv_nsec;
+}
+
+static int by_value(const void *a, const void *b)
+{
+	const double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+int main(int argc, char **argv)
+{
+	static struct vh_req reqs[MAX_BATCH];
+	static struct vh_cpl cpls[MAX_BATCH];
+	const struct shape *s = NULL;
+	uint32_t regions = argc > 2 ? (uint32_t)atoi(argv[2]) : 1;
+	uint32_t batch = argc > 3 ? (uint32_t)atoi(argv[3]) : 32;
+	uint32_t rounds = argc > 4 ? (uint32_t)atoi(argv[4]) : 200000;
+	enum { SAMPLES = 21 };
+	double ns[SAMPLES];
+
+	for (size_t i = 0; argc > 1 && i < sizeof(shapes) / sizeof(shapes[0]); i++)
+		if (!strcmp(argv[1], shapes[i].name))
+			s = &shapes[i];
+	if (!s || !regions || regions > 509 || !batch || batch > NUM / s->n || rounds < SAMPLES) {
+		fprintf(stderr, "usage: queue_cost s0|s1|s2|s3 [regions [batch [rounds]]]\n");
+		return 2;
+	}
+	set_up(s, regions);
+	for (uint32_t k = 0; k < SAMPLES; k++) {
+		double sum = 0;
+
+		for (uint32_t i = 0; i < rounds / SAMPLES; i++) {
+			double t;
+
+			offer(batch);
+			t = now_ns();
+			device_batch(reqs, cpls, batch);
+			sum += now_ns() - t;
+		}
+		ns[k] = sum / (rounds / SAMPLES) / batch;
+	}
+	qsort(ns, SAMPLES, sizeof(ns[0]), by_value);
+	printf("{\"shape\": \"%s\", \"regions\": %u, \"batch\": %u, \"chains\": %u, \"ns_median\": %.1f, \"ns_min\": "
+	       "%.1f}\n",
+	       s->name, regions, batch, rounds / SAMPLES * SAMPLES * batch, ns[SAMPLES / 2], ns[0]);
+	vh_queue_free(q);
+	vh_mem_free(mem);
+	return 0;
+}
