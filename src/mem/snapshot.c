@@ -135,7 +135,7 @@ int vhi_snapshot_finish(struct vh_snapshot *s)
 			at++;
 		s->granules[g] = at;
 	}
-	s->granules[granules] = at;
+	s->granules[granules] = (uint16_t)(s->n - 1);
 	return 0;
 }
 
