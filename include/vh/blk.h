@@ -78,10 +78,15 @@ struct vh_blk_info {
  * @d: (borrowed) must outlive it
  * @out: (out) (owned) free with vh_blk_free()
  *
+ * A session has one at a time.
+ *
  * @since: VH_1.0
  * @thread: any
  * @blocks: yes
- * @errors: EINVAL ENOMEM ENOTCONN EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR
+ * @errors: EINVAL EBUSY EOPNOTSUPP ENOMEM ENOTCONN EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR
+ *
+ * Return: 0; -EBUSY when the session has one, or requests of another in flight; -EOPNOTSUPP when the back-end has no
+ * config space; -EPROTO when config space says what can't be.
  */
 VH_API vh_rc vh_blk_new(struct vh_driver *d, struct vh_blk **out);
 
@@ -137,6 +142,8 @@ VH_API vh_count vh_blk_submit(struct vh_blk *b, uint32_t queue, const struct vh_
  * @blocks: no
  * @errors: EINVAL EBUSY EPROTO EFAULT
  *
+ * Requests that a restart of a broken queue lost come back with -EIO.
+ *
  * Return: ended requests at @done, 0 when there are none.
  */
 VH_API vh_count vh_blk_reap(struct vh_blk *b, uint32_t queue, struct vh_blk_done *done, uint32_t max);
@@ -152,7 +159,10 @@ VH_API vh_count vh_blk_reap(struct vh_blk *b, uint32_t queue, struct vh_blk_done
  * @blocks: yes
  * @errors: EINVAL EBUSY EINTR ETIMEDOUT EPROTO EFAULT ECONNRESET
  *
- * Return: 0, -ETIMEDOUT when nothing came, -ECONNRESET when the back-end is gone.
+ * The back-end's connection is served meanwhile.
+ *
+ * Return: 0, -ETIMEDOUT when nothing came, -ECONNRESET when the back-end is gone, -EINVAL also when the session is
+ * stopped and nothing is left to reap.
  */
 VH_API vh_rc vh_blk_wait(struct vh_blk *b, uint32_t queue, int32_t timeout_ms);
 

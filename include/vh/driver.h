@@ -101,12 +101,16 @@ VH_API vh_rc vh_driver_start(struct vh_driver *d);
  * vh_driver_stop() - stop every queue; requests in flight complete first
  * @d: the session
  *
- * Completions that arrived can still be reaped. vh_driver_start() goes on from where the rings stopped.
+ * Completions that arrived can still be reaped. vh_driver_start() goes on from where the rings stopped; a queue that
+ * was broken begins anew, without the requests that it had in flight.
  *
  * @since: VH_1.0
  * @thread: handle
  * @blocks: yes
- * @errors: EINVAL EALREADY ENOTCONN EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR
+ * @errors: EINVAL EALREADY EBUSY ENOTCONN EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR
+ *
+ * Return: 0; -EBUSY when requests in flight did not complete in 30 s, and -EINTR when a signal came: the session
+ * is not stopped, call again; after any other failure it is.
  */
 VH_API vh_rc vh_driver_stop(struct vh_driver *d);
 

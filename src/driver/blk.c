@@ -44,8 +44,11 @@ static int queue_init(struct vhi_blk_queue *bq, struct vhi_driver_queue *dq)
 
 static int blk_init(struct vh_blk *b)
 {
-	int rc = vhi_blk_read_info(b);
+	int rc;
 
+	vhi_driver_control(b->d, true);
+	rc = vhi_blk_read_info(b);
+	vhi_driver_control(b->d, false);
 	for (uint32_t i = 0; !rc && i < b->n_queues; i++)
 		rc = queue_init(&b->queues[i], &b->d->queues[i]);
 	return rc;

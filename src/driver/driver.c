@@ -9,6 +9,8 @@
 /* Descriptors of an indirect table: a block request has three, or a few more where segments are limited. */
 #define MAX_INDIRECT 8
 
+#define QUIET_NS (UINT64_C(30) * 1000000000u)
+
 /* Device status (virtio 1.2 section 2.1). */
 #define S_RESET	      0u
 #define S_ACKNOWLEDGE 1u
@@ -245,6 +247,7 @@ vh_rc vh_driver_new(const struct vh_driver_opts *opts, struct vh_backend *b, str
 	d->b = b;
 	d->n_queues = n;
 	d->wake = -1;
+	d->quiet_ns = QUIET_NS;
 	rc = session_init(d, &o);
 	if (rc) {
 		session_free(d);

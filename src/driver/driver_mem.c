@@ -117,8 +117,12 @@ int vhi_driver_alloc(struct vh_driver *d, uint64_t len, uint64_t *addr, struct v
 vh_rc vh_driver_alloc(struct vh_driver *d, uint64_t len, uint64_t *addr)
 {
 	struct vhi_gpa gpa;
+	int rc;
 
 	if (!d || !addr || !len)
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_driver_alloc: NULL argument or no bytes");
-	return vhi_driver_alloc(d, len, addr, &gpa);
+	vhi_driver_control(d, true);
+	rc = vhi_driver_alloc(d, len, addr, &gpa);
+	vhi_driver_control(d, false);
+	return rc;
 }

@@ -6,9 +6,8 @@
 
 #define S_RUNNING 15u /* ACKNOWLEDGE, DRIVER, FEATURES_OK, DRIVER_OK */
 
-/* How long vh_driver_stop() waits for requests in flight, and how often it looks. */
-#define QUIET_NS (UINT64_C(30) * 1000000000u)
-#define LOOK_MS	 1
+/* How often a wait looks at what has no fd. */
+#define LOOK_MS 1
 
 int vhi_driver_lost(struct vh_driver *d)
 {
@@ -22,23 +21,38 @@ int vhi_driver_fd(struct vh_driver *d)
 	return d->b->ops->fd ? d->b->ops->fd(d->b->ctx) : -1;
 }
 
+void vhi_driver_control(struct vh_driver *d, bool on)
+{
+	__atomic_store_n(&d->control, on, __ATOMIC_SEQ_CST);
+	while (on && __atomic_load_n(&d->guests, __ATOMIC_SEQ_CST))
+		vhi_sys.poll(NULL, 0, LOOK_MS);
+}
+
+/* Dispatch, unless another thread is at it, or about to. */
+static int dispatch(struct vh_driver *d)
+{
+	const struct vhi_backend_ops *ops = d->b->ops;
+	struct vh_error before = vhi_driver_error_keep();
+	int rc = 0;
+
+	__atomic_add_fetch(&d->guests, 1, __ATOMIC_SEQ_CST);
+	if (ops->dispatch && !__atomic_load_n(&d->control, __ATOMIC_SEQ_CST))
+		rc = ops->dispatch(d->b->ctx);
+	__atomic_sub_fetch(&d->guests, 1, __ATOMIC_SEQ_CST);
+	if (rc == -EBUSY)
+		vhi_driver_error_put(&before);
+	return rc == -EBUSY ? 0 : rc;
+}
+
 int vhi_driver_dispatch(struct vh_driver *d)
 {
-	struct vh_error before = vhi_driver_error_keep();
-	int rc;
-
-	if (__atomic_load_n(&d->lost, __ATOMIC_ACQUIRE))
-		return vhi_driver_lost(d);
-	rc = d->b->ops->dispatch ? d->b->ops->dispatch(d->b->ctx) : 0;
-	if (rc >= 0)
-		return 0;
-	if (rc == -EBUSY) { /* another thread does it at this moment */
-		vhi_driver_error_put(&before);
-		return 0;
+	if (!__atomic_load_n(&d->lost, __ATOMIC_ACQUIRE)) {
+		if (dispatch(d) >= 0)
+			return 0;
+		__atomic_store_n(&d->lost, 1, __ATOMIC_RELEASE);
+		for (uint32_t i = 0; i < d->n_queues; i++)
+			vhi_queue_wake(d->queues[i].q);
 	}
-	__atomic_store_n(&d->lost, 1, __ATOMIC_RELEASE);
-	for (uint32_t i = 0; i < d->n_queues; i++)
-		vhi_queue_wake(d->queues[i].q);
 	return vhi_driver_lost(d);
 }
 
@@ -190,7 +204,7 @@ static bool quiet(struct vh_driver *d)
 static int wait_quiet(struct vh_driver *d)
 {
 	struct pollfd p = {.fd = vhi_driver_fd(d), .events = POLLIN};
-	const uint64_t end = vhi_now_ns() + QUIET_NS;
+	const uint64_t end = vhi_now_ns() + d->quiet_ns;
 	int rc;
 
 	for (;;) {
@@ -198,9 +212,9 @@ static int wait_quiet(struct vh_driver *d)
 		if (rc || quiet(d))
 			return rc;
 		if (vhi_now_ns() > end)
-			return vhi_fail(-ETIMEDOUT, VH_ERROR_DEVICE, 0,
+			return vhi_fail(-EBUSY, VH_ERROR_DEVICE, 0,
 					"vh_driver_stop: requests in flight did not complete in time; the session "
-					"runs on");
+					"runs on, wait or free it");
 		if (vhi_sys.poll(&p, 1, LOOK_MS) < 0 && errno == EINTR)
 			return vhi_fail(-EINTR, VH_ERROR_SYSTEM, 0, "vh_driver_stop: a signal came; call it again");
 	}
@@ -241,8 +255,10 @@ static int rings_end(struct vh_driver *d)
 
 static int session_begin(struct vh_driver *d)
 {
-	int rc = queues_prepare(d);
+	int rc = rings_end(d); /* what a signal may have left */
 
+	if (!rc)
+		rc = queues_prepare(d);
 	if (!rc)
 		rc = vhi_driver_share(d);
 	for (uint32_t i = 0; !rc && i < d->n_queues; i++)
@@ -264,16 +280,18 @@ vh_rc vh_driver_start(struct vh_driver *d)
 	if (d->running)
 		return vhi_fail(-EALREADY, VH_ERROR_STATE, 0, "vh_driver_start: the session runs already");
 	__atomic_store_n(&d->lost, 0, __ATOMIC_RELEASE);
+	vhi_driver_control(d, true);
 	rc = session_begin(d);
 	if (rc) {
 		why = vhi_driver_error_keep();
 		queues_ctl(d, VHI_CTL_PAUSE);
 		rings_end(d);
 		vhi_driver_error_put(&why);
-		return rc;
+	} else {
+		__atomic_store_n(&d->running, 1, __ATOMIC_RELEASE);
 	}
-	__atomic_store_n(&d->running, 1, __ATOMIC_RELEASE);
-	return 0;
+	vhi_driver_control(d, false);
+	return rc;
 }
 
 vh_rc vh_driver_stop(struct vh_driver *d)
@@ -288,13 +306,15 @@ vh_rc vh_driver_stop(struct vh_driver *d)
 	rc = queues_ctl(d, VHI_CTL_PAUSE);
 	if (!rc && !d->stopping)
 		rc = wait_quiet(d);
-	if (rc == -ETIMEDOUT || rc == -EINTR) {
+	if (rc == -EBUSY || rc == -EINTR) {
 		queues_ctl(d, VHI_CTL_RESUME);
 		return rc;
 	}
 	d->stopping = true;
 	why = vhi_driver_error_keep();
+	vhi_driver_control(d, true);
 	ended = rings_end(d);
+	vhi_driver_control(d, false);
 	if (ended == -EINTR)
 		return ended;
 	d->stopping = false;
@@ -309,6 +329,7 @@ vh_rc vh_driver_stop(struct vh_driver *d)
 
 void vhi_driver_halt(struct vh_driver *d)
 {
+	vhi_driver_control(d, true);
 	queues_ctl(d, VHI_CTL_PAUSE);
 	rings_end(d);
 }

@@ -41,11 +41,14 @@ struct vh_driver {
 	uint64_t features;
 	uint32_t n_queues;
 	uint32_t max_queues;
-	uint32_t running; /* atomic */
-	uint32_t lost;	  /* atomic: the back-end is gone */
-	bool stopping;	  /* a stop that a signal ended: the next one goes on */
-	int wake;	  /* eventfd: a control change is in force */
-	bool has_blk;	  /* one vh_blk at a time */
+	uint32_t running;  /* atomic */
+	uint32_t lost;	   /* atomic: the back-end is gone */
+	uint32_t control;  /* atomic: a control call is in progress */
+	uint32_t guests;   /* atomic: queue threads that dispatch the back-end at this moment */
+	bool stopping;	   /* a stop that a signal ended: the next one goes on */
+	int wake;	   /* eventfd: a control change is in force */
+	uint64_t quiet_ns; /* how long a stop waits for requests in flight */
+	bool has_blk;	   /* one vh_blk at a time */
 
 	/* Memory is handed out upwards and never taken back; regions grow, so that a few of them carry far. */
 	uint64_t next_gpa;
@@ -71,6 +74,11 @@ void vhi_driver_halt(struct vh_driver *d);
 /* Device status, where the back-end has it. */
 int vhi_driver_status(struct vh_driver *d, uint8_t status);
 
+/*
+ * A back-end takes one thread at a time. Queue threads that wait also dispatch it, in passing; a control call makes them
+ * keep out (it dispatches while it waits for its replies), so that it never meets -EBUSY.
+ */
+void vhi_driver_control(struct vh_driver *d, bool on);
 /* Let the back-end's connection go on. 0, or -ECONNRESET when it is gone, which wakes every queue. */
 int vhi_driver_dispatch(struct vh_driver *d);
 int vhi_driver_lost(struct vh_driver *d); /* -ECONNRESET with the reason */

@@ -310,6 +310,91 @@ static void stop_waits_for_requests_in_flight(void **state)
 	vht_session_end(&s);
 }
 
+static void stop_gives_up_on_requests_that_never_end(void **state)
+{
+	struct vh_blk_done done[2];
+	struct vht_session s;
+
+	vht_session_disk(&s, KIND, MIB, 0, 1);
+	vht_session_begin(&s, NULL, MIB);
+	const struct vh_blk_io io = {.op = VH_BLK_READ, .addr = (uint64_t)(uintptr_t)s.buf, .len = 512};
+
+	vht_disk_hold(s.disk, true);
+	s.d->quiet_ns = 20 * 1000 * 1000;
+	assert_int_equal(vh_blk_submit(s.b, 0, &io, 1), 1);
+	assert_int_equal(vh_driver_stop(s.d), -EBUSY);
+	vht_assert_error(-EBUSY, 0);
+	assert_int_equal(vh_blk_submit(s.b, 0, &io, 1), 1); /* it runs on */
+	vht_disk_hold(s.disk, false);
+	vht_session_reap(&s, 0, done, 2);
+	ok(vh_driver_stop(s.d));
+	vht_session_end(&s);
+}
+
+struct worker {
+	struct vht_session *s;
+	int ending; /* atomic */
+	uint64_t done;
+	int failed; /* what should not have happened */
+};
+
+/* One request after the other; what a stopped session says is no failure. */
+static void *keep_reading(void *arg)
+{
+	struct worker *w = arg;
+	struct vh_blk_io io = {.op = VH_BLK_READ, .addr = (uint64_t)(uintptr_t)w->s->buf, .len = 512};
+	const struct timespec moment = {.tv_nsec = 100 * 1000};
+	uint64_t in_flight = 0;
+
+	while (!w->failed && (in_flight || !__atomic_load_n(&w->ending, __ATOMIC_ACQUIRE))) {
+		struct vh_blk_done done;
+		int rc = 0;
+
+		if (!in_flight) {
+			rc = vh_blk_submit(w->s->b, 1, &io, 1);
+			in_flight = rc == 1;
+		}
+		if (in_flight && (rc = vh_blk_wait(w->s->b, 1, VHT_WAIT_MS)) == 0) {
+			rc = vh_blk_reap(w->s->b, 1, &done, 1);
+			w->failed = rc != 1 || done.rc;
+			w->done++;
+			in_flight = 0;
+		}
+		if (rc == 0 || rc == -EINVAL) { /* paused or stopped */
+			nanosleep(&moment, NULL);
+		} else if (rc < 0) {
+			w->failed = rc;
+		}
+	}
+	return NULL;
+}
+
+static void control_calls_and_queue_threads_do_not_meet(void **state)
+{
+	const struct vh_driver_opts o = {.size = sizeof(o), .n_queues = 2};
+	struct vht_session s;
+	struct worker w = {.s = &s};
+	pthread_t thread;
+	uint64_t addr;
+
+	vht_session_ram(&s, KIND, MIB, 0, 2);
+	vht_session_begin(&s, &o, MIB);
+	ok(pthread_create(&thread, NULL, keep_reading, &w));
+	for (uint32_t round = 0; round < 50; round++) {
+		vht_session_write(&s, 0, 0, 4096, round);
+		if (round % 10 == 0)
+			ok(vh_driver_alloc(s.d, (17 + round) * MIB, &addr));
+		ok(vh_driver_stop(s.d));
+		ok(vh_driver_start(s.d));
+		vht_session_verify(&s, 0, 0, 4096, round);
+	}
+	__atomic_store_n(&w.ending, 1, __ATOMIC_RELEASE);
+	ok(pthread_join(thread, NULL));
+	assert_int_equal(w.failed, 0);
+	assert_true(w.done);
+	vht_session_end(&s);
+}
+
 static void on_alarm(int sig)
 {
 	(void)sig;
@@ -491,6 +576,8 @@ int main(void)
 		VHT_FAKE_ONLY(a_start_that_fails_leaves_nothing_running),
 		VHT_FAKE_ONLY(a_session_that_can_not_begin_leaves_no_trace),
 		VHT_OVER(stop_waits_for_requests_in_flight),
+		VHT_OVER(stop_gives_up_on_requests_that_never_end),
+		VHT_OVER(control_calls_and_queue_threads_do_not_meet),
 		VHT_OVER(a_signal_ends_the_wait_of_stop_and_the_session_runs_on),
 		VHT_FAKE_ONLY(a_ring_that_stops_elsewhere_is_an_error_and_begins_anew),
 		VHT_OVER(requests_of_a_broken_queue_are_lost_and_a_restart_repairs_it),

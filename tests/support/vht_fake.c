@@ -37,8 +37,9 @@ struct vht_fake {
 	struct vh_snapshot *snap; /* what the ranges lie in */
 	struct ring rings[MAX_RINGS];
 	uint32_t n_rings;
-	int epfd, doom; /* doom is readable once the device is gone */
-	bool dead, has_status, refuse_features, asleep;
+	int epfd, doom;	       /* doom is readable once the device is gone */
+	uint32_t dead, inside; /* atomic */
+	bool has_status, refuse_features, asleep;
 	uint8_t status;
 	uint32_t lie_base;
 	unsigned counts[VHT_FAKE_CALLS];
@@ -47,10 +48,15 @@ struct vht_fake {
 	int fail_rc;
 };
 
+static bool dead(const struct vht_fake *f)
+{
+	return __atomic_load_n(&f->dead, __ATOMIC_ACQUIRE);
+}
+
 static int begin(struct vht_fake *f, enum vht_fake_call call)
 {
 	f->counts[call]++;
-	if (f->dead)
+	if (dead(f))
 		return vhi_fail(-ENODEV, VH_ERROR_DEVICE, 0, "fake: the device is gone");
 	if (f->fail_call == call && f->fail_in-- == 0) {
 		f->fail_call = VHT_FAKE_NONE;
@@ -156,7 +162,7 @@ static int fake_get_features(void *ctx, uint64_t *offered)
 	*offered = (f->dev->opts.features | VHI_BIT(VH_F_VERSION_1) | VHI_BIT(VH_F_RING_INDIRECT_DESC) |
 		    VHI_BIT(VH_F_RING_EVENT_IDX) | VHI_BIT(VH_F_LOG_ALL)) &
 		   ~f->hidden;
-	return f->dead ? -ENODEV : 0;
+	return dead(f) ? -ENODEV : 0;
 }
 
 static int fake_negotiate(void *ctx, uint64_t wanted, uint64_t *acked)
@@ -319,13 +325,16 @@ static int fake_dispatch(void *ctx)
 	struct vht_fake *f = ctx;
 	bool more = false;
 
-	if (f->dead)
+	if (dead(f))
 		return vhi_fail(-ENODEV, VH_ERROR_DEVICE, 0, "fake: the device is gone");
+	if (__atomic_exchange_n(&f->inside, 1, __ATOMIC_ACQUIRE))
+		return vhi_fail(-EBUSY, VH_ERROR_STATE, 0, "fake: another thread is inside");
 	for (uint32_t i = 0; !f->asleep && i < f->n_rings; i++)
 		if (f->rings[i].active)
 			more |= run_ring(f, &f->rings[i]);
 	if (!f->asleep && f->dev->ops.on_poll)
 		f->dev->ops.on_poll(f->dev->ctx);
+	__atomic_store_n(&f->inside, 0, __ATOMIC_RELEASE);
 	return more;
 }
 
@@ -411,7 +420,7 @@ unsigned vht_fake_count(const struct vht_fake *f, enum vht_fake_call call)
 
 void vht_fake_die(struct vht_fake *f)
 {
-	f->dead = true;
+	__atomic_store_n(&f->dead, 1, __ATOMIC_RELEASE);
 	vhi_eventfd_signal(f->doom);
 }
 
