@@ -56,7 +56,7 @@ struct vh_device_opts {
 	uint32_t size;		 /* sizeof(struct vh_device_opts) */
 	uint32_t type;		 /* VH_TYPE_* or any virtio device id, for names only */
 	uint64_t features;	 /* device feature bits offered, beyond what the library's rings add */
-	uint32_t max_queues;	 /* 0 = 1 */
+	uint32_t max_queues;	 /* at most 256; 0 = 1 */
 	uint32_t max_queue_size; /* largest ring accepted; 0 = 32768 */
 };
 
@@ -90,7 +90,7 @@ struct vh_blkdev_opts {
 	uint32_t kind;		 /* VH_BLKDEV_* */
 	uint64_t capacity;	 /* bytes, a multiple of 512; file: 0 = size of the file, rounded down to 512 */
 	uint32_t flags;		 /* VH_BLKDEV_READONLY, ... */
-	uint32_t max_queues;	 /* 0 = 1 */
+	uint32_t max_queues;	 /* at most 256; 0 = 1 */
 	uint32_t max_queue_size; /* largest ring accepted; 0 = 1024 */
 	uint32_t block_size;	 /* logical block size, bytes; 0 = 512 */
 	char serial[20];	 /* VIRTIO_BLK_T_GET_ID, NUL-padded */
@@ -104,8 +104,9 @@ struct vh_blkdev_opts {
  * @out: (out) (owned) free with vh_device_free()
  *
  * Requests: in, out, flush, discard, write-zeroes, get-id (virtio 1.2 section 5.2.6). A file that would block is
- * read and written through io_uring, so that it holds up nothing else on the thread; where io_uring is refused,
- * through preadv and pwritev. A write is complete when the file has it; a flush when the disk has it.
+ * read and written through io_uring, so that it holds up nothing else on the thread; one in memory (tmpfs, memfd), and
+ * any where io_uring is refused, through preadv and pwritev. A write is complete when the file has it (when the disk has it, for a driver that did
+ * not take VH_BLK_F_FLUSH); a flush when the disk has it. A file opened with O_DIRECT is -ENOTSUP.
  *
  * @since: VH_1.0
  * @thread: any
@@ -118,11 +119,12 @@ VH_API vh_rc vh_blkdev_new(const struct vh_blkdev_opts *opts, int32_t fd, struct
  * vh_device_free() - free a device that no slave uses any more
  * @dev: (nullable)
  *
- * A device that is still attached goes when its slave goes.
+ * A device that is still attached goes when its slave goes. A file device whose connection ended with I/O in flight
+ * waits until the kernel has let go of that guest memory, at most 10 seconds.
  *
  * @since: VH_1.0
  * @thread: handle
- * @blocks: no
+ * @blocks: yes
  * @errors: none
  */
 VH_API void vh_device_free(struct vh_device *dev);

@@ -4,8 +4,10 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 static int file_size(int fd, uint64_t *size)
 {
@@ -81,13 +83,21 @@ static void *file_map(size_t len, int prot)
 	return p == MAP_FAILED ? NULL : p;
 }
 
+/* A file in memory waits for no disk, and io_uring would only hand it from thread to thread. */
+static bool file_in_memory(const struct vhi_file *f)
+{
+	struct statfs st;
+
+	return !vhi_sys.fstatfs(f->fd, &st) && (st.f_type == TMPFS_MAGIC || st.f_type == RAMFS_MAGIC);
+}
+
 /* Without io_uring requests are run where they are popped. Running out of fds is told, as it would hit later anyway. */
 static int file_async(struct vhi_blk *b, struct vhi_file *f)
 {
 	uint64_t n = (uint64_t)b->opts.max_queues * b->opts.max_queue_size + VHI_FILE_IN_KERNEL;
 	int rc;
 
-	if (b->opts.flags & VH_BLKDEV_NO_URING)
+	if ((b->opts.flags & VH_BLKDEV_NO_URING) || file_in_memory(f))
 		return 0;
 	rc = vhi_uring_open(&f->ring, VHI_FILE_ENTRIES, VHI_FILE_RESULTS);
 	if (rc) {

@@ -13,12 +13,7 @@ void vhi_blk_flush(struct vhi_blk_out *out)
 	if (!out->n)
 		return;
 	rc = vh_queue_push(out->q, out->cpl, out->n);
-	/* A push is all or nothing; what belongs to the ring of before must not take the others with it. */
-	for (uint32_t i = 0; rc == -ESTALE && out->n > 1 && i < out->n; i++) {
-		int one = vh_queue_push(out->q, &out->cpl[i], 1);
-
-		rc = one ? one : rc;
-	}
+	/* Stale: the ring was stopped under them, and nobody waits for them any more. */
 	if (rc && rc != -ESTALE && !out->rc)
 		out->rc = rc;
 	out->n = 0;

@@ -35,6 +35,9 @@ struct vht_blk_req {
 	uint8_t *status;
 };
 
+/* Files of the tests lie in memory; while this is set (it is at first) the library takes them for files on a disk. */
+extern bool vht_blk_on_disk;
+
 void vht_blk_open(struct vht_blk *f, const struct vh_blkdev_opts *opts, int fd, uint32_t num, uint64_t features);
 void vht_blk_close(struct vht_blk *f);
 /* Fresh rings. */
