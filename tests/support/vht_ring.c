@@ -165,7 +165,7 @@ void vht_push1(struct vht_ring *r, const struct vh_req *req, uint32_t written)
 	assert_int_equal(vh_queue_push(r->q, &cpl, 1), 0);
 }
 
-uint32_t vht_site(void)
+uint32_t vht_ring_site(void)
 {
 	struct vh_error e = {.size = sizeof(e)};
 
@@ -179,12 +179,12 @@ void vht_expect_break(struct vht_ring *r, int32_t code, uint32_t site)
 	struct vh_queue_stats stats = {.size = sizeof(stats)};
 
 	assert_int_equal(vh_queue_pop(r->q, reqs, 4), code);
-	assert_int_equal(vht_site(), site);
+	assert_int_equal(vht_ring_site(), site);
 	assert_int_equal(vh_queue_state(r->q), VH_QUEUE_BROKEN);
 	assert_int_equal(vh_queue_get_stats(r->q, &stats), 0);
 	assert_int_equal(stats.broken_site, site);
 	assert_int_equal(stats.errors, 1);
 	/* It stays so. */
 	assert_int_equal(vh_queue_pop(r->q, reqs, 4), code);
-	assert_int_equal(vht_site(), site);
+	assert_int_equal(vht_ring_site(), site);
 }

@@ -77,6 +77,6 @@ struct vh_req vht_pop1(struct vht_ring *r);
 void vht_push1(struct vht_ring *r, const struct vh_req *req, uint32_t written);
 /* The next pop must break the queue at this site. */
 void vht_expect_break(struct vht_ring *r, int32_t code, uint32_t site);
-uint32_t vht_site(void); /* site of the last error */
+uint32_t vht_ring_site(void); /* site of the last error */
 
 #endif
