@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
+"""Packages of another Debian suite, unpacked privately into the cache: the system's own package state stays as it is.
+
+No mirror is named here: the site is the one that this machine's own Debian sources have.
+"""
+import glob
+import os
+import subprocess
+import sys
+
+from kernel import Missing, cache_dir
+
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+
+
+def _run(*argv, cwd=None):
+    done = subprocess.run(argv, cwd=cwd, env=dict(os.environ, LC_ALL="C"), stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300, check=False)
+    return done.returncode, done.stdout.decode(errors="replace")
+
+
+def _site():
+    with open("/etc/os-release", encoding="utf-8") as f:
+        release = dict(line.rstrip().split("=", 1) for line in f if "=" in line)
+    _, out = _run("apt-get", "indextargets", "--format", "$(SITE) $(CODENAME)", "Created-By: Packages",
+                  "Origin: Debian")
+    for line in out.splitlines():
+        site, _, codename = line.partition(" ")
+        if codename == release.get("VERSION_CODENAME"):
+            return site
+    raise Missing("apt", "no package lists of this release; run apt-get update")
+
+
+def _options(work, suite):
+    for d in ("lists/partial", "archives/partial"):
+        os.makedirs(os.path.join(work, d), exist_ok=True)
+    source = os.path.join(work, "sources.list")
+    with open(source, "w", encoding="utf-8") as f:
+        f.write(f"deb [signed-by={KEYRING}] {_site()} {suite} main\n")
+    none = os.path.join(work, "none")
+    os.makedirs(none, exist_ok=True)
+    settings = {"Dir::Etc::SourceList": source, "Dir::Etc::SourceParts": none, "Dir::Etc::Preferences": "/dev/null",
+                "Dir::Etc::PreferencesParts": none, "Dir::State::Lists": os.path.join(work, "lists"),
+                "Dir::Cache::pkgcache": "", "Dir::Cache::srcpkgcache": "", "Acquire::Languages": "none",
+                "APT::Sandbox::User": "root"}
+    return [word for k, v in settings.items() for word in ("-o", f"{k}={v}")]
+
+
+def unpack(suite, *packages):
+    """The folder that holds the packages' files (usr/...), fetched when they are not there yet."""
+    dest = os.path.join(cache_dir(), f"{suite}-{'-'.join(packages)}")
+    if os.path.exists(os.path.join(dest, ".complete")):
+        return dest
+    work = os.path.join(cache_dir(), f"apt-{suite}")
+    options = _options(work, suite)
+    rc, out = _run("apt-get", *options, "update", "-qq")
+    if rc:
+        raise Missing(packages[0], f"no lists of {suite}: {out.strip()[-200:]}")
+    archives = os.path.join(work, "archives")
+    for old in glob.glob(os.path.join(archives, "*.deb")):
+        os.unlink(old)
+    rc, out = _run("apt-get", *options, "download", "-qq", *packages, cwd=archives)
+    if rc:
+        raise Missing(packages[0], f"apt-get download: {out.strip()[-200:]}")
+    os.makedirs(dest, exist_ok=True)
+    for deb in glob.glob(os.path.join(archives, "*.deb")):
+        rc, out = _run("dpkg", "-x", deb, dest)
+        if rc:
+            raise Missing(packages[0], f"dpkg -x: {out.strip()[-200:]}")
+    open(os.path.join(dest, ".complete"), "w", encoding="utf-8").close()
+    return dest
+
+
+if __name__ == "__main__":
+    try:
+        print(unpack(*sys.argv[1:]))
+    except Missing as e:
+        sys.exit(str(e))
