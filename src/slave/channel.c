@@ -145,7 +145,7 @@ void vhi_back_update(struct vh_slave *s)
 static int send_config_change(struct vh_slave *s)
 {
 	struct vhi_conn *c = &s->conn;
-	bool ack = vhi_slave_acked(s, VHI_PF_REPLY_ACK);
+	bool ack = vhi_slave_acked(s, VH_PF_REPLY_ACK);
 	int rc;
 
 	if (c->back_unanswered >= MAX_UNANSWERED)
@@ -168,7 +168,7 @@ int vhi_back_config_changed(struct vh_slave *s)
 	struct vhi_conn *c = &s->conn;
 
 	if (!vhi_chan_open(&c->back))
-		return c->open && !vhi_slave_acked(s, VHI_PF_BACKEND_REQ) ? -EOPNOTSUPP : -ENOTCONN;
+		return c->open && !vhi_slave_acked(s, VH_PF_BACKEND_REQ) ? -EOPNOTSUPP : -ENOTCONN;
 	if (vhi_wire_check_send(VHI_WIRE_BACK_END, vhi_wire_find(VHI_WIRE_BACK_END, VHI_BE_CONFIG_CHANGE_MSG), 0, 0,
 				&c->f))
 		return -EOPNOTSUPP;

@@ -437,6 +437,9 @@ void vhi_vring_woken(struct vh_slave *s)
 
 		if (r->state == VHI_VRING_RUNNING && vh_queue_state(r->q) == VH_QUEUE_BROKEN)
 			vhi_vring_event(s, i, VHI_VRING_BROKE);
+		/* It may be that a pop was cut short, and that there is room again. */
+		if (r->state == VHI_VRING_RUNNING && !is_manual(s))
+			r->pending = true;
 		if (r->busy)
 			vhi_vring_event(s, i, VHI_VRING_CONFIGURED);
 	}

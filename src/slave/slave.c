@@ -54,7 +54,7 @@ static void wake(void *ctx)
 static int set_defaults(struct vh_slave *s, const struct vh_slave_opts *opts, const struct vh_device *dev)
 {
 	struct vh_slave_opts *o = &s->opts;
-	uint64_t pf = VHI_SLAVE_PF & (dev->ops.get_config ? ~UINT64_C(0) : ~VHI_BIT(VHI_PF_CONFIG));
+	uint64_t pf = VHI_SLAVE_PF & (dev->ops.get_config ? ~UINT64_C(0) : ~VHI_BIT(VH_PF_CONFIG));
 	uint64_t bad = dev->opts.features & TRANSPORT_BITS & ~(RING_BITS | HARMLESS_BITS);
 	int rc = vhi_opts_in(o, sizeof(*o), opts, "vh_slave_opts");
 

@@ -27,17 +27,10 @@ enum vhi_slave_site {
 #undef VHI_SITE
 };
 
-/* Protocol feature bits that this version works with, and the ones among them that code asks for. */
-#define VHI_PF_MQ		   0
-#define VHI_PF_REPLY_ACK	   3
-#define VHI_PF_BACKEND_REQ	   5
-#define VHI_PF_CONFIG		   9
-#define VHI_PF_RESET_DEVICE	   13
-#define VHI_PF_CONFIGURE_MEM_SLOTS 15
-#define VHI_PF_STATUS		   16
-#define VHI_SLAVE_PF                                                                                             \
-	(VHI_BIT(VHI_PF_MQ) | VHI_BIT(VHI_PF_REPLY_ACK) | VHI_BIT(VHI_PF_BACKEND_REQ) | VHI_BIT(VHI_PF_CONFIG) | \
-	 VHI_BIT(VHI_PF_RESET_DEVICE) | VHI_BIT(VHI_PF_CONFIGURE_MEM_SLOTS) | VHI_BIT(VHI_PF_STATUS))
+/* Protocol features that this version works with. */
+#define VHI_SLAVE_PF                                                                                         \
+	(VHI_BIT(VH_PF_MQ) | VHI_BIT(VH_PF_REPLY_ACK) | VHI_BIT(VH_PF_BACKEND_REQ) | VHI_BIT(VH_PF_CONFIG) | \
+	 VHI_BIT(VH_PF_RESET_DEVICE) | VHI_BIT(VH_PF_CONFIGURE_MEM_SLOTS) | VHI_BIT(VH_PF_STATUS))
 
 /* Device status bits (virtio 1.2 section 2.1). */
 #define VHI_STATUS_FEATURES_OK 8u
