@@ -6,19 +6,18 @@
 static uint32_t span_find(const struct vh_snapshot *s, uint64_t addr)
 {
 	uint64_t at = addr - s->base;
-	uint32_t lo, hi;
+	uint32_t lo, n;
 
 	if (at >= s->span)
 		return s->n;
 	lo = s->granules[at >> s->shift];
-	hi = s->granules[(at >> s->shift) + 1];
-	while (lo < hi) {
-		uint32_t mid = (lo + hi + 1) / 2;
+	n = s->granules[(at >> s->shift) + 1] - lo + 1u;
+	/* The last that begins at addr or before; by halves and without a branch, which a peer's addresses would miss. */
+	while (n > 1) {
+		uint32_t half = n / 2;
 
-		if (s->spans[mid].gpa <= addr)
-			lo = mid;
-		else
-			hi = mid - 1;
+		lo += s->spans[lo + half].gpa <= addr ? half : 0;
+		n -= half;
 	}
 	return addr - s->spans[lo].gpa < s->spans[lo].len ? lo : s->n;
 }
