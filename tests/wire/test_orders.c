@@ -120,7 +120,7 @@ static void run(const char *name)
 
 ORDER(qemu_7_blk_is_not_refused, "qemu-7.2-blk")
 ORDER(qemu_10_blk_is_not_refused, "qemu-10-blk")
-ORDER(qemu_net_is_not_refused, "qemu-net")
+ORDER(qemu_7_net_is_not_refused, "qemu-7.2-net")
 ORDER(libblkio_is_not_refused, "libblkio")
 ORDER(spdk_initiator_is_not_refused, "spdk-initiator")
 ORDER(dpdk_virtio_user_is_not_refused, "dpdk-virtio-user")
@@ -129,7 +129,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(qemu_7_blk_is_not_refused),	 cmocka_unit_test(qemu_10_blk_is_not_refused),
-		cmocka_unit_test(qemu_net_is_not_refused),	 cmocka_unit_test(libblkio_is_not_refused),
+		cmocka_unit_test(qemu_7_net_is_not_refused),	 cmocka_unit_test(libblkio_is_not_refused),
 		cmocka_unit_test(spdk_initiator_is_not_refused), cmocka_unit_test(dpdk_virtio_user_is_not_refused),
 	};
 
