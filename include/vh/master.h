@@ -51,7 +51,7 @@ VH_BEGIN_DECLS
 struct vh_master_opts {
 	uint32_t size;		    /* sizeof(struct vh_master_opts) */
 	uint32_t timeout_ms;	    /* deadline of every wait; 0 = 10 s */
-	uint64_t protocol_features; /* wanted; 0 = everything that works */
+	uint64_t protocol_features; /* wanted; 0 = everything that works; bits that don't work are refused */
 	uint64_t mask_features;	    /* feature bits never acked */
 };
 
@@ -139,7 +139,7 @@ VH_API vh_rc vh_master_new(const struct vh_master_opts *opts, const struct vh_ma
  * @since: VH_1.0
  * @thread: handle
  * @blocks: yes
- * @errors: EINVAL ENAMETOOLONG ENOENT ECONNREFUSED EACCES EMFILE EISCONN ETIMEDOUT EINTR
+ * @errors: EINVAL ENAMETOOLONG ENOENT ECONNREFUSED EACCES EMFILE EISCONN ETIMEDOUT EINTR ECANCELED EDEADLK
  */
 VH_API vh_rc vh_master_connect(struct vh_master *m, const char *path);
 
@@ -162,7 +162,7 @@ VH_API vh_rc vh_master_listen(struct vh_master *m, const char *path);
  * @since: VH_1.0
  * @thread: handle
  * @blocks: yes
- * @errors: EINVAL EISCONN ETIMEDOUT EINTR
+ * @errors: EINVAL EISCONN ETIMEDOUT EINTR ECANCELED EDEADLK EMFILE
  */
 VH_API vh_rc vh_master_accept(struct vh_master *m);
 
@@ -249,7 +249,8 @@ VH_API vh_rc vh_master_submit(struct vh_master *m, const struct vh_master_msg *m
  * @reply: (nullable) size, payload, payload_cap and n_fds say what there is room for; filled on success
  * @fds: (nullable) (out) (owned) (array reply->n_fds)
  *
- * A ticket is finished once. A status reply is checked: a refusal is -EREMOTEIO.
+ * A ticket is finished once, also when its connection has ended (at most 1024 are kept). A status reply is checked: a
+ * refusal is -EREMOTEIO. -EMSGSIZE leaves the ticket: ask again with more room.
  *
  * @since: VH_1.0
  * @thread: handle
@@ -277,7 +278,8 @@ VH_API vh_rc vh_master_resume(struct vh_master *m);
  * vh_master_cancel() - end a wait now, from any thread or a signal handler
  * @m: the front-end
  *
- * The waiting call returns -ECANCELED and the connection is failed.
+ * The waiting call returns -ECANCELED and the connection is failed; when no call waits, the next one does. A cancel
+ * does not outlive its connection.
  *
  * @since: VH_1.0
  * @thread: signal
@@ -405,6 +407,8 @@ VH_API vh_rc vh_master_get_max_mem_slots(struct vh_master *m, uint32_t *out);
  * @offset: first byte
  * @buf: (out) (array len)
  * @len: bytes, 1..VH_CONFIG_MAX
+ *
+ * Common back-ends ignore the offset, so everything from 0 on is asked for, up to VH_CONFIG_MAX bytes.
  *
  * @since: VH_1.0
  * @thread: handle
