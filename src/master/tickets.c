@@ -212,7 +212,7 @@ int vhi_master_send(struct vh_master *m, const struct vhi_request *rq, struct vh
 		}
 	}
 	if (msg)
-		site = vhi_wire_check_send(VHI_WIRE_FRONT_END, msg, rq->size, rq->n_fds, &m->features);
+		site = vhi_wire_check_send(msg, rq->size, rq->n_fds, &m->features);
 	if (site)
 		return vhi_master_send_refused(m, site, msg);
 	rc = plan_reply(m, rq, &msg, &answer);

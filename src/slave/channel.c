@@ -21,11 +21,13 @@ static bool same_file(int a, int b)
 static bool is_client_of_ours(const struct vh_slave *s, int fd)
 {
 	struct sockaddr_un name = {0};
-	socklen_t len = sizeof(name);
+	const size_t n = strlen(s->path) + 1;
+	/* The kernel refuses when the name is shorter than this. */
+	socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n);
 
 	if (!s->path[0] || vhi_sys.getsockopt(fd, SOL_SOCKET, SO_PEERNAME, &name, &len))
 		return false;
-	return name.sun_family == AF_UNIX && !strncmp(name.sun_path, s->path, sizeof(name.sun_path));
+	return name.sun_family == AF_UNIX && !memcmp(name.sun_path, s->path, n);
 }
 
 uint32_t vhi_back_set(struct vh_slave *s, int fd)
@@ -169,8 +171,7 @@ int vhi_back_config_changed(struct vh_slave *s)
 
 	if (!vhi_chan_open(&c->back))
 		return c->open && !vhi_slave_acked(s, VH_PF_BACKEND_REQ) ? -EOPNOTSUPP : -ENOTCONN;
-	if (vhi_wire_check_send(VHI_WIRE_BACK_END, vhi_wire_find(VHI_WIRE_BACK_END, VHI_BE_CONFIG_CHANGE_MSG), 0, 0,
-				&c->f))
+	if (vhi_wire_check_send(vhi_wire_find(VHI_WIRE_BACK_END, VHI_BE_CONFIG_CHANGE_MSG), 0, 0, &c->f))
 		return -EOPNOTSUPP;
 	/* A device that is suspended keeps quiet; the news is told when it wakes. */
 	if (!vhi_vring_any_started(s)) {

@@ -211,7 +211,7 @@ uint32_t vhi_wire_check_reply(enum vhi_wire_side side, const struct vhi_wire_msg
 			      const struct vhi_wire_header *h, const void *payload, uint32_t n_fds);
 
 /* Sending: the strict column. Returns 0 or a site number. */
-uint32_t vhi_wire_check_send(enum vhi_wire_side side, const struct vhi_wire_msg *msg, uint32_t size, uint32_t n_fds,
+uint32_t vhi_wire_check_send(const struct vhi_wire_msg *msg, uint32_t size, uint32_t n_fds,
 			     const struct vhi_wire_features *f);
 
 /* Does this request get a reply, and of which kind? need_reply counts only with REPLY_ACK acked. */

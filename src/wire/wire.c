@@ -119,10 +119,9 @@ uint32_t vhi_wire_check_reply(enum vhi_wire_side side, const struct vhi_wire_msg
 	return own ? vhi_wire_reply_rules(side, request, h, payload, n_fds) : 0;
 }
 
-uint32_t vhi_wire_check_send(enum vhi_wire_side side, const struct vhi_wire_msg *msg, uint32_t size, uint32_t n_fds,
+uint32_t vhi_wire_check_send(const struct vhi_wire_msg *msg, uint32_t size, uint32_t n_fds,
 			     const struct vhi_wire_features *f)
 {
-	(void)side;
 	if (VHI_REFUSE(VHI_SITE_WIRE_SEND_SIZE, size < msg->min || size > msg->max))
 		return VHI_SITE_WIRE_SEND_SIZE;
 	if (VHI_REFUSE(VHI_SITE_WIRE_SEND_FDS, n_fds < msg->fd_min || n_fds > msg->fd_max))
