@@ -47,6 +47,8 @@ static enum vhi_blk_status check_data(const struct vhi_blk *b, struct vhi_blk_io
 {
 	if (VHI_REFUSE(VHI_SITE_BLK_LENGTH, !len || len % VH_BLK_SECTOR))
 		return VHI_BLK_IOERR;
+	if (VHI_REFUSE(VHI_SITE_BLK_SIZE, len > VHI_BLK_MAX_BYTES))
+		return VHI_BLK_IOERR;
 	return check_range(b, io, sector, len >> SECTOR_SHIFT);
 }
 
@@ -170,34 +172,50 @@ static enum vhi_blk_status run_request(struct vhi_blk *b, const struct vh_req *r
 	return status ? status : b->kind->run(b, io, out);
 }
 
+/* Returns how many of the n requests were run: all, or as many as move bytes enough. */
+static uint32_t run_popped(struct vhi_blk *b, const struct vh_req *reqs, uint32_t n, struct vhi_blk_out *out,
+			   uint64_t *bytes)
+{
+	struct vh_queue *q = out->q;
+	uint32_t i;
+
+	for (i = 0; i < n && *bytes < VHI_BLK_BATCH_BYTES; i++) {
+		struct vhi_blk_io io = {0};
+		enum vhi_blk_status status = run_request(b, &reqs[i], &io, out);
+
+		if (status == VHI_BLK_PENDING)
+			continue;
+		*bytes += io.len;
+		vhi_blk_finish(out, q, &io, status);
+	}
+	return i;
+}
+
 int vhi_blk_batch(struct vhi_blk *b, struct vh_queue *q, uint32_t budget)
 {
 	struct vhi_blk_out out = {.q = q};
 	struct vh_req reqs[VHI_BLK_BATCH];
-	uint32_t left = budget;
+	uint32_t left = budget, want, done;
+	uint64_t bytes = 0;
 	int n = 0;
 
-	while (left) {
-		uint32_t want = VHI_MIN(left, (uint32_t)VHI_BLK_BATCH);
-
+	while (left && bytes < VHI_BLK_BATCH_BYTES) {
+		want = VHI_MIN(left, (uint32_t)VHI_BLK_BATCH);
 		n = vh_queue_pop(q, reqs, want);
 		if (n <= 0)
 			break;
-		for (int i = 0; i < n; i++) {
-			struct vhi_blk_io io = {0};
-			enum vhi_blk_status status = run_request(b, &reqs[i], &io, &out);
-
-			if (status != VHI_BLK_PENDING)
-				vhi_blk_finish(&out, q, &io, status);
-		}
+		out.q = q;
+		done = run_popped(b, reqs, (uint32_t)n, &out, &bytes);
+		if (done < (uint32_t)n)
+			vh_queue_unpop(q, (uint32_t)n - done);
 		if (b->kind->pump)
 			b->kind->pump(b, &out);
 		vhi_blk_flush(&out);
-		left -= (uint32_t)n;
-		if ((uint32_t)n < want)
-			break;
+		left -= done;
+		if ((uint32_t)n < want && done == (uint32_t)n)
+			return out.rc;
 	}
 	if (n < 0)
 		return n;
-	return out.rc ? out.rc : (left ? 0 : 1);
+	return out.rc || !n ? out.rc : 1;
 }

@@ -14,6 +14,10 @@
 #define VHI_BLK_BATCH	    32
 #define VHI_BLK_CONFIG_SIZE 256
 #define VHI_BLK_SEG_MAX	    126u
+/* A driver may let all its descriptors point to the same memory, so a request could have terabytes. */
+#define VHI_BLK_MAX_BYTES (UINT64_C(1) << 30)
+/* A batch ends when so many bytes were moved at once: other queues and devices share the thread. */
+#define VHI_BLK_BATCH_BYTES (UINT64_C(1) << 26)
 /* In one request there is one range. A discard costs the file system little; zeroes may have to be written. */
 #define VHI_BLK_MAX_RANGES	 1u
 #define VHI_BLK_MAX_DISCARD	 (UINT32_C(1) << 21) /* sectors: 1 GiB */

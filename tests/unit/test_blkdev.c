@@ -403,6 +403,47 @@ static void a_batch_ends_at_its_budget(void **state)
 	end(&f, fd);
 }
 
+/* All buffers are the same memory, which a driver is free to do. */
+static uint8_t read_much(struct vht_blk *f, uint64_t len, void *data, uint64_t piece)
+{
+	struct vht_blk_req r;
+
+	vht_blk_begin(f, &r, VH_BLK_READ, 0);
+	for (; len; len -= VHI_MIN(piece, len))
+		vht_blk_wr(&r, data, VHI_MIN(piece, len));
+	vht_blk_wr(&r, r.status, 1);
+	return vht_blk_do(f, 0, &r, NULL);
+}
+
+static void the_work_of_a_wakeup_is_bounded_in_bytes(void **state)
+{
+	struct vh_blkdev_opts o = {.size = sizeof(o), .kind = VH_BLKDEV_NULL, .capacity = UINT64_C(1) << 40};
+	static struct vht_blk_req r[40];
+	struct vht_blk f;
+	struct vh_cpl cpl[40];
+	uint8_t *data;
+	int n;
+
+	(void)state;
+	vht_blk_open(&f, &o, -1, 256, FLUSH);
+	data = vht_blk_alloc(&f, 16 << 20);
+	assert_int_equal(read_much(&f, UINT64_C(1) << 30, data, 16 << 20), VHI_BLK_S_OK);
+	assert_int_equal(read_much(&f, (UINT64_C(1) << 30) + 512, data, 16 << 20), VHI_BLK_S_IOERR);
+	for (uint32_t i = 0; i < 40; i++) {
+		vht_blk_begin(&f, &r[i], VH_BLK_READ, 0);
+		vht_blk_wr(&r[i], data, 16 << 20);
+		vht_blk_wr(&r[i], r[i].status, 1);
+		vht_blk_submit(&f, 0, &r[i], i);
+	}
+	for (uint32_t done = 0; done < 40; done += 4) {
+		assert_int_equal(vht_blk_batch(&f, 0, 256), done < 36);
+		n = vh_queue_reap(f.driver[0], cpl, 40);
+		assert_int_equal(n, 4);
+		assert_int_equal(cpl[0].token, done);
+	}
+	vht_blk_close(&f);
+}
+
 static uint64_t le(const uint8_t *p, uint32_t n)
 {
 	uint64_t v = 0;
@@ -493,6 +534,7 @@ int main(void)
 		ALL(a_request_without_room_for_a_status_completes_with_nothing_written),
 		ALL(a_read_only_device_is_not_written),
 		ALL(a_batch_ends_at_its_budget),
+		cmocka_unit_test(the_work_of_a_wakeup_is_bounded_in_bytes),
 		cmocka_unit_test(config_space_says_what_the_device_is),
 		cmocka_unit_test(config_space_ends_at_256_and_can_not_be_changed),
 	};

@@ -574,6 +574,45 @@ static void a_write_through_completes_after_its_sync(void **state)
 	close(fd);
 }
 
+/* On a real disk, where writes wait for threads of the kernel: no write of a connection that ended undoes a later one. */
+static void aborts_at_any_moment_are_survived(void **state)
+{
+	enum { N = 48, ROUNDS = 120 };
+	struct vh_blkdev_opts o = {.size = sizeof(o), .kind = VH_BLKDEV_FILE, .max_queues = 2};
+	static struct vht_blk_req r[N];
+	char path[] = "/tmp/vh-blk-XXXXXX";
+	struct vht_blk f;
+	int fd = mkstemp(path);
+	uint8_t *data, got[N * 512];
+
+	(void)state;
+	unlink(path);
+	assert_int_equal(ftruncate(fd, (off_t)CAPACITY), 0);
+	vht_blk_open(&f, &o, fd, 256, FLUSH);
+	for (uint32_t round = 0; round < ROUNDS; round++) {
+		data = vht_blk_alloc(&f, N * 512);
+		memset(data, (int)(round | 0x80), N * 512);
+		for (uint32_t i = 0; i < N; i++)
+			begin(&f, 0, &r[i], round & 1 ? VH_BLK_READ : VH_BLK_WRITE, i, data + i * 512, 512);
+		if (round % 5 == 0)
+			vht_blk_poll(&f, 1);
+		vht_blk_abort(&f, 0);
+		vht_blk_start(&f, 0);
+		data = vht_blk_alloc(&f, N * 512);
+		memset(data, (int)(round & 0x7f), N * 512);
+		for (uint32_t i = 0; i < N; i++)
+			begin(&f, 0, &r[i], VH_BLK_WRITE, i, data + i * 512, 512);
+		for (uint32_t i = 0; i < N; i++)
+			vht_blk_wait(&f, 0);
+		for (uint32_t i = 0; i < N; i++)
+			assert_int_equal(*r[i].status, VHI_BLK_S_OK);
+		assert_int_equal(pread(fd, got, sizeof(got), 0), (ssize_t)sizeof(got));
+		assert_memory_equal(got, data, sizeof(got));
+	}
+	vht_blk_close(&f);
+	close(fd);
+}
+
 static void more_requests_than_the_kernel_is_given_are_all_done(void **state)
 {
 	static struct vht_blk_req r[2][340];
@@ -616,6 +655,7 @@ int main(void)
 		TEST(zeroes_are_written_where_the_file_can_not_make_holes),
 		TEST(a_driver_that_can_not_flush_gets_its_writes_to_the_disk),
 		TEST(a_write_through_completes_after_its_sync),
+		TEST(aborts_at_any_moment_are_survived),
 		TEST(more_requests_than_the_kernel_is_given_are_all_done),
 	};
 
