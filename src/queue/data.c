@@ -17,6 +17,17 @@ static int closed(struct vh_queue *q)
 	return q->flags & VHI_QF_BROKEN ? vhi_failure_raise(&q->failure) : 0;
 }
 
+static int32_t take(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
+{
+	int32_t n = q->layout->take(q, reqs, max);
+
+	if (VHI_LIKELY(n < 0 || !vhi_poisoned(q)))
+		return n;
+	if (n)
+		q->layout->give_back(q, (uint32_t)n);
+	return vhi_queue_broke(q, VHI_SITE_QUEUE_POISONED);
+}
+
 vh_count vh_queue_pop(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
 {
 	int32_t n;
@@ -26,7 +37,7 @@ vh_count vh_queue_pop(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
 	if (vhi_queue_enter(q))
 		return -EBUSY;
 	if (VHI_LIKELY(q->open))
-		n = q->layout->take(q, reqs, max);
+		n = take(q, reqs, max);
 	else
 		n = closed(q);
 	vhi_queue_leave(q);
@@ -138,10 +149,12 @@ vh_count vh_queue_reap(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max)
 		return wrong_args(q, "vh_queue_reap", VH_QUEUE_DRIVER);
 	if (vhi_queue_enter(q))
 		return -EBUSY;
-	if ((q->flags & (VHI_QF_STARTED | VHI_QF_BROKEN)) == VHI_QF_STARTED)
-		n = q->layout->reap(q, cpls, max);
-	else
+	if ((q->flags & (VHI_QF_STARTED | VHI_QF_BROKEN)) != VHI_QF_STARTED)
 		n = closed(q);
+	else if (vhi_poisoned(q))
+		n = vhi_queue_broke(q, VHI_SITE_QUEUE_POISONED);
+	else
+		n = q->layout->reap(q, cpls, max);
 	vhi_queue_leave(q);
 	return n;
 }
@@ -174,6 +187,8 @@ vh_count vh_queue_arm(struct vh_queue *q)
 		vhi_full_fence();
 		if (q->layout->more(q))
 			rc = VH_QUEUE_MORE;
+		if (vhi_poisoned(q))
+			rc = vhi_queue_broke(q, VHI_SITE_QUEUE_POISONED);
 	}
 	vhi_queue_leave(q);
 	return rc;

@@ -168,7 +168,7 @@ static int32_t split_publish(struct vh_queue *q, const struct vh_cpl *cpls, uint
 		vhi_slot_state(slot, VHI_SLOT_FREE);
 	}
 	vhi_in_flight(q, q->in_flight - n);
-	if (VHI_REFUSE(VHI_SITE_QUEUE_POISONED, vhi_snapshot_broken(q->snap, &q->faults_seen)))
+	if (vhi_poisoned(q))
 		return vhi_queue_broke(q, VHI_SITE_QUEUE_POISONED);
 	q->next_used = (uint16_t)(old + n);
 	vhi_shm_store16_release(used(q) + IDX, q->next_used);

@@ -259,6 +259,17 @@ static inline void vhi_in_flight(struct vh_queue *q, uint32_t n)
 		q->after |= VHI_AFTER_WAKE;
 }
 
+/*
+ * Guest memory was truncated and some of what was read or written went elsewhere. Asked after the accesses that count
+ * and before anybody is told of their result; one load and compare when nothing ever faulted.
+ */
+static inline bool vhi_poisoned(struct vh_queue *q)
+{
+	/* A fault is a signal handler of this very thread. */
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	return VHI_REFUSE(VHI_SITE_QUEUE_POISONED, vhi_snapshot_broken(q->snap, &q->faults_seen));
+}
+
 /* Virtio 1.2 section 2.7.10: did the index pass the peer's event on its way from old to now? */
 static inline bool vhi_event_passed(uint16_t event, uint16_t now, uint16_t old)
 {
