@@ -38,7 +38,8 @@ static int read_sectors(struct vh_driver *d, struct vh_blk *b)
 		if (vh_blk_wait(b, 0, 10000) || (got = vh_blk_reap(b, 0, done, N)) < 0)
 			return failed("wait");
 		for (vh_count i = 0; i < got; i++)
-			printf("sector %" PRIu64 ": %s, first byte 0x%02x\n", done[i].user, vh_error_name(done[i].rc),
+			printf("sector %" PRIu64 ": %s, first byte 0x%02x\n", done[i].user,
+			       done[i].rc ? vh_error_name(done[i].rc) : "ok",
 			       *(const uint8_t *)(uintptr_t)(buf + done[i].user * VH_BLK_SECTOR));
 	}
 	printf("of %" PRIu64 " bytes\n", info.capacity);
