@@ -320,6 +320,37 @@ static void requests_of_an_aborted_queue_are_dropped_and_keep_their_memory(void 
 	close(fd);
 }
 
+static void nothing_is_begun_before_the_last_connection_is_over(void **state)
+{
+	struct vht_blk_req r[3];
+	struct vht_blk f;
+	int fd = disk();
+	uint8_t *data;
+
+	(void)state;
+	open_file(&f, fd, 0, FLUSH);
+	data = vht_blk_alloc(&f, 512);
+	slow.hold = true;
+	begin(&f, 0, &r[0], VH_BLK_WRITE, 0, data, 512);
+	vht_blk_abort(&f, 0);
+	vht_blk_start(&f, 0);
+	begin(&f, 0, &r[1], VH_BLK_WRITE, 0, data, 512);
+	begin(&f, 1, &r[2], VH_BLK_WRITE, 0, data, 512);
+	assert_int_equal(slow.held, 1);
+	release();
+	slow.hold = true;
+	assert_true(vht_blk_poll(&f, 5000));
+	assert_int_equal(slow.held, 2);
+	release();
+	vht_blk_wait(&f, 0);
+	vht_blk_wait(&f, 1);
+	assert_int_equal(*r[0].status, 0xee);
+	assert_int_equal(*r[1].status, VHI_BLK_S_OK);
+	assert_int_equal(*r[2].status, VHI_BLK_S_OK);
+	vht_blk_close(&f);
+	close(fd);
+}
+
 static void memory_outlives_the_guest_while_the_kernel_writes_to_it(void **state)
 {
 	struct vh_blkdev_opts o = {.size = sizeof(o), .kind = VH_BLKDEV_FILE};
@@ -646,6 +677,7 @@ int main(void)
 		TEST(a_slow_disk_holds_up_nobody),
 		TEST(a_header_changed_in_flight_has_no_effect),
 		TEST(requests_of_an_aborted_queue_are_dropped_and_keep_their_memory),
+		TEST(nothing_is_begun_before_the_last_connection_is_over),
 		TEST(memory_outlives_the_guest_while_the_kernel_writes_to_it),
 		TEST(a_device_that_is_freed_waits_for_what_is_in_flight),
 		TEST(what_the_kernel_has_no_room_for_is_done_at_once),
