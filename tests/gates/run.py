@@ -95,6 +95,9 @@ def start_ready(waiting, results, finished, running, kinds_module, log_dir):
 
 def run_all(kinds, kinds_module, log_dir):
     results = {k.name: Result(k) for k in kinds}
+    for name in results:  # of the run before
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(log_dir, name + ".log"))
     waiting, running, finished = list(results.values()), set(), queue.Queue()
     left = len(waiting)
     while left:
