@@ -1,0 +1,311 @@
+# SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
+"""vhctl as its users meet it: exit codes, words, JSON keys, sockets that it makes and leaves alone."""
+import hashlib
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import time
+
+import pytest
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+VHCTL = os.path.join(os.environ.get("VH_BUILD", os.path.join(TOP, "build")), "vhctl")
+DONE, WRONG, USAGE, UNREACHABLE = 0, 1, 2, 3
+MIB = 1 << 20
+
+
+def vhctl(*args, **kw):
+    return subprocess.run([VHCTL, *map(str, args)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, timeout=30, check=False, **kw)
+
+
+def pattern(seed, offset, size):
+    """The documented pattern, written again from docs/vhctl.md."""
+    mask = (1 << 64) - 1
+    out = bytearray()
+    for n in range(seed + offset // 8, seed + (offset + size) // 8):
+        z = (n + 1) * 0x9E3779B97F4A7C15 & mask
+        z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & mask
+        z = (z ^ z >> 27) * 0x94D049BB133111EB & mask
+        out += (z ^ z >> 31).to_bytes(8, "little")
+    return bytes(out)
+
+
+class Server:
+    def __init__(self, path, *args, fds=(), env=None):
+        self.path = path
+        where = ("--socket", path) if path else ()
+        self.p = subprocess.Popen([VHCTL, "serve", "blk", *where, *map(str, args)], stdin=subprocess.DEVNULL,
+                                  stderr=subprocess.PIPE, pass_fds=fds, text=True, env={**os.environ, **(env or {})})
+        self.said = self.p.stderr.readline()
+
+    @property
+    def target(self):
+        return f"unix:{self.path}"
+
+    def end(self, sig=signal.SIGTERM):
+        self.p.send_signal(sig)
+        rc = self.p.wait(10)
+        self.p.stderr.close()
+        return rc
+
+
+@pytest.fixture(name="serve")
+def _serve(tmp_path):
+    servers = []
+
+    def start(*args, **kw):
+        servers.append(Server(str(tmp_path / f"s{len(servers)}"), *args, **kw))
+        return servers[-1]
+    yield start
+    for s in servers:
+        if s.p.poll() is None:
+            s.end()
+
+
+@pytest.mark.parametrize("args", [
+    (), ("dance",), ("serve",), ("serve", "net"), ("serve", "blk"), ("serve", "blk", "--ram", "1M"),
+    ("serve", "blk", "--socket", "/tmp/x", "--fd", "3", "--ram", "1M"), ("serve", "blk", "--socket", "/tmp/x"),
+    ("serve", "blk", "--socket", "/tmp/x", "--ram", "1M", "--null", "1M"),
+    ("serve", "blk", "--socket", "/tmp/x", "--ram", "lots"), ("serve", "blk", "--socket", "/tmp/x", "--ram", "100"),
+    ("serve", "blk", "--socket", "/tmp/x", "--ram", "1M", "--queues", "0"),
+    ("serve", "blk", "--socket", "/tmp/x", "--ram", "1M", "--queue-size", "100"),
+    ("serve", "blk", "--socket", "/tmp/x", "--ram", "1M", "--serial", "x" * 21),
+    ("serve", "blk", "--socket", "/tmp/x", "--file", "/nonexistent"),
+    ("serve", "blk", "--socket", "/tmp/" + "x" * 200, "--ram", "1M"),
+    ("serve", "blk", "--fd", "77", "--ram", "1M"),
+    ("probe",), ("probe", "/dev/vhost-vdpa-0"), ("probe", "unix:"), ("probe", "unix:/x", "--type", "toaster"),
+    ("io", "blk"), ("io", "net", "unix:/x", "read"), ("io", "blk", "unix:/x", "dance"),
+    ("io", "blk", "unix:/x", "read", "--size", "1Q"), ("io", "blk", "unix:/x", "read", "--bogus"),
+    ("io", "blk", "unix:/x", "bench", "--rw", "sideways"), ("io", "blk", "unix:/x", "bench", "--bs", "100"),
+    ("io", "blk", "unix:/x", "bench", "--time", "0"), ("io", "blk", "unix:/x", "read", "--offset"),
+])
+def test_wrong_usage_is_2_and_says_why(args):
+    got = vhctl(*args)
+    assert got.returncode == USAGE
+    assert got.stderr and not got.stdout
+
+
+def test_help_and_version():
+    assert b"exit codes" in vhctl("--help").stdout
+    assert re.fullmatch(rb"vhctl, libvh \d+\.\d+\.\d+\n", vhctl("--version").stdout)
+
+
+@pytest.mark.parametrize("args", [("probe", "unix:/nonexistent/s"), ("io", "blk", "unix:/nonexistent/s", "read")])
+def test_nobody_there_is_3_in_one_line(args):
+    got = vhctl(*args)
+    assert got.returncode == UNREACHABLE
+    lines = [line for line in got.stderr.decode().splitlines() if "note:" not in line]
+    assert len(lines) == 1
+
+
+def test_a_stale_socket_to_connect_to_is_3(tmp_path):
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as s:
+        s.bind(path)
+    assert vhctl("probe", f"unix:{path}").returncode == UNREACHABLE
+
+
+def test_a_peer_that_is_silent_or_talks_nonsense_is_1(tmp_path):
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as s:
+        s.bind(path)
+        s.listen()
+        silent = subprocess.Popen([VHCTL, "probe", f"unix:{path}", "--timeout", "300"], stderr=subprocess.PIPE)
+        c, _ = s.accept()
+        assert silent.wait(10) == WRONG
+        assert b"ETIMEDOUT" in silent.stderr.read()
+        silent.stderr.close()
+        c.close()
+        loud = subprocess.Popen([VHCTL, "probe", f"unix:{path}"], stderr=subprocess.DEVNULL)
+        c, _ = s.accept()
+        c.recv(100)
+        c.send(b"\xff" * 20)
+        assert loud.wait(10) == WRONG
+        c.close()
+
+
+def test_capabilities_ignore_everything_else():
+    got = vhctl("serve", "blk", "--print-capabilities", "--bogus", "--socket-path=/nonexistent/x")
+    assert got.returncode == DONE
+    assert json.loads(got.stdout) == {"type": "block", "features": ["read-only", "blk-file"]}
+
+
+def test_it_says_when_it_listens_and_cleans_up(serve):
+    s = serve("--ram", "1M")
+    assert s.said == f"vhctl: serving blk on {s.path}\n"
+    mode = os.stat(s.path).st_mode
+    assert stat.S_ISSOCK(mode) and stat.S_IMODE(mode) == 0o600
+    assert s.end() == DONE
+    assert not os.path.exists(s.path)
+
+
+@pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGHUP])
+def test_other_signals_end_it_cleanly_too(serve, sig):
+    s = serve("--ram", "1M")
+    assert s.end(sig) == DONE
+    assert not os.path.exists(s.path)
+
+
+def test_it_removes_only_its_own_socket(serve):
+    s = serve("--ram", "1M")
+    os.unlink(s.path)
+    with open(s.path, "w", encoding="utf-8"):
+        pass
+    assert s.end() == DONE
+    assert os.path.exists(s.path)
+
+
+def test_a_stale_socket_is_replaced_and_nothing_else(serve, tmp_path):
+    s = serve("--ram", "1M")
+    assert s.end(signal.SIGKILL) == -signal.SIGKILL
+    assert stat.S_ISSOCK(os.stat(s.path).st_mode)
+    again = Server(s.path, "--ram", "1M")
+    assert vhctl("serve", "blk", "--socket", s.path, "--ram", "1M").returncode == USAGE
+    assert vhctl("io", "blk", again.target, "read", "--size", "4K").returncode == DONE
+    again.end()
+    plain = tmp_path / "plain"
+    plain.write_text("precious")
+    (tmp_path / "link").symlink_to(plain)
+    for name in ("plain", "link", "."):
+        assert vhctl("serve", "blk", "--socket", tmp_path / name, "--ram", "1M").returncode == USAGE
+    assert plain.read_text() == "precious"
+
+
+def test_conventional_option_names(serve, tmp_path):
+    image = tmp_path / "i"
+    image.write_bytes(pattern(1, 0, MIB) + b"tail")
+    s = Server(None, f"--socket-path={tmp_path / 'c'}", f"--blk-file={image}", "--read-only")
+    target = f"unix:{tmp_path / 'c'}"
+    got = json.loads(vhctl("io", "blk", target, "read", "--json").stdout)
+    assert got["size"] == MIB and got["sha256"] == hashlib.sha256(image.read_bytes()[:MIB]).hexdigest()
+    assert vhctl("io", "blk", target, "write", "--size", "4K").returncode == WRONG
+    assert b"read-only" in vhctl("io", "blk", target, "verify").stderr
+    assert s.end() == DONE
+
+
+def test_an_inherited_listening_socket_serves_many(tmp_path):
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(path)
+        sock.listen()
+        s = Server(None, "--fd", sock.fileno(), "--ram", "1M", fds=(sock.fileno(),))
+        for _ in range(2):
+            assert vhctl("io", "blk", f"unix:{path}", "verify").returncode == DONE
+        assert s.end() == DONE
+    assert os.path.exists(path)
+
+
+def test_an_inherited_connection_serves_once():
+    ours, theirs = socket.socketpair()
+    s = Server(None, "--fd", theirs.fileno(), "--ram", "1M", fds=(theirs.fileno(),))
+    theirs.close()
+    ours.close()
+    assert s.p.wait(10) == DONE
+    s.p.stderr.close()
+
+
+PROBE_KEYS = {"target", "kind", "type", "type_assumed", "features", "protocol_features", "queues", "memory_slots",
+              "config"}
+RANGE_KEYS = {"target", "op", "ok", "offset", "size", "sha256", "seconds", "capacity_bytes"}
+BENCH_KEYS = {"target", "op", "rw", "bs", "iodepth", "queues", "poll", "seconds", "requests", "iops", "mib_per_s",
+              "latency_us"}
+LATENCY_KEYS = {"avg", "p50", "p90", "p99", "p99.9", "max"}
+
+
+def test_probe_json(serve):
+    s = serve("--ram", "64M", "--queues", 3, "--serial", "abc")
+    got = vhctl("probe", s.target, "--json")
+    assert got.returncode == DONE and b"uses up" in got.stderr
+    report = json.loads(got.stdout)
+    assert set(report) == PROBE_KEYS
+    assert report["type"] == "blk" and report["type_assumed"] is True
+    assert report["queues"] == 3 and report["memory_slots"] == 509
+    assert report["config"]["capacity_bytes"] == 64 * MIB
+    assert report["config"]["capacity_sectors"] == 64 * MIB // 512
+    assert {"BLK_FLUSH", "BLK_MQ", "VERSION_1"} <= set(report["features"]["names"])
+    assert set(report["protocol_features"]["names"]) == {
+        "MQ", "REPLY_ACK", "BACKEND_REQ", "CONFIG", "RESET_DEVICE", "CONFIGURE_MEM_SLOTS", "STATUS"}
+    assert report["features"]["unknown_bits"] == []
+    assert json.loads(vhctl("probe", s.target, "--json", "--type", "none").stdout)["type_assumed"] is False
+    assert b"capacity_bytes" in vhctl("probe", s.target).stdout
+
+
+def test_write_read_and_verify_json(serve):
+    s = serve("--ram", "4M")
+    wrote = json.loads(vhctl("io", "blk", s.target, "write", "--offset", "1M", "--size", "64K", "--seed", 5,
+                             "--json").stdout)
+    assert set(wrote) == RANGE_KEYS | {"seed"}
+    assert wrote["sha256"] == hashlib.sha256(pattern(5, MIB, 65536)).hexdigest()
+    read = json.loads(vhctl("io", "blk", s.target, "read", "--offset", "1M", "--size", "64K", "--json").stdout)
+    assert set(read) == RANGE_KEYS and read["sha256"] == wrote["sha256"]
+    assert vhctl("io", "blk", s.target, "read", "--offset", "1M", "--size", "64K", "--seed", 5).returncode == DONE
+    wrong = vhctl("io", "blk", s.target, "read", "--offset", "1M", "--size", "64K", "--seed", 6)
+    assert wrong.returncode == WRONG and b"wrong data at byte 1048576" in wrong.stderr
+    verify = vhctl("io", "blk", s.target, "verify", "--json")
+    assert b"overwrites" in verify.stderr
+    report = json.loads(verify.stdout)
+    assert set(report) == RANGE_KEYS | {"seed"} and report["size"] == 4 * MIB and report["op"] == "verified"
+    for bad in (("--offset", "4M", "--size", "512"), ("--size", "100"), ("--offset", "100")):
+        assert vhctl("io", "blk", s.target, "read", *bad).returncode == USAGE
+
+
+def test_files_in_and_out(serve, tmp_path):
+    s = serve("--ram", "1M")
+    data = os.urandom(65536)
+    (tmp_path / "in").write_bytes(data)
+    assert vhctl("io", "blk", s.target, "write", "--size", "64K", "--input", tmp_path / "in").returncode == DONE
+    assert vhctl("io", "blk", s.target, "read", "--size", "64K", "--output", tmp_path / "out").returncode == DONE
+    assert (tmp_path / "out").read_bytes() == data
+    assert vhctl("io", "blk", s.target, "read", "--size", "64K", "--output", "-").stdout == data
+    assert vhctl("io", "blk", s.target, "write", "--size", "128K", "--input", tmp_path / "in").returncode == WRONG
+    assert vhctl("io", "blk", s.target, "write", "--input", "/nonexistent").returncode == USAGE
+
+
+@pytest.mark.parametrize("args", [("--rw", "randread", "--iodepth", 4), ("--rw", "randwrite", "--queues", 2),
+                                  ("--rw", "read", "--bs", "64K", "--poll"), ("--rw", "write",)])
+def test_bench_json(serve, args):
+    s = serve("--ram", "4M", "--queues", 2)
+    got = vhctl("io", "blk", s.target, "bench", "--time", 1, "--json", *args)
+    assert got.returncode == DONE, got.stderr
+    report = json.loads(got.stdout)
+    assert set(report) == BENCH_KEYS and set(report["latency_us"]) == LATENCY_KEYS
+    assert report["requests"] > 0 and report["latency_us"]["p50"] <= report["latency_us"]["p99"]
+
+
+def test_keys_are_documented():
+    with open(os.path.join(TOP, "docs", "vhctl.md"), encoding="utf-8") as f:
+        text = f.read()
+    for key in PROBE_KEYS | RANGE_KEYS | BENCH_KEYS | LATENCY_KEYS | {"seed"}:
+        assert f"`{key}`" in text, key
+
+
+def test_trace_is_json_lines(serve, tmp_path):
+    s = serve("--ram", "1M", env={"VH_TRACE": str(tmp_path / "server")})
+    env = {**os.environ, "VH_TRACE": str(tmp_path / "client")}
+    assert vhctl("io", "blk", s.target, "verify", env=env).returncode == DONE
+    s.end()
+    for side, sent in (("client", "SET_FEATURES"), ("server", "GET_FEATURES")):
+        lines = [json.loads(line) for line in (tmp_path / side).read_text().splitlines()]
+        assert all({"t", "dir", "chan", "req", "id", "flags", "size", "fds", "site"} <= set(line) for line in lines)
+        assert sent in {line["req"] for line in lines}
+        assert {line["site"] for line in lines} == {0}
+
+
+def test_two_front_ends_at_once_the_second_is_closed(serve):
+    s = serve("--ram", "1M")
+    with socket.socket(socket.AF_UNIX) as first:
+        first.connect(s.path)
+        first.send(b"\x01\0\0\0\x01\0\0\0\0\0\0\0")  # GET_FEATURES
+        assert len(first.recv(20)) == 20
+        got = vhctl("probe", s.target)
+        assert got.returncode == WRONG
+        first.send(b"\x01\0\0\0\x01\0\0\0\0\0\0\0")
+        assert len(first.recv(20)) == 20
+    deadline = time.monotonic() + 5
+    while vhctl("probe", s.target).returncode != DONE:
+        assert time.monotonic() < deadline
