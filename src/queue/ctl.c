@@ -3,25 +3,29 @@
  * The gate: one data path call at a time, and control changes from other threads between them. A call takes the gate by
  * one compare-and-swap and gives it back by another. A controller holds the lock and marks the gate; if no call is in
  * progress it applies its change at once, else the call does on its way out. A call that finds the gate marked but not
- * busy waits for the lock: nothing slow or blocking is done under it.
+ * busy waits for the lock: nothing slow or blocking is done under it. Only a start waits for a call to leave (it must
+ * answer, and a call on a stopped queue is short); the gate is then handed to it, so that a thread that polls can't keep
+ * it out.
  */
 #include "vhi_vring.h"
 
 int vhi_queue_enter_slow(struct vh_queue *q)
 {
-	for (;;) {
-		uint32_t gate = 0;
+	uint32_t gate = 0;
 
-		if (__atomic_compare_exchange_n(&q->gate, &gate, VHI_GATE_BUSY, false, __ATOMIC_ACQUIRE,
-						__ATOMIC_RELAXED))
-			return 0;
-		if (gate & VHI_GATE_BUSY)
-			return vhi_fail_at(-EBUSY, VH_ERROR_STATE, 0, q->index, VH_ERROR_NONE,
-					   "queue %u: another thread is inside; use a queue from one thread at a time",
-					   q->index);
-		pthread_mutex_lock(&q->lock);
-		pthread_mutex_unlock(&q->lock);
+	pthread_mutex_lock(&q->lock);
+	while (!__atomic_compare_exchange_n(&q->gate, &gate, VHI_GATE_BUSY, false, __ATOMIC_ACQUIRE,
+					    __ATOMIC_RELAXED) &&
+	       !(gate & VHI_GATE_BUSY)) {
+		/* Handed to a controller that has not woken up yet. */
+		pthread_cond_wait(&q->left, &q->lock);
+		gate = 0;
 	}
+	pthread_mutex_unlock(&q->lock);
+	if (!gate)
+		return 0;
+	return vhi_fail_at(-EBUSY, VH_ERROR_STATE, 0, q->index, VH_ERROR_NONE,
+			   "queue %u: another thread is inside; use a queue from one thread at a time", q->index);
 }
 
 void vhi_queue_refresh(struct vh_queue *q)
@@ -136,7 +140,7 @@ static void apply(struct vh_queue *q)
 	q->after |= VHI_AFTER_SELF;
 }
 
-/* Opens the gate; lock is held on entry, and released before the hook is called. */
+/* Opens the gate, or hands it to who waits; lock is held on entry, and released before the hook is called. */
 static void release(struct vh_queue *q)
 {
 	const struct vhi_queue_hooks hooks = q->hooks;
@@ -147,7 +151,8 @@ static void release(struct vh_queue *q)
 		vhi_queue_signal_err(q);
 	if (after & VHI_AFTER_SELF)
 		vhi_queue_wake(q);
-	__atomic_store_n(&q->gate, 0, __ATOMIC_RELEASE);
+	__atomic_store_n(&q->gate, q->waiting ? VHI_GATE_PENDING : 0, __ATOMIC_RELEASE);
+	pthread_cond_broadcast(&q->left);
 	pthread_mutex_unlock(&q->lock);
 	if (after & VHI_AFTER_WAKE && hooks.wake)
 		hooks.wake(hooks.ctx);
@@ -163,10 +168,25 @@ void vhi_queue_leave_slow(struct vh_queue *q)
 	release(q);
 }
 
+/* Lock is held. */
+static bool mark(struct vh_queue *q)
+{
+	return !(__atomic_fetch_or(&q->gate, VHI_GATE_PENDING, __ATOMIC_ACQ_REL) & VHI_GATE_BUSY);
+}
+
 bool vhi_queue_begin(struct vh_queue *q)
 {
 	pthread_mutex_lock(&q->lock);
-	return !(__atomic_fetch_or(&q->gate, VHI_GATE_PENDING, __ATOMIC_ACQ_REL) & VHI_GATE_BUSY);
+	return mark(q);
+}
+
+void vhi_queue_own(struct vh_queue *q)
+{
+	pthread_mutex_lock(&q->lock);
+	q->waiting++;
+	while (!mark(q))
+		pthread_cond_wait(&q->left, &q->lock);
+	q->waiting--;
 }
 
 int vhi_queue_finish(struct vh_queue *q, bool ours)

@@ -7,6 +7,11 @@ int vhi_queue_new(uint32_t index, uint32_t role, const struct vhi_queue_hooks *h
 	struct vh_queue *q = vhi_calloc(1, sizeof(*q));
 	int rc = q ? -pthread_mutex_init(&q->lock, NULL) : -ENOMEM;
 
+	if (!rc) {
+		rc = -pthread_cond_init(&q->left, NULL);
+		if (rc)
+			pthread_mutex_destroy(&q->lock);
+	}
 	if (rc) {
 		vhi_free(q);
 		return vhi_fail_at(rc, VH_ERROR_SYSTEM, 0, index, VH_ERROR_NONE, "queue %u: no memory", index);
@@ -40,6 +45,7 @@ void vhi_queue_destroy(struct vh_queue *q)
 	vhi_queue_drop_tables(q);
 	vhi_snapshot_put(q->change.snap);
 	vhi_snapshot_put(q->snap);
+	pthread_cond_destroy(&q->left);
 	pthread_mutex_destroy(&q->lock);
 	vhi_free(q);
 }

@@ -175,20 +175,20 @@ static int start(struct vh_queue *q, const struct vhi_ring *ring, struct vh_snap
 
 int vhi_queue_start(struct vh_queue *q, const struct vhi_ring *ring, struct vh_snapshot *snap)
 {
-	bool ours = vhi_queue_begin(q);
-	int rc;
+	int rc = -EBUSY;
 
-	if (!ours || q->flags & VHI_QF_STARTED) {
-		vhi_queue_abandon(q, ours);
-		return vhi_fail_at(-EBUSY, VH_ERROR_STATE, 0, q->index, VH_ERROR_NONE,
-				   "queue %u is running already; stop it first", q->index);
+	if (__atomic_load_n(&q->state, __ATOMIC_ACQUIRE) == VH_QUEUE_STOPPED) {
+		vhi_queue_own(q);
+		if (!(q->flags & VHI_QF_STARTED))
+			rc = start(q, ring, snap);
+		if (!rc)
+			return vhi_queue_finish(q, true);
+		vhi_queue_abandon(q, true);
 	}
-	rc = start(q, ring, snap);
-	if (rc) {
-		vhi_queue_abandon(q, ours);
-		return rc;
-	}
-	return vhi_queue_finish(q, ours);
+	if (rc == -EBUSY)
+		vhi_fail_at(-EBUSY, VH_ERROR_STATE, 0, q->index, VH_ERROR_NONE,
+			    "queue %u is running already; stop it first", q->index);
+	return rc;
 }
 
 int vhi_queue_finish_stop(struct vh_queue *q, uint32_t *base)

@@ -174,6 +174,8 @@ struct vh_queue {
 	struct vhi_queue_hooks hooks;
 
 	pthread_mutex_t lock;
+	pthread_cond_t left;	    /* the gate was opened, or handed to who waits */
+	uint32_t waiting;	    /* lock: in vhi_queue_own() */
 	struct vhi_failure failure; /* lock to write; before state says BROKEN. Code 0 = none */
 	struct vhi_change change;   /* lock */
 	int epfd, wake_fd;	    /* lock to make; -1 = not made */
@@ -188,6 +190,8 @@ void vhi_queue_leave_slow(struct vh_queue *q);
  * q->change if the gate is ours, releases, and returns what vhi_queue_ctl() does.
  */
 bool vhi_queue_begin(struct vh_queue *q);
+/* The same, but waits for the call in progress: for a stopped queue, where no call takes long. */
+void vhi_queue_own(struct vh_queue *q);
 int vhi_queue_finish(struct vh_queue *q, bool ours);
 void vhi_queue_abandon(struct vh_queue *q, bool ours);
 
