@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/*
+ * Case 135: a driver that changes everything while it is read. Each field of a descriptor only ever has a few values;
+ * whatever is popped must be made of these, together as they were in one load, and lie inside guest memory.
+ */
+#include <stdarg.h>
+#include <setjmp.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "vht_ring.h"
+#include "vhi_vring.h"
+
+#include <pthread.h>
+
+#define TABLE (VHT_DATA + 0x100000)
+#define NUM   16u
+
+static struct vht_ring ring;
+static struct vht_desc *table;
+static uint64_t low, high;
+static uint32_t stop; /* atomic */
+
+static int setup(void **state)
+{
+	struct vh_seg seg;
+
+	(void)state;
+	vht_ring_init(&ring, NUM, VHT_IND_DESC);
+	table = vht_host(&ring, TABLE);
+	assert_int_equal(vh_mem_translate(ring.mem, VHT_BASE, VHT_SIZE, VH_MEM_READ, &seg, 1), 1);
+	low = seg.addr;
+	high = low + seg.len;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	vht_ring_free(&ring);
+	return 0;
+}
+
+static uint32_t lcg(uint32_t *x)
+{
+	*x = *x * 1664525u + 1013904223u;
+	return *x >> 8;
+}
+
+/* The two words of a descriptor, each stored at once: what a device may see is any pair of those. */
+static void scribble(struct vht_desc *d, uint64_t addr, uint32_t len, uint32_t flags, uint32_t next)
+{
+	uint64_t *w = (uint64_t *)(void *)d;
+
+	__atomic_store_n(&w[0], addr, __ATOMIC_RELAXED);
+	__atomic_store_n(&w[1], len | (uint64_t)flags << 32 | (uint64_t)next << 48, __ATOMIC_RELAXED);
+}
+
+/* A length is its flags' own (64 + flags), so that a mixture of two loads shows. */
+static void *flipper(void *arg)
+{
+	static const uint64_t addrs[] = {VHT_DATA, VHT_BASE + VHT_SIZE - 65, 0, UINT64_MAX, TABLE};
+	uint32_t x = 1;
+
+	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
+		uint32_t r = lcg(&x), i = r % NUM;
+		uint32_t flags = (r >> 4) & 7;
+		struct vht_desc *d = r & 0x1000 ? &ring.desc[i] : &table[i];
+
+		if (flags & VHT_INDIRECT)
+			scribble(d, TABLE, 16 * (1 + (r >> 8) % 17), flags & VHT_INDIRECT, 0);
+		else
+			scribble(d, addrs[(r >> 8) % (r & 0xe000 ? 2 : VHI_ARRAY_SIZE(addrs))], 60 + flags, flags,
+				 lcg(&x) % (NUM + (r & 0xf0000 ? 0 : 1)));
+		if (!(r & 0xff0000))
+			__atomic_store_n(&ring.avail[1], (uint16_t)lcg(&x), __ATOMIC_RELAXED);
+		__atomic_store_n(&ring.avail[2 + i], (uint16_t)(lcg(&x) % NUM), __ATOMIC_RELAXED);
+	}
+	return arg;
+}
+
+static void check(const struct vh_req *req)
+{
+	const struct vh_seg *segs = (const struct vh_seg *)(uintptr_t)req->segs;
+	uint64_t rd = 0, wr = 0;
+
+	for (uint32_t i = 0; i < req->n_rd + req->n_wr; i++) {
+		bool writable = segs[i].len & VHT_WRITE; /* 60 has this bit clear */
+
+		assert_true(segs[i].addr >= low && segs[i].addr < high && segs[i].len <= high - segs[i].addr);
+		assert_in_range(segs[i].len, 60, 63);
+		assert_int_equal(writable, i >= req->n_rd);
+		*(writable ? &wr : &rd) += segs[i].len;
+	}
+	assert_int_equal(req->rd_len, rd);
+	assert_int_equal(req->wr_len, wr);
+}
+
+static void case_135_a_driver_that_changes_everything_while_it_is_read(void **state)
+{
+	const uint64_t end = vhi_now_ns() + UINT64_C(1000000000);
+	struct vh_req reqs[NUM];
+	struct vh_cpl cpls[NUM];
+	uint64_t popped = 0, broken = 0;
+	pthread_t thread;
+
+	(void)state;
+	assert_int_equal(pthread_create(&thread, NULL, flipper, NULL), 0);
+	while (vhi_now_ns() < end) {
+		vh_count n;
+
+		/* Our own notion of what is available: all of the ring, again and again. */
+		__atomic_store_n(&ring.avail[1], (uint16_t)(ring.q->next_avail + 1 + popped % NUM), __ATOMIC_RELAXED);
+		n = vh_queue_pop(ring.q, reqs, NUM);
+		for (vh_count i = 0; i < n; i++) {
+			check(&reqs[i]);
+			cpls[i] = (struct vh_cpl){.token = reqs[i].token, .written = 1};
+		}
+		if (n > 0) {
+			assert_int_equal(vh_queue_push(ring.q, cpls, (uint32_t)n), 0);
+			popped += (uint64_t)n;
+		} else if (n < 0) {
+			assert_true(n == -EPROTO || n == -EFAULT);
+			vh_queue_free(ring.q);
+			assert_int_equal(vh_queue_open(ring.mem, &ring.opts, -1, -1, &ring.q), 0);
+			broken++;
+		}
+	}
+	__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
+	pthread_join(thread, NULL);
+	assert_true(popped > 100);
+	assert_true(broken > 100);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(case_135_a_driver_that_changes_everything_while_it_is_read, setup,
+						teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
