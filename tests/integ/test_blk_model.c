@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
 /* Random block requests against a model of the disk. VH_SEED in the environment repeats a run. */
+#include <stddef.h>
+#include <stdint.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>
