@@ -14,6 +14,7 @@ The outcomes:
     VQERR     the ring stops and its err fd is signalled; the session and other rings go on
     REQERR    this request alone fails
     IGN       no effect
+    ERRNO     the call, or the program, fails with an error that says why; nothing is taken over
     SAFE      any answer; only the invariants count
     n/a       does not apply to what exists; the reason says what is missing
 """
@@ -21,11 +22,14 @@ The outcomes:
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import signal
+import struct
 import subprocess
 import tempfile
+import termios
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -44,8 +48,8 @@ QUEUE_SIZE = 256
 SERVER = ("--ram", str(CAPACITY), "--queues", str(QUEUES), "--queue-size", str(QUEUE_SIZE), "--serial", "hostile")
 #: what it offers
 OFFERED_PF = bits(PF.MQ, PF.REPLY_ACK, PF.BACKEND_REQ, PF.CONFIG, PF.CONFIGURE_MEM_SLOTS, PF.RESET_DEVICE, PF.STATUS)
-#: a message that was begun has to end in this time; it is the library's default
-MESSAGE_TIMEOUT = 5.0
+#: a message that was begun has to end in so many seconds; it is the library's default
+MESSAGE_TIMEOUT = 10.0
 #: the sectors that check() writes to; tests keep away from them
 FRESH_SECTOR = CAPACITY // 512 - 16
 
@@ -57,7 +61,7 @@ def vhctl() -> str:
 
 # --- outcomes -------------------------------------------------------------------------------------------------------
 
-OUTCOMES = ("OK", "NACK", "CLOSE", "N/C", "ERRREPLY", "VQERR", "REQERR", "IGN", "SAFE", "n/a")
+OUTCOMES = ("OK", "NACK", "CLOSE", "N/C", "ERRREPLY", "VQERR", "REQERR", "IGN", "ERRNO", "SAFE", "n/a")
 
 
 def read_outcomes() -> dict[str, tuple[str, str]]:
@@ -303,6 +307,19 @@ def _own_refusal(row, msg) -> bool:
     if row.refusal == "NO_FD":
         return not msg.fds
     return msg.payload == _REFUSALS.get(row.refusal)
+
+
+def unread(conn: Conn) -> int:
+    """How much of what was sent the peer has not read yet; 0 is none."""
+    return struct.unpack("i", fcntl.ioctl(conn.sock, termios.TIOCOUTQ, b"\0\0\0\0"))[0]
+
+
+class Bytewise(FrontEnd):
+    """Sends every message one byte at a time."""
+
+    def send_bytes(self, data, fds=(), timeout=None, ancillary=None):
+        for i in range(len(data)):
+            super().send_bytes(data[i : i + 1], () if i else fds, timeout, None if i else ancillary)
 
 
 def refusal_of(request: int, need_reply: bool, reply_ack: bool) -> str:
