@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
 # ./run test fresh: the README's two commands in a minimal Debian 12, from a clone of HEAD. The system comes from the
 # package sources that this machine already uses for Debian, is kept outside the checkout, and is unpacked anew each time.
+# `./run test fresh user` runs them as a user with sudo instead of as root.
 # VH_FRESH="test headers unit" runs other commands instead, separated by semicolons.
 set -euo pipefail
 top=$(dirname "$(dirname "$(dirname "$(readlink -f "$0")")")")
@@ -9,7 +10,7 @@ cache=${VH_CACHE:-${HOME:-/root}/.cache/libvh}
 export LC_ALL=C
 if [ "$(id -u)" != 0 ]; then
 	echo "fresh: a chroot needs root; going on with sudo" >&2
-	exec sudo env "VH_CACHE=$cache" "VH_FRESH=${VH_FRESH:-}" "$0"
+	exec sudo env "VH_CACHE=$cache" "VH_FRESH=${VH_FRESH:-}" "$0" "$@"
 fi
 . /etc/os-release
 mkdir -p "$cache"
@@ -58,12 +59,23 @@ mount -t sysfs sys /sys 2>/dev/null || true
 mkdir -p /dev/shm /dev/pts
 mount -t tmpfs tmpfs /dev/shm
 cd /root/libvh
+as=()
+if [ "${2:-}" = user ]; then
+	apt-get update -q >/dev/null
+	apt-get install -y -q --no-install-recommends sudo >/dev/null
+	useradd -m tester
+	echo 'tester ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/tester
+	mv /root/libvh /home/tester/
+	chown -R tester: /home/tester/libvh
+	cd /home/tester/libvh
+	as=(sudo -u tester --login env "CI=${CI:-}" sh -c 'cd libvh && exec "$@"' sh)
+fi
 IFS=';' read -ra commands <<<"$1"
 for command in "${commands[@]}"; do
 	echo "== ./run $command"
 	started=$SECONDS
 	# shellcheck disable=SC2086 -- words of the command
-	./run $command </dev/null
+	"${as[@]}" ./run $command </dev/null
 	echo "== ./run $command took $((SECONDS - started)) s"
 done
 INSIDE
@@ -77,5 +89,5 @@ unshare --mount --pid --fork --kill-child bash -eu -c '
 	mount --rbind /dev "$root/dev"
 	mount --make-rslave "$root/dev"
 	exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM="${TERM:-dumb}" \
-		CI="${CI:-}" chroot "$root" /root/go "$2"
-' fresh "$root" "${VH_FRESH:-demo;test}"
+		CI="${CI:-}" chroot "$root" /root/go "$2" "$3"
+' fresh "$root" "${VH_FRESH:-demo;test}" "${1:-}"

@@ -72,7 +72,7 @@ def gate_install(build, work):
         f.write("cmake_minimum_required(VERSION 3.16)\nproject(t C)\nfind_package(libvh 0.1 REQUIRED)\n")
         for name in names:
             f.write(f"add_executable({name}-cmake src/{name}.c)\ntarget_link_libraries({name}-cmake libvh::vh)\n")
-    sh(f"cmake -S . -B b -DCMAKE_PREFIX_PATH={prefix} && cmake --build b", bare_env(), work)
+    sh(f"cmake -G Ninja -S . -B b -DCMAKE_PREFIX_PATH={prefix} && cmake --build b", bare_env(), work)
     vhctl = os.path.join(prefix, "bin", "vhctl")
     for program in ("./peek-pc", "b/peek-cmake"):
         try_example(program, vhctl, bare_env(), work)
