@@ -73,22 +73,31 @@ struct vh_snapshot *vhi_mem_snapshot(struct vh_mem *mem);
 int vhi_translate(const struct vh_snapshot *s, struct vhi_gpa addr, uint64_t len, uint32_t perm, struct vh_seg *segs,
 		  uint32_t max);
 
+/* The first region of the granule that holds addr, which need not hold addr; NULL when no granule does. */
+static inline const struct vhi_span *vhi_span_fast(const struct vh_snapshot *s, struct vhi_gpa addr)
+{
+	uint64_t at = addr.v - s->base;
+
+	return VHI_LIKELY(at < s->span) ? &s->spans[s->granules[at >> s->shift]] : NULL;
+}
+
+/* The address in this process of a range that lies in this region, or 0. len must be > 0. */
+static inline uint64_t vhi_span_translate(const struct vhi_span *span, struct vhi_gpa addr, uint64_t len)
+{
+	uint64_t at = addr.v - span->gpa;
+
+	return VHI_LIKELY(at < span->len && len <= span->len - at) ? span->host + at : 0;
+}
+
 /*
  * The data path's short cut: the address in this process of a range that lies in one region, the first of its
  * granule; or 0, and then vhi_translate() has the answer, which may still be a good one. len must be > 0.
  */
 static inline uint64_t vhi_translate_fast(const struct vh_snapshot *s, struct vhi_gpa addr, uint64_t len)
 {
-	uint64_t at = addr.v - s->base;
-	const struct vhi_span *span;
+	const struct vhi_span *span = vhi_span_fast(s, addr);
 
-	if (VHI_UNLIKELY(at >= s->span))
-		return 0;
-	span = &s->spans[s->granules[at >> s->shift]];
-	at = addr.v - span->gpa;
-	if (VHI_UNLIKELY(at >= span->len || len > span->len - at))
-		return 0;
-	return span->host + at;
+	return VHI_LIKELY(span) ? vhi_span_translate(span, addr, len) : 0;
 }
 
 /* The region that holds gpa, or NULL. */

@@ -117,7 +117,9 @@ static bool copy_table(struct vh_queue *q, uint64_t addr, uint32_t len)
 int vhi_chain_indirect(struct vh_queue *q, uint64_t addr, uint64_t word)
 {
 	const uint32_t len = (uint32_t)word;
+	struct vhi_walk w;
 	uint64_t host;
+	int rc;
 
 	if (VHI_REFUSE(VHI_SITE_QUEUE_INDIRECT_OFF, !(q->ring.features & VHI_BIT(VH_F_RING_INDIRECT_DESC))))
 		return VHI_SITE_QUEUE_INDIRECT_OFF;
@@ -127,11 +129,14 @@ int vhi_chain_indirect(struct vh_queue *q, uint64_t addr, uint64_t word)
 		return VHI_SITE_QUEUE_INDIRECT_LEN;
 	if (VHI_REFUSE(VHI_SITE_QUEUE_INDIRECT_BIG, len / VHI_DESC_SIZE > q->max_segs))
 		return VHI_SITE_QUEUE_INDIRECT_BIG;
-	host = vhi_translate_fast(q->snap, (struct vhi_gpa){addr}, len);
+	vhi_walk_load(q, &w);
+	host = vhi_walk_find(q->snap, &w, addr, len);
 	if (VHI_UNLIKELY(!host || host & 7)) {
 		if (VHI_REFUSE(VHI_SITE_QUEUE_INDIRECT_FAULT, !copy_table(q, addr, len)))
 			return VHI_SITE_QUEUE_INDIRECT_FAULT;
 		host = (uintptr_t)q->dev.table;
 	}
-	return vhi_chain_walk(q, q->snap, (const uint64_t VHI_SHM *)(uintptr_t)host, len / VHI_DESC_SIZE, 0, true);
+	rc = vhi_chain_walk(q, q->snap, (const uint64_t VHI_SHM *)(uintptr_t)host, len / VHI_DESC_SIZE, 0, true, &w);
+	vhi_walk_save(q, &w);
+	return rc;
 }

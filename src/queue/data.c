@@ -53,7 +53,7 @@ static int stale(const struct vh_queue *q)
 static int not_in_flight(const struct vh_queue *q, uint64_t token)
 {
 	return vhi_fail_at(-EINVAL, VH_ERROR_ARGUMENT, 0, q->index, VH_ERROR_NONE,
-			   "vh_queue_push: token 0x%llx is not in flight on queue %u, is named twice, or has flags",
+			   "vh_queue_push: token 0x%llx is not in flight on queue %u, or is named twice",
 			   (unsigned long long)token, q->index);
 }
 
@@ -62,7 +62,7 @@ static int claim(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
 {
 	const uint32_t num = q->num, epoch = q->epoch;
 	struct vhi_slot *slots = q->slots;
-	uint32_t i;
+	uint32_t i, flags = 0;
 	int rc = 0;
 
 	for (i = 0; i < n; i++) {
@@ -73,12 +73,16 @@ static int claim(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
 			rc = stale(q);
 			break;
 		}
-		if (VHI_UNLIKELY(slot >= num || slots[slot].state != VHI_SLOT_IN_FLIGHT || cpls[i].flags)) {
+		if (VHI_UNLIKELY(slot >= num || slots[slot].state != VHI_SLOT_IN_FLIGHT)) {
 			rc = not_in_flight(q, token);
 			break;
 		}
+		flags |= cpls[i].flags;
 		vhi_slot_state(&slots[slot], VHI_SLOT_CLAIMED);
 	}
+	if (VHI_UNLIKELY(!rc && flags))
+		rc = vhi_fail_at(-EINVAL, VH_ERROR_ARGUMENT, 0, q->index, VH_ERROR_NONE,
+				 "vh_queue_push: vh_cpl.flags must be 0");
 	while (VHI_UNLIKELY(rc) && i--)
 		vhi_slot_state(&slots[(uint32_t)cpls[i].token], VHI_SLOT_IN_FLIGHT);
 	return rc;

@@ -84,7 +84,7 @@ static size_t lay_out(struct vh_queue *q, char *base, const struct vhi_ring *rin
 	q->dev.order = carve(base, &at, num, sizeof(uint16_t));
 	q->dev.table = carve(base, &at, q->max_segs, VHI_DESC_SIZE);
 	q->dev.rows = carve(base, &at, (size_t)num * VHI_INLINE_SEGS, sizeof(struct vh_seg));
-	q->dev.row_room = VHI_MIN(VHI_INLINE_SEGS, q->max_segs);
+	q->dev.row_bytes = VHI_MIN(VHI_INLINE_SEGS, q->max_segs) * sizeof(struct vh_seg);
 	q->dev.chain.block = 0;
 	q->dev.pools[VHI_POOL_MEDIUM] = (struct vhi_pool){.room = VHI_MIN(MEDIUM_ROOM, q->max_segs),
 							  .count = VHI_MIN(num, MEDIUM_MAX)};

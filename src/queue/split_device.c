@@ -29,12 +29,20 @@ static inline uint16_t VHI_SHM *avail_event(const struct vh_queue *q)
 	return used(q) + RING + 4 * q->num;
 }
 
+/* What requests of one pop have in common. */
+struct batch {
+	uint64_t epoch;
+	uint32_t now;
+	uint32_t mem;
+	uint16_t queue;
+};
+
 /*
  * One chain. What is stored before the walk means nothing if the walk fails: the slot stays free. It is stored there
  * because registers are short afterwards.
  */
-static inline __attribute__((always_inline)) int take_one(struct vh_queue *q, uint32_t at, uint32_t seq, uint32_t now,
-							  struct vh_req *req)
+static inline __attribute__((always_inline)) int take_one(struct vh_queue *q, const struct batch *b, uint32_t at,
+							  uint32_t seq, struct vhi_walk *w, struct vh_req *req)
 {
 	const uint32_t head = vhi_shm_load16(avail(q) + RING + at);
 	struct vhi_chain *c = &q->dev.chain;
@@ -50,29 +58,34 @@ static inline __attribute__((always_inline)) int take_one(struct vh_queue *q, ui
 		return VHI_SITE_QUEUE_HEAD_BUSY;
 	q->dev.order[at] = (uint16_t)head;
 	slot->seq = seq;
-	__atomic_store_n(&slot->since_ms, now, __ATOMIC_RELAXED);
-	req->token = (uint64_t)q->epoch << 32 | head;
+	__atomic_store_n(&slot->since_ms, b->now, __ATOMIC_RELAXED);
+	req->token = b->epoch | head;
 	req->user = 0;
 	req->seq = seq;
-	req->queue = (uint16_t)q->index;
+	req->queue = b->queue;
 	req->flags = 0;
-	req->mem = q->snap->number;
+	req->mem = b->mem;
 	req->reserved = 0;
-	c->segs = c->next = &q->dev.rows[(size_t)head * VHI_INLINE_SEGS];
-	c->end = c->segs + q->dev.row_room;
+	c->segs = &q->dev.rows[(size_t)head * VHI_INLINE_SEGS];
+	c->end = (struct vh_seg *)((char *)c->segs + q->dev.row_bytes);
 	c->first = NULL;
-	c->len = 0;
-	rc = vhi_chain_walk(q, q->snap, q->area[VHI_AREA_DESC], q->num, head, false);
+	w->next = c->segs;
+	w->len = 0;
+	rc = vhi_chain_walk(q, q->snap, q->area[VHI_AREA_DESC], q->num, head, false, w);
 	if (VHI_UNLIKELY(rc))
 		return rc;
-	first = c->first ? c->first : c->next;
-	rd_len = c->first ? c->rd_len : c->len;
-	wr_len = c->len - rd_len;
+	first = w->next;
+	rd_len = w->len;
+	if (c->first) {
+		first = c->first;
+		rd_len = c->rd_len;
+	}
+	wr_len = w->len - rd_len;
 	req->segs = (uintptr_t)c->segs;
 	req->rd_len = rd_len;
 	req->wr_len = wr_len;
 	req->n_rd = (uint32_t)(first - c->segs);
-	req->n_wr = (uint32_t)(c->next - first);
+	req->n_wr = (uint32_t)(w->next - first);
 	slot->wr_len = (uint32_t)VHI_MIN(wr_len, (uint64_t)UINT32_MAX);
 	if (VHI_UNLIKELY(c->block)) {
 		slot->block = (uint16_t)c->block;
@@ -101,8 +114,10 @@ static int32_t split_take(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
 {
 	const uint16_t idx = vhi_shm_load16_acquire(avail(q) + IDX);
 	const uint32_t ready = (uint16_t)(idx - q->next_avail);
-	uint32_t now, n;
+	struct vhi_walk w = {.span = q->snap->spans};
+	uint32_t at, seq, n;
 	uint64_t bytes = 0;
+	struct batch b;
 	int rc = 0;
 
 	if (VHI_REFUSE(VHI_SITE_QUEUE_AVAIL_JUMP, ready > q->num))
@@ -110,14 +125,18 @@ static int32_t split_take(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
 	max = VHI_MIN(max, ready);
 	if (!max)
 		return 0;
-	now = vhi_coarse_ms();
+	b = (struct batch){(uint64_t)q->epoch << 32, vhi_coarse_ms(), q->snap->number, (uint16_t)q->index};
+	at = q->next_avail & (q->num - 1);
+	seq = q->seq;
 	for (n = 0; n < max; n++) {
-		rc = take_one(q, (q->next_avail + n) & (q->num - 1), q->seq + n, now, &reqs[n]);
+		rc = take_one(q, &b, at, seq, &w, &reqs[n]);
 		if (VHI_UNLIKELY(rc)) {
 			rc = take_failed(q, rc, n);
 			break;
 		}
 		bytes += reqs[n].rd_len;
+		at = (at + 1) & (q->num - 1);
+		seq++;
 	}
 	if (!n)
 		return rc;

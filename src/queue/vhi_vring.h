@@ -65,12 +65,13 @@ enum { VHI_POOL_MEDIUM, VHI_POOL_LARGE, VHI_POOLS };
 /* A chain as far as it was walked. */
 struct vhi_chain {
 	struct vh_seg *segs;
-	struct vh_seg *end;   /* of the row or block that they are in */
-	struct vh_seg *first; /* writable one, NULL before there was a writable descriptor */
-	struct vh_seg *next;  /* where the next segment goes */
-	uint64_t rd_len;      /* bytes before the first writable descriptor; valid once first is set */
-	uint64_t len;	      /* bytes */
-	uint32_t block;	      /* 0 at the start of each chain */
+	struct vh_seg *end;	     /* of the row or block that they are in */
+	struct vh_seg *first;	     /* writable one, NULL before there was a writable descriptor */
+	struct vh_seg *next;	     /* where the next segment goes */
+	const struct vhi_span *span; /* of the last range; valid during a walk */
+	uint64_t rd_len;	     /* bytes before the first writable descriptor; valid once first is set */
+	uint64_t len;		     /* bytes */
+	uint32_t block;		     /* 0 at the start of each chain */
 };
 
 /* What a layout of the ring does; chosen at start. */
@@ -150,7 +151,7 @@ struct vh_queue {
 	union {
 		struct {
 			struct vh_seg *rows; /* VHI_INLINE_SEGS for each slot */
-			uint32_t row_room;   /* of these, how many a chain may use */
+			size_t row_bytes;    /* of these, how many a chain may use */
 			struct vhi_chain chain;
 			uint16_t *order; /* slots by available index, for unpop */
 			uint64_t *table; /* copy of an indirect table that is not in one piece */

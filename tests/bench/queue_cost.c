@@ -6,7 +6,8 @@
  *	valgrind --tool=callgrind --toggle-collect=device_batch queue_cost s1 1 32 20000
  *
  * Shapes: s0 = 64 readable bytes; s1 = 16 readable, 4096 and 1 writable (a block read); s2 = 4 readable and 4 writable;
- * s3 = s1 in an indirect table. With more than one region every buffer goes to a pseudo-random one.
+ * s3 = s1 in an indirect table. With more than one region, rings and tables are in the first and every
+ * buffer is in a pseudo-random one of the others.
  */
 #include <inttypes.h>
 #include <stdbool.h>
@@ -21,7 +22,8 @@
 #define REGION_LEN UINT64_C(0x200000)
 #define RING_GPA   UINT64_C(0x100000)
 #define TABLES	   (RING_GPA + 0x10000)
-#define FIRST_GPA  UINT64_C(0x1000000)
+#define FIRST_GPA  UINT64_C(0x1000000) /* with more than one region */
+#define ONE_LEN	   UINT64_C(0x400000)  /* with one, buffers are behind the tables */
 #define MAX_BATCH  NUM
 
 struct desc {
@@ -85,8 +87,11 @@ static uint32_t lcg(void)
 /* Regions of equal length, a hole after each, so that none is merged with the next. */
 static uint64_t buffer(uint32_t regions, uint32_t len)
 {
-	uint64_t region = lcg() % regions;
+	uint64_t region;
 
+	if (regions == 1)
+		return RING_GPA + ONE_LEN - REGION_LEN + (lcg() % ((uint32_t)REGION_LEN - len) & ~63u);
+	region = lcg() % (regions - 1);
 	return FIRST_GPA + region * 2 * REGION_LEN + (lcg() % ((uint32_t)REGION_LEN - len) & ~63u);
 }
 
@@ -103,10 +108,10 @@ static void set_up(const struct shape *s, uint32_t regions)
 {
 	struct vh_queue_opts opts = {.size = sizeof(opts), .role = VH_QUEUE_DEVICE, .num = NUM};
 
-	if (vh_mem_new(NULL, &mem) || vh_mem_alloc(mem, RING_GPA, 0x100000, 0))
+	if (vh_mem_new(NULL, &mem) || vh_mem_alloc(mem, RING_GPA, ONE_LEN, 0))
 		die("memory");
 	/* The ring's region is one of them. */
-	for (uint32_t i = 0; i < (regions > 1 ? regions - 1 : 1); i++)
+	for (uint32_t i = 0; i < regions - 1; i++)
 		if (vh_mem_alloc(mem, FIRST_GPA + i * 2 * REGION_LEN, REGION_LEN, 0))
 			die("region");
 	opts.features = UINT64_C(1) << VH_F_VERSION_1 | UINT64_C(1) << VH_F_RING_INDIRECT_DESC;
@@ -124,10 +129,10 @@ static void set_up(const struct shape *s, uint32_t regions)
 		uint64_t gpa = TABLES + i * 16 * s->n;
 
 		if (s->indirect) {
-			fill(host(gpa), s, regions > 1 ? regions - 1 : 1, 0);
+			fill(host(gpa), s, regions, 0);
 			table[i] = (struct desc){.addr = gpa, .len = 16 * s->n, .flags = 4};
 		} else {
-			fill(&table[i * s->n], s, regions > 1 ? regions - 1 : 1, i * s->n);
+			fill(&table[i * s->n], s, regions, i * s->n);
 		}
 	}
 }
