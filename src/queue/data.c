@@ -88,11 +88,12 @@ static int claim(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
 	return rc;
 }
 
-/* A queue that is broken publishes nothing, but its requests end. */
+/* A queue that is broken publishes nothing, but its requests end; who goes on with the ring begins with them. */
 static int drop(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++)
 		vhi_slot_state(&q->slots[(uint32_t)cpls[i].token], VHI_SLOT_FREE);
+	q->dropped += n;
 	vhi_in_flight(q, q->in_flight - n);
 	return vhi_failure_raise(&q->failure);
 }

@@ -165,6 +165,7 @@ static int start(struct vh_queue *q, const struct vhi_ring *ring, struct vh_snap
 	q->failure.code = 0;
 	q->epoch++;
 	q->seq = 0;
+	q->dropped = 0;
 	q->notify_next = true;
 	q->starved = false;
 	q->layout->open(q, ring->fresh);

@@ -187,8 +187,10 @@ static int32_t split_publish(struct vh_queue *q, const struct vh_cpl *cpls, uint
 		vhi_slot_state(slot, VHI_SLOT_FREE);
 	}
 	vhi_in_flight(q, q->in_flight - n);
-	if (vhi_poisoned(q))
+	if (vhi_poisoned(q)) {
+		q->dropped += n;
 		return vhi_queue_broke(q, VHI_SITE_QUEUE_POISONED);
+	}
 	q->next_used = (uint16_t)(old + n);
 	vhi_shm_store16_release(used(q) + IDX, q->next_used);
 	vhi_count(&q->stats.completed, n);
@@ -247,7 +249,7 @@ static void split_open(struct vh_queue *q, bool fresh)
 
 static uint32_t split_base(struct vh_queue *q)
 {
-	return (uint16_t)(q->next_avail - q->in_flight);
+	return (uint16_t)(q->next_avail - q->in_flight - q->dropped);
 }
 
 const struct vhi_layout vhi_split_device = {

@@ -136,6 +136,7 @@ struct vh_queue {
 	uint16_t next_avail;
 	uint16_t next_used;
 	uint32_t in_flight; /* atomic */
+	uint32_t dropped;   /* device: ended, but not published, as the queue was broken */
 	uint32_t flags;	    /* VHI_QF_* */
 	uint32_t after;
 	uint32_t index;
