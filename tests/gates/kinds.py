@@ -15,7 +15,11 @@ FULL = os.environ.get("VH_FULL") == "1"
 
 
 class Failed(Exception):
-    """The kind failed; the text says why in a line."""
+    """The kind failed; the text says why in a line, the excerpt (else the end of the log) shows it."""
+
+    def __init__(self, why, excerpt=()):
+        super().__init__(why)
+        self.excerpt = list(excerpt)
 
 
 class Skip(Exception):
@@ -70,11 +74,18 @@ def build(preset):
 def run_ctest(job, preset, only="", prefix=(), env=None):
     """ctest in a build folder; 'N programs, M tests'. A test that skips itself fails the kind."""
     argv = [*prefix, "ctest", "--test-dir", build_dir(preset), "-V", "-j", "2", "--no-tests=error"]
-    out = job.run(*argv, *(["-R", only] if only else []), env=env)
-    programs = re.search(r"tests passed, 0 tests failed out of (\d+)", out)
+    out = job.run(*argv, *(["-R", only] if only else []), env=env, ok=(0, 8))
+    failed = dict(re.findall(r"^\s+(\d+) - (\S+) \(.*\)$", out, flags=re.M))
+    if failed:
+        lines = [line for line in out.splitlines() if line.partition(":")[0] in failed]
+        # What a program says about a test that fails stands right before its FAILED.
+        ends = [i for i, line in enumerate(lines) if re.search(r"\[  FAILED  \]|Sanitizer|rror:", line)]
+        shown = sorted({j for i in ends or [len(lines) - 1] for j in range(max(0, i - 4), i + 1)})
+        raise Failed(f"red: {' '.join(failed.values())}", [lines[i] for i in shown][:60])
     skipped = re.findall(r"\[  SKIPPED \] (\S+)", out) + re.findall(r"(\S+) \.+\*+(?:Skipped|Not Run)", out)
     if skipped:
         raise Failed(f"skipped: {' '.join(sorted(set(skipped)))}")
+    programs = re.search(r"tests passed, 0 tests failed out of (\d+)", out)
     if not programs:
         raise Failed("ctest told no result")
     return f"{programs.group(1)} programs, {out.count('[       OK ]')} tests"

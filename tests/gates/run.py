@@ -22,6 +22,7 @@ class Result:
         self.kind = kind
         self.state = "waiting"
         self.detail = ""
+        self.excerpt = []
         self.seconds = 0.0
 
 
@@ -54,7 +55,7 @@ def work(kinds_module, result, log_dir):
     except kinds_module.Skip as e:
         result.state, result.detail = ("fail" if result.kind.required else "skip"), f"can't run: {e}"
     except kinds_module.Failed as e:
-        result.state, result.detail = "fail", str(e)
+        result.state, result.detail, result.excerpt = "fail", str(e), e.excerpt
     except Exception as e:  # a bug in a gate is a failure of that gate, and must not stop the others
         result.state, result.detail = "fail", f"{type(e).__name__}: {e}"
     result.seconds = time.monotonic() - started
@@ -69,7 +70,7 @@ def tell(result, log_dir):
     print(f"{result.state:<5} {result.kind.name:<11} {result.seconds:6.1f} s  {result.detail}", flush=True)
     path = os.path.join(log_dir, result.kind.name + ".log")
     if result.state == "fail" and os.path.exists(path):
-        print("\n".join(f"      | {line}" for line in tail(path)), flush=True)
+        print("\n".join(f"      | {line}" for line in result.excerpt or tail(path)), flush=True)
         print(f"      the whole log: {os.path.relpath(path)}", flush=True)
 
 
