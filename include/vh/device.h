@@ -10,15 +10,12 @@
 #define VH_DEVICE_H
 
 #include "vh/types.h"
+#include "vh/protocol.h"
 
 VH_BEGIN_DECLS
 
 /* vh_device_ops.flags */
 #define VH_DEVICE_MANUAL_QUEUES 1u /* the user pops and pushes; on_batch is never called */
-
-/* set_config flags: 0 = written by the guest's driver, 1 = restored by live migration */
-#define VH_CONFIG_WRITE	    0
-#define VH_CONFIG_MIGRATION 1
 
 /**
  * struct vh_device_ops - callbacks of a device. Sized; any may be NULL.

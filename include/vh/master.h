@@ -13,39 +13,11 @@
 #define VH_MASTER_H
 
 #include "vh/types.h"
+#include "vh/event.h"
 #include "vh/log.h"
+#include "vh/protocol.h"
 
 VH_BEGIN_DECLS
-
-#define VH_MSG_MAX_FDS	   8
-#define VH_MSG_MAX_PAYLOAD 4096
-#define VH_CONFIG_MAX	   256
-
-/* vhost-user protocol feature bits, as bit numbers ("Protocol features"). */
-#define VH_PF_MQ			0
-#define VH_PF_LOG_SHMFD			1
-#define VH_PF_RARP			2
-#define VH_PF_REPLY_ACK			3
-#define VH_PF_MTU			4
-#define VH_PF_BACKEND_REQ		5
-#define VH_PF_CROSS_ENDIAN		6
-#define VH_PF_CRYPTO_SESSION		7
-#define VH_PF_PAGEFAULT			8
-#define VH_PF_CONFIG			9
-#define VH_PF_BACKEND_SEND_FD		10
-#define VH_PF_HOST_NOTIFIER		11
-#define VH_PF_INFLIGHT_SHMFD		12
-#define VH_PF_RESET_DEVICE		13
-#define VH_PF_INBAND_NOTIFICATIONS	14
-#define VH_PF_CONFIGURE_MEM_SLOTS	15
-#define VH_PF_STATUS			16
-#define VH_PF_XEN_MMAP			17
-#define VH_PF_SHARED_OBJECT		18
-#define VH_PF_DEVICE_STATE		19
-#define VH_PF_GET_VRING_BASE_INFLIGHT	20
-#define VH_PF_GPA_ADDRESSES		21
-#define VH_PF_SHMEM			22
-#define VH_PF_GET_VRING_BASE_SKIP_DRAIN 23
 
 /** struct vh_master_opts - options of vh_master_new(). Sized, zero means default. */
 struct vh_master_opts {
@@ -84,11 +56,6 @@ struct vh_master_msg {
 	uint32_t n_fds;	       /* submit: fds to send; finish: in room at the fds parameter, out fds received */
 };
 
-/* Events of vh_master_next_event(), in struct vh_event (slave.h). */
-#define VH_EVENT_CONFIG_CHANGED	 64 /* the back-end says that config space changed */
-#define VH_EVENT_BACKEND_REQUEST 65 /* a back-end request was answered; value: its id */
-
-struct vh_event;
 struct vh_region;
 
 /** struct vh_master_stats - counters since vh_master_new(). Size-first out struct. */
@@ -104,16 +71,6 @@ struct vh_master_stats {
 	uint32_t tickets; /* replies expected now */
 	uint32_t reserved;
 	uint64_t oldest_ticket_ns; /* age of the oldest expected reply, 0 = none */
-};
-
-/** struct vh_vring_addr - SET_VRING_ADDR: addresses as the back-end is to see them. @frozen, 40 bytes. */
-struct vh_vring_addr {
-	uint32_t index;
-	uint32_t flags; /* bit 0: log writes to the used ring */
-	uint64_t desc;	/* vh_uva, or vh_iova with ACCESS_PLATFORM */
-	uint64_t used;
-	uint64_t avail;
-	uint64_t log; /* vh_gpa at which writes to the used ring are logged */
 };
 
 /**
@@ -291,7 +248,7 @@ VH_API vh_rc vh_master_cancel(struct vh_master *m);
 /**
  * vh_master_next_event() - take the oldest pending event
  * @m: the front-end
- * @out: (out) struct vh_event of slave.h
+ * @out: (out)
  *
  * @since: VH_1.0
  * @thread: handle

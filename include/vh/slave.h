@@ -15,7 +15,9 @@
 #define VH_SLAVE_H
 
 #include "vh/types.h"
+#include "vh/event.h"
 #include "vh/log.h"
+#include "vh/protocol.h"
 
 VH_BEGIN_DECLS
 
@@ -29,41 +31,6 @@ struct vh_slave_opts {
 	uint64_t mask_features;	     /* feature bits never offered */
 	uint32_t require_seal;	     /* 1: memory whose memfd can shrink is refused */
 	uint32_t socket_mode;	     /* access mode of a listening socket's path; 0 = 0600 */
-};
-
-/* vh_event.kind */
-#define VH_EVENT_CONNECTED	1
-#define VH_EVENT_DISCONNECTED	2  /* reason: errno of the failure, 0 = the peer closed */
-#define VH_EVENT_REFUSED	3  /* a second client was closed at once */
-#define VH_EVENT_STARTED	4  /* queue; reason: VH_START_* */
-#define VH_EVENT_STOPPED	5  /* queue; value: base */
-#define VH_EVENT_ENABLED	6  /* queue */
-#define VH_EVENT_DISABLED	7  /* queue */
-#define VH_EVENT_DRAINING	8  /* queue; value: requests in flight */
-#define VH_EVENT_BROKEN		9  /* queue; reason: errno, value: number of the check */
-#define VH_EVENT_MEMORY_CHANGED 10 /* value: snapshot number */
-#define VH_EVENT_CONFIG_WRITTEN 11
-#define VH_EVENT_RESET		12
-#define VH_EVENT_STATUS		13 /* value: device status byte */
-#define VH_EVENT_NEGOTIATED	14 /* value: feature bits acked */
-
-/* Reasons of VH_EVENT_STARTED. */
-#define VH_START_KICK_FD   1 /* SET_VRING_KICK found the ring complete */
-#define VH_START_COMPLETED 2 /* the missing message arrived */
-#define VH_START_KICK	   3 /* the first kick */
-
-/**
- * struct vh_event - news of a handle. Size-first out struct.
- *
- * Events are state, not history: there is at most one pending per kind and queue, and a later one replaces it.
- */
-struct vh_event {
-	uint32_t size;
-	uint32_t kind;	/* VH_EVENT_* */
-	uint32_t queue; /* queue index, VH_ERROR_NONE for the device */
-	int32_t reason; /* by kind */
-	uint64_t value; /* by kind */
-	uint64_t count; /* how many of this kind were coalesced into it, >= 1 */
 };
 
 /** struct vh_slave_stats - counters since vh_slave_new(). Size-first out struct. */

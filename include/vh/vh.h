@@ -9,6 +9,8 @@
 #include "vh/version.h"
 #include "vh/error.h"
 #include "vh/log.h"
+#include "vh/event.h"
+#include "vh/protocol.h"
 #include "vh/mem.h"
 #include "vh/queue.h"
 #include "vh/device.h"

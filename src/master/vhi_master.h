@@ -16,7 +16,6 @@
 #define VHI_MASTER_H
 
 #include "vh/master.h"
-#include "vh/slave.h"
 #include "vhi_backend.h"
 #include "vhi_base.h"
 #include "vhi_gate.h"

@@ -10,7 +10,6 @@
 
 #include <pthread.h>
 
-#include "vh/master.h"
 #include "vh/slave.h"
 #include "vhi_base.h"
 #include "vhi_device.h"

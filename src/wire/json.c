@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 #include "vh/log.h"
-#include "vh/master.h"
+#include "vh/protocol.h"
 #include "vhi_wire.h"
 
 #define HEX_MAX 64u /* bytes of a payload that are shown as hex */

@@ -2,7 +2,7 @@
 /* What the fields of single messages must look like, as far as that needs no state. */
 #include "vhi_wire_rules.h"
 
-#include "vh/master.h"
+#include "vh/protocol.h"
 
 struct in {
 	const struct vhi_wire_header *h;

@@ -53,7 +53,7 @@ struct vhi_wire_config {
 	uint32_t flags;
 	uint8_t data[256];
 };
-/* SET_VRING_ADDR is struct vh_vring_addr of vh/master.h. */
+/* SET_VRING_ADDR is struct vh_vring_addr of vh/protocol.h. */
 struct vhi_wire_log {
 	uint64_t mmap_size;
 	uint64_t mmap_offset;

@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "vh/log.h"
-#include "vh/master.h"
+#include "vh/protocol.h"
 #include "vhi_wire.h"
 
 static void messages_have_names(void **state)

@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "vh/master.h"
+#include "vh/protocol.h"
 #include "vhi_wire.h"
 
 #define XEN VHI_BIT(VH_PF_XEN_MMAP)

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/**
+ * DOC: Numbers and structs of the vhost-user protocol that both sides use.
+ */
+#ifndef VH_PROTOCOL_H
+#define VH_PROTOCOL_H
+
+#include "vh/types.h"
+
+VH_BEGIN_DECLS
+
+/* Largest message: file descriptors, and bytes of payload that any message can have. */
+#define VH_MSG_MAX_FDS	   8
+#define VH_MSG_MAX_PAYLOAD 4096
+
+/* Largest config space, bytes. */
+#define VH_CONFIG_MAX 256
+
+/* Flags of SET_CONFIG. */
+#define VH_CONFIG_WRITE	    0 /* written by the guest's driver */
+#define VH_CONFIG_MIGRATION 1 /* restored by live migration */
+
+/* vhost-user protocol feature bits, as bit numbers ("Protocol features"). */
+#define VH_PF_MQ			0
+#define VH_PF_LOG_SHMFD			1
+#define VH_PF_RARP			2
+#define VH_PF_REPLY_ACK			3
+#define VH_PF_MTU			4
+#define VH_PF_BACKEND_REQ		5
+#define VH_PF_CROSS_ENDIAN		6
+#define VH_PF_CRYPTO_SESSION		7
+#define VH_PF_PAGEFAULT			8
+#define VH_PF_CONFIG			9
+#define VH_PF_BACKEND_SEND_FD		10
+#define VH_PF_HOST_NOTIFIER		11
+#define VH_PF_INFLIGHT_SHMFD		12
+#define VH_PF_RESET_DEVICE		13
+#define VH_PF_INBAND_NOTIFICATIONS	14
+#define VH_PF_CONFIGURE_MEM_SLOTS	15
+#define VH_PF_STATUS			16
+#define VH_PF_XEN_MMAP			17
+#define VH_PF_SHARED_OBJECT		18
+#define VH_PF_DEVICE_STATE		19
+#define VH_PF_GET_VRING_BASE_INFLIGHT	20
+#define VH_PF_GPA_ADDRESSES		21
+#define VH_PF_SHMEM			22
+#define VH_PF_GET_VRING_BASE_SKIP_DRAIN 23
+
+/** struct vh_vring_addr - SET_VRING_ADDR: addresses as the back-end is to see them. @frozen, 40 bytes. */
+struct vh_vring_addr {
+	uint32_t index;
+	uint32_t flags; /* bit 0: log writes to the used ring */
+	uint64_t desc;	/* vh_uva, or vh_iova with ACCESS_PLATFORM */
+	uint64_t used;
+	uint64_t avail;
+	uint64_t log; /* vh_gpa at which writes to the used ring are logged */
+};
+
+VH_END_DECLS
+#endif
