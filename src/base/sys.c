@@ -37,6 +37,11 @@ static int sys_bind(int fd, const struct sockaddr *addr, socklen_t len)
 	return bind(fd, addr, len);
 }
 
+static int sys_getsockname(int fd, struct sockaddr *addr, socklen_t *len)
+{
+	return getsockname(fd, addr, len);
+}
+
 static int sys_accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
 {
 	return accept4(fd, addr, len, flags);
@@ -91,6 +96,7 @@ const struct vhi_sys vhi_sys = {
 	.accept4 = sys_accept4,
 	.connect = sys_connect,
 	.getsockopt = getsockopt,
+	.getsockname = sys_getsockname,
 	.recvmsg = recvmsg,
 	.sendmsg = sendmsg,
 	.lstat = lstat,

@@ -17,17 +17,23 @@ static bool same_file(int a, int b)
 	return !vhi_sys.fstat(a, &sa) && !vhi_sys.fstat(b, &sb) && sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino;
 }
 
-/* The other end of our own connection, which the front-end has: its peer has the name that we listen at. */
+/*
+ * The other end of our own connection, which the front-end has: its peer has the name of our end, if that has one. (An
+ * end of a socket pair has none, and looks like the end of any other pair.)
+ */
 static bool is_client_of_ours(const struct vh_slave *s, int fd)
 {
-	struct sockaddr_un name = {0};
-	const size_t n = strlen(s->path) + 1;
-	/* The kernel refuses when the name is shorter than this. */
-	socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n);
+	struct sockaddr_un own = {0}, peer = {0};
+	socklen_t len = sizeof(sa_family_t);
 
-	if (!s->path[0] || vhi_sys.getsockopt(fd, SOL_SOCKET, SO_PEERNAME, &name, &len))
+	if (vhi_sys.getsockopt(fd, SOL_SOCKET, SO_PEERNAME, &peer, &len))
 		return false;
-	return name.sun_family == AF_UNIX && !memcmp(name.sun_path, s->path, n);
+	len = sizeof(own);
+	if (vhi_sys.getsockname(vhi_chan_fd(&s->conn.main), (struct sockaddr *)&own, &len) ||
+	    len <= sizeof(sa_family_t))
+		return false;
+	/* The kernel refuses when the name is shorter than this. */
+	return !vhi_sys.getsockopt(fd, SOL_SOCKET, SO_PEERNAME, &peer, &len) && !memcmp(&own, &peer, len);
 }
 
 uint32_t vhi_back_set(struct vh_slave *s, int fd)

@@ -4,6 +4,11 @@
 
 #include <fcntl.h>
 
+/* An fd of the sender's process with every message, on a shared socket that was set to SO_PASSPIDFD. (Linux 6.5) */
+#ifndef SCM_PIDFD
+#define SCM_PIDFD 0x04
+#endif
+
 /* The fd itself is the transport's state, so that taking one over can't fail. */
 static int sock_of(void *t)
 {
@@ -48,9 +53,12 @@ static ssize_t sock_recv(void *t, void *buf, size_t n, int *fds, uint32_t max_fd
 	while (got < 0 && errno == EINTR);
 	if (got < 0)
 		return errno == EWOULDBLOCK ? -EAGAIN : -errno;
-	for (struct cmsghdr *cm = CMSG_FIRSTHDR(&msg); cm; cm = CMSG_NXTHDR(&msg, cm))
+	for (struct cmsghdr *cm = CMSG_FIRSTHDR(&msg); cm; cm = CMSG_NXTHDR(&msg, cm)) {
 		if (cm->cmsg_level == SOL_SOCKET && cm->cmsg_type == SCM_RIGHTS)
 			have = take_rights(cm, fds, max_fds, have);
+		else if (cm->cmsg_level == SOL_SOCKET && cm->cmsg_type == SCM_PIDFD)
+			take_rights(cm, NULL, 0, 0);
+	}
 	*n_fds = VHI_MIN(have, max_fds);
 	if (VHI_REFUSE(VHI_SITE_SOCK_CONTROL, (msg.msg_flags & MSG_CTRUNC) || have > max_fds)) {
 		while (*n_fds)

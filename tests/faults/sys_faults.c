@@ -321,6 +321,12 @@ static int f_getsockopt(int fd, int level, int name, void *val, socklen_t *len)
 	return vhi_real_sys.getsockopt(fd, level, name, val, len);
 }
 
+static int f_getsockname(int fd, struct sockaddr *addr, socklen_t *len)
+{
+	FAIL(getsockname, ENOBUFS);
+	return vhi_real_sys.getsockname(fd, addr, len);
+}
+
 static ssize_t f_recvmsg(int fd, struct msghdr *msg, int flags)
 {
 	ssize_t n;
@@ -413,6 +419,7 @@ const struct vhi_real_sys vhi_sys = {
 	.accept4 = f_accept4,
 	.connect = f_connect,
 	.getsockopt = f_getsockopt,
+	.getsockname = f_getsockname,
 	.recvmsg = f_recvmsg,
 	.sendmsg = f_sendmsg,
 	.lstat = f_lstat,
