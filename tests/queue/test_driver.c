@@ -9,6 +9,8 @@
 #include "vht_ring.h"
 #include "vhi_vring.h"
 
+#include <poll.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -499,6 +501,67 @@ static void segments_in_many_regions_are_found(void **state)
 	}
 }
 
+/* Sleeps until the queue wants attention; false when that takes longer than any scheduler needs. */
+static bool sleep_on(struct vh_queue *q)
+{
+	struct pollfd p = {.fd = vh_queue_fd(q), .events = POLLIN};
+	vh_count rc = vh_queue_arm(q);
+
+	return rc == VH_QUEUE_MORE || (rc == VH_QUEUE_SLEEP && poll(&p, 1, 10000) == 1);
+}
+
+#define SLEEPY_ROUNDS 3000u
+
+static void *sleepy_device(void *arg)
+{
+	struct vh_req reqs[4];
+	struct vh_cpl cpls[4];
+
+	for (uint32_t done = 0; done < SLEEPY_ROUNDS;) {
+		vh_count n = vh_queue_pop(dev, reqs, 4);
+
+		for (vh_count i = 0; i < n; i++)
+			cpls[i] = (struct vh_cpl){.token = reqs[i].token};
+		if (n > 0 && vh_queue_push(dev, cpls, (uint32_t)n))
+			return "push failed";
+		if (n < 0 || (!n && !sleep_on(dev)))
+			return "the device was not woken";
+		done += (uint32_t)n;
+	}
+	return arg;
+}
+
+static void case_153_two_sleepers_always_wake_each_other(void **state)
+{
+	static const uint64_t features[] = {0, VHT_EVENT_IDX};
+	struct vh_cpl cpls[4];
+	pthread_t thread;
+	void *failed;
+
+	(void)state;
+	for (size_t k = 0; k < VHI_ARRAY_SIZE(features); k++) {
+		close_both();
+		vht_ring_init_fds(&ring, 8, features[k]);
+		dev = ring.q;
+		ring.opts.role = VH_QUEUE_DRIVER;
+		assert_int_equal(vht_ring_open(&ring), 0);
+		segs[0] = (struct vh_seg){.addr = (uintptr_t)vht_host(&ring, VHT_DATA), .len = 10};
+		assert_int_equal(pthread_create(&thread, NULL, sleepy_device, NULL), 0);
+		for (uint32_t sent = 0, got = 0; got < SLEEPY_ROUNDS;) {
+			vh_count n;
+
+			for (; sent < SLEEPY_ROUNDS && sent - got < 1 + sent % 3; sent++)
+				assert_int_equal(submit(1, 0, sent), 1);
+			n = vh_queue_reap(ring.q, cpls, 4);
+			assert_true(n >= 0);
+			got += (uint32_t)n;
+			assert_true(n || sleep_on(ring.q));
+		}
+		pthread_join(thread, &failed);
+		assert_null(failed);
+	}
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -520,6 +583,7 @@ int main(void)
 		CASE(a_stand_alone_driver_stops_when_all_is_reaped),
 		CASE(counters_count),
 		CASE(segments_in_many_regions_are_found),
+		CASE(case_153_two_sleepers_always_wake_each_other),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
