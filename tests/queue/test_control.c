@@ -556,7 +556,7 @@ static void control_changes_and_two_users_at_full_speed(void **state)
 	__atomic_store_n(&running, 1, __ATOMIC_RELAXED);
 	for (uint32_t i = 0; i < 2; i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, user_thread, &users[i]), 0);
-	for (uint32_t round = 0; now_ms() < end; round++) {
+	for (uint32_t round = 0; now_ms() < end || (offered < 200 && now_ms() < end + 60000); round++) {
 		/* What was completed is offered again. */
 		for (; seen != vht_used_idx(&ring); seen++, offered++)
 			vht_offer(&ring, vht_used_id(&ring, seen));
