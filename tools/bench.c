@@ -62,7 +62,7 @@ struct bench {
 	struct target *t;
 	const char *rw;
 	uint64_t bs, depth, queues, seconds, queue_size, timeout, seed;
-	bool poll, json;
+	bool poll, json, has_queue_size;
 	uint32_t op;
 	bool random;
 	uint64_t next_block, blocks, rng;
@@ -242,7 +242,7 @@ static int parse(struct bench *b, int argc, char **argv)
 		{"bs", OPT_SIZE, &b->bs, 1 << 20, NULL},
 		{"iodepth", OPT_NUMBER, &b->depth, MAX_DEPTH, NULL},
 		{"queues", OPT_NUMBER, &b->queues, 64, NULL},
-		{"queue-size", OPT_NUMBER, &b->queue_size, VH_QUEUE_MAX_SIZE, NULL},
+		{"queue-size", OPT_NUMBER, &b->queue_size, VH_QUEUE_MAX_SIZE, &b->has_queue_size},
 		{"time", OPT_NUMBER, &b->seconds, 86400, NULL},
 		{"timeout", OPT_NUMBER, &b->timeout, 3600000, NULL},
 		{"seed", OPT_NUMBER, &b->seed, 0, NULL},
@@ -289,7 +289,7 @@ static int prepare(struct bench *b, const char *name)
 	int rc;
 
 	/* Three descriptors a request where the device takes no indirect ones. */
-	while (b->queue_size < b->depth * 3 && b->queue_size < VH_QUEUE_MAX_SIZE)
+	while (!b->has_queue_size && b->queue_size < b->depth * 3 && b->queue_size < VH_QUEUE_MAX_SIZE)
 		b->queue_size *= 2;
 	rc = target_open(t, name,
 			 &(struct target_opts){.queues = (uint32_t)b->queues,

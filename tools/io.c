@@ -35,6 +35,8 @@ struct mover {
 	uint64_t drawn_ns;
 	struct chunk chunks[DEPTH];
 	uint64_t head, tail; /* free-running: [head, tail) is on its way */
+	bool full;	     /* the ring took no more: wait before the next */
+	uint64_t filled;     /* bytes of the range that were put into chunks */
 };
 
 static void progress(struct mover *m, uint64_t done, bool end)
@@ -61,7 +63,8 @@ static int start_chunk(struct mover *m, uint64_t at)
 	c->offset = m->range.offset + at;
 	c->len = left < CHUNK ? (uint32_t)left : CHUNK;
 	c->done = false;
-	if (m->op == VH_BLK_WRITE) {
+	if (m->op == VH_BLK_WRITE && at == m->filled) {
+		m->filled += c->len;
 		rc = m->data(m, c->offset, (void *)(uintptr_t)c->addr, c->len);
 		if (rc)
 			return rc;
@@ -72,9 +75,10 @@ static int start_chunk(struct mover *m, uint64_t at)
 	n = vh_blk_submit(m->t->blk, 0, &io, 1);
 	if (n < 0)
 		return say_vh(n, m->t->name);
-	if (!n)
+	if (!n && m->tail == m->head)
 		return say(EXIT_WRONG, "%s: the queue takes no request, and none is on its way", m->t->name);
-	m->tail++;
+	m->tail += (uint64_t)n;
+	m->full = !n;
 	return 0;
 }
 
@@ -116,13 +120,15 @@ static int move(struct mover *m)
 		if (e)
 			return say_vh(e, m->t->name);
 	}
-	m->head = m->tail = 0;
+	m->head = m->tail = m->filled = 0;
+	m->full = false;
 	while (!rc && finished < m->range.size) {
 		struct chunk *c = &m->chunks[m->head % DEPTH];
 
-		if (next < m->range.size && m->tail - m->head < DEPTH) {
+		if (next < m->range.size && m->tail - m->head < DEPTH && !m->full) {
 			rc = start_chunk(m, next);
-			next += m->chunks[(m->tail - 1) % DEPTH].len;
+			if (!rc && !m->full)
+				next += m->chunks[(m->tail - 1) % DEPTH].len;
 			continue;
 		}
 		if (!c->done) {
@@ -135,6 +141,7 @@ static int move(struct mover *m)
 		if (m->op == VH_BLK_READ)
 			rc = m->data(m, c->offset, (void *)(uintptr_t)c->addr, c->len);
 		finished += c->len;
+		m->full = false;
 		m->head++;
 		progress(m, finished, finished == m->range.size);
 	}
@@ -240,8 +247,8 @@ static void report(const struct mover *m, const char *verb, bool as_json, uint64
 struct io_opts {
 	struct range range;
 	const char *file;
-	uint64_t timeout;
-	bool json;
+	uint64_t timeout, queue_size;
+	bool json, has_queue_size;
 };
 
 static void warn_destroys(const struct mover *m)
@@ -327,12 +334,13 @@ static int run_verb(const struct verb *v, struct target *t, const struct io_opts
 
 int cmd_io(int argc, char **argv)
 {
-	struct io_opts o = {.timeout = 10000};
+	struct io_opts o = {.timeout = 10000, .queue_size = 128};
 	const struct opt opts[] = {
 		{"offset", OPT_SIZE, &o.range.offset, 0, NULL},
 		{"size", OPT_SIZE, &o.range.size, 0, &o.range.has_size},
 		{"seed", OPT_NUMBER, &o.range.seed, 0, &o.range.has_seed},
 		{"timeout", OPT_NUMBER, &o.timeout, 3600000, NULL},
+		{"queue-size", OPT_NUMBER, &o.queue_size, VH_QUEUE_MAX_SIZE, &o.has_queue_size},
 		{"json", OPT_FLAG, &o.json, 0, NULL},
 		{"", OPT_TEXT, &o.file, 0, NULL}, /* --input or --output, by verb */
 	};
@@ -360,7 +368,10 @@ int cmd_io(int argc, char **argv)
 	if (rc)
 		return rc;
 	rc = target_open(&t, argv[1],
-			 &(struct target_opts){.queues = 1, .queue_size = 128, .timeout_ms = (uint32_t)o.timeout});
+			 &(struct target_opts){.queues = 1,
+					       .queue_size = (uint32_t)o.queue_size,
+					       .queue_size_fixed = o.has_queue_size,
+					       .timeout_ms = (uint32_t)o.timeout});
 	if (!rc)
 		rc = run_verb(v, &t, &o);
 	target_close(&t);

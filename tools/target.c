@@ -2,6 +2,7 @@
 /* From the name of a target to running queues. */
 #include "vhctl.h"
 
+#include <errno.h>
 #include <string.h>
 
 int target_connect(struct target *t, const char *name, const struct target_opts *opts)
@@ -27,18 +28,16 @@ int target_connect(struct target *t, const char *name, const struct target_opts 
 	return EXIT_DONE;
 }
 
-int target_open(struct target *t, const char *name, const struct target_opts *opts)
+/* The library's error of the step that failed, 0 when it runs. */
+static int32_t start(struct target *t, const struct target_opts *opts)
 {
-	struct vh_driver_opts dopts = {.size = sizeof(dopts), .n_queues = opts->queues, .queue_size = opts->queue_size};
+	struct vh_driver_opts d = {
+		.size = sizeof(d), .type = VH_TYPE_BLK, .n_queues = opts->queues, .queue_size = opts->queue_size};
 	struct vh_backend *backend;
-	int exit_code = target_connect(t, name, opts);
-	int32_t rc;
+	int32_t rc = vh_master_backend(t->master, &backend);
 
-	if (exit_code)
-		return exit_code;
-	rc = vh_master_backend(t->master, &backend);
 	if (!rc)
-		rc = vh_driver_new(&dopts, backend, &t->driver);
+		rc = vh_driver_new(&d, backend, &t->driver);
 	if (!rc)
 		rc = vh_blk_new(t->driver, &t->blk);
 	if (!rc)
@@ -46,11 +45,42 @@ int target_open(struct target *t, const char *name, const struct target_opts *op
 	t->info.size = sizeof(t->info);
 	if (!rc)
 		rc = vh_blk_get_info(t->blk, &t->info);
-	if (rc) {
-		say_vh(rc, name);
-		return EXIT_WRONG;
+	return rc;
+}
+
+#define SET_VRING_NUM 8 /* the message's id */
+
+static bool ring_too_large(int32_t rc)
+{
+	struct vh_error e = {.size = sizeof(e)};
+
+	vh_error_get(&e);
+	return rc == -EREMOTEIO && e.code == rc && e.request == SET_VRING_NUM;
+}
+
+int target_open(struct target *t, const char *name, const struct target_opts *opts)
+{
+	struct target_opts o = *opts;
+
+	/* vhost-user can't be asked how large a ring may be: unless the user said, smaller ones are tried. */
+	for (;;) {
+		int exit_code = target_connect(t, name, &o);
+		int32_t rc;
+
+		if (exit_code)
+			return exit_code;
+		rc = start(t, &o);
+		if (!rc)
+			return EXIT_DONE;
+		if (!ring_too_large(rc) || o.queue_size_fixed || o.queue_size <= 2) {
+			say_vh(rc, name);
+			if (ring_too_large(rc))
+				say(0, "%s: try a smaller --queue-size than %u", name, o.queue_size);
+			return EXIT_WRONG;
+		}
+		target_close(t);
+		o.queue_size /= 2;
 	}
-	return EXIT_DONE;
 }
 
 void target_close(struct target *t)

@@ -39,10 +39,11 @@ int main(int argc, char **argv)
 		fputs(help_text, stderr);
 		return EXIT_USAGE;
 	}
-	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
-		fputs(help_text, stdout);
-		return EXIT_DONE;
-	}
+	for (int i = 1; i < argc; i++)
+		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h") || (i == 1 && !strcmp(argv[i], "help"))) {
+			fputs(help_text, stdout);
+			return EXIT_DONE;
+		}
 	if (!strcmp(argv[1], "--version")) {
 		uint32_t v = vh_version();
 

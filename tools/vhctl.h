@@ -62,6 +62,7 @@ void json_hex(struct json *j, const char *key, uint64_t value);
 struct target_opts {
 	uint32_t queues;
 	uint32_t queue_size;
+	bool queue_size_fixed; /* the user's; else half of it is tried when the back-end refuses it */
 	uint32_t timeout_ms;
 };
 struct target {

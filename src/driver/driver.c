@@ -2,8 +2,6 @@
 /* A driver session comes and goes: negotiation, rings, the small questions. */
 #include "vhi_driver.h"
 
-#include "vhi_virtio_blk.h"
-
 #define DEFAULT_SIZE 256
 #define MAX_QUEUES   256
 /* Descriptors of an indirect table: a block request has three, or a few more where segments are limited. */
@@ -21,11 +19,22 @@
 #define TYPE_BITS (((VHI_BIT(24) - 1) << 0) | ((VHI_BIT(14) - 1) << 50))
 #define RING_BITS (VHI_BIT(VH_F_VERSION_1) | VHI_BIT(VH_F_RING_INDIRECT_DESC) | VHI_BIT(VH_F_RING_EVENT_IDX))
 
-/* The one device type that the library has a driver for. Who drives another type says which bits it wants. */
-#define BLK_BITS                                                                                                      \
-	(VHI_BIT(VH_BLK_F_SIZE_MAX) | VHI_BIT(VH_BLK_F_SEG_MAX) | VHI_BIT(VH_BLK_F_RO) | VHI_BIT(VH_BLK_F_BLK_SIZE) | \
-	 VHI_BIT(VH_BLK_F_FLUSH) | VHI_BIT(VH_BLK_F_CONFIG_WCE) | VHI_BIT(VH_BLK_F_MQ) | VHI_BIT(VH_BLK_F_DISCARD) |  \
-	 VHI_BIT(VH_BLK_F_WRITE_ZEROES))
+/* The device types that there is a driver for here, and what it can do with. */
+static const struct {
+	uint32_t type;
+	uint64_t features;
+} types[] = {
+	{0, 0},
+	{VH_TYPE_BLK, VHI_BLK_FEATURES},
+};
+
+static const uint64_t *type_features(uint32_t type)
+{
+	for (size_t i = 0; i < VHI_ARRAY_SIZE(types); i++)
+		if (types[i].type == type)
+			return &types[i].features;
+	return NULL;
+}
 
 static const struct {
 	uint32_t number;
@@ -91,10 +100,10 @@ static int features_ok(struct vh_driver *d)
 
 static int negotiate(struct vh_driver *d, const struct vh_driver_opts *o)
 {
-	uint64_t wanted = o->features ? o->features & (TYPE_BITS | RING_BITS) : BLK_BITS | RING_BITS;
+	uint64_t wanted = ((*type_features(o->type) | o->features) & TYPE_BITS) | RING_BITS;
 	int rc = vhi_driver_status(d, S_RESET);
 
-	wanted = (wanted | VHI_BIT(VH_F_VERSION_1)) & ~o->mask_features;
+	wanted &= ~o->mask_features;
 	if (!rc)
 		rc = vhi_driver_status(d, S_ACKNOWLEDGE | S_DRIVER);
 	if (!rc)
@@ -181,9 +190,10 @@ static int queue_init(struct vh_driver *d, uint32_t index, uint32_t num)
 
 static int check_opts(const struct vh_driver_opts *o)
 {
-	if (o->flags)
-		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_driver_new: flags is 0x%x; no flag exists yet",
-				o->flags);
+	if (!type_features(o->type))
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
+				"vh_driver_new: there is no driver for type %u here; use 0 and name the features",
+				o->type);
 	if (o->n_queues > MAX_QUEUES)
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_driver_new: n_queues is %u; the most is %u",
 				o->n_queues, MAX_QUEUES);

@@ -9,6 +9,7 @@
 #ifndef VHI_DRIVER_H
 #define VHI_DRIVER_H
 
+#include "vh/blk.h"
 #include "vh/driver.h"
 #include "vhi_backend.h"
 #include "vhi_base.h"
@@ -18,6 +19,12 @@
 enum {
 #define VHI_SITE VHI_SITE_ENUM
 #include "sites.def"
+
+/* What vh_blk can do with. */
+#define VHI_BLK_FEATURES                                                                                              \
+	(VHI_BIT(VH_BLK_F_SIZE_MAX) | VHI_BIT(VH_BLK_F_SEG_MAX) | VHI_BIT(VH_BLK_F_RO) | VHI_BIT(VH_BLK_F_BLK_SIZE) | \
+	 VHI_BIT(VH_BLK_F_FLUSH) | VHI_BIT(VH_BLK_F_CONFIG_WCE) | VHI_BIT(VH_BLK_F_MQ) | VHI_BIT(VH_BLK_F_DISCARD) |  \
+	 VHI_BIT(VH_BLK_F_WRITE_ZEROES))
 #undef VHI_SITE
 };
 

@@ -148,7 +148,7 @@ static int32_t front_end_io(struct vh_driver *d, struct vh_blk *blk, bool *wrong
 static int32_t front_end(bool faulty, bool *wrong)
 {
 	struct vh_master_opts mo = {.size = sizeof(mo), .timeout_ms = 1500};
-	struct vh_driver_opts dopts = {.size = sizeof(dopts), .queue_size = 16};
+	struct vh_driver_opts dopts = {.size = sizeof(dopts), .type = VH_TYPE_BLK, .queue_size = 16};
 	struct vh_master *m = NULL;
 	struct vh_driver *d = NULL;
 	struct vh_blk *blk = NULL;

@@ -23,7 +23,7 @@ static void info_says_what_config_space_says(void **state)
 	const uint64_t f = F(SEG_MAX) | F(BLK_SIZE) | F(FLUSH) | F(MQ) | F(DISCARD) | F(WRITE_ZEROES) | F(RO);
 	const uint8_t config[] = {126, 0, 0, 0}, block[] = {0, 16, 0, 0}, queues[] = {3, 0};
 	const uint8_t discard[] = {1, 2, 3, 0}, zeroes[] = {4, 5, 6, 0};
-	const struct vh_driver_opts o = {.size = sizeof(o), .n_queues = 2};
+	const struct vh_driver_opts o = {.size = sizeof(o), .type = VH_TYPE_BLK, .n_queues = 2};
 	struct vh_blk_info info = {.size = sizeof(info)};
 	struct vht_session s;
 
@@ -105,13 +105,14 @@ static void a_config_space_that_can_not_be_is_refused(void **state)
 	const uint8_t fine[] = {0, 2, 0, 0};
 
 	for (size_t i = 0; i < VHI_ARRAY_SIZE(cases); i++) {
+		const struct vh_driver_opts opts = {.size = sizeof(opts), .type = VH_TYPE_BLK};
 		struct vht_session s;
 
 		vht_session_disk(&s, KIND, MIB, F(BLK_SIZE) | F(SIZE_MAX), 1);
 		vht_disk_config(s.disk, VHI_BLK_C_BLK_SIZE, fine, 4);
 		vht_disk_config(s.disk, VHI_BLK_C_SIZE_MAX, fine, 4);
 		vht_disk_config(s.disk, cases[i].at, cases[i].bytes, cases[i].n);
-		ok(vh_driver_new(NULL, s.t.backend, &s.d));
+		ok(vh_driver_new(&opts, s.t.backend, &s.d));
 		assert_int_equal(vh_blk_new(s.d, &s.b), -EPROTO);
 		vht_assert_error(-EPROTO, cases[i].site);
 		assert_null(s.b);
@@ -121,7 +122,7 @@ static void a_config_space_that_can_not_be_is_refused(void **state)
 
 static void every_operation_works_in_one_batch(void **state)
 {
-	struct vh_driver_opts o = {.size = sizeof(o)};
+	struct vh_driver_opts o = {.size = sizeof(o), .type = VH_TYPE_BLK};
 	struct vh_blk_done done[8];
 	struct vht_session s;
 
@@ -343,7 +344,8 @@ static void a_full_ring_takes_fewer_and_goes_on(void **state)
 	} cases[] = {{0, 16}, {VHI_BIT(VH_F_RING_INDIRECT_DESC), 16 / 3}};
 
 	for (size_t i = 0; i < VHI_ARRAY_SIZE(cases); i++) {
-		const struct vh_driver_opts o = {.size = sizeof(o), .queue_size = 16, .mask_features = cases[i].masked};
+		const struct vh_driver_opts o = {
+			.size = sizeof(o), .type = VH_TYPE_BLK, .queue_size = 16, .mask_features = cases[i].masked};
 		struct vh_blk_io ios[64];
 		struct vh_blk_done done[64];
 		struct vht_session s;
@@ -373,8 +375,10 @@ static void a_full_ring_takes_fewer_and_goes_on(void **state)
 
 static void a_ring_too_small_for_a_request_is_refused(void **state)
 {
-	const struct vh_driver_opts o = {
-		.size = sizeof(o), .queue_size = 2, .mask_features = VHI_BIT(VH_F_RING_INDIRECT_DESC)};
+	const struct vh_driver_opts o = {.size = sizeof(o),
+					 .type = VH_TYPE_BLK,
+					 .queue_size = 2,
+					 .mask_features = VHI_BIT(VH_F_RING_INDIRECT_DESC)};
 	struct vht_session s;
 
 	vht_session_disk(&s, KIND, MIB, 0, 1);
@@ -494,7 +498,7 @@ static void *wait_for_ever(void *arg)
 /* Also a thread that sleeps on another queue is told. */
 static void a_connection_that_dies_ends_every_wait(void **state)
 {
-	const struct vh_driver_opts o = {.size = sizeof(o), .n_queues = 2};
+	const struct vh_driver_opts o = {.size = sizeof(o), .type = VH_TYPE_BLK, .n_queues = 2};
 	struct vh_blk_done done[4];
 	struct vht_session s;
 	struct waiter other = {.s = &s};

@@ -140,7 +140,7 @@ static uint64_t seed(void)
 
 static void random_requests_leave_the_disk_as_the_model(void **state)
 {
-	const struct vh_driver_opts o = {.size = sizeof(o), .n_queues = QUEUES, .queue_size = 128};
+	const struct vh_driver_opts o = {.size = sizeof(o), .type = VH_TYPE_BLK, .n_queues = QUEUES, .queue_size = 128};
 	struct model *m = calloc(1, sizeof(*m));
 
 	assert_non_null(m);

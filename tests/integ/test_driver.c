@@ -20,16 +20,19 @@
 
 static void a_session_acks_what_is_offered_wanted_and_known(void **state)
 {
-	struct vh_driver_opts o = {.size = sizeof(o), .mask_features = VHI_BIT(VH_F_RING_EVENT_IDX)};
+	struct vh_driver_opts o = {
+		.size = sizeof(o), .type = VH_TYPE_BLK, .mask_features = VHI_BIT(VH_F_RING_EVENT_IDX)};
 	struct vht_session s;
 	uint64_t f;
 
 	vht_session_disk(&s, KIND, MIB, OFFERED, 1);
 	ok(vh_driver_new(NULL, s.t.backend, &s.d));
 	ok(vh_driver_features(s.d, &f));
-	assert_int_equal(f, VHI_BIT(VH_F_VERSION_1) | RING_BASIC | (OFFERED & ~VHI_BIT(VH_BLK_F_ZONED)));
+	assert_int_equal(f, VHI_BIT(VH_F_VERSION_1) | RING_BASIC);
 	vh_driver_free(s.d);
 	ok(vh_driver_new(&o, s.t.backend, &s.d));
+	ok(vh_driver_features(s.d, &f));
+	assert_int_equal(f & ~RING_BASIC, VHI_BIT(VH_F_VERSION_1) | (OFFERED & ~VHI_BIT(VH_BLK_F_ZONED)));
 	ok(vh_driver_features(s.d, &f));
 	assert_int_equal(f & RING_BASIC, VHI_BIT(VH_F_RING_INDIRECT_DESC));
 	vh_driver_free(s.d);
@@ -37,7 +40,7 @@ static void a_session_acks_what_is_offered_wanted_and_known(void **state)
 				    .features = VHI_BIT(VH_BLK_F_ZONED) | VHI_BIT(VH_F_RING_PACKED) | VHI_BIT(9)};
 	ok(vh_driver_new(&o, s.t.backend, &s.d));
 	ok(vh_driver_features(s.d, &f));
-	assert_int_equal(f, VHI_BIT(VH_F_VERSION_1) | VHI_BIT(VH_BLK_F_ZONED) | VHI_BIT(VH_BLK_F_FLUSH));
+	assert_int_equal(f, VHI_BIT(VH_F_VERSION_1) | RING_BASIC | VHI_BIT(VH_BLK_F_ZONED) | VHI_BIT(VH_BLK_F_FLUSH));
 	vht_session_end(&s);
 }
 
@@ -75,13 +78,13 @@ static void bad_arguments_are_told_from_each_other(void **state)
 {
 	static const struct vh_driver_opts bad[] = {
 		{.size = 4},
-		{.size = sizeof(bad[0]), .flags = 1},
+		{.size = sizeof(bad[0]), .type = VH_TYPE_NET},
 		{.size = sizeof(bad[0]), .n_queues = 257},
 		{.size = sizeof(bad[0]), .queue_size = 3},
 		{.size = sizeof(bad[0]), .queue_size = 65536},
 		{.size = sizeof(bad[0]), .mask_features = VHI_BIT(VH_F_VERSION_1)},
 	};
-	const struct vh_driver_opts three = {.size = sizeof(three), .n_queues = 3};
+	const struct vh_driver_opts three = {.size = sizeof(three), .type = VH_TYPE_BLK, .n_queues = 3};
 	struct vh_driver *d = NULL;
 	struct vh_queue *q;
 	struct vht_session s;
@@ -131,7 +134,7 @@ static void a_session_stops_and_goes_on_with_its_data(void **state)
 
 static void a_session_survives_more_requests_than_an_index_can_count(void **state)
 {
-	const struct vh_driver_opts o = {.size = sizeof(o), .queue_size = 64};
+	const struct vh_driver_opts o = {.size = sizeof(o), .type = VH_TYPE_BLK, .queue_size = 64};
 	struct vh_blk_io ios[64];
 	struct vh_blk_done done[64];
 	struct vht_session s;
@@ -242,7 +245,7 @@ static void a_start_that_fails_leaves_nothing_running(void **state)
 		{VHT_FAKE_SET_MEMORY, 0},  {VHT_FAKE_RING_START, 0},  {VHT_FAKE_RING_START, 1},
 		{VHT_FAKE_RING_ENABLE, 0}, {VHT_FAKE_RING_ENABLE, 1}, {VHT_FAKE_SET_STATUS, 0},
 	};
-	const struct vh_driver_opts o = {.size = sizeof(o), .n_queues = 2};
+	const struct vh_driver_opts o = {.size = sizeof(o), .type = VH_TYPE_BLK, .n_queues = 2};
 	struct vht_session s;
 
 	vht_session_ram(&s, KIND, MIB, 0, 2);
@@ -372,7 +375,7 @@ static void *keep_reading(void *arg)
 
 static void control_calls_and_queue_threads_do_not_meet(void **state)
 {
-	const struct vh_driver_opts o = {.size = sizeof(o), .n_queues = 2};
+	const struct vh_driver_opts o = {.size = sizeof(o), .type = VH_TYPE_BLK, .n_queues = 2};
 	struct vht_session s;
 	struct worker w = {.s = &s};
 	pthread_t thread;
@@ -525,7 +528,7 @@ static void a_session_can_be_freed_while_it_runs(void **state)
 static void many_queues_of_any_size_run(void **state)
 {
 	static const uint32_t sizes[] = {1, 2, 4, 64, 1024};
-	struct vh_driver_opts o = {.size = sizeof(o), .n_queues = 4};
+	struct vh_driver_opts o = {.size = sizeof(o), .type = VH_TYPE_BLK, .n_queues = 4};
 
 	for (size_t i = 0; i < VHI_ARRAY_SIZE(sizes); i++) {
 		struct vht_session s;

@@ -91,7 +91,9 @@ def test_wrong_usage_is_2_and_says_why(args):
 
 
 def test_help_and_version():
-    assert b"exit codes" in vhctl("--help").stdout
+    for words in (("--help",), ("help",), ("serve", "blk", "--help"), ("io", "-h")):
+        got = vhctl(*words)
+        assert got.returncode == DONE and b"exit codes" in got.stdout
     assert re.fullmatch(rb"vhctl, libvh \d+\.\d+\.\d+\n", vhctl("--version").stdout)
 
 
@@ -275,6 +277,15 @@ def test_bench_json(serve, args):
     report = json.loads(got.stdout)
     assert set(report) == BENCH_KEYS and set(report["latency_us"]) == LATENCY_KEYS
     assert report["requests"] > 0 and report["latency_us"]["p50"] <= report["latency_us"]["p99"]
+
+
+def test_a_back_end_with_small_rings(serve):
+    s = serve("--ram", "1M", "--queue-size", 16)
+    assert vhctl("io", "blk", s.target, "verify").returncode == DONE
+    assert vhctl("io", "blk", s.target, "bench", "--time", 1, "--iodepth", 4).returncode == DONE
+    refused = vhctl("io", "blk", s.target, "read", "--queue-size", 32)
+    assert refused.returncode == WRONG and b"smaller --queue-size" in refused.stderr
+    assert vhctl("io", "blk", s.target, "verify", "--queue-size", 8).returncode == DONE
 
 
 def test_keys_are_documented():
