@@ -3,8 +3,8 @@
  * DOC: What answers requests on the device side.
  *
  * A vh_device is a set of callbacks, of the user's or built in (null, ram and
- * file block devices), that a vh_slave attaches to its queues. It is the same
- * for every transport. One device serves one slave at a time.
+ * file block devices), that a transport (a vh_slave) attaches to its queues. It
+ * is the same for every transport, and is attached to one at a time.
  */
 #ifndef VH_DEVICE_H
 #define VH_DEVICE_H
@@ -20,8 +20,9 @@ VH_BEGIN_DECLS
 /**
  * struct vh_device_ops - callbacks of a device. Sized; any may be NULL.
  *
- * They run inside vh_slave_dispatch(). What needs an answer before the peer gets its reply returns 0, a negative
- * errno value to refuse, or -EINPROGRESS to answer later with vh_slave_finish(slave, later, rc).
+ * They run inside the transport's dispatch (vh_slave_dispatch()). What needs an answer before the peer gets its reply
+ * returns 0, a negative errno value to refuse, or -EINPROGRESS to answer later with vh_device_finish(dev, later, rc).
+ * Such a token names one call of one device and is never used again.
  */
 struct vh_device_ops {
 	uint32_t size;	/* sizeof(struct vh_device_ops) */
@@ -71,6 +72,40 @@ struct vh_device_opts {
  */
 VH_API vh_rc vh_device_new(const struct vh_device_opts *opts, const struct vh_device_ops *ops, void *ctx,
 			   struct vh_device **out);
+
+/**
+ * vh_device_finish() - answer a callback that returned -EINPROGRESS
+ * @dev: the device
+ * @later: the callback's token
+ * @rc: 0 or a negative errno value
+ *
+ * It may come before the callback has returned.
+ *
+ * @since: VH_1.0
+ * @thread: any
+ * @blocks: no
+ * @errors: EINVAL ESTALE
+ *
+ * Return: 0, -ESTALE when nobody waits for it any more (the connection ended).
+ */
+VH_API vh_rc vh_device_finish(struct vh_device *dev, uint64_t later, vh_rc rc);
+
+/**
+ * vh_device_config_changed() - tell the driver that config space changed
+ * @dev: the device
+ *
+ * Over vhost-user: BACKEND_CONFIG_CHANGE_MSG, when the front-end can take it. Does not wait for an answer. While no
+ * ring runs the news is kept, and told when the first one starts.
+ *
+ * @since: VH_1.0
+ * @thread: handle (of the slave that it is attached to)
+ * @blocks: no
+ * @errors: EINVAL ENOTCONN EOPNOTSUPP EAGAIN EBUSY ESHUTDOWN
+ *
+ * Return: 0; -ENOTCONN when it is not attached or nobody is connected, -EOPNOTSUPP when the front-end did not
+ * negotiate it, -EAGAIN when it has not answered too many of them.
+ */
+VH_API vh_rc vh_device_config_changed(struct vh_device *dev);
 
 /* Backing of a built-in block device. */
 #define VH_BLKDEV_NULL 1 /* completes at once; reads return what the buffer held (zeroes are not written) */

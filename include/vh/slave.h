@@ -174,34 +174,6 @@ VH_API vh_rc vh_slave_queue(struct vh_slave *s, uint32_t index, struct vh_queue 
 VH_API vh_rc vh_slave_mem(struct vh_slave *s, struct vh_mem **out);
 
 /**
- * vh_slave_finish() - answer a callback that returned -EINPROGRESS
- * @s: the back-end
- * @later: the callback's token
- * @rc: 0 or a negative errno value
- *
- * @since: VH_1.0
- * @thread: any
- * @blocks: no
- * @errors: EINVAL ESTALE
- *
- * Return: 0, -ESTALE when nobody waits for it any more (the connection ended).
- */
-VH_API vh_rc vh_slave_finish(struct vh_slave *s, uint64_t later, vh_rc rc);
-
-/**
- * vh_slave_config_changed() - tell the front-end that config space changed
- * @s: the back-end
- *
- * BACKEND_CONFIG_CHANGE_MSG, when the front-end can take it. Does not wait for an answer.
- *
- * @since: VH_1.0
- * @thread: handle
- * @blocks: no
- * @errors: EINVAL ENOTCONN EOPNOTSUPP EAGAIN
- */
-VH_API vh_rc vh_slave_config_changed(struct vh_slave *s);
-
-/**
  * vh_slave_disconnect() - end the connection, keep listening
  * @s: the back-end
  *

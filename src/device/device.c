@@ -53,6 +53,8 @@ vh_rc vh_device_new(const struct vh_device_opts *opts, const struct vh_device_op
 		rc = dev ? device_fill(dev, opts, ops)
 			 : vhi_fail(-ENOMEM, VH_ERROR_SYSTEM, 0, "vh_device_new: no memory");
 	}
+	if (!rc && pthread_mutex_init(&dev->lock, NULL))
+		rc = vhi_fail(-ENOMEM, VH_ERROR_SYSTEM, 0, "vh_device_new: no memory for a lock");
 	if (rc) {
 		vhi_free(dev);
 		vhi_ops_destroy(ops, ctx);
@@ -68,6 +70,7 @@ static void device_destroy(struct vh_device *dev)
 	void (*destroy)(void *) = dev->ops.destroy;
 	void *ctx = dev->ctx;
 
+	pthread_mutex_destroy(&dev->lock);
 	vhi_free(dev);
 	if (destroy)
 		destroy(ctx);
@@ -75,28 +78,43 @@ static void device_destroy(struct vh_device *dev)
 
 void vh_device_free(struct vh_device *dev)
 {
+	bool attached;
+
 	if (!dev)
 		return;
-	if (__atomic_load_n(&dev->attached, __ATOMIC_ACQUIRE)) {
-		dev->free_later = true;
-		return;
-	}
-	device_destroy(dev);
+	pthread_mutex_lock(&dev->lock);
+	attached = dev->carrier;
+	dev->free_later = attached;
+	pthread_mutex_unlock(&dev->lock);
+	if (!attached)
+		device_destroy(dev);
 }
 
-int vhi_device_attach(struct vh_device *dev)
+int vhi_device_attach(struct vh_device *dev, const struct vhi_carrier *carrier, void *ctx)
 {
-	if (__atomic_exchange_n(&dev->attached, true, __ATOMIC_ACQ_REL))
-		return vhi_fail(-EBUSY, VH_ERROR_STATE, 0,
-				"vh_slave_new: the device is attached to another slave; make one device for each");
-	return 0;
+	bool busy;
+
+	pthread_mutex_lock(&dev->lock);
+	busy = dev->carrier;
+	if (!busy) {
+		dev->carrier = carrier;
+		dev->carrier_ctx = ctx;
+	}
+	pthread_mutex_unlock(&dev->lock);
+	return busy ? vhi_fail(-EBUSY, VH_ERROR_STATE, 0,
+			       "vh_slave_new: the device is attached to another slave; make one device for each")
+		    : 0;
 }
 
 void vhi_device_detach(struct vh_device *dev)
 {
-	bool gone = dev->free_later;
+	bool gone;
 
-	__atomic_store_n(&dev->attached, false, __ATOMIC_RELEASE);
+	pthread_mutex_lock(&dev->lock);
+	gone = dev->free_later;
+	dev->carrier = NULL;
+	dev->later.token = 0;
+	pthread_mutex_unlock(&dev->lock);
 	if (gone)
 		device_destroy(dev);
 }

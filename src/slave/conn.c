@@ -330,7 +330,7 @@ void vhi_conn_end(struct vh_slave *s)
 		vhi_vring_event(s, i, VHI_VRING_GONE);
 		vhi_vring_initial(s, i);
 	}
-	vhi_later_disarm(&s->later);
+	vhi_later_disarm(s->dev);
 	while (c->jobs) {
 		struct vhi_job *job = c->jobs;
 

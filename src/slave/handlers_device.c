@@ -34,7 +34,7 @@ static enum vhi_outcome features_refused(struct vh_slave *s, struct vhi_job *job
 
 static enum vhi_outcome features_step(struct vh_slave *s, struct vhi_job *job)
 {
-	int32_t rc = vhi_later_result(&s->later, job->rc);
+	int32_t rc = vhi_later_result(s->dev, job->rc);
 
 	if (rc == -EINPROGRESS)
 		return VHI_PENDING;
@@ -62,7 +62,7 @@ enum vhi_outcome vhi_handle_set_features(struct vh_slave *s, struct vhi_msg *m, 
 	if (VHI_REFUSE(VHI_SITE_SLAVE_FEATURES_RUNNING, vhi_vring_any_started(s) && changed & ~VHI_BIT(VH_F_LOG_ALL)))
 		return features_refused(s, job, VHI_SITE_SLAVE_FEATURES_RUNNING);
 	if (ops->set_features)
-		job->rc = ops->set_features(s->dev->ctx, job->value, vhi_later_arm(&s->later));
+		job->rc = ops->set_features(s->dev->ctx, job->value, vhi_later_arm(s->dev));
 	return vhi_job_start(s, job, features_step);
 }
 
@@ -114,7 +114,7 @@ enum vhi_outcome vhi_handle_get_config(struct vh_slave *s, struct vhi_msg *m, st
 
 static enum vhi_outcome config_step(struct vh_slave *s, struct vhi_job *job)
 {
-	int32_t rc = vhi_later_result(&s->later, job->rc);
+	int32_t rc = vhi_later_result(s->dev, job->rc);
 
 	if (rc == -EINPROGRESS)
 		return VHI_PENDING;
@@ -133,7 +133,7 @@ enum vhi_outcome vhi_handle_set_config(struct vh_slave *s, struct vhi_msg *m, st
 
 	memcpy(&c, m->payload, VHI_MIN(m->header.size, sizeof(c)));
 	job->rc = ops->set_config
-			  ? ops->set_config(s->dev->ctx, c.offset, c.data, c.size, c.flags, vhi_later_arm(&s->later))
+			  ? ops->set_config(s->dev->ctx, c.offset, c.data, c.size, c.flags, vhi_later_arm(s->dev))
 			  : -EPERM;
 	return vhi_job_start(s, job, config_step);
 }
@@ -157,9 +157,9 @@ static enum vhi_outcome reset_step(struct vh_slave *s, struct vhi_job *job)
 		if (!all_stopped(s))
 			return VHI_PENDING;
 		job->phase = PHASE_DEVICE;
-		job->rc = ops->reset ? ops->reset(s->dev->ctx, vhi_later_arm(&s->later)) : 0;
+		job->rc = ops->reset ? ops->reset(s->dev->ctx, vhi_later_arm(s->dev)) : 0;
 	}
-	rc = vhi_later_result(&s->later, job->rc);
+	rc = vhi_later_result(s->dev, job->rc);
 	if (rc == -EINPROGRESS)
 		return VHI_PENDING;
 	for (uint32_t i = 0; i < s->n_queues; i++)

@@ -115,9 +115,26 @@ static int make_rings(struct vh_slave *s, uint32_t n)
 	return 0;
 }
 
+static int config_changed(void *ctx)
+{
+	struct vh_slave *s = ctx;
+	vh_rc rc = enter(s, "vh_device_config_changed");
+
+	if (rc)
+		return rc;
+	rc = vhi_back_config_changed(s);
+	if (rc)
+		rc = vhi_fail(rc, VH_ERROR_STATE, 0,
+			      "vh_device_config_changed: %s: the front-end has to be connected, to have set up its "
+			      "channel, and to answer",
+			      vh_error_name(rc));
+	return leave(s, rc);
+}
+
 static int attach(struct vh_slave *s, struct vh_device *dev)
 {
-	int rc = vhi_device_attach(dev);
+	static const struct vhi_carrier carrier = {.wake = wake, .config_changed = config_changed};
+	int rc = vhi_device_attach(dev, &carrier, s);
 	int fd;
 
 	if (rc)
@@ -162,7 +179,6 @@ vh_rc vh_slave_new(const struct vh_slave_opts *opts, struct vh_device *dev, stru
 		vhi_free(s);
 		return vhi_fail(rc, VH_ERROR_SYSTEM, 0, "vh_slave_new: %s", vh_error_name(rc));
 	}
-	pthread_mutex_init(&s->later.lock, NULL);
 	rc = make(s, opts, dev);
 	if (rc) {
 		destroy(s);
@@ -179,6 +195,9 @@ static void destroy(struct vh_slave *s)
 	s->destroying = true;
 	vhi_conn_fail(s, -ESHUTDOWN);
 	vhi_conn_end(s);
+	/* Threads of the device may still have news; from here on they reach nobody. */
+	if (dev)
+		vhi_device_detach(dev);
 	if (s->path[0])
 		vhi_sock_remove(s->path, &s->path_id);
 	/* A listening socket that was lent to us stays open elsewhere, and would stay in the set. */
@@ -191,13 +210,10 @@ static void destroy(struct vh_slave *s)
 	vhi_free(s->rings);
 	vh_mem_free(s->mem);
 	vhi_events_fini(&s->events);
-	pthread_mutex_destroy(&s->later.lock);
 	vhi_gate_destroy(&s->gate);
 	vhi_tap_set(&s->tap, NULL, NULL);
 	vhi_log_set(&s->log, NULL, NULL);
 	vhi_free(s);
-	if (dev)
-		vhi_device_detach(dev);
 }
 
 void vh_slave_free(struct vh_slave *s)
@@ -364,21 +380,6 @@ vh_rc vh_slave_mem(struct vh_slave *s, struct vh_mem **out)
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_slave_mem: slave or out is NULL");
 	*out = s->mem;
 	return 0;
-}
-
-vh_rc vh_slave_config_changed(struct vh_slave *s)
-{
-	vh_rc rc = enter(s, "vh_slave_config_changed");
-
-	if (rc)
-		return rc;
-	rc = vhi_back_config_changed(s);
-	if (rc)
-		rc = vhi_fail(rc, VH_ERROR_STATE, 0,
-			      "vh_slave_config_changed: %s: the front-end has to be connected, to have set up its "
-			      "channel, and to answer",
-			      vh_error_name(rc));
-	return leave(s, rc);
 }
 
 vh_rc vh_slave_disconnect(struct vh_slave *s)

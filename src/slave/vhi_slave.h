@@ -2,8 +2,7 @@
 /*
  * The vhost-user back-end inside. slave.c: life of the handle and its public calls; loop.c: one round of dispatch;
  * listen.c: who may connect; conn.c: the connection, message by message, and the replies that are owed; rings.c: the
- * ring machine; handlers_*.c: one function for each message; later.c: callbacks that answer later; channel.c: requests
- * of our own; events.c: news.
+ * ring machine; handlers_*.c: one function for each message; channel.c: requests of our own; events.c: news.
  */
 #ifndef VHI_SLAVE_H
 #define VHI_SLAVE_H
@@ -118,20 +117,6 @@ struct vhi_handler {
 /* The handler of a front-end request, NULL when it is not implemented. */
 const struct vhi_handler *vhi_handler_find(uint32_t id);
 
-/* A callback of the device that answers later, from any thread. There is one at a time. */
-struct vhi_later {
-	pthread_mutex_t lock;
-	uint64_t last;	/* tokens given out */
-	uint64_t token; /* waited for, 0 = none */
-	bool answered;
-	int32_t rc;
-};
-
-uint64_t vhi_later_arm(struct vhi_later *l);
-void vhi_later_disarm(struct vhi_later *l);
-/* What became of a callback that returned @rc: as it is, or -EINPROGRESS while it has not been answered. */
-int32_t vhi_later_result(struct vhi_later *l, int32_t rc);
-
 /* News: one slot for each kind and queue, those that are pending in a list. */
 struct vhi_event_slot {
 	uint64_t value;
@@ -183,7 +168,6 @@ struct vh_slave {
 	struct vh_mem *mem;
 	struct vhi_vring *rings;
 	uint32_t n_queues;
-	struct vhi_later later;
 	struct vhi_events events;
 
 	int epfd, wake_fd, timer_fd;

@@ -78,7 +78,7 @@ static void expect_channel_closed(void)
 	vht_pump(p);
 	assert_true(readable(back));
 	assert_int_equal(vht_recv(back, &m), 0);
-	assert_int_equal(vh_slave_config_changed(p->s), -ENOTCONN);
+	assert_int_equal(vh_device_config_changed(p->dev), -ENOTCONN);
 	/* That is all that ended. */
 	vht_msg(p, M_GET_FEATURES, F_REQUEST, NULL, 0, -1);
 	vht_expect(p, M_GET_FEATURES);
@@ -90,7 +90,7 @@ static void a_change_is_told_and_answers_are_matched(void **state)
 	vht_peer_up(p);
 	give_channel();
 	for (int i = 0; i < 50; i++) {
-		assert_int_equal(vh_slave_config_changed(p->s), 0);
+		assert_int_equal(vh_device_config_changed(p->dev), 0);
 		expect_request(F_NEED_REPLY);
 		vht_send_u64(back, CONFIG_CHANGE, F_REPLY, i % 2);
 		vht_pump(p);
@@ -106,7 +106,7 @@ static void no_reply_of_ours_waits_for_an_answer_there(void **state)
 	(void)state;
 	vht_peer_up(p);
 	give_channel();
-	assert_int_equal(vh_slave_config_changed(p->s), 0);
+	assert_int_equal(vh_device_config_changed(p->dev), 0);
 	vht_send(p->fd, M_GET_CONFIG, F_REQUEST, (uint8_t[16]){0, 0, 0, 0, 4}, 16, NULL, 0);
 	vht_expect(p, M_GET_CONFIG);
 	vht_msg_state(p, M_GET_VRING_BASE, F_REQUEST, 0, 0);
@@ -120,7 +120,7 @@ static void without_reply_ack_no_answer_is_asked_for(void **state)
 	give_channel();
 	vht_msg_u64(p, M_SET_PROTOCOL_FEATURES, F_REQUEST, VHT_PF & ~UINT64_C(8));
 	vht_expect_silence(p);
-	assert_int_equal(vh_slave_config_changed(p->s), 0);
+	assert_int_equal(vh_device_config_changed(p->dev), 0);
 	expect_request(F_REQUEST);
 	vht_send_u64(back, CONFIG_CHANGE, F_REPLY, 0);
 	expect_channel_closed();
@@ -132,8 +132,8 @@ static void case_76_a_suspended_device_keeps_its_news_until_a_ring_starts(void *
 	vht_negotiate(p, VHT_BIT30 | VHT_VERSION);
 	give_channel();
 	vht_send_mem(p);
-	assert_int_equal(vh_slave_config_changed(p->s), 0);
-	assert_int_equal(vh_slave_config_changed(p->s), 0);
+	assert_int_equal(vh_device_config_changed(p->dev), 0);
+	assert_int_equal(vh_device_config_changed(p->dev), 0);
 	vht_pump(p);
 	assert_false(readable(back));
 	vht_ring_up(p, 0);
@@ -149,27 +149,27 @@ static void who_does_not_answer_is_asked_no_more(void **state)
 	(void)state;
 	vht_peer_up(p);
 	give_channel();
-	while (n < 1000 && !vh_slave_config_changed(p->s))
+	while (n < 1000 && !vh_device_config_changed(p->dev))
 		n++;
 	assert_in_range(n, 1, 100);
-	assert_int_equal(vh_slave_config_changed(p->s), -EAGAIN);
+	assert_int_equal(vh_device_config_changed(p->dev), -EAGAIN);
 	vht_send_u64(back, CONFIG_CHANGE, F_REPLY, 0);
 	vht_pump(p);
-	assert_int_equal(vh_slave_config_changed(p->s), 0);
+	assert_int_equal(vh_device_config_changed(p->dev), 0);
 }
 
 static void it_says_when_it_cannot_be_told(void **state)
 {
 	(void)state;
-	assert_int_equal(vh_slave_config_changed(p->s), -EOPNOTSUPP);
+	assert_int_equal(vh_device_config_changed(p->dev), -EOPNOTSUPP);
 	vht_peer_up(p);
-	assert_int_equal(vh_slave_config_changed(p->s), -ENOTCONN);
+	assert_int_equal(vh_device_config_changed(p->dev), -ENOTCONN);
 	give_channel();
 	vht_msg_u64(p, M_SET_PROTOCOL_FEATURES, F_REQUEST, VHT_PF & ~UINT64_C(0x200));
 	vht_expect_silence(p);
-	assert_int_equal(vh_slave_config_changed(p->s), -EOPNOTSUPP);
+	assert_int_equal(vh_device_config_changed(p->dev), -EOPNOTSUPP);
 	assert_int_equal(vh_slave_disconnect(p->s), 0);
-	assert_int_equal(vh_slave_config_changed(p->s), -ENOTCONN);
+	assert_int_equal(vh_device_config_changed(p->dev), -ENOTCONN);
 }
 
 static void case_38_a_new_channel_replaces_the_old_one(void **state)
@@ -180,14 +180,14 @@ static void case_38_a_new_channel_replaces_the_old_one(void **state)
 	(void)state;
 	vht_peer_up(p);
 	give_channel();
-	assert_int_equal(vh_slave_config_changed(p->s), 0);
+	assert_int_equal(vh_device_config_changed(p->dev), 0);
 	old = back;
 	back = -1;
 	give_channel();
 	assert_int_equal(vht_recv(old, &m), 1);
 	assert_int_equal(vht_recv(old, &m), 0);
 	close(old);
-	assert_int_equal(vh_slave_config_changed(p->s), 0);
+	assert_int_equal(vh_device_config_changed(p->dev), 0);
 	expect_request(F_NEED_REPLY);
 	/* What the old one still owed counts no more. */
 	vht_send_u64(back, CONFIG_CHANGE, F_REPLY, 0);
@@ -213,7 +213,7 @@ static void what_is_wrong_on_the_channel_ends_the_channel_only(void **state)
 		uint8_t payload[1024] = {0};
 
 		give_channel();
-		assert_int_equal(vh_slave_config_changed(p->s), 0);
+		assert_int_equal(vh_device_config_changed(p->dev), 0);
 		expect_request(F_NEED_REPLY);
 		assert_int_equal(send(back, header, sizeof(header), MSG_NOSIGNAL), sizeof(header));
 		if (wrong[i].size <= sizeof(payload))
@@ -224,7 +224,7 @@ static void what_is_wrong_on_the_channel_ends_the_channel_only(void **state)
 	close(back);
 	back = -1;
 	vht_pump(p);
-	assert_int_equal(vh_slave_config_changed(p->s), -ENOTCONN);
+	assert_int_equal(vh_device_config_changed(p->dev), -ENOTCONN);
 }
 
 static void an_fd_in_a_reply_is_closed_and_ends_the_channel(void **state)
@@ -236,7 +236,7 @@ static void an_fd_in_a_reply_is_closed_and_ends_the_channel(void **state)
 	vht_peer_up(p);
 	before = vht_open_fds();
 	give_channel();
-	assert_int_equal(vh_slave_config_changed(p->s), 0);
+	assert_int_equal(vh_device_config_changed(p->dev), 0);
 	expect_request(F_NEED_REPLY);
 	vht_send(back, CONFIG_CHANGE, F_REPLY, &zero, sizeof(zero), &p->memfd, 1);
 	expect_channel_closed();

@@ -389,15 +389,15 @@ static void callbacks_may_answer_later(void **state)
 	for (int32_t rc = 0; rc >= -1; rc--) {
 		vht_msg(p, M_SET_CONFIG, F_NEED_REPLY, config, sizeof(config), -1);
 		vht_expect_silence(p);
-		assert_int_equal(vh_slave_finish(p->s, p->echo.later, rc), 0);
+		assert_int_equal(vh_device_finish(p->dev, p->echo.later, rc), 0);
 		vht_expect_u64(p, M_SET_CONFIG, rc != 0);
-		assert_int_equal(vh_slave_finish(p->s, p->echo.later, rc), -ESTALE);
+		assert_int_equal(vh_device_finish(p->dev, p->echo.later, rc), -ESTALE);
 
 		vht_msg_u64(p, M_SET_FEATURES, F_NEED_REPLY, VHT_BIT30);
 		vht_expect_silence(p);
 		vht_msg(p, M_GET_FEATURES, F_REQUEST, NULL, 0, -1);
 		vht_pump(p);
-		assert_int_equal(vh_slave_finish(p->s, p->echo.later, rc), 0);
+		assert_int_equal(vh_device_finish(p->dev, p->echo.later, rc), 0);
 		vht_pump(p);
 		assert_int_equal(vht_recv(p->fd, &p->reply), 1);
 		assert_int_equal(p->reply.request, M_SET_FEATURES);
@@ -406,7 +406,7 @@ static void callbacks_may_answer_later(void **state)
 
 		vht_msg(p, M_RESET_DEVICE, F_NEED_REPLY, NULL, 0, -1);
 		vht_expect_silence(p);
-		assert_int_equal(vh_slave_finish(p->s, p->echo.later, rc), 0);
+		assert_int_equal(vh_device_finish(p->dev, p->echo.later, rc), 0);
 		vht_expect_u64(p, M_RESET_DEVICE, rc != 0);
 	}
 	assert_int_equal(vht_event(p, VH_EVENT_CONFIG_WRITTEN).count, 1);
@@ -416,7 +416,7 @@ static void *finish_it(void *arg)
 {
 	struct vht_peer *peer_arg = arg;
 
-	assert_int_equal(vh_slave_finish(peer_arg->s, peer_arg->echo.later, 0), 0);
+	assert_int_equal(vh_device_finish(peer_arg->dev, peer_arg->echo.later, 0), 0);
 	return NULL;
 }
 
@@ -440,7 +440,7 @@ static void finish_now(void *ctx)
 {
 	struct vht_peer *peer_arg = ctx;
 
-	assert_int_equal(vh_slave_finish(peer_arg->s, peer_arg->echo.later, 0), 0);
+	assert_int_equal(vh_device_finish(peer_arg->dev, peer_arg->echo.later, 0), 0);
 }
 
 static void an_answer_that_comes_before_its_callback_returns_counts(void **state)
@@ -467,10 +467,64 @@ static void an_answer_after_the_connection_is_stale(void **state)
 	close(p->fd);
 	p->fd = -1;
 	vht_pump(p);
-	assert_int_equal(vh_slave_finish(p->s, p->echo.later, 0), -ESTALE);
-	assert_int_equal(vh_slave_finish(p->s, 0, 0), -EINVAL);
-	assert_int_equal(vh_slave_finish(p->s, p->echo.later, 1), -EINVAL);
-	assert_int_equal(vh_slave_finish(p->s, p->echo.later, -EINPROGRESS), -EINVAL);
+	assert_int_equal(vh_device_finish(p->dev, p->echo.later, 0), -ESTALE);
+	assert_int_equal(vh_device_finish(p->dev, 0, 0), -EINVAL);
+	assert_int_equal(vh_device_finish(p->dev, p->echo.later, 1), -EINVAL);
+	assert_int_equal(vh_device_finish(p->dev, p->echo.later, -EINPROGRESS), -EINVAL);
+}
+
+static void tokens_are_the_device_s_and_outlive_its_slave(void **state)
+{
+	uint32_t config[4] = {4, 4, 0, 0xabcd};
+	uint64_t first;
+
+	(void)state;
+	vht_negotiate(p, VHT_BIT30 | VHT_VERSION);
+	p->echo.config_rc = -EINPROGRESS;
+	vht_msg(p, M_SET_CONFIG, F_NEED_REPLY, config, sizeof(config), -1);
+	vht_expect_silence(p);
+	first = p->echo.later;
+	vh_slave_free(p->s);
+	close(p->fd);
+	assert_int_equal(vh_device_finish(p->dev, first, 0), -ESTALE);
+	assert_int_equal(vh_device_config_changed(p->dev), -ENOTCONN);
+
+	/* The next slave of the same device gives out other ones. */
+	assert_int_equal(vh_slave_new(NULL, p->dev, &p->s), 0);
+	vht_peer_connect(p);
+	vht_negotiate(p, VHT_BIT30 | VHT_VERSION);
+	vht_msg(p, M_SET_CONFIG, F_NEED_REPLY, config, sizeof(config), -1);
+	vht_expect_silence(p);
+	assert_int_equal(vh_device_finish(p->dev, first, 0), -ESTALE);
+	assert_true(p->echo.later > first);
+	assert_int_equal(vh_device_finish(p->dev, p->echo.later, 0), 0);
+	vht_expect_u64(p, M_SET_CONFIG, 0);
+	assert_int_equal(vh_device_finish(NULL, 1, 0), -EINVAL);
+	assert_int_equal(vh_device_config_changed(NULL), -EINVAL);
+}
+
+static void *free_device(void *arg)
+{
+	vh_device_free(arg);
+	return NULL;
+}
+
+/* Whoever is last lets it go: once, whichever that is. */
+static void a_device_and_its_slave_are_freed_on_two_threads(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 200; i++) {
+		pthread_t thread;
+
+		vht_peer_free(p);
+		vht_peer_init(p, NULL, NULL, 0);
+		assert_int_equal(pthread_create(&thread, NULL, free_device, p->dev), 0);
+		vh_slave_free(p->s);
+		pthread_join(thread, NULL);
+		assert_int_equal(p->echo.destroyed, 1);
+		p->s = NULL;
+		p->dev = NULL;
+	}
 }
 
 static void a_callback_that_never_answers_ends_the_connection(void **state)
@@ -608,6 +662,8 @@ int main(void)
 		T(an_answer_from_another_thread_wakes_the_loop),
 		T(an_answer_that_comes_before_its_callback_returns_counts),
 		T(an_answer_after_the_connection_is_stale),
+		T(tokens_are_the_device_s_and_outlive_its_slave),
+		T(a_device_and_its_slave_are_freed_on_two_threads),
 		QUICK(a_callback_that_never_answers_ends_the_connection),
 		T(a_front_end_that_dies_while_a_message_is_held_is_noticed),
 		T(changes_reach_a_queue_that_another_thread_is_driving),

@@ -181,7 +181,7 @@ static void sequence(void)
 		if (dice(4) == 0)
 			vht_push_held(p);
 		if (dice(4) == 0)
-			vh_slave_finish(p->s, p->echo.later ? p->echo.later : 1, 0);
+			vh_device_finish(p->dev, p->echo.later ? p->echo.later : 1, 0);
 		if (p->echo.n_held > VHT_HELD_MAX / 2)
 			vht_push_held(p);
 		hear_everything();

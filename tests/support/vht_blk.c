@@ -27,6 +27,8 @@ int fstatfs(int fd, struct statfs *st)
 	return rc;
 }
 
+static const struct vhi_carrier carrier = {.wake = NULL};
+
 static uint64_t gpa_of(const struct vht_blk *f, const void *p)
 {
 	return BASE + (uint64_t)((const uint8_t *)p - f->host);
@@ -39,7 +41,7 @@ void vht_blk_open(struct vht_blk *f, const struct vh_blkdev_opts *opts, int fd, 
 	memset(f, 0, sizeof(*f));
 	f->num = num;
 	OK(vh_blkdev_new(opts, fd, &f->dev));
-	OK(vhi_device_attach(f->dev));
+	OK(vhi_device_attach(f->dev, &carrier, f));
 	OK(vh_mem_new(NULL, &f->mem));
 	OK(vh_mem_alloc(f->mem, BASE, VHT_BLK_MEM, 0));
 	assert_int_equal(vh_mem_translate(f->mem, BASE, VHT_BLK_MEM, VH_MEM_READ | VH_MEM_WRITE, &seg, 1), 1);

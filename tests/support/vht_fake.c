@@ -355,6 +355,8 @@ static const struct vhi_backend_ops fake_ops = {
 	.dispatch = fake_dispatch,
 };
 
+static const struct vhi_carrier carrier = {.wake = NULL};
+
 static void watch(struct vht_fake *f, int fd)
 {
 	struct epoll_event ev = {.events = EPOLLIN};
@@ -368,7 +370,7 @@ struct vht_fake *vht_fake_new(struct vh_device *dev)
 	struct vht_fake *f = calloc(1, sizeof(*f));
 	const struct vhi_queue_hooks hooks = {0};
 
-	if (!f || vhi_device_attach(dev))
+	if (!f || vhi_device_attach(dev, &carrier, f))
 		abort();
 	f->backend = (struct vh_backend){&fake_ops, f};
 	f->dev = dev;

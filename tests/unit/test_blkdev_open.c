@@ -58,6 +58,8 @@ static void a_device_that_is_refused_is_destroyed_once(void **state)
 	assert_null(dev);
 }
 
+static const struct vhi_carrier carrier = {.wake = NULL};
+
 static void a_device_goes_once_and_not_while_attached(void **state)
 {
 	struct vh_device_opts o = {.size = sizeof(o)};
@@ -69,10 +71,10 @@ static void a_device_goes_once_and_not_while_attached(void **state)
 	assert_int_equal(vh_device_new(&o, &ops, &destroyed, &dev), 0);
 	assert_int_equal(dev->opts.max_queues, 1);
 	assert_int_equal(dev->opts.max_queue_size, 32768);
-	assert_int_equal(vhi_device_attach(dev), 0);
-	assert_int_equal(vhi_device_attach(dev), -EBUSY);
+	assert_int_equal(vhi_device_attach(dev, &carrier, NULL), 0);
+	assert_int_equal(vhi_device_attach(dev, &carrier, NULL), -EBUSY);
 	vhi_device_detach(dev);
-	assert_int_equal(vhi_device_attach(dev), 0);
+	assert_int_equal(vhi_device_attach(dev, &carrier, NULL), 0);
 	vh_device_free(dev);
 	assert_int_equal(destroyed, 0);
 	vhi_device_detach(dev);
