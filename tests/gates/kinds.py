@@ -230,6 +230,8 @@ KINDS = (
     Kind("uapi", script("uapi.py"), about="our constants against the Linux headers"),
     Kind("install", script("install.py", "install", GCC), ("gcc",), about="pkg-config and CMake packages"),
     Kind("readme", script("install.py", "readme", RELEASE), ("build",), about="the README's example"),
+    Kind("hostile-asan", pytest("hostile", {"VH_BUILD": build_dir("asan"), **ASAN}), ("asan",),
+         about="the same against a back-end with sanitizers"),
     Kind("codec", pytest("py", {"VH_BUILD": GCC}), ("gcc",), about="the Python codec, and vhctl as users meet it"),
     Kind("run", run_command, about="the script's own words"),
 )

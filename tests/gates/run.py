@@ -67,7 +67,7 @@ def tail(path):
 
 
 def tell(result, log_dir):
-    print(f"{result.state:<5} {result.kind.name:<11} {result.seconds:6.1f} s  {result.detail}", flush=True)
+    print(f"{result.state:<5} {result.kind.name:<12} {result.seconds:6.1f} s  {result.detail}", flush=True)
     path = os.path.join(log_dir, result.kind.name + ".log")
     if result.state == "fail" and os.path.exists(path):
         print("\n".join(f"      | {line}" for line in result.excerpt or tail(path)), flush=True)
@@ -111,9 +111,9 @@ def run_all(kinds, kinds_module, log_dir):
 
 
 def summary(results, seconds):
-    print(f"\n{'kind':<11} {'':<5} {'time':>8}  what")
+    print(f"\n{'kind':<12} {'':<5} {'time':>8}  what")
     for r in results:
-        print(f"{r.kind.name:<11} {r.state:<5} {r.seconds:6.1f} s  {r.kind.about}")
+        print(f"{r.kind.name:<12} {r.state:<5} {r.seconds:6.1f} s  {r.kind.about}")
     count = {state: sum(r.state == state for r in results) for state in ("ok", "fail", "skip")}
     for state in ("fail", "skip"):
         if count[state]:
@@ -161,7 +161,7 @@ def main():
     import kinds  # after VH_FULL is decided
     if options.list:
         for k in kinds.KINDS:
-            print(f"{k.name:<11} {k.about}{'' if k.required else ' (may be skipped)'}")
+            print(f"{k.name:<12} {k.about}{'' if k.required else ' (may be skipped)'}")
         return 0
     log_dir = os.path.join(kinds.build_dir("release"), "gates")
     os.makedirs(log_dir, exist_ok=True)
