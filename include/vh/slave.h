@@ -205,7 +205,10 @@ VH_API vh_rc vh_slave_get_stats(struct vh_slave *s, struct vh_slave_stats *out);
  * @since: VH_1.0
  * @thread: handle
  * @blocks: no
- * @errors: EINVAL
+ * @errors: EINVAL EBUSY ESHUTDOWN
+ *
+ * Return: 0; -EBUSY when another thread is inside, or inside of a callback of the ops that would be replaced. Ops that
+ * are refused are destroyed.
  */
 VH_API vh_rc vh_slave_set_log(struct vh_slave *s, const struct vh_log_ops *ops, void *ctx);
 
@@ -218,7 +221,10 @@ VH_API vh_rc vh_slave_set_log(struct vh_slave *s, const struct vh_log_ops *ops, 
  * @since: VH_1.0
  * @thread: handle
  * @blocks: no
- * @errors: EINVAL
+ * @errors: EINVAL EBUSY ESHUTDOWN
+ *
+ * Return: 0; -EBUSY when another thread is inside, or inside of a callback of the ops that would be replaced. Ops that
+ * are refused are destroyed.
  */
 VH_API vh_rc vh_slave_set_tap(struct vh_slave *s, const struct vh_tap_ops *ops, void *ctx);
 

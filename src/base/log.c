@@ -8,6 +8,13 @@
 
 #define LINES_PER_SECOND 10u
 
+static vh_rc check_outside(uint32_t inside, const char *what)
+{
+	if (!inside)
+		return 0;
+	return vhi_fail(-EBUSY, VH_ERROR_STATE, 0, "%s: called from the callback that it would replace", what);
+}
+
 vh_rc vhi_log_set(struct vhi_log *log, const struct vh_log_ops *ops, void *ctx)
 {
 	struct vh_log_ops in;
@@ -15,6 +22,8 @@ vh_rc vhi_log_set(struct vhi_log *log, const struct vh_log_ops *ops, void *ctx)
 	void *old_ctx = log->ctx;
 	vh_rc rc = vhi_opts_in(&in, sizeof(in), ops, "vh_log_ops");
 
+	if (!rc)
+		rc = check_outside(log->inside, "vh_log_ops");
 	if (rc) {
 		vhi_ops_destroy(ops, ctx);
 		return rc;
@@ -28,6 +37,14 @@ vh_rc vhi_log_set(struct vhi_log *log, const struct vh_log_ops *ops, void *ctx)
 	}
 	vhi_ops_destroy(&old, old_ctx);
 	return 0;
+}
+
+/* A callback may do what it likes but replace itself, so ops are the same after it. */
+static void call_line(struct vhi_log *log, uint32_t level, const char *text)
+{
+	log->inside++;
+	log->ops.line(log->ctx, level, text);
+	log->inside--;
 }
 
 void vhi_log_line(struct vhi_log *log, uint32_t level, const char *fmt, ...)
@@ -48,7 +65,7 @@ void vhi_log_line(struct vhi_log *log, uint32_t level, const char *fmt, ...)
 		if (dropped) {
 			snprintf(text, sizeof(text), "%u lines dropped, more than %u a second", dropped,
 				 LINES_PER_SECOND);
-			log->ops.line(log->ctx, VH_LOG_WARNING, text);
+			call_line(log, VH_LOG_WARNING, text);
 		}
 	}
 	if (log->lines >= LINES_PER_SECOND) {
@@ -59,7 +76,7 @@ void vhi_log_line(struct vhi_log *log, uint32_t level, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	log->ops.line(log->ctx, level, text);
+	call_line(log, level, text);
 }
 
 vh_rc vhi_tap_set(struct vhi_tap *tap, const struct vh_tap_ops *ops, void *ctx)
@@ -71,6 +88,8 @@ vh_rc vhi_tap_set(struct vhi_tap *tap, const struct vh_tap_ops *ops, void *ctx)
 
 	if (!rc && in.flags)
 		rc = vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_tap_ops: unknown flags 0x%x", in.flags);
+	if (!rc)
+		rc = check_outside(tap->inside, "vh_tap_ops");
 	if (rc) {
 		vhi_ops_destroy(ops, ctx);
 		return rc;
@@ -90,5 +109,7 @@ void vhi_tap_message(struct vhi_tap *tap, struct vh_msg_info *info)
 		return;
 	info->size = sizeof(*info);
 	info->time_ns = vhi_now_ns();
+	tap->inside++;
 	tap->ops.message(tap->ctx, info);
+	tap->inside--;
 }

@@ -13,14 +13,17 @@ struct vhi_log {
 	uint64_t window_ns; /* start of the second in which lines are counted */
 	uint32_t lines;	    /* lines in this second */
 	uint32_t dropped;
+	uint32_t inside; /* calls of ops.line on the stack */
 };
 
-vh_rc vhi_log_set(struct vhi_log *log, const struct vh_log_ops *ops, void *ctx); /* NULL ops: off */
+/* NULL ops: off. -EBUSY inside of the callback that would be replaced: its destroy can't run while it is running. */
+vh_rc vhi_log_set(struct vhi_log *log, const struct vh_log_ops *ops, void *ctx);
 __attribute__((format(printf, 3, 4))) void vhi_log_line(struct vhi_log *log, uint32_t level, const char *fmt, ...);
 
 struct vhi_tap {
 	struct vh_tap_ops ops;
 	void *ctx;
+	uint32_t inside;
 };
 
 vh_rc vhi_tap_set(struct vhi_tap *tap, const struct vh_tap_ops *ops, void *ctx);
