@@ -104,37 +104,14 @@ static int open_signals(void)
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-static const struct {
-	uint32_t kind;
-	const char *name;
-} event_names[] = {
-	{VH_EVENT_CONNECTED, "connected"},
-	{VH_EVENT_DISCONNECTED, "disconnected"},
-	{VH_EVENT_REFUSED, "second client refused"},
-	{VH_EVENT_STARTED, "started"},
-	{VH_EVENT_STOPPED, "stopped"},
-	{VH_EVENT_ENABLED, "enabled"},
-	{VH_EVENT_DISABLED, "disabled"},
-	{VH_EVENT_DRAINING, "draining"},
-	{VH_EVENT_BROKEN, "broken"},
-	{VH_EVENT_MEMORY_CHANGED, "memory changed"},
-	{VH_EVENT_CONFIG_WRITTEN, "config written"},
-	{VH_EVENT_RESET, "reset"},
-	{VH_EVENT_STATUS, "status"},
-	{VH_EVENT_NEGOTIATED, "negotiated"},
-};
-
 static void print_event(const struct vh_event *e)
 {
-	const char *name = "event";
+	const char *name = vh_event_name(e->kind);
 	char queue[32] = "";
 
-	for (size_t i = 0; i < sizeof(event_names) / sizeof(event_names[0]); i++)
-		if (event_names[i].kind == e->kind)
-			name = event_names[i].name;
 	if (e->queue != VH_ERROR_NONE)
 		snprintf(queue, sizeof(queue), "queue %u ", e->queue);
-	say(0, "%s%s: reason %d value 0x%llx", queue, name, e->reason, (unsigned long long)e->value);
+	say(0, "%s%s: reason %d value 0x%llx", queue, name ? name : "event", e->reason, (unsigned long long)e->value);
 }
 
 /* @once: the socket was a connection that somebody handed us, and ends with it. */

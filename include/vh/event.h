@@ -11,7 +11,13 @@ VH_BEGIN_DECLS
 
 /* vh_event.kind, of both sides. */
 #define VH_EVENT_CONNECTED    1
-#define VH_EVENT_DISCONNECTED 2 /* reason: errno of the failure, 0 = the peer closed */
+#define VH_EVENT_DISCONNECTED 2 /* reason: below; value: number of the check that ended it, 0 = none */
+
+/*
+ * The reason of VH_EVENT_DISCONNECTED is 0 when the peer closed the connection between two messages, also while an
+ * answer was owed; else the negative errno value of what ended it: -ECONNRESET closed inside a message, -EPROTO a
+ * message that can't be followed, -ETIMEDOUT, -ECANCELED this side ended it.
+ */
 
 /* Of a slave. */
 #define VH_EVENT_REFUSED	3  /* a second client was closed at once */
@@ -20,16 +26,16 @@ VH_BEGIN_DECLS
 #define VH_EVENT_ENABLED	6  /* queue */
 #define VH_EVENT_DISABLED	7  /* queue */
 #define VH_EVENT_DRAINING	8  /* queue; value: requests in flight */
-#define VH_EVENT_BROKEN		9  /* queue; reason: errno, value: number of the check */
+#define VH_EVENT_BROKEN		9  /* queue; reason: negative errno value, value: number of the check */
 #define VH_EVENT_MEMORY_CHANGED 10 /* value: snapshot number */
 #define VH_EVENT_CONFIG_WRITTEN 11
-#define VH_EVENT_RESET		12
+#define VH_EVENT_RESET		12 /* reason: what the device said, 0 or a negative errno value */
 #define VH_EVENT_STATUS		13 /* value: device status byte */
 #define VH_EVENT_NEGOTIATED	14 /* value: feature bits acked */
 
 /* Of a master. */
 #define VH_EVENT_CONFIG_CHANGED	 64 /* the back-end says that config space changed */
-#define VH_EVENT_BACKEND_REQUEST 65 /* a back-end request was answered; value: its id */
+#define VH_EVENT_BACKEND_REQUEST 65 /* a back-end request was served; reason: 0, 1 = refused; value: its id */
 
 /* Reasons of VH_EVENT_STARTED. */
 #define VH_START_KICK_FD   1 /* SET_VRING_KICK found the ring complete */
@@ -39,7 +45,9 @@ VH_BEGIN_DECLS
 /**
  * struct vh_event - news of a handle. Size-first out struct.
  *
- * Events are state, not history: there is at most one pending per kind and queue, and a later one replaces it.
+ * Events are state, not history: there is at most one pending per kind and queue; a later one replaces it and
+ * goes to the end. So of two opposite kinds (connected and disconnected) the one that is taken last tells how things
+ * are.
  */
 struct vh_event {
 	uint32_t size;
@@ -49,6 +57,19 @@ struct vh_event {
 	uint64_t value; /* by kind */
 	uint64_t count; /* how many of this kind were coalesced into it, >= 1 */
 };
+
+/**
+ * vh_event_name() - name of a kind of event
+ * @kind: VH_EVENT_*
+ *
+ * @since: VH_1.0
+ * @thread: any
+ * @blocks: no
+ * @errors: none
+ *
+ * Return: (borrowed) (nullable) a static string such as "connected", NULL for an unknown kind.
+ */
+VH_API const char *vh_event_name(uint32_t kind);
 
 VH_END_DECLS
 #endif

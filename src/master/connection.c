@@ -42,8 +42,17 @@ void vhi_master_finish_closing(struct vh_master *m)
 	vhi_master_forget_memory(m);
 }
 
+/* Of VH_EVENT_DISCONNECTED, see event.h. A site other than 0 says that a message was cut. */
+static int32_t reason_of(const struct vh_master *m, int32_t code, uint32_t domain, uint32_t site)
+{
+	if (domain == VH_ERROR_STATE)
+		return -ECANCELED;
+	return !site && (code == -ECONNRESET || code == -EPIPE) && !vhi_chan_inside(&m->main) ? 0 : code;
+}
+
 int32_t vhi_master_fail(struct vh_master *m, int32_t code, uint32_t domain, uint32_t site, const char *fmt, ...)
 {
+	int32_t reason = reason_of(m, code, domain, site);
 	char text[VH_ERROR_TEXT_SIZE];
 	va_list ap;
 
@@ -60,8 +69,7 @@ int32_t vhi_master_fail(struct vh_master *m, int32_t code, uint32_t domain, uint
 	if (site)
 		m->rejected++;
 	vhi_tickets_fail(m, code);
-	if (domain != VH_ERROR_STATE)
-		vhi_master_event(m, VH_EVENT_DISCONNECTED, -code, site);
+	vhi_master_event(m, VH_EVENT_DISCONNECTED, reason, site);
 	/* Inside a callback the message that it looks at must stay. */
 	if (!m->serving)
 		vhi_master_finish_closing(m);
@@ -99,6 +107,7 @@ int vhi_master_attach(struct vh_master *m, struct vhi_transport transport)
 	m->last_request = VH_ERROR_NONE;
 	m->send_deadline_ns = 0;
 	m->state = VHI_MASTER_CONNECTED;
+	vhi_master_event(m, VH_EVENT_CONNECTED, 0, 0);
 	return 0;
 }
 
@@ -209,10 +218,7 @@ int vhi_master_take_client(struct vh_master *m)
 	if (fd == -EAGAIN)
 		return 0;
 	rc = fd < 0 ? fd : attach_fd(m, fd);
-	if (rc)
-		return rc;
-	vhi_master_event(m, VH_EVENT_CONNECTED, 0, 0);
-	return 1;
+	return rc ? rc : 1;
 }
 
 vh_rc vh_master_accept(struct vh_master *m)

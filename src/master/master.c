@@ -74,6 +74,7 @@ static void master_destroy(struct vh_master *m, bool tell)
 	}
 	vhi_loop_close(m);
 	vhi_free(m->shared);
+	vhi_events_fini(&m->events);
 	vhi_gate_destroy(&m->gate);
 	vhi_free(m);
 	if (tell)
@@ -107,6 +108,8 @@ vh_rc vh_master_new(const struct vh_master_opts *opts, const struct vh_master_op
 	}
 	if (!rc)
 		rc = options_in(m, opts, ops);
+	if (!rc && vhi_events_init(&m->events, 0))
+		rc = vhi_fail(-ENOMEM, VH_ERROR_SYSTEM, 0, "vh_master_new: out of memory");
 	if (!rc)
 		rc = vhi_loop_open(m);
 	if (rc) {
@@ -191,36 +194,14 @@ vh_rc vh_master_backend(struct vh_master *m, struct vh_backend **out)
 
 void vhi_master_event(struct vh_master *m, uint32_t kind, int32_t reason, uint64_t value)
 {
-	struct vh_event *e = m->events;
-	struct vh_event *end = e + m->n_events;
-
-	while (e < end && e->kind != kind)
-		e++;
-	if (e == end) {
-		/* There are as many places as kinds, see VHI_MASTER_EVENTS. */
-		*e = (struct vh_event){.size = sizeof(*e), .kind = kind, .queue = VH_ERROR_NONE};
-		m->n_events++;
-	}
-	e->reason = reason;
-	e->value = value;
-	e->count++;
+	vhi_events_raise(&m->events, kind, VH_ERROR_NONE, reason, value);
 }
 
 vh_count vh_master_next_event(struct vh_master *m, struct vh_event *out)
 {
 	int rc = vhi_master_enter(m, "vh_master_next_event", VHI_CALL_INSIDE);
 
-	if (rc)
-		return rc;
-	if (!m->n_events && out)
-		return vhi_master_leave(m, 0);
-	rc = vhi_out_fill(out, &m->events[0], sizeof(m->events[0]), "vh_master_next_event");
-	if (!rc) {
-		m->n_events--;
-		memmove(&m->events[0], &m->events[1], m->n_events * sizeof(m->events[0]));
-		rc = 1;
-	}
-	return vhi_master_leave(m, rc);
+	return rc ? rc : vhi_master_leave(m, vhi_events_next(&m->events, out, "vh_master_next_event"));
 }
 
 vh_rc vh_master_get_stats(struct vh_master *m, struct vh_master_stats *out)

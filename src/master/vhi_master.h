@@ -18,6 +18,7 @@
 #include "vh/master.h"
 #include "vhi_backend.h"
 #include "vhi_base.h"
+#include "vhi_events.h"
 #include "vhi_gate.h"
 #include "vhi_log.h"
 #include "vhi_mem.h"
@@ -82,8 +83,6 @@ enum vhi_master_state { VHI_MASTER_IDLE, VHI_MASTER_CONNECTED, VHI_MASTER_FAILED
 /* What epoll says is ready. */
 enum vhi_master_source { VHI_SRC_MAIN, VHI_SRC_BACK, VHI_SRC_LISTENER, VHI_SRC_CANCEL, VHI_SRC_TIMER, VHI_SRC_COUNT };
 
-#define VHI_MASTER_EVENTS 4
-
 struct vh_master {
 	struct vhi_gate gate;
 	uint32_t serving;  /* depth of the gate at which backend_request was called, 0 = not in it */
@@ -123,8 +122,7 @@ struct vh_master {
 	uint32_t n_shared;
 	struct vh_snapshot *mem; /* what set_memory shared last: ring addresses are translated in it */
 
-	struct vh_event events[VHI_MASTER_EVENTS];
-	uint32_t n_events;
+	struct vhi_events events;
 	uint64_t messages_in, messages_out, bytes_in, bytes_out; /* of connections that ended */
 	uint64_t rejected, backend_requests;
 };

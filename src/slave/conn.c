@@ -26,10 +26,12 @@ void vhi_conn_fail(struct vh_slave *s, int32_t reason)
 	c->end_reason = reason;
 }
 
-/* The peer's end of the connection is gone: no failure of ours. */
-static int32_t reason_of(int rc)
+/* After a send: the peer's end of the connection is gone. That is no failure, unless it left a message unfinished. */
+static int32_t reason_of(const struct vhi_conn *c, int rc)
 {
-	return rc == -ECONNRESET || rc == -EPIPE ? 0 : rc;
+	if (rc != -ECONNRESET && rc != -EPIPE)
+		return rc;
+	return vhi_chan_inside(&c->main) ? -ECONNRESET : 0;
 }
 
 static void send_answer(struct vh_slave *s, const struct vhi_job *job)
@@ -41,7 +43,7 @@ static void send_answer(struct vh_slave *s, const struct vhi_job *job)
 	rc = vhi_chan_send(&s->conn.main, job->header.request, VHI_WIRE_VERSION | VHI_WIRE_REPLY, job->reply,
 			   job->reply_size, NULL, 0);
 	if (rc)
-		vhi_conn_fail(s, reason_of(rc));
+		vhi_conn_fail(s, reason_of(&s->conn, rc));
 }
 
 /* The forms of a refusal. Where the request is echoed its first bytes are in the reply already. */
@@ -230,7 +232,7 @@ void vhi_conn_flush(struct vh_slave *s)
 	int rc = vhi_chan_wants_write(&s->conn.main) ? vhi_chan_flush(&s->conn.main) : 0;
 
 	if (rc < 0)
-		vhi_conn_fail(s, reason_of(rc));
+		vhi_conn_fail(s, reason_of(&s->conn, rc));
 }
 
 void vhi_conn_update(struct vh_slave *s)
@@ -251,7 +253,7 @@ void vhi_conn_update(struct vh_slave *s)
 void vhi_conn_hung_up(struct vh_slave *s)
 {
 	if (s->conn.held || !can_read(&s->conn))
-		vhi_conn_fail(s, 0);
+		vhi_conn_fail(s, reason_of(&s->conn, -EPIPE));
 }
 
 uint64_t vhi_conn_deadline(struct vh_slave *s)

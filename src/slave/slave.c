@@ -347,20 +347,9 @@ vh_count vh_slave_wait(struct vh_slave *s, int32_t timeout_ms)
 
 vh_count vh_slave_next_event(struct vh_slave *s, struct vh_event *out)
 {
-	struct vh_event event = {0};
-	vh_rc rc;
+	vh_rc rc = enter(s, "vh_slave_next_event");
 
-	if (!out)
-		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_slave_next_event: out is NULL");
-	if (out->size < 2 * sizeof(uint32_t))
-		return vhi_out_fill(out, &event, sizeof(event), "vh_slave_next_event");
-	rc = enter(s, "vh_slave_next_event");
-	if (rc)
-		return rc;
-	if (!vhi_events_take(&s->events, &event))
-		return leave(s, 0);
-	rc = vhi_out_fill(out, &event, sizeof(event), "vh_slave_next_event");
-	return leave(s, rc ? rc : 1);
+	return rc ? rc : leave(s, vhi_events_next(&s->events, out, "vh_slave_next_event"));
 }
 
 vh_rc vh_slave_queue(struct vh_slave *s, uint32_t index, struct vh_queue **out)

@@ -2,7 +2,7 @@
 /*
  * The vhost-user back-end inside. slave.c: life of the handle and its public calls; loop.c: one round of dispatch;
  * listen.c: who may connect; conn.c: the connection, message by message, and the replies that are owed; rings.c: the
- * ring machine; handlers_*.c: one function for each message; channel.c: requests of our own; events.c: news.
+ * ring machine; handlers_*.c: one function for each message; channel.c: requests of our own.
  */
 #ifndef VHI_SLAVE_H
 #define VHI_SLAVE_H
@@ -12,6 +12,7 @@
 #include "vh/slave.h"
 #include "vhi_base.h"
 #include "vhi_device.h"
+#include "vhi_events.h"
 #include "vhi_gate.h"
 #include "vhi_log.h"
 #include "vhi_mem.h"
@@ -116,24 +117,6 @@ struct vhi_handler {
 
 /* The handler of a front-end request, NULL when it is not implemented. */
 const struct vhi_handler *vhi_handler_find(uint32_t id);
-
-/* News: one slot for each kind and queue, those that are pending in a list. */
-struct vhi_event_slot {
-	uint64_t value;
-	uint64_t count; /* 0 = not pending */
-	int32_t reason;
-	uint32_t prev, next;
-};
-
-struct vhi_events {
-	struct vhi_event_slot *slots; /* slot 0 is the head of the list */
-	uint32_t n_queues;
-};
-
-int vhi_events_init(struct vhi_events *e, uint32_t n_queues);
-void vhi_events_fini(struct vhi_events *e);
-void vhi_events_raise(struct vhi_events *e, uint32_t kind, uint32_t queue, int32_t reason, uint64_t value);
-bool vhi_events_take(struct vhi_events *e, struct vh_event *out);
 
 struct vhi_conn {
 	bool open;

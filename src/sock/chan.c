@@ -289,3 +289,8 @@ bool vhi_chan_wants_write(const struct vhi_chan *c)
 {
 	return c->out_head;
 }
+
+bool vhi_chan_inside(const struct vhi_chan *c)
+{
+	return c->got && !c->whole;
+}

@@ -123,6 +123,7 @@ int vhi_chan_send(struct vhi_chan *c, uint32_t request, uint32_t flags, const vo
 		  const int *fds, uint32_t n_fds);
 int vhi_chan_flush(struct vhi_chan *c); /* 1 = something is still queued, 0 = all sent, -errno */
 bool vhi_chan_wants_write(const struct vhi_chan *c);
+bool vhi_chan_inside(const struct vhi_chan *c); /* a message has begun and is not complete */
 
 const char *vhi_sock_site_text(uint32_t site);
 

@@ -63,6 +63,7 @@ static void connect_it(struct fix *f)
 	assert_int_equal(vh_master_negotiate(f->m, BIT(32), NULL), 0);
 	f->fd = f->b.channel;
 	assert_true(f->fd >= 0);
+	assert_int_equal(vht_last_event(f->m).kind, VH_EVENT_CONNECTED);
 }
 
 static int set_up(void **state)

@@ -246,7 +246,8 @@ static void wrong_replies_fail_the_connection(void **state)
 		assert_int_equal(vht_site(), w->site);
 		assert_int_equal(vh_master_next_event(f->m, &e), 1);
 		assert_int_equal(e.kind, VH_EVENT_DISCONNECTED);
-		assert_int_equal(e.reason, EPROTO);
+		assert_int_equal(e.reason, -EPROTO);
+		assert_int_equal(e.value, w->site);
 	}
 }
 

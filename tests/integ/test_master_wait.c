@@ -49,9 +49,9 @@ static void a_passed_deadline_fails_the_connection_and_the_handle_can_begin_anot
 	assert_int_equal(vh_master_get_features(m, &v), -ENOTCONN);
 	assert_non_null(strstr(vht_text(), "did not answer GET_FEATURES"));
 	assert_int_equal(vh_master_dispatch(m), -ENOTCONN);
-	assert_int_equal(vh_master_next_event(m, &e), 1);
+	e = vht_last_event(m);
 	assert_int_equal(e.kind, VH_EVENT_DISCONNECTED);
-	assert_int_equal(e.reason, ETIMEDOUT);
+	assert_int_equal(e.reason, -ETIMEDOUT);
 	assert_int_equal(vh_master_next_event(m, &e), 0);
 	assert_int_equal(vh_master_next_event(m, NULL), -EINVAL);
 	close(fd);
@@ -540,6 +540,82 @@ static void server_mode_takes_one_back_end_after_the_other(void **state)
 	assert_int_equal(vht_open_fds(), before);
 }
 
+static void expect_end(struct vh_master *m, int32_t reason)
+{
+	struct vh_event e = vht_last_event(m);
+
+	assert_int_equal(e.kind, VH_EVENT_DISCONNECTED);
+	assert_int_equal(e.reason, reason);
+}
+
+static void the_reason_of_an_end_is_negative_or_0_when_the_peer_closed_between_messages(void **state)
+{
+	struct vh_master *m = vht_master_new(2000);
+	uint64_t ticket;
+	int fd;
+
+	(void)state;
+	for (int awaited = 0; awaited < 2; awaited++) {
+		fd = vht_master_pair(m);
+		assert_int_equal(vht_last_event(m).kind, VH_EVENT_CONNECTED);
+		if (awaited)
+			assert_int_equal(vht_submit(m, 1, VH_REPLY_TABLE, NULL, 0, &ticket), 0);
+		close(fd);
+		assert_int_equal(vht_until_failed(m), -ECONNRESET);
+		expect_end(m, 0);
+	}
+	/* Found out by a send. */
+	fd = vht_master_pair(m);
+	assert_int_equal(shutdown(fd, SHUT_RD), 0);
+	assert_int_equal(vh_master_set_owner(m), -ECONNRESET);
+	close(fd);
+	expect_end(m, 0);
+	fd = vht_master_pair(m);
+	assert_int_equal(write(fd, "\1\0\0", 3), 3);
+	close(fd);
+	assert_int_equal(vht_until_failed(m), -ECONNRESET);
+	expect_end(m, -ECONNRESET);
+	fd = vht_master_pair(m);
+	assert_int_equal(vh_master_disconnect(m), 0);
+	expect_end(m, -ECANCELED);
+	close(fd);
+	fd = vht_master_pair(m);
+	assert_int_equal(vh_master_cancel(m), 0);
+	assert_int_equal(vh_master_get_features(m, &ticket), -ECANCELED);
+	expect_end(m, -ECANCELED);
+	close(fd);
+	vh_master_free(m);
+}
+
+static void after_an_end_and_another_beginning_the_last_event_is_connected(void **state)
+{
+	char dir[] = "/tmp/vht-news-XXXXXX", path[64];
+	struct vh_master *m = vht_master_new(2000);
+	struct vh_event e = {.size = sizeof(e)};
+	int fd[2];
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/s", dir);
+	assert_int_equal(vh_master_listen(m, path), 0);
+	fd[0] = client(path);
+	assert_int_equal(vh_master_accept(m), 0);
+	close(fd[0]);
+	assert_int_equal(vht_until_failed(m), -ECONNRESET);
+	fd[1] = client(path);
+	assert_int_equal(vh_master_accept(m), 0);
+	assert_int_equal(vh_master_next_event(m, &e), 1);
+	assert_int_equal(e.kind, VH_EVENT_DISCONNECTED);
+	assert_int_equal(e.count, 1);
+	assert_int_equal(vh_master_next_event(m, &e), 1);
+	assert_int_equal(e.kind, VH_EVENT_CONNECTED);
+	assert_int_equal(e.count, 2);
+	assert_int_equal(vh_master_next_event(m, &e), 0);
+	vh_master_free(m);
+	close(fd[1]);
+	assert_int_equal(rmdir(dir), 0);
+}
+
 static void cancel_ends_an_accept(void **state)
 {
 	char dir[] = "/tmp/vht-canc-XXXXXX", path[64];
@@ -607,6 +683,8 @@ int main(void)
 		cmocka_unit_test(what_the_back_end_said_before_it_closed_is_heard),
 		cmocka_unit_test(connects_to_a_path_and_again_after_a_failure),
 		cmocka_unit_test(server_mode_takes_one_back_end_after_the_other),
+		cmocka_unit_test(the_reason_of_an_end_is_negative_or_0_when_the_peer_closed_between_messages),
+		cmocka_unit_test(after_an_end_and_another_beginning_the_last_event_is_connected),
 		cmocka_unit_test(cancel_ends_an_accept),
 		cmocka_unit_test(adopts_connected_sockets_only),
 	};

@@ -167,6 +167,26 @@ static void a_drain_that_takes_too_long_ends_the_connection(void **state)
 	assert_int_equal(p->echo.stopped, 1);
 }
 
+static void an_answer_that_nobody_reads_is_the_end_and_its_reason_says_whether_a_message_was_cut(void **state)
+{
+	(void)state;
+	for (int cut = 0; cut < 2; cut++) {
+		hold(1);
+		get_base();
+		if (cut)
+			assert_int_equal(send(p->fd, "\1\0\0", 3, 0), 3);
+		vht_expect_silence(p);
+		assert_int_equal(shutdown(p->fd, SHUT_RD), 0);
+		vht_push_held(p);
+		vht_pump(p);
+		assert_int_equal(vht_event(p, VH_EVENT_DISCONNECTED).reason, cut ? -ECONNRESET : 0);
+		close(p->fd);
+		vht_peer_connect(p);
+		p->vq[0].next = 0;
+		memset(p->mem, 0, 0x4000);
+	}
+}
+
 static void requests_in_flight_at_the_end_are_stale_and_their_memory_stays(void **state)
 {
 	struct vh_snapshot *snap;
@@ -645,6 +665,7 @@ int main(void)
 #define QUICK(name) cmocka_unit_test_setup_teardown(name, setup_impatient, teardown)
 		T(case_64_get_vring_base_is_answered_after_the_last_request_in_flight),
 		T(replies_leave_in_the_order_of_their_requests),
+		T(an_answer_that_nobody_reads_is_the_end_and_its_reason_says_whether_a_message_was_cut),
 		T(case_75_a_message_that_must_wait_is_held_with_all_that_follow),
 		T(what_may_be_owed_is_bounded),
 		QUICK(a_drain_that_takes_too_long_ends_the_connection),

@@ -106,6 +106,16 @@ void vht_negotiate_by_hand(struct vh_master *m, int fd, uint64_t features, uint6
 	answer_by_hand(m, fd, 2, &features, 0);
 }
 
+struct vh_event vht_last_event(struct vh_master *m)
+{
+	struct vh_event e = {.size = sizeof(e)};
+
+	assert_int_equal(vh_master_next_event(m, &e), 1);
+	while (vh_master_next_event(m, &e))
+		;
+	return e;
+}
+
 static struct vh_error last;
 
 uint32_t vht_site(void)

@@ -22,6 +22,9 @@ int vht_until_failed(struct vh_master *m);
 /* Bring a connection, whose other end is fd, past negotiation without a thread. */
 void vht_negotiate_by_hand(struct vh_master *m, int fd, uint64_t features, uint64_t protocol_features);
 
+/* The event that is taken last: how things are. Fails the test when there is none. */
+struct vh_event vht_last_event(struct vh_master *m);
+
 /* Of the last error. */
 uint32_t vht_site(void);
 const char *vht_text(void);

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+#include "vhi_events.h"
+
+#include "vh/error.h"
+#include "vhi_base.h"
+
+/* Kinds of a queue come first: their row is their place among the slots of each queue. */
+#define QUEUE_KINDS 6u
+
+static const struct {
+	uint32_t kind;
+	const char *name;
+} kinds[] = {
+	{VH_EVENT_STARTED, "started"},
+	{VH_EVENT_STOPPED, "stopped"},
+	{VH_EVENT_ENABLED, "enabled"},
+	{VH_EVENT_DISABLED, "disabled"},
+	{VH_EVENT_DRAINING, "draining"},
+	{VH_EVENT_BROKEN, "broken"},
+	/* of the device */
+	{VH_EVENT_CONNECTED, "connected"},
+	{VH_EVENT_DISCONNECTED, "disconnected"},
+	{VH_EVENT_REFUSED, "refused"},
+	{VH_EVENT_MEMORY_CHANGED, "memory-changed"},
+	{VH_EVENT_CONFIG_WRITTEN, "config-written"},
+	{VH_EVENT_RESET, "reset"},
+	{VH_EVENT_STATUS, "status"},
+	{VH_EVENT_NEGOTIATED, "negotiated"},
+	{VH_EVENT_CONFIG_CHANGED, "config-changed"},
+	{VH_EVENT_BACKEND_REQUEST, "backend-request"},
+};
+
+/* The slots: the head, the kinds of the device, then those of each queue. */
+#define KINDS	     VHI_ARRAY_SIZE(kinds)
+#define FIRST_DEVICE 1u
+#define FIRST_QUEUE  (FIRST_DEVICE + (uint32_t)KINDS - QUEUE_KINDS)
+
+static uint32_t row_of(uint32_t kind)
+{
+	uint32_t row = 0;
+
+	while (row < KINDS && kinds[row].kind != kind)
+		row++;
+	return row;
+}
+
+const char *vh_event_name(uint32_t kind)
+{
+	uint32_t row = row_of(kind);
+
+	return row < KINDS ? kinds[row].name : NULL;
+}
+
+static uint32_t slot_of(uint32_t kind, uint32_t queue)
+{
+	uint32_t row = row_of(kind);
+
+	return row < QUEUE_KINDS ? FIRST_QUEUE + queue * QUEUE_KINDS + row : FIRST_DEVICE + row - QUEUE_KINDS;
+}
+
+int vhi_events_init(struct vhi_events *e, uint32_t n_queues)
+{
+	e->slots = vhi_calloc(FIRST_QUEUE + (size_t)n_queues * QUEUE_KINDS, sizeof(*e->slots));
+	return e->slots ? 0 : -ENOMEM;
+}
+
+void vhi_events_fini(struct vhi_events *e)
+{
+	vhi_free(e->slots);
+	e->slots = NULL;
+}
+
+static void unlink_slot(struct vhi_events *e, const struct vhi_event_slot *slot)
+{
+	e->slots[slot->prev].next = slot->next;
+	e->slots[slot->next].prev = slot->prev;
+}
+
+static void append_slot(struct vhi_events *e, uint32_t at)
+{
+	struct vhi_event_slot *head = &e->slots[0];
+
+	e->slots[at].prev = head->prev;
+	e->slots[at].next = 0;
+	e->slots[head->prev].next = at;
+	head->prev = at;
+}
+
+void vhi_events_raise(struct vhi_events *e, uint32_t kind, uint32_t queue, int32_t reason, uint64_t value)
+{
+	uint32_t at = slot_of(kind, queue);
+	struct vhi_event_slot *slot = &e->slots[at];
+
+	if (slot->event.count)
+		unlink_slot(e, slot);
+	append_slot(e, at);
+	slot->event = (struct vh_event){.size = sizeof(slot->event),
+					.kind = kind,
+					.queue = queue,
+					.reason = reason,
+					.value = value,
+					.count = slot->event.count + 1};
+}
+
+vh_count vhi_events_next(struct vhi_events *e, struct vh_event *out, const char *who)
+{
+	static const struct vh_event none;
+	uint32_t at = e->slots[0].next;
+	struct vhi_event_slot *slot = &e->slots[at];
+	vh_rc rc;
+
+	/* A bad @out is told also when there is nothing for it. */
+	if (!at && out && out->size >= 2 * sizeof(uint32_t))
+		return 0;
+	rc = vhi_out_fill(out, at ? &slot->event : &none, sizeof(none), who);
+	if (rc)
+		return rc;
+	unlink_slot(e, slot);
+	slot->event.count = 0;
+	return 1;
+}
