@@ -37,22 +37,27 @@ struct vh_device_ops {
 	int32_t (*set_features)(void *ctx, uint64_t features, uint64_t later);
 	/* Device reset: in-flight requests were drained before. */
 	int32_t (*reset)(void *ctx, uint64_t later);
-	/* A queue became able to run, or stopped being so. Must not block. */
+	/* A queue became able to run, or stopped being so. They must not block. A stop comes from dispatch, and from
+	 * whatever else ends the connection: vh_slave_disconnect() and vh_slave_free(). What was in flight then is
+	 * nobody's any more: a push of it is -ESTALE. */
 	void (*queue_started)(void *ctx, struct vh_queue *q, uint32_t index);
 	void (*queue_stopped)(void *ctx, uint32_t index);
 	/* The queue may have requests: pop, handle, push (now or later). Work is bounded by budget requests. Returns
-	 * > 0 when it stopped because of the budget, 0 when the ring was empty, or a negative errno value. */
+	 * > 0 when it stopped because of the budget and 0 when the ring was empty. A negative errno value gives the
+	 * queue up: it is broken (VH_EVENT_BROKEN with that reason) until the driver resets it. What is wrong with one
+	 * request belongs in its status, and what is wrong with the device in vh_device_error(). */
 	int32_t (*on_batch)(void *ctx, struct vh_queue *q, uint32_t index, uint32_t budget);
-	/* A pollable fd of the device's own (asynchronous completions), -1 = none. Asked once, when attached. */
+	/* A pollable fd of the device's own (asynchronous completions), -1 = none. Asked once, when attached: inside of
+	 * vh_slave_new(). It stays open until destroy. Both of the pair are there, or none. */
 	int32_t (*poll_fd)(void *ctx);
-	/* poll_fd() is readable: push what has completed. */
+	/* poll_fd() is readable: make it not so, and push what has completed. A negative errno value is logged. */
 	int32_t (*on_poll)(void *ctx);
 };
 
 /** struct vh_device_opts - what the device offers. Sized. */
 struct vh_device_opts {
 	uint32_t size;		 /* sizeof(struct vh_device_opts) */
-	uint32_t type;		 /* VH_TYPE_* or any virtio device id, for names only */
+	uint32_t type;		 /* VH_TYPE_* or any virtio device id; with VH_TYPE_NET queues are told in pairs */
 	uint64_t features;	 /* device feature bits offered, beyond what the library's rings add */
 	uint32_t max_queues;	 /* at most 256; 0 = 1 */
 	uint32_t max_queue_size; /* largest ring accepted; 0 = 32768 */

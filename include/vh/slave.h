@@ -246,10 +246,12 @@ VH_API vh_rc vh_slave_stop(struct vh_slave *s);
  * @s: (nullable)
  *
  * No other thread may be inside. Inside a callback of this handle it takes effect when the outermost call returns.
+ * It frees the device too when vh_device_free() was called before: a file device with I/O in flight then waits until the
+ * kernel has let go of guest memory, at most 10 seconds.
  *
  * @since: VH_1.0
  * @thread: handle
- * @blocks: no
+ * @blocks: yes
  * @errors: none
  */
 VH_API void vh_slave_free(struct vh_slave *s);

@@ -39,6 +39,10 @@ static int device_fill(struct vh_device *dev, const struct vh_device_opts *opts,
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
 				"vh_device_new: ops.flags is %#x; only VH_DEVICE_MANUAL_QUEUES is known",
 				dev->ops.flags);
+	if (!dev->ops.poll_fd != !dev->ops.on_poll)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
+				"vh_device_new: ops.%s is NULL; poll_fd and on_poll need each other",
+				dev->ops.poll_fd ? "on_poll" : "poll_fd");
 	return 0;
 }
 

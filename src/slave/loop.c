@@ -50,12 +50,16 @@ static int poll_sources(struct vh_slave *s, int timeout_ms, struct ready *r)
 
 static void do_device(struct vh_slave *s, const struct ready *r)
 {
+	int32_t rc = 0;
+
 	if (has(r, VHI_SOURCE_WAKE)) {
 		vhi_eventfd_drain(s->wake_fd);
 		vhi_vring_woken(s);
 	}
-	if (has(r, VHI_SOURCE_DEVICE) && s->dev->ops.on_poll)
-		s->dev->ops.on_poll(s->dev->ctx);
+	if (has(r, VHI_SOURCE_DEVICE))
+		rc = s->dev->ops.on_poll(s->dev->ctx);
+	if (rc < 0)
+		vhi_log_line(&s->log, VH_LOG_WARNING, "the device's on_poll: %s", vh_error_name(rc));
 }
 
 static bool do_messages(struct vh_slave *s, const struct ready *r)

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/* What a user's device and its back-end owe each other. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "vhi_slave.h"
+#include "vht_peer.h"
+
+static struct vht_peer peer;
+static struct vht_peer *const p = &peer;
+
+static int setup(void **state)
+{
+	(void)state;
+	vht_peer_init(p, NULL, NULL, 0);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	vht_peer_free(p);
+	return 0;
+}
+
+static char line[256]; /* the last one of the log */
+static uint32_t lines;
+
+static void get_log(void *ctx, uint32_t level, const char *text)
+{
+	(void)ctx;
+	(void)level;
+	snprintf(line, sizeof(line), "%s", text);
+	lines++;
+}
+
+static void watch_log(void)
+{
+	const struct vh_log_ops ops = {.size = sizeof(ops), .line = get_log};
+
+	line[0] = 0;
+	lines = 0;
+	assert_int_equal(vh_slave_set_log(p->s, &ops, NULL), 0);
+}
+
+/* A device whose requests are completed when its eventfd is signalled. */
+static struct slow {
+	int fd;
+	struct vh_queue *q;
+	uint64_t token;
+	uint32_t popped, polls;
+	int32_t rc;
+} slow;
+
+static int32_t slow_batch(void *ctx, struct vh_queue *q, uint32_t index, uint32_t budget)
+{
+	struct slow *d = ctx;
+	struct vh_req req;
+
+	(void)index;
+	(void)budget;
+	if (vh_queue_pop(q, &req, 1) == 1) {
+		d->q = q;
+		d->token = req.token;
+		d->popped++;
+	}
+	return 0;
+}
+
+static int32_t slow_fd(void *ctx)
+{
+	return ((struct slow *)ctx)->fd;
+}
+
+static int32_t slow_poll(void *ctx)
+{
+	struct slow *d = ctx;
+	struct vh_cpl cpl = {.token = d->token};
+
+	d->polls++;
+	vht_count(d->fd);
+	return d->rc ? d->rc : vh_queue_push(d->q, &cpl, 1);
+}
+
+static void replace_device(const struct vh_device_ops *ops, void *ctx)
+{
+	const struct vh_device_opts opts = {.size = sizeof(opts)};
+
+	vh_slave_free(p->s);
+	vh_device_free(p->dev);
+	close(p->fd);
+	assert_int_equal(vh_device_new(&opts, ops, ctx, &p->dev), 0);
+	assert_int_equal(vh_slave_new(NULL, p->dev, &p->s), 0);
+	vht_peer_connect(p);
+}
+
+static void a_device_completes_from_its_own_fd(void **state)
+{
+	const struct vh_device_ops ops = {
+		.size = sizeof(ops), .on_batch = slow_batch, .poll_fd = slow_fd, .on_poll = slow_poll};
+	uint64_t one = 1;
+
+	(void)state;
+	slow = (struct slow){.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
+	replace_device(&ops, &slow);
+	vht_peer_up(p);
+	vht_offer_echo(p, 0);
+	vht_kick(p, 0);
+	vht_pump(p);
+	assert_int_equal(slow.popped, 1);
+	assert_int_equal(slow.polls, 0);
+	assert_int_equal(vht_used(p, 0), 0);
+	assert_int_equal(write(slow.fd, &one, sizeof(one)), sizeof(one));
+	vht_pump_wait(p);
+	assert_int_equal(slow.polls, 1);
+	assert_int_equal(vht_used(p, 0), 1);
+	assert_int_equal(vht_count(p->vq[0].call), 1);
+
+	/* What it has to complain of is in the log, and does not end anything. */
+	watch_log();
+	slow.rc = -EIO;
+	assert_int_equal(write(slow.fd, &one, sizeof(one)), sizeof(one));
+	vht_pump_wait(p);
+	assert_non_null(strstr(line, "on_poll: EIO"));
+	assert_int_equal(vht_slave_stats(p).connected, 1);
+	close(slow.fd);
+}
+
+static void poll_fd_and_on_poll_need_each_other(void **state)
+{
+	const struct vh_device_opts opts = {.size = sizeof(opts)};
+	const struct vh_device_ops deaf = {.size = sizeof(deaf), .poll_fd = slow_fd};
+	const struct vh_device_ops blind = {.size = sizeof(blind), .on_poll = slow_poll};
+	struct vh_device *dev = NULL;
+
+	(void)state;
+	assert_int_equal(vh_device_new(&opts, &deaf, &slow, &dev), -EINVAL);
+	assert_int_equal(vh_device_new(&opts, &blind, &slow, &dev), -EINVAL);
+	assert_null(dev);
+}
+
+static void a_device_can_give_a_queue_up(void **state)
+{
+	struct vh_event e;
+
+	(void)state;
+	vht_peer_up(p);
+	vht_set_err(p, 0);
+	p->echo.batch_rc = -EIO;
+	vht_offer_echo(p, 0);
+	vht_kick(p, 0);
+	vht_pump(p);
+	e = vht_event(p, VH_EVENT_BROKEN);
+	assert_int_equal(e.queue, 0);
+	assert_int_equal(e.reason, -EIO);
+	assert_int_equal(vht_count(p->vq[0].err), 1);
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(a_device_completes_from_its_own_fd),
+		T(poll_fd_and_on_poll_need_each_other),
+		T(a_device_can_give_a_queue_up),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
