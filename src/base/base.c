@@ -127,6 +127,18 @@ void vhi_eventfd_drain(int fd)
 	while (n < 0 && errno == EINTR);
 }
 
+/* Even a poll that does not wait is cut short by a signal. */
+int vhi_poll_now(int fd, short events)
+{
+	struct pollfd p = {.fd = fd, .events = events};
+	int n;
+
+	do
+		n = vhi_sys.poll(&p, 1, 0);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : p.revents;
+}
+
 uint64_t vhi_now_ns(void)
 {
 	struct timespec ts;

@@ -73,6 +73,8 @@ int vhi_fd_set_nonblock(int fd);
 int vhi_eventfd(void);		 /* non-blocking, close-on-exec, or -errno */
 void vhi_eventfd_signal(int fd); /* never blocks: a full counter is signalled already */
 void vhi_eventfd_drain(int fd);
+/* What is ready on an fd now, of @events and of what poll() always tells. A signal is no answer. -errno. */
+int vhi_poll_now(int fd, short events);
 
 uint64_t vhi_now_ns(void); /* CLOCK_MONOTONIC */
 

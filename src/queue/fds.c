@@ -14,22 +14,23 @@
 static bool is_eventfd(int fd)
 {
 	const uint64_t nothing = 0;
-	struct pollfd p = {.fd = fd, .events = POLLIN};
 	struct stat st;
+	int ready;
 
 	/* All anonymous inodes have no file type. POLLERR is a counter at 2^64 - 1, where even a write of 0 blocks. */
 	if (vhi_sys.fstat(fd, &st) || st.st_mode & S_IFMT)
 		return false;
-	if (vhi_sys.poll(&p, 1, 0) < 0 || p.revents & (POLLERR | POLLNVAL))
+	ready = vhi_poll_now(fd, POLLIN);
+	if (ready < 0 || ready & (POLLERR | POLLNVAL))
 		return false;
 	return vhi_sys.write(fd, &nothing, sizeof(nothing)) == (ssize_t)sizeof(nothing);
 }
 
 static bool would_block(int fd, short events)
 {
-	struct pollfd p = {.fd = fd, .events = events};
+	int ready = vhi_poll_now(fd, events);
 
-	return vhi_sys.poll(&p, 1, 0) <= 0 || !(p.revents & events);
+	return ready < 0 || !(ready & events);
 }
 
 static void signal_fd(int fd, bool poll_first)

@@ -135,11 +135,10 @@ static int sock_peek(int fd)
 
 bool vhi_sock_peer_gone(int fd)
 {
-	struct pollfd p = {.fd = fd};
-	int n;
+	int n = vhi_poll_now(fd, 0);
 
 	/* A hang-up counts even with messages unread: their sender can't be answered. */
-	if (vhi_sys.poll(&p, 1, 0) == 1 && (p.revents & (POLLHUP | POLLERR | POLLNVAL)))
+	if (n > 0)
 		return true;
 	n = sock_peek(fd);
 	return n == 0 || (n < 0 && n != -EAGAIN);
