@@ -38,8 +38,8 @@ struct vh_device_ops {
 	/* Device reset: in-flight requests were drained before. */
 	int32_t (*reset)(void *ctx, uint64_t later);
 	/* A queue became able to run, or stopped being so. They must not block. A stop comes from dispatch, and from
-	 * whatever else ends the connection: vh_slave_disconnect() and vh_slave_free(). What was in flight then is
-	 * nobody's any more: a push of it is -ESTALE. */
+	 * whatever else ends the connection: vh_slave_disconnect() and vh_slave_free(). Requests that are in flight
+	 * then, because the connection ended, still have to be pushed: see vh_queue_push(). */
 	void (*queue_started)(void *ctx, struct vh_queue *q, uint32_t index);
 	void (*queue_stopped)(void *ctx, uint32_t index);
 	/* The queue may have requests: pop, handle, push (now or later). Work is bounded by budget requests. Returns

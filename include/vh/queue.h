@@ -128,8 +128,9 @@ VH_API void vh_queue_free(struct vh_queue *q);
  * @max: room at @reqs
  *
  * The available index is loaded once per call. Each request is validated as a whole before it is returned; one that
- * is not valid breaks the queue (requests before it are still returned). Segments stay valid until their token is
- * pushed or un-popped, in any order. Virtio 1.2 section 2.7.
+ * is not valid breaks the queue (requests before it are still returned). Segments, and the memory that they point into,
+ * stay until their token is pushed or un-popped, in any order, also when the queue is stopped or its connection ends
+ * before. Virtio 1.2 section 2.7.
  *
  * @since: VH_1.0
  * @thread: queue
@@ -150,13 +151,18 @@ VH_API vh_count vh_queue_pop(struct vh_queue *q, struct vh_req *reqs, uint32_t m
  * All n are checked first; then they are published at once, and the driver is notified at most once. written is
  * clamped to what the chain can hold.
  *
+ * A connection that ends stops its queues with requests in flight. Push these as well: nothing is written then, and
+ * their segments and memory go. After 4 connections that ended so, and have not got all their requests back, the queue
+ * does not start again before one of them has.
+ *
  * @since: VH_1.0
  * @thread: queue
  * @blocks: no
  * @errors: EINVAL EBUSY ESTALE EFAULT EPROTO
  *
- * Return: 0; -ESTALE when a token is from a ring that was stopped, -EINVAL when it is not in flight (nothing is
- * written in both cases); -EFAULT when guest memory was truncated: nothing is published and the queue is broken.
+ * Return: 0; -ESTALE when tokens are from a ring that was stopped: these are dropped, the others are published; -EINVAL
+ * when one is not in flight or named twice: nothing changes; -EFAULT when guest memory was truncated: nothing is
+ * published and the queue is broken.
  */
 VH_API vh_rc vh_queue_push(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n);
 
@@ -168,9 +174,10 @@ VH_API vh_rc vh_queue_push(struct vh_queue *q, const struct vh_cpl *cpls, uint32
  * @since: VH_1.0
  * @thread: queue
  * @blocks: no
- * @errors: EINVAL EBUSY
+ * @errors: EINVAL EBUSY ESTALE
  *
- * Return: 0, -EINVAL when one of the newest n pops was already pushed; nothing changes then.
+ * Return: 0; -ESTALE when they are from a ring that was stopped: they are dropped; -EINVAL when one of the newest n pops
+ * was already pushed: nothing changes.
  */
 VH_API vh_rc vh_queue_unpop(struct vh_queue *q, uint32_t n);
 

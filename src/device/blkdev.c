@@ -109,12 +109,18 @@ static int32_t blk_reset(void *ctx, uint64_t later)
 /* From here on a request of before is nobody's. Also when a stop was not told: a start is the end of the life before. */
 static void queue_turn(struct vhi_blk *b, uint32_t index, struct vh_queue *q)
 {
+	struct vh_queue *last;
+
 	if (index >= b->opts.max_queues)
 		return;
+	last = b->queues[index].q;
 	b->queues[index].q = q;
 	b->queues[index].life++;
 	if (b->kind->queue_stopped)
 		b->kind->queue_stopped(b, index);
+	/* What the kernel has goes by the segments that it was given; nobody looks at the others any more. */
+	if (last)
+		vhi_queue_ctl(last, VHI_CTL_FORGET, NULL);
 }
 
 static void blk_queue_started(void *ctx, struct vh_queue *q, uint32_t index)

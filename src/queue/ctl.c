@@ -116,6 +116,8 @@ static void apply_abort(struct vh_queue *q)
 {
 	if (q->flags & VHI_QF_STARTED)
 		q->base = q->layout->base(q);
+	if (q->role == VH_QUEUE_DEVICE && q->in_flight)
+		vhi_dead_bury(q);
 	vhi_queue_halt(q);
 	vhi_queue_drop_tables(q);
 }
@@ -133,6 +135,8 @@ static void apply(struct vh_queue *q)
 	q->flags = (q->flags & ~c.clear) | c.set;
 	if (c.what & VHI_PENDING_ABORT)
 		apply_abort(q);
+	if (c.what & VHI_PENDING_FORGET)
+		vhi_dead_forget(q);
 	if (c.what & VHI_PENDING_BREAK && q->flags & VHI_QF_STARTED)
 		broken(q, q->failure.site);
 	q->starved = false;
@@ -241,9 +245,13 @@ int vhi_queue_ctl(struct vh_queue *q, enum vhi_queue_ctl_kind kind, struct vh_sn
 	static const struct {
 		uint8_t set, clear, what;
 	} kinds[] = {
-		[VHI_CTL_PAUSE] = {VHI_QF_PAUSED, 0, 0},   [VHI_CTL_RESUME] = {0, VHI_QF_PAUSED, 0},
-		[VHI_CTL_ENABLE] = {VHI_QF_ENABLED, 0, 0}, [VHI_CTL_DISABLE] = {0, VHI_QF_ENABLED, 0},
-		[VHI_CTL_DRAIN] = {VHI_QF_DRAINING, 0, 0}, [VHI_CTL_ABORT] = {0, VHI_QF_DRAINING, VHI_PENDING_ABORT},
+		[VHI_CTL_PAUSE] = {VHI_QF_PAUSED, 0, 0},
+		[VHI_CTL_RESUME] = {0, VHI_QF_PAUSED, 0},
+		[VHI_CTL_ENABLE] = {VHI_QF_ENABLED, 0, 0},
+		[VHI_CTL_DISABLE] = {0, VHI_QF_ENABLED, 0},
+		[VHI_CTL_DRAIN] = {VHI_QF_DRAINING, 0, 0},
+		[VHI_CTL_ABORT] = {0, VHI_QF_DRAINING, VHI_PENDING_ABORT},
+		[VHI_CTL_FORGET] = {0, 0, VHI_PENDING_FORGET},
 	};
 	struct vhi_change *c = &q->change;
 	bool ours;

@@ -44,20 +44,19 @@ vh_count vh_queue_pop(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
 	return n;
 }
 
-static int stale(const struct vh_queue *q)
-{
-	return vhi_fail_at(-ESTALE, VH_ERROR_STATE, 0, q->index, VH_ERROR_NONE,
-			   "vh_queue_push: queue %u was stopped since the request was popped; drop it", q->index);
-}
-
-static int not_in_flight(const struct vh_queue *q, uint64_t token)
+__attribute__((noinline, cold)) static int not_in_flight(const struct vh_queue *q, uint64_t token)
 {
 	return vhi_fail_at(-EINVAL, VH_ERROR_ARGUMENT, 0, q->index, VH_ERROR_NONE,
 			   "vh_queue_push: token 0x%llx is not in flight on queue %u, or is named twice",
 			   (unsigned long long)token, q->index);
 }
 
-/* All or nothing: every token names a request in flight, once. */
+static inline bool is_stale(const struct vh_queue *q, const struct vh_cpl *cpl)
+{
+	return cpl->token >> 32 != q->epoch;
+}
+
+/* All or nothing: every token names a request in flight, once, or is stale. 1 when some are stale, or -EINVAL. */
 static int claim(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
 {
 	const uint32_t num = q->num, epoch = q->epoch;
@@ -69,22 +68,23 @@ static int claim(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
 		const uint64_t token = cpls[i].token;
 		const uint32_t slot = (uint32_t)token;
 
+		flags |= cpls[i].flags;
 		if (VHI_UNLIKELY(token >> 32 != epoch)) {
-			rc = stale(q);
-			break;
+			rc = 1;
+			continue;
 		}
 		if (VHI_UNLIKELY(slot >= num || slots[slot].state != VHI_SLOT_IN_FLIGHT)) {
 			rc = not_in_flight(q, token);
 			break;
 		}
-		flags |= cpls[i].flags;
 		vhi_slot_state(&slots[slot], VHI_SLOT_CLAIMED);
 	}
-	if (VHI_UNLIKELY(!rc && flags))
+	if (VHI_UNLIKELY(rc >= 0 && flags))
 		rc = vhi_fail_at(-EINVAL, VH_ERROR_ARGUMENT, 0, q->index, VH_ERROR_NONE,
 				 "vh_queue_push: vh_cpl.flags must be 0");
-	while (VHI_UNLIKELY(rc) && i--)
-		vhi_slot_state(&slots[(uint32_t)cpls[i].token], VHI_SLOT_IN_FLIGHT);
+	while (VHI_UNLIKELY(rc < 0) && i--)
+		if (!is_stale(q, &cpls[i]))
+			vhi_slot_state(&slots[(uint32_t)cpls[i].token], VHI_SLOT_IN_FLIGHT);
 	return rc;
 }
 
@@ -98,6 +98,42 @@ static int drop(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
 	return vhi_failure_raise(&q->failure);
 }
 
+static inline int complete(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
+{
+	if (VHI_UNLIKELY(q->flags & VHI_QF_BROKEN))
+		return drop(q, cpls, n);
+	return q->layout->publish(q, cpls, n);
+}
+
+static int stale(const struct vh_queue *q, const char *call)
+{
+	return vhi_fail_at(-ESTALE, VH_ERROR_STATE, 0, q->index, VH_ERROR_NONE,
+			   "%s: queue %u was stopped since a request was popped; that request is dropped", call,
+			   q->index);
+}
+
+/* Claimed requests among stale ones: these are dropped, those are completed, in pieces as they lie. */
+__attribute__((noinline, cold)) static int complete_among_stale(struct vh_queue *q, const struct vh_cpl *cpls,
+								uint32_t n)
+{
+	uint32_t from = 0;
+	int rc = 0;
+
+	for (uint32_t i = 0; i <= n; i++) {
+		if (i < n && !is_stale(q, &cpls[i]))
+			continue;
+		if (i > from) {
+			int one = complete(q, cpls + from, i - from);
+
+			rc = rc ? rc : one;
+		}
+		if (i < n)
+			vhi_dead_drop(q, cpls[i].token);
+		from = i + 1;
+	}
+	return rc ? rc : stale(q, "vh_queue_push");
+}
+
 vh_rc vh_queue_push(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
 {
 	int rc;
@@ -107,14 +143,21 @@ vh_rc vh_queue_push(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
 	if (vhi_queue_enter(q))
 		return -EBUSY;
 	rc = claim(q, cpls, n);
-	if (VHI_LIKELY(!rc && n)) {
-		if (VHI_UNLIKELY(q->flags & VHI_QF_BROKEN))
-			rc = drop(q, cpls, n);
-		else
-			rc = q->layout->publish(q, cpls, n);
-	}
+	if (VHI_LIKELY(!rc && n))
+		rc = complete(q, cpls, n);
+	else if (rc > 0)
+		rc = complete_among_stale(q, cpls, n);
 	vhi_queue_leave(q);
 	return rc;
+}
+
+/* What is not in flight may have been, when the queue was stopped. */
+__attribute__((noinline, cold)) static int unpop_others(struct vh_queue *q, uint32_t n)
+{
+	if (n > q->in_flight && vhi_dead_drop_newest(q, n))
+		return stale(q, "vh_queue_unpop");
+	return vhi_fail_at(-EINVAL, VH_ERROR_ARGUMENT, 0, q->index, VH_ERROR_NONE,
+			   "vh_queue_unpop: the newest %u requests of queue %u are not all in flight", n, q->index);
 }
 
 vh_rc vh_queue_unpop(struct vh_queue *q, uint32_t n)
@@ -126,9 +169,7 @@ vh_rc vh_queue_unpop(struct vh_queue *q, uint32_t n)
 	if (vhi_queue_enter(q))
 		return -EBUSY;
 	if (n > q->in_flight || (n && q->layout->give_back(q, n)))
-		rc = vhi_fail_at(-EINVAL, VH_ERROR_ARGUMENT, 0, q->index, VH_ERROR_NONE,
-				 "vh_queue_unpop: the newest %u requests of queue %u are not all in flight", n,
-				 q->index);
+		rc = unpop_others(q, n);
 	vhi_queue_leave(q);
 	return rc;
 }

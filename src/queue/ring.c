@@ -139,6 +139,12 @@ static int start(struct vh_queue *q, const struct vhi_ring *ring, struct vh_snap
 
 	if (rc)
 		return rc;
+	if (vhi_dead_full(q))
+		return vhi_fail_at(
+			-EBUSY, VH_ERROR_STATE, 0, q->index, VH_ERROR_NONE,
+			"queue %u can't start: requests of %u connections that ended were not pushed; push every "
+			"request that was popped, whatever became of its connection",
+			q->index, VHI_DEAD_RUNS);
 	site = vhi_queue_locate(ring, snap, area);
 	if (site)
 		return vhi_fail_at(site == VHI_SITE_QUEUE_AREA ? -EFAULT : -EINVAL, VH_ERROR_QUEUE, site, q->index,
@@ -176,20 +182,21 @@ static int start(struct vh_queue *q, const struct vhi_ring *ring, struct vh_snap
 
 int vhi_queue_start(struct vh_queue *q, const struct vhi_ring *ring, struct vh_snapshot *snap)
 {
-	int rc = -EBUSY;
+	int rc;
 
 	if (__atomic_load_n(&q->state, __ATOMIC_ACQUIRE) == VH_QUEUE_STOPPED) {
 		vhi_queue_own(q);
-		if (!(q->flags & VHI_QF_STARTED))
+		if (!(q->flags & VHI_QF_STARTED)) {
 			rc = start(q, ring, snap);
-		if (!rc)
-			return vhi_queue_finish(q, true);
+			if (!rc)
+				return vhi_queue_finish(q, true);
+			vhi_queue_abandon(q, true);
+			return rc;
+		}
 		vhi_queue_abandon(q, true);
 	}
-	if (rc == -EBUSY)
-		vhi_fail_at(-EBUSY, VH_ERROR_STATE, 0, q->index, VH_ERROR_NONE,
-			    "queue %u is running already; stop it first", q->index);
-	return rc;
+	return vhi_fail_at(-EBUSY, VH_ERROR_STATE, 0, q->index, VH_ERROR_NONE,
+			   "queue %u has not stopped yet; stop it first", q->index);
 }
 
 int vhi_queue_finish_stop(struct vh_queue *q, uint32_t *base)

@@ -40,7 +40,8 @@ struct vhi_ring {
 
 /*
  * Start (from stopped): checks geometry and that each ring lies whole in one region of @snap (a reference is taken).
- * A new epoch begins: older tokens are stale. A device continues publishing at the used index that it finds in the
+ * A new epoch begins: older tokens are stale. -EBUSY when it has not stopped yet, or when too many ABORTs left requests
+ * that did not come back (hooks.wake is called when there is room again). A device continues publishing at the used index that it finds in the
  * ring. A driver that is not fresh keeps its record of what is in flight (same num, no ABORT in between). Returns 0
  * or -errno with the last error set; the queue stays stopped.
  */
@@ -53,7 +54,10 @@ enum vhi_queue_ctl_kind {
 	VHI_CTL_ENABLE,	 /* pop returns requests */
 	VHI_CTL_DISABLE, /* pop returns 0 */
 	VHI_CTL_DRAIN,	 /* like PAUSE; state DRAINING; ends by vhi_queue_finish_stop */
-	VHI_CTL_ABORT,	 /* stop at once: requests in flight are forgotten, their tokens are stale from now on */
+	/* Stop at once. Tokens are stale from now on; of a device's requests in flight, segments and memory stay until
+	 * each came back by a push or unpop that says so. */
+	VHI_CTL_ABORT,
+	VHI_CTL_FORGET, /* who has the requests of an ABORT doesn't look at them any more, and won't push them */
 };
 /*
  * 0: in force; -EINPROGRESS: will be, see above. @snap only for VHI_CTL_SNAPSHOT (a reference is taken). -EBUSY for a

@@ -87,6 +87,23 @@ struct vhi_layout {
 	bool (*more)(struct vh_queue *q);	      /* the peer put something in that was not taken */
 };
 
+/*
+ * What a connection that ended left in flight: its segments stay, and the memory that they point into, until each of its
+ * tokens came back. All zero: unused.
+ */
+struct vhi_dead_run {
+	uint32_t epoch;
+	uint32_t num;
+	uint32_t in_flight;
+	uint32_t seq; /* of the next pop that there was not */
+	struct vhi_slot *slots;
+	struct vh_snapshot *snap;
+	void *arena;
+	size_t arena_len;
+};
+
+#define VHI_DEAD_RUNS 4u
+
 /* Ring areas, and the memory for indirect tables. */
 enum { VHI_AREA_DESC, VHI_AREA_DRIVER, VHI_AREA_DEVICE, VHI_AREA_INDIRECT, VHI_AREAS };
 
@@ -109,6 +126,7 @@ enum { VHI_AREA_DESC, VHI_AREA_DRIVER, VHI_AREA_DEVICE, VHI_AREA_INDIRECT, VHI_A
 #define VHI_PENDING_FD(which) (1u << (which))
 #define VHI_PENDING_ABORT     8u
 #define VHI_PENDING_BREAK     16u
+#define VHI_PENDING_FORGET    32u
 
 /* A control change that waits. Lock. */
 struct vhi_change {
@@ -172,7 +190,8 @@ struct vh_queue {
 	struct vhi_ring ring;
 	void *arena;
 	size_t arena_len;
-	bool owned; /* by a slave or driver */
+	struct vhi_dead_run dead[VHI_DEAD_RUNS]; /* device */
+	bool owned;				 /* by a slave or driver */
 	struct vhi_queue_hooks hooks;
 
 	pthread_mutex_t lock;
@@ -235,6 +254,16 @@ void vhi_queue_put_fd(struct vh_queue *q, enum vhi_queue_fd which, int fd); /* l
 /* 0 and the addresses, or the site that refused. */
 uint32_t vhi_queue_locate(const struct vhi_ring *ring, const struct vh_snapshot *snap, void VHI_SHM *area[VHI_AREAS]);
 void vhi_queue_drop_tables(struct vh_queue *q);
+
+/*
+ * dead.c. The owner of the gate calls these.
+ */
+bool vhi_dead_full(const struct vh_queue *q); /* no room for one more run */
+void vhi_dead_bury(struct vh_queue *q);	      /* the present run, which has requests in flight; there is room */
+void vhi_dead_drop(struct vh_queue *q, uint64_t token); /* it came back, whether it is of a dead run or of none */
+/* The newest n of the run that died last came back; false when these are not all in flight. */
+bool vhi_dead_drop_newest(struct vh_queue *q, uint32_t n);
+void vhi_dead_forget(struct vh_queue *q); /* all of them, whatever is in flight */
 
 extern const struct vhi_layout vhi_split_device;
 extern const struct vhi_layout vhi_split_driver;

@@ -153,20 +153,24 @@ static uint32_t try_start(struct vh_slave *s, uint32_t i, int32_t reason)
 	struct vh_snapshot *snap = vhi_mem_snapshot(s->mem);
 	bool complete = r->num && r->has_addr && snap->n;
 	int rc = complete ? start_queue(s, i, snap) : -EBUSY;
+	bool waits;
 
 	vhi_snapshot_put(snap);
+	waits = r->busy;
 	r->state = VHI_VRING_WANTED;
 	r->busy = complete && rc == -EBUSY;
 	if (!rc) {
 		started(s, i, reason);
 		return 0;
 	}
-	/* -EBUSY also comes from a queue that another thread has not left since it was stopped; it wakes us. */
-	if (rc != -EBUSY) {
+	/* -EBUSY also comes from a queue that another thread has not left since it was stopped, or that was stopped too
+	 * often with requests in flight which never came back; it wakes us when that is over. */
+	if (complete && (rc != -EBUSY || !waits)) {
 		struct vh_error e = {.size = sizeof(e)};
 
 		vh_error_get(&e);
-		vhi_log_line(&s->log, VH_LOG_WARNING, "queue %u can't start: %s", i, e.text);
+		vhi_log_line(&s->log, VH_LOG_WARNING, "queue %u does not start%s: %s", i, rc == -EBUSY ? " yet" : "",
+			     e.text);
 	}
 	return VHI_REFUSE(VHI_SITE_SLAVE_KICK_START, rc != -EBUSY) ? VHI_SITE_SLAVE_KICK_START : 0;
 }
@@ -336,6 +340,7 @@ void vhi_vring_initial(struct vh_slave *s, uint32_t i)
 	r->enabled = false;
 	r->paused = false;
 	r->moving = false;
+	r->busy = false;
 	r->has_addr = false;
 	r->num = 0;
 	r->base = 0;
