@@ -16,7 +16,7 @@ SOME = {"p": (237, 249), "q": (253, 256)}
 ELSEWHERE = {255}
 
 
-def tests_of(section: str) -> set[int]:
+def numbers_in(section: str) -> set[int]:
     """The numbers of the tests in test_<section>_*.py."""
     found = set()
     for path in Path(__file__).parent.glob(f"test_{section}_*.py"):
@@ -34,8 +34,8 @@ def test_every_case_has_its_outcome_and_its_test(section):
     rows = [(int(case.split(":")[0]), result) for case, (result, _) in read_outcomes().items()]
     assert not numbers - {n for n, _ in rows}, "cases without a row in outcomes.tsv"
     applies = {n for n, result in rows if result != "n/a"} & numbers
-    assert not applies - tests_of(section), "cases without a test"
-    assert not tests_of(section) - applies, "tests of cases that are n/a, or of another section"
+    assert not applies - numbers_in(section), "cases without a test"
+    assert not numbers_in(section) - applies, "tests of cases that are n/a, or of another section"
 
 
 def test_the_parts_of_a_case_are_used():
