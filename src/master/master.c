@@ -2,6 +2,8 @@
 /* The handle: new, free, stop, who may come in, events, counters. */
 #include "vhi_master.h"
 
+#include <unistd.h>
+
 #define DEFAULT_TIMEOUT_MS 10000u
 
 const char *vhi_master_site_text(uint32_t site)
@@ -55,7 +57,11 @@ static void master_destroy(struct vh_master *m, bool tell)
 {
 	struct vh_master_ops ops = m->ops;
 	void *ctx = m->ctx;
+	const bool is_child = m->pid != getpid();
 
+	/* After a fork sets and timer are the same ones that the parent uses: only our numbers of them are closed. */
+	if (is_child)
+		vhi_loop_close(m);
 	/* From here on nothing reports any more: the user's receivers go first, destroy comes last. */
 	vhi_log_set(&m->log, NULL, NULL);
 	vhi_tap_set(&m->tap, NULL, NULL);
@@ -69,7 +75,8 @@ static void master_destroy(struct vh_master *m, bool tell)
 	}
 	vhi_fd_close(&m->listener);
 	if (m->path) {
-		vhi_sock_remove(m->path, &m->path_id);
+		if (!is_child)
+			vhi_sock_remove(m->path, &m->path_id);
 		vhi_free(m->path);
 	}
 	vhi_loop_close(m);
@@ -96,6 +103,7 @@ vh_rc vh_master_new(const struct vh_master_opts *opts, const struct vh_master_op
 	}
 	if (!rc) {
 		m->listener = m->epoll = m->cancel = m->timer = -1;
+		m->pid = getpid();
 		m->next_ticket = 1;
 		m->last_request = VH_ERROR_NONE;
 		m->backend = (struct vh_backend){.ops = &vhi_master_backend_ops, .ctx = m};

@@ -94,6 +94,7 @@ struct vh_master {
 	struct vhi_tap tap;
 	struct vh_backend backend;
 
+	pid_t pid; /* that made it: a child has the same open files */
 	int epoll, cancel, timer, listener;
 	uint64_t timer_ns; /* what it is set to */
 	char *path;	   /* of the listener */

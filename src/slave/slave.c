@@ -4,6 +4,7 @@
 
 #include <sys/timerfd.h>
 #include <time.h>
+#include <unistd.h>
 
 #define DEFAULT_MESSAGE_TIMEOUT_MS 10000u
 #define DEFAULT_DRAIN_TIMEOUT_MS   30000u
@@ -174,6 +175,7 @@ vh_rc vh_slave_new(const struct vh_slave_opts *opts, struct vh_device *dev, stru
 	if (!s)
 		return vhi_fail(-ENOMEM, VH_ERROR_SYSTEM, 0, "vh_slave_new: no memory");
 	s->epfd = s->wake_fd = s->timer_fd = s->listen_fd = -1;
+	s->pid = getpid();
 	rc = vhi_gate_init(&s->gate);
 	if (rc) {
 		vhi_free(s);
@@ -188,11 +190,24 @@ vh_rc vh_slave_new(const struct vh_slave_opts *opts, struct vh_device *dev, stru
 	return 0;
 }
 
+/*
+ * After a fork: our numbers are closed like all others, but sets, timer and socket are the same ones that the parent
+ * uses, and what is in them is not ours to change.
+ */
+static void leave_to_parent(struct vh_slave *s)
+{
+	vhi_fd_close(&s->epfd);
+	vhi_fd_close(&s->timer_fd);
+	s->path[0] = '\0';
+}
+
 static void destroy(struct vh_slave *s)
 {
 	struct vh_device *dev = s->dev;
 
 	s->destroying = true;
+	if (s->pid != getpid())
+		leave_to_parent(s);
 	vhi_conn_fail(s, -ESHUTDOWN);
 	vhi_conn_end(s);
 	/* Threads of the device may still have news; from here on they reach nobody. */

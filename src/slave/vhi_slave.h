@@ -153,6 +153,7 @@ struct vh_slave {
 	uint32_t n_queues;
 	struct vhi_events events;
 
+	pid_t pid; /* that made it: a child has the same open files */
 	int epfd, wake_fd, timer_fd;
 	uint64_t timer_ns; /* what timer_fd is set to, 0 = off */
 	bool dispatching;
