@@ -128,9 +128,6 @@ static int loop(struct vh_slave *s, int signals, bool verbose, bool once)
 		while (vh_slave_next_event(s, &e) == 1) {
 			if (verbose)
 				print_event(&e);
-			if (e.kind == VH_EVENT_BROKEN && !verbose)
-				say(0, "queue %u is broken (%s, check %llu): the front-end must reset it", e.queue,
-				    vh_error_name(e.reason), (unsigned long long)e.value);
 			if (once && e.kind == VH_EVENT_DISCONNECTED)
 				return e.reason ? EXIT_WRONG : EXIT_DONE;
 		}
