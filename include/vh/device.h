@@ -112,6 +112,24 @@ VH_API vh_rc vh_device_finish(struct vh_device *dev, uint64_t later, vh_rc rc);
  */
 VH_API vh_rc vh_device_config_changed(struct vh_device *dev);
 
+/**
+ * vh_device_error() - the device could not do a request
+ * @dev: the device
+ * @queue: index of the queue that the request came from
+ * @rc: a negative errno value: what the disk or the network said
+ *
+ * For what is wrong with the device, not with a request that a driver got wrong. Call it once for each request that
+ * fails, beside telling the driver in the request's status. It counts (vh_queue_stats.failed), raises
+ * VH_EVENT_DEVICE_ERROR and leaves a line in the log. Built-in devices do this by themselves. Nothing comes of it
+ * while the device is not attached.
+ *
+ * @since: VH_1.0
+ * @thread: any
+ * @blocks: no
+ * @errors: EINVAL
+ */
+VH_API vh_rc vh_device_error(struct vh_device *dev, uint32_t queue, vh_rc rc);
+
 /* Backing of a built-in block device. */
 #define VH_BLKDEV_NULL 1 /* completes at once; reads return what the buffer held (zeroes are not written) */
 #define VH_BLKDEV_RAM  2

@@ -32,6 +32,7 @@ VH_BEGIN_DECLS
 #define VH_EVENT_RESET		12 /* reason: what the device said, 0 or a negative errno value */
 #define VH_EVENT_STATUS		13 /* value: device status byte */
 #define VH_EVENT_NEGOTIATED	14 /* value: feature bits acked */
+#define VH_EVENT_DEVICE_ERROR	15 /* queue; reason: what vh_device_error() said last; value: vh_queue_stats.failed */
 
 /* Of a master. */
 #define VH_EVENT_CONFIG_CHANGED	 64 /* the back-end says that config space changed */

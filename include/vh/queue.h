@@ -88,6 +88,7 @@ struct vh_queue_stats {
 	uint32_t in_flight;
 	uint32_t broken_site;	      /* number of the check that broke it, 0 = none */
 	uint64_t oldest_in_flight_ns; /* age of the oldest request in flight, 0 = none or unknown */
+	uint64_t failed;	      /* device: requests that it could not do, see vh_device_error() */
 };
 
 /**

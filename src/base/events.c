@@ -5,7 +5,7 @@
 #include "vhi_base.h"
 
 /* Kinds of a queue come first: their row is their place among the slots of each queue. */
-#define QUEUE_KINDS 6u
+#define QUEUE_KINDS 7u
 
 static const struct {
 	uint32_t kind;
@@ -17,6 +17,7 @@ static const struct {
 	{VH_EVENT_DISABLED, "disabled"},
 	{VH_EVENT_DRAINING, "draining"},
 	{VH_EVENT_BROKEN, "broken"},
+	{VH_EVENT_DEVICE_ERROR, "device-error"},
 	/* of the device */
 	{VH_EVENT_CONNECTED, "connected"},
 	{VH_EVENT_DISCONNECTED, "disconnected"},

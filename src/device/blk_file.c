@@ -87,7 +87,14 @@ static enum vhi_blk_status guest_gone(const struct vhi_file_slot *s)
 	return VHI_BLK_GONE;
 }
 
-static enum vhi_blk_status step_failed(struct vhi_file_slot *s, int32_t res)
+/* The file's fault, not the driver's. */
+static enum vhi_blk_status file_failed(const struct vhi_blk *b, const struct vhi_file_slot *s, int32_t rc)
+{
+	vh_device_error(b->dev, s->io.queue, rc);
+	return VHI_BLK_IOERR;
+}
+
+static enum vhi_blk_status step_failed(const struct vhi_blk *b, struct vhi_file_slot *s, int32_t res)
 {
 	const struct step_info *info = &steps[s->step];
 
@@ -97,7 +104,7 @@ static enum vhi_blk_status step_failed(struct vhi_file_slot *s, int32_t res)
 	if (VHI_REFUSE(VHI_SITE_BLK_FAULT, info->guest && res == -EFAULT))
 		return guest_gone(s);
 	if (!info->otherwise || (res != -EOPNOTSUPP && res != -ENOSYS && res != -EINVAL && res != -ENODEV))
-		return VHI_BLK_IOERR;
+		return file_failed(b, s, res);
 	s->step = info->otherwise;
 	return s->step == STEP_DONE ? VHI_BLK_OK : VHI_BLK_PENDING;
 }
@@ -108,11 +115,11 @@ static enum vhi_blk_status advance(const struct vhi_blk *b, struct vhi_file_slot
 	const struct step_info *info = &steps[s->step];
 
 	if (res < 0)
-		return step_failed(s, res);
+		return step_failed(b, s, res);
 	s->tries = 0;
 	if (info->bytes) {
 		if (!res)
-			return VHI_BLK_IOERR; /* the file ends here: it was made shorter */
+			return file_failed(b, s, -EIO); /* the file ends here: it was made shorter */
 		if (info->guest)
 			vhi_cursor_skip(&s->io.data, (uint64_t)res);
 		s->io.offset += (uint64_t)res;

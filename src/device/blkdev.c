@@ -261,5 +261,8 @@ vh_rc vh_blkdev_new(const struct vh_blkdev_opts *opts, int32_t fd, struct vh_dev
 	dev_opts.features = blk_features(&o);
 	dev_opts.max_queues = o.max_queues;
 	dev_opts.max_queue_size = o.max_queue_size;
-	return vh_device_new(&dev_opts, &blk_ops, b, out); /* destroys b when it fails */
+	rc = vh_device_new(&dev_opts, &blk_ops, b, out); /* destroys b when it fails */
+	if (!rc)
+		b->dev = *out;
+	return rc;
 }

@@ -73,3 +73,18 @@ vh_rc vh_device_config_changed(struct vh_device *dev)
 				"vh_device_config_changed: no slave has the device; pass it to vh_slave_new()");
 	return carrier->config_changed(ctx);
 }
+
+vh_rc vh_device_error(struct vh_device *dev, uint32_t queue, vh_rc rc)
+{
+	if (!dev || rc >= 0 || queue >= dev->opts.max_queues)
+		return vhi_fail(
+			-EINVAL, VH_ERROR_ARGUMENT, 0,
+			"vh_device_error: dev is NULL, queue %u is not one of the device's, or rc is %d and not a "
+			"negative errno value",
+			queue, rc);
+	pthread_mutex_lock(&dev->lock);
+	if (dev->carrier)
+		dev->carrier->failed(dev->carrier_ctx, queue, rc);
+	pthread_mutex_unlock(&dev->lock);
+	return 0;
+}

@@ -92,6 +92,7 @@ struct vhi_file;
 
 struct vhi_blk {
 	const struct vhi_blk_kind *kind;
+	struct vh_device *dev;	    /* whose ctx this is */
 	struct vh_blkdev_opts opts; /* defaults filled in */
 	uint64_t sectors;
 	bool write_through; /* the driver did not take FLUSH: a write is complete when the disk has it */

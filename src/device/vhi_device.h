@@ -14,6 +14,8 @@
 struct vhi_carrier {
 	void (*wake)(void *ctx); /* a callback was answered; from any thread, under the device's lock */
 	int (*config_changed)(void *ctx);
+	/* A request of the queue failed. From any thread, under the device's lock. */
+	void (*failed)(void *ctx, uint32_t queue, int32_t rc);
 };
 
 /* A callback that answers later, from any thread. There is one at a time. */

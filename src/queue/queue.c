@@ -208,12 +208,23 @@ vh_rc vh_queue_get_stats(struct vh_queue *q, struct vh_queue_stats *out)
 	s.calls = __atomic_load_n(&q->stats.calls, __ATOMIC_RELAXED);
 	s.errors = __atomic_load_n(&q->stats.errors, __ATOMIC_RELAXED);
 	s.seg_waits = __atomic_load_n(&q->stats.seg_waits, __ATOMIC_RELAXED);
+	s.failed = vhi_queue_failed(q);
 	s.broken_site = __atomic_load_n(&q->stats.broken_site, __ATOMIC_RELAXED);
 	s.in_flight = vhi_queue_in_flight(q);
 	pthread_mutex_lock(&q->lock);
 	s.oldest_in_flight_ns = oldest_ns(q);
 	pthread_mutex_unlock(&q->lock);
 	return vhi_out_fill(out, &s, sizeof(s), "vh_queue_get_stats");
+}
+
+void vhi_queue_count_failed(struct vh_queue *q)
+{
+	__atomic_add_fetch(&q->stats.failed, 1, __ATOMIC_RELAXED);
+}
+
+uint64_t vhi_queue_failed(struct vh_queue *q)
+{
+	return __atomic_load_n(&q->stats.failed, __ATOMIC_RELAXED);
 }
 
 struct vh_snapshot *vhi_queue_snapshot(struct vh_queue *q)

@@ -66,6 +66,9 @@ enum vhi_queue_ctl_kind {
  */
 int vhi_queue_ctl(struct vh_queue *q, enum vhi_queue_ctl_kind kind, struct vh_snapshot *snap);
 bool vhi_queue_settled(struct vh_queue *q);
+/* vh_queue_stats.failed, from any thread. */
+void vhi_queue_count_failed(struct vh_queue *q);
+uint64_t vhi_queue_failed(struct vh_queue *q);
 uint32_t vhi_queue_in_flight(struct vh_queue *q);
 /*
  * After DRAIN, when settled and nothing is in flight: stopped; *base = next available index. Else -EBUSY. A driver may

@@ -141,6 +141,7 @@ int vhi_slave_round(struct vh_slave *s, int timeout_ms)
 		vhi_listen_accept(s);
 	if (vhi_slave_ended(s))
 		return -ESHUTDOWN;
+	vhi_slave_tell_failures(s);
 	vhi_conn_update(s);
 	vhi_back_update(s);
 	set_timer(s);

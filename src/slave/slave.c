@@ -20,7 +20,7 @@
 
 static void destroy(struct vh_slave *s);
 
-static vh_rc enter(struct vh_slave *s, const char *call)
+vh_rc vhi_slave_enter(struct vh_slave *s, const char *call)
 {
 	int rc;
 
@@ -33,7 +33,7 @@ static vh_rc enter(struct vh_slave *s, const char *call)
 	return rc ? vhi_fail(rc, VH_ERROR_STATE, 0, "%s: the slave was stopped", call) : 0;
 }
 
-static vh_count leave(struct vh_slave *s, vh_count rc)
+vh_count vhi_slave_leave(struct vh_slave *s, vh_count rc)
 {
 	/* What a callback asked for, where it was not inside dispatch. */
 	if (s->conn.ending && s->gate.depth == 1 && !vhi_slave_ended(s)) {
@@ -45,7 +45,7 @@ static vh_count leave(struct vh_slave *s, vh_count rc)
 	return rc;
 }
 
-static void wake(void *ctx)
+void vhi_slave_wake(void *ctx)
 {
 	struct vh_slave *s = ctx;
 
@@ -102,7 +102,7 @@ static int make_fds(struct vh_slave *s)
 
 static int make_rings(struct vh_slave *s, uint32_t n)
 {
-	const struct vhi_queue_hooks hooks = {.ctx = s, .wake = wake};
+	const struct vhi_queue_hooks hooks = {.ctx = s, .wake = vhi_slave_wake};
 
 	s->rings = vhi_calloc(n, sizeof(*s->rings));
 	if (!s->rings)
@@ -116,26 +116,9 @@ static int make_rings(struct vh_slave *s, uint32_t n)
 	return 0;
 }
 
-static int config_changed(void *ctx)
-{
-	struct vh_slave *s = ctx;
-	vh_rc rc = enter(s, "vh_device_config_changed");
-
-	if (rc)
-		return rc;
-	rc = vhi_back_config_changed(s);
-	if (rc)
-		rc = vhi_fail(rc, VH_ERROR_STATE, 0,
-			      "vh_device_config_changed: %s: the front-end has to be connected, to have set up its "
-			      "channel, and to answer",
-			      vh_error_name(rc));
-	return leave(s, rc);
-}
-
 static int attach(struct vh_slave *s, struct vh_device *dev)
 {
-	static const struct vhi_carrier carrier = {.wake = wake, .config_changed = config_changed};
-	int rc = vhi_device_attach(dev, &carrier, s);
+	int rc = vhi_device_attach(dev, &vhi_slave_carrier, s);
 	int fd;
 
 	if (rc)
@@ -273,38 +256,38 @@ static vh_rc check_unconnected(const struct vh_slave *s)
 vh_rc vh_slave_listen(struct vh_slave *s, const char *path)
 {
 	int fd;
-	vh_rc rc = enter(s, "vh_slave_listen");
+	vh_rc rc = vhi_slave_enter(s, "vh_slave_listen");
 
 	if (rc)
 		return rc;
 	rc = path ? check_unconnected(s) : vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_slave_listen: path is NULL");
 	if (rc)
-		return leave(s, rc);
+		return vhi_slave_leave(s, rc);
 	fd = vhi_sock_listen(path, s->opts.socket_mode);
 	if (fd < 0)
-		return leave(s, fd);
+		return vhi_slave_leave(s, fd);
 	path = vhi_sock_path(path);
 	rc = start_listening(s, fd);
 	if (!rc && !vhi_sock_identify(path, &s->path_id))
 		memcpy(s->path, path, VHI_MIN(strlen(path) + 1, sizeof(s->path)));
-	return leave(s, rc);
+	return vhi_slave_leave(s, rc);
 }
 
 vh_rc vh_slave_adopt(struct vh_slave *s, int32_t fd)
 {
 	bool listening;
-	vh_rc rc = enter(s, "vh_slave_adopt");
+	vh_rc rc = vhi_slave_enter(s, "vh_slave_adopt");
 	int own;
 
 	if (rc)
 		return rc;
 	rc = check_unconnected(s);
 	if (rc)
-		return leave(s, rc);
+		return vhi_slave_leave(s, rc);
 	own = vhi_sock_adopt(fd, &listening);
 	if (own < 0)
-		return leave(s, own);
-	return leave(s, listening ? start_listening(s, own) : vhi_conn_begin(s, own));
+		return vhi_slave_leave(s, own);
+	return vhi_slave_leave(s, listening ? start_listening(s, own) : vhi_conn_begin(s, own));
 }
 
 vh_count vh_slave_fd(struct vh_slave *s)
@@ -344,9 +327,9 @@ static vh_count run(struct vh_slave *s, int timeout_ms)
 
 vh_count vh_slave_dispatch(struct vh_slave *s)
 {
-	vh_rc rc = enter(s, "vh_slave_dispatch");
+	vh_rc rc = vhi_slave_enter(s, "vh_slave_dispatch");
 
-	return rc ? rc : leave(s, run(s, 0));
+	return rc ? rc : vhi_slave_leave(s, run(s, 0));
 }
 
 vh_count vh_slave_wait(struct vh_slave *s, int32_t timeout_ms)
@@ -356,15 +339,15 @@ vh_count vh_slave_wait(struct vh_slave *s, int32_t timeout_ms)
 	if (timeout_ms < -1)
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_slave_wait: timeout_ms is %d; -1 waits for ever",
 				timeout_ms);
-	rc = enter(s, "vh_slave_wait");
-	return rc ? rc : leave(s, run(s, s->more ? 0 : timeout_ms));
+	rc = vhi_slave_enter(s, "vh_slave_wait");
+	return rc ? rc : vhi_slave_leave(s, run(s, s->more ? 0 : timeout_ms));
 }
 
 vh_count vh_slave_next_event(struct vh_slave *s, struct vh_event *out)
 {
-	vh_rc rc = enter(s, "vh_slave_next_event");
+	vh_rc rc = vhi_slave_enter(s, "vh_slave_next_event");
 
-	return rc ? rc : leave(s, vhi_events_next(&s->events, out, "vh_slave_next_event"));
+	return rc ? rc : vhi_slave_leave(s, vhi_events_next(&s->events, out, "vh_slave_next_event"));
 }
 
 vh_rc vh_slave_queue(struct vh_slave *s, uint32_t index, struct vh_queue **out)
@@ -388,14 +371,14 @@ vh_rc vh_slave_mem(struct vh_slave *s, struct vh_mem **out)
 
 vh_rc vh_slave_disconnect(struct vh_slave *s)
 {
-	vh_rc rc = enter(s, "vh_slave_disconnect");
+	vh_rc rc = vhi_slave_enter(s, "vh_slave_disconnect");
 
 	if (rc)
 		return rc;
 	if (!s->conn.open)
 		rc = vhi_fail(-ENOTCONN, VH_ERROR_STATE, 0, "vh_slave_disconnect: nobody is connected");
 	vhi_conn_fail(s, -ECANCELED);
-	return leave(s, rc);
+	return vhi_slave_leave(s, rc);
 }
 
 static void add_channel(struct vh_slave_stats *st, const struct vhi_chan *c)
@@ -409,7 +392,7 @@ static void add_channel(struct vh_slave_stats *st, const struct vhi_chan *c)
 vh_rc vh_slave_get_stats(struct vh_slave *s, struct vh_slave_stats *out)
 {
 	struct vh_slave_stats st;
-	vh_rc rc = enter(s, "vh_slave_get_stats");
+	vh_rc rc = vhi_slave_enter(s, "vh_slave_get_stats");
 
 	if (rc)
 		return rc;
@@ -423,27 +406,27 @@ vh_rc vh_slave_get_stats(struct vh_slave *s, struct vh_slave_stats *out)
 	st.owed = s->conn.n_jobs;
 	if (s->conn.jobs)
 		st.oldest_owed_ns = vhi_now_ns() - s->conn.jobs->since_ns;
-	return leave(s, vhi_out_fill(out, &st, sizeof(st), "vh_slave_get_stats"));
+	return vhi_slave_leave(s, vhi_out_fill(out, &st, sizeof(st), "vh_slave_get_stats"));
 }
 
 vh_rc vh_slave_set_log(struct vh_slave *s, const struct vh_log_ops *ops, void *ctx)
 {
-	vh_rc rc = enter(s, "vh_slave_set_log");
+	vh_rc rc = vhi_slave_enter(s, "vh_slave_set_log");
 
 	if (rc) {
 		vhi_ops_destroy(ops, ctx);
 		return rc;
 	}
-	return leave(s, vhi_log_set(&s->log, ops, ctx));
+	return vhi_slave_leave(s, vhi_log_set(&s->log, ops, ctx));
 }
 
 vh_rc vh_slave_set_tap(struct vh_slave *s, const struct vh_tap_ops *ops, void *ctx)
 {
-	vh_rc rc = enter(s, "vh_slave_set_tap");
+	vh_rc rc = vhi_slave_enter(s, "vh_slave_set_tap");
 
 	if (rc) {
 		vhi_ops_destroy(ops, ctx);
 		return rc;
 	}
-	return leave(s, vhi_tap_set(&s->tap, ops, ctx));
+	return vhi_slave_leave(s, vhi_tap_set(&s->tap, ops, ctx));
 }

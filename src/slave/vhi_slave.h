@@ -2,7 +2,8 @@
 /*
  * The vhost-user back-end inside. slave.c: life of the handle and its public calls; loop.c: one round of dispatch;
  * listen.c: who may connect; conn.c: the connection, message by message, and the replies that are owed; rings.c: the
- * ring machine; handlers_*.c: one function for each message; channel.c: requests of our own.
+ * ring machine; handlers_*.c: one function for each message; channel.c: requests of our own;
+ * device.c: what the device asks for.
  */
 #ifndef VHI_SLAVE_H
 #define VHI_SLAVE_H
@@ -66,13 +67,14 @@ struct vhi_vring {
 	uint32_t base;			     /* where it starts next; what it reports when stopped */
 	uint8_t state;			     /* enum vhi_vring_state */
 	bool has_addr, enabled;
-	bool polled;  /* kick without an fd */
-	bool paused;  /* quiesced for a change of memory */
-	bool pending; /* to be looked at in the next round */
-	bool armed;   /* the driver was asked to kick */
-	bool watched; /* the kick fd is in our epoll set */
-	bool busy;    /* wanted and complete, but its queue is not yet left */
-	bool moving;  /* has to follow a change of memory */
+	bool polled;	   /* kick without an fd */
+	bool paused;	   /* quiesced for a change of memory */
+	bool pending;	   /* to be looked at in the next round */
+	bool armed;	   /* the driver was asked to kick */
+	bool watched;	   /* the kick fd is in our epoll set */
+	bool busy;	   /* wanted and complete, but its queue is not yet left */
+	bool moving;	   /* has to follow a change of memory */
+	int32_t device_rc; /* atomic: why a request of it failed last, 0 = told already */
 };
 
 /*
@@ -141,7 +143,8 @@ struct vhi_conn {
 
 struct vh_slave {
 	struct vhi_gate gate;
-	uint32_t stopping; /* atomic */
+	uint32_t stopping;	/* atomic */
+	uint32_t device_failed; /* atomic: some ring's device_rc is to be told */
 	struct vhi_log log;
 	struct vhi_tap tap;
 	struct vh_slave_opts opts; /* defaults filled in */
@@ -168,6 +171,11 @@ struct vh_slave {
 	struct vhi_conn conn;
 	struct vh_slave_stats stats; /* of connections that ended, and what is not counted elsewhere */
 };
+
+/* slave.c: around every public call. @call is its name; leave passes rc through. */
+vh_rc vhi_slave_enter(struct vh_slave *s, const char *call);
+vh_count vhi_slave_leave(struct vh_slave *s, vh_count rc);
+void vhi_slave_wake(void *s); /* from any thread: there is something to do */
 
 /* loop.c: sources in the epoll set; the tag comes back with the event. */
 enum vhi_source {
@@ -234,6 +242,10 @@ void vhi_back_receive(struct vh_slave *s);
 void vhi_back_update(struct vh_slave *s);
 int vhi_back_config_changed(struct vh_slave *s);
 void vhi_back_ring_started(struct vh_slave *s);
+
+/* device.c */
+extern const struct vhi_carrier vhi_slave_carrier;
+void vhi_slave_tell_failures(struct vh_slave *s);
 
 const char *vhi_slave_site_text(uint32_t site);
 

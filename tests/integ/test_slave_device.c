@@ -167,6 +167,91 @@ static void a_device_can_give_a_queue_up(void **state)
 	assert_int_equal(vht_count(p->vq[0].err), 1);
 }
 
+static uint64_t failed_of(uint32_t queue)
+{
+	struct vh_queue_stats st = {.size = sizeof(st)};
+	struct vh_queue *q;
+
+	assert_int_equal(vh_slave_queue(p->s, queue, &q), 0);
+	assert_int_equal(vh_queue_get_stats(q, &st), 0);
+	return st.failed;
+}
+
+static void fail_inside(void *ctx)
+{
+	(void)ctx;
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(vh_device_error(p->dev, 0, i < 2 ? -EIO : -ENOSPC), 0);
+}
+
+static void a_failing_device_is_not_silent(void **state)
+{
+	struct vh_event e;
+	uint32_t before;
+
+	(void)state;
+	watch_log();
+	vht_peer_up(p);
+	before = p->echo.batches;
+	p->echo.on_batch_hook = fail_inside;
+	vht_offer_echo(p, 0);
+	vht_kick(p, 0);
+	vht_pump(p);
+	e = vht_event(p, VH_EVENT_DEVICE_ERROR);
+	assert_int_equal(e.queue, 0);
+	assert_int_equal(e.reason, -ENOSPC);
+	assert_int_equal(e.value, 3 * (p->echo.batches - before));
+	assert_int_equal(failed_of(0), 3 * (p->echo.batches - before));
+	assert_int_equal(failed_of(1), 0);
+	assert_non_null(strstr(line, "queue 0: the device failed: ENOSPC"));
+	assert_int_equal(vht_slave_stats(p).connected, 1);
+	assert_true(vht_no_event(p, VH_EVENT_DEVICE_ERROR));
+}
+
+static void *fail_elsewhere(void *arg)
+{
+	for (int i = 0; i < 1000; i++)
+		assert_int_equal(vh_device_error(arg, (uint32_t)i % 2, -EIO), 0);
+	return NULL;
+}
+
+static void failures_of_other_threads_wake_the_loop_and_count(void **state)
+{
+	pthread_t threads[2];
+	uint64_t told[2] = {0};
+
+	(void)state;
+	watch_log();
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, fail_elsewhere, p->dev), 0);
+	while (told[0] < 1000 || told[1] < 1000) {
+		struct vh_event e = {.size = sizeof(e)};
+
+		vht_pump_wait(p);
+		while (vh_slave_next_event(p->s, &e) == 1)
+			if (e.kind == VH_EVENT_DEVICE_ERROR)
+				told[e.queue] = e.value;
+	}
+	for (int i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(failed_of(0), 1000);
+	assert_int_equal(failed_of(1), 1000);
+	/* However many there are, they don't flood the log. */
+	assert_in_range(lines, 1, 25);
+}
+
+static void failures_need_a_device_a_queue_of_it_and_an_errno(void **state)
+{
+	(void)state;
+	assert_int_equal(vh_device_error(NULL, 0, -EIO), -EINVAL);
+	assert_int_equal(vh_device_error(p->dev, VHT_QUEUES, -EIO), -EINVAL);
+	assert_int_equal(vh_device_error(p->dev, 0, 0), -EINVAL);
+	assert_int_equal(vh_device_error(p->dev, 0, 5), -EINVAL);
+	vh_slave_free(p->s);
+	p->s = NULL;
+	assert_int_equal(vh_device_error(p->dev, 0, -EIO), 0);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -175,6 +260,9 @@ int main(void)
 		T(a_device_completes_from_its_own_fd),
 		T(poll_fd_and_on_poll_need_each_other),
 		T(a_device_can_give_a_queue_up),
+		T(a_failing_device_is_not_silent),
+		T(failures_of_other_threads_wake_the_loop_and_count),
+		T(failures_need_a_device_a_queue_of_it_and_an_errno),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

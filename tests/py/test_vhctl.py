@@ -288,6 +288,14 @@ def test_a_back_end_with_small_rings(serve):
     assert vhctl("io", "blk", s.target, "verify", "--queue-size", 8).returncode == DONE
 
 
+def test_a_disk_that_fails_is_told(serve, tmp_path):
+    (tmp_path / "disk").write_bytes(bytes(1 << 20))
+    s = serve("--file", tmp_path / "disk")
+    os.truncate(tmp_path / "disk", 4096)
+    assert vhctl("io", "blk", s.target, "read", "--offset", "64K", "--size", "4K").returncode == WRONG
+    assert "queue 0: the device failed: EIO; requests that failed so far: 1" in s.p.stderr.readline()
+
+
 def test_keys_are_documented():
     with open(os.path.join(TOP, "docs", "vhctl.md"), encoding="utf-8") as f:
         text = f.read()

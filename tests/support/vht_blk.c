@@ -27,7 +27,16 @@ int fstatfs(int fd, struct statfs *st)
 	return rc;
 }
 
-static const struct vhi_carrier carrier = {.wake = NULL};
+static void failed(void *ctx, uint32_t queue, int32_t rc)
+{
+	struct vht_blk *f = ctx;
+
+	(void)queue;
+	f->failed++;
+	f->failed_rc = rc;
+}
+
+static const struct vhi_carrier carrier = {.failed = failed};
 
 static uint64_t gpa_of(const struct vht_blk *f, const void *p)
 {

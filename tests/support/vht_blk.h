@@ -19,6 +19,8 @@
 
 struct vht_blk {
 	struct vh_device *dev;
+	uint32_t failed;   /* what the device told of itself */
+	int32_t failed_rc; /* the last one */
 	struct vh_mem *mem;
 	uint8_t *host; /* of the guest memory */
 	uint64_t used; /* bytes of it handed out */

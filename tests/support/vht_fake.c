@@ -355,7 +355,14 @@ static const struct vhi_backend_ops fake_ops = {
 	.dispatch = fake_dispatch,
 };
 
-static const struct vhi_carrier carrier = {.wake = NULL};
+static void failed(void *ctx, uint32_t queue, int32_t rc)
+{
+	(void)ctx;
+	(void)queue;
+	(void)rc;
+}
+
+static const struct vhi_carrier carrier = {.failed = failed};
 
 static void watch(struct vht_fake *f, int fd)
 {

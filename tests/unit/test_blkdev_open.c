@@ -249,12 +249,18 @@ static void a_file_that_became_shorter_gives_errors(void **state)
 	vht_blk_open(&f, &o, fd, 64, FLUSH);
 	data = vht_blk_alloc(&f, 16384);
 	assert_int_equal(vht_blk_rw(&f, VH_BLK_READ, 96, data, 16384), VHI_BLK_S_OK);
+	assert_int_equal(f.failed, 0);
 	assert_int_equal(ftruncate(fd, 50000), 0);
 	/* Ends behind the end, is wholly behind it, and before it. */
 	assert_int_equal(vht_blk_rw(&f, VH_BLK_READ, 96, data, 16384), VHI_BLK_S_IOERR);
 	assert_int_equal(vht_blk_rw(&f, VH_BLK_READ, 120, data, 512), VHI_BLK_S_IOERR);
 	assert_int_equal(vht_blk_rw(&f, VH_BLK_READ, 0, data, 16384), VHI_BLK_S_OK);
 	assert_int_equal(vht_blk_range(&f, VH_BLK_WRITE_ZEROES, 0, 8, VH_BLK_UNMAP), VHI_BLK_S_OK);
+	/* What the file did is told; what the driver got wrong is its own affair. */
+	assert_int_equal(f.failed, 2);
+	assert_int_equal(f.failed_rc, -EIO);
+	assert_int_equal(vht_blk_rw(&f, VH_BLK_READ, 1 << 20, data, 512), VHI_BLK_S_IOERR);
+	assert_int_equal(f.failed, 2);
 	vht_blk_close(&f);
 	close(fd);
 }
