@@ -219,15 +219,28 @@ VH_API vh_rc vh_master_submit(struct vh_master *m, const struct vh_master_msg *m
 VH_API vh_rc vh_master_finish(struct vh_master *m, uint64_t ticket, struct vh_master_msg *reply, int32_t *fds);
 
 /**
- * vh_master_resume() - go on with the wait that -EINTR ended
+ * vh_master_resume() - go on with the wait that -EINTR ended, and tell how it ended
  * @m: the front-end
  *
- * Waits for every ticket that a waiting call left behind, and throws its reply away.
+ * Waits for the reply to the call that was interrupted last, and to those before it. A call that sends one message and
+ * gives nothing back (vh_master_set_status() for one) has then ended as this call did, so a retry is:
+ *
+ *	rc = vh_master_set_status(m, status);
+ *	while (rc == -EINTR)
+ *		rc = vh_master_resume(m);
+ *	if (rc == -EAGAIN)
+ *		call again: a signal came before the message could be sent
+ *
+ * After a result of 0 these are to be called again: calls with an out value, because the reply that came is thrown
+ * away; vh_master_negotiate() and vh_master_set_mem(), which send several messages and skip what is done already; and
+ * vh_master_connect() and vh_master_accept(), for which there is nothing to resume.
  *
  * @since: VH_1.0
  * @thread: handle
  * @blocks: yes
- * @errors: EINVAL EINTR ETIMEDOUT ECONNRESET ECANCELED
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN EINTR EAGAIN EREMOTEIO EPROTO ETIMEDOUT ECONNRESET ECANCELED
+ *
+ * Return: the result of the interrupted call, once; 0 when there was none.
  */
 VH_API vh_rc vh_master_resume(struct vh_master *m);
 

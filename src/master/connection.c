@@ -101,7 +101,7 @@ int vhi_master_attach(struct vh_master *m, struct vhi_transport transport)
 	}
 	memset(&m->failure, 0, sizeof(m->failure));
 	memset(&m->features, 0, sizeof(m->features));
-	m->owned = false;
+	m->owned = 0;
 	m->queue_num = 1;
 	m->mem_slots = VH_MEM_MAX_REGIONS;
 	m->last_request = VH_ERROR_NONE;

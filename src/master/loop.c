@@ -364,21 +364,3 @@ vh_count vh_master_dispatch(struct vh_master *m)
 		rc = vhi_loop_check(m);
 	return vhi_master_leave(m, rc);
 }
-
-vh_rc vh_master_resume(struct vh_master *m)
-{
-	int rc = vhi_master_enter(m, "vh_master_resume", VHI_CALL_WAITS);
-
-	if (rc)
-		return rc;
-	while (vhi_tickets_abandoned(m)) {
-		rc = vhi_loop_check(m);
-		if (!rc)
-			rc = vhi_loop_turn(m, UINT64_MAX);
-		if (rc < 0)
-			return vhi_master_leave(m, rc);
-	}
-	/* The wait may have ended because the connection did. */
-	rc = m->state == VHI_MASTER_FAILED && !m->reported ? vhi_loop_check(m) : 0;
-	return vhi_master_leave(m, rc);
-}

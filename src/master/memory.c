@@ -32,11 +32,8 @@ static int room(struct vh_master *m, const char *who)
 	return m->shared ? 0 : vhi_fail(-ENOMEM, VH_ERROR_SYSTEM, 0, "%s: out of memory", who);
 }
 
-/* Not when the connection ended right behind the reply: what was shared on it has been forgotten already. */
 static void remember(struct vh_master *m, struct vh_snapshot *snap, uint32_t i)
 {
-	if (m->state != VHI_MASTER_CONNECTED)
-		return;
 	m->shared[m->n_shared++] = (struct vhi_shared){
 		.wire = describe(snap->regions[i]), .region = snap->regions[i], .snap = vhi_snapshot_get(snap)};
 }
@@ -49,6 +46,12 @@ static int region_fd(const struct vh_snapshot *snap, uint32_t i, const char *who
 	return vhi_fail(-EINVAL, VH_ERROR_MEMORY, 0, "%s: region %u has no file that could be shared", who, i);
 }
 
+static void added(struct vh_master *m, const struct vhi_effect *e, bool accepted)
+{
+	if (accepted)
+		remember(m, e->snap, e->index);
+}
+
 static int add(struct vh_master *m, struct vh_snapshot *snap, uint32_t i, const char *who)
 {
 	struct vhi_wire_mem_reg p = {.region = describe(snap->regions[i])};
@@ -57,35 +60,40 @@ static int add(struct vh_master *m, struct vh_snapshot *snap, uint32_t i, const 
 	if (!rc && m->n_shared >= VHI_MIN(m->mem_slots, (uint32_t)VH_MEM_MAX_REGIONS))
 		rc = vhi_fail(-ENOSPC, VH_ERROR_PEER, 0, "%s: the back-end has %u memory slots; use fewer regions", who,
 			      m->mem_slots);
-	if (!rc)
-		rc = vhi_master_call(
-			m,
-			&(struct vhi_request){
-				.id = VHI_FE_ADD_MEM_REG, .payload = &p, .size = sizeof(p), .fds = &fd, .n_fds = 1},
-			NULL);
-	/* A signal ends the wait, not the request: the back-end has it. */
-	if (!rc || rc == -EINTR)
-		remember(m, snap, i);
-	return rc;
+	if (rc)
+		return rc;
+	return vhi_master_call(m,
+			       &(struct vhi_request){.id = VHI_FE_ADD_MEM_REG,
+						     .payload = &p,
+						     .size = sizeof(p),
+						     .fds = &fd,
+						     .n_fds = 1,
+						     .effect = {.run = added, .snap = snap, .index = i}},
+			       NULL);
+}
+
+static void dropped(struct vh_master *m, const struct vhi_effect *e, bool accepted)
+{
+	for (uint32_t i = 0; accepted && i < m->n_shared; i++) {
+		const struct vhi_wire_region *s = &m->shared[i].wire;
+
+		if (s->gpa == e->region.gpa && s->uva == e->region.uva && s->size == e->region.size) {
+			forget(m, i);
+			return;
+		}
+	}
 }
 
 static int drop(struct vh_master *m, const struct vhi_wire_region *r)
 {
 	struct vhi_wire_mem_reg p = {.region = *r};
-	int rc = vhi_master_call(m, &(struct vhi_request){.id = VHI_FE_REM_MEM_REG, .payload = &p, .size = sizeof(p)},
-				 NULL);
 
-	if (rc && rc != -EINTR)
-		return rc;
-	for (uint32_t i = 0; i < m->n_shared; i++) {
-		const struct vhi_wire_region *s = &m->shared[i].wire;
-
-		if (s->gpa == p.region.gpa && s->uva == p.region.uva && s->size == p.region.size) {
-			forget(m, i);
-			break;
-		}
-	}
-	return rc;
+	return vhi_master_call(m,
+			       &(struct vhi_request){.id = VHI_FE_REM_MEM_REG,
+						     .payload = &p,
+						     .size = sizeof(p),
+						     .effect = {.run = dropped, .region = *r}},
+			       NULL);
 }
 
 static bool has(const struct vh_snapshot *snap, const struct vhi_region *r)
@@ -130,6 +138,16 @@ static int share_slots(struct vh_master *m, struct vh_snapshot *snap, const char
 	return 0;
 }
 
+static void table_set(struct vh_master *m, const struct vhi_effect *e, bool accepted)
+{
+	if (!accepted)
+		return;
+	while (m->n_shared)
+		forget(m, m->n_shared - 1);
+	for (uint32_t i = 0; i < e->snap->n; i++)
+		remember(m, e->snap, i);
+}
+
 static int share_table(struct vh_master *m, struct vh_snapshot *snap, const char *who)
 {
 	struct vhi_wire_mem_table p = {.n = snap->n};
@@ -145,23 +163,17 @@ static int share_table(struct vh_master *m, struct vh_snapshot *snap, const char
 		p.regions[i] = describe(snap->regions[i]);
 		rc = region_fd(snap, i, who, &fds[i]);
 	}
-	if (!rc)
-		rc = vhi_master_call(
-			m,
-			&(struct vhi_request){.id = VHI_FE_SET_MEM_TABLE,
-					      .payload = &p,
-					      .size = (uint32_t)(offsetof(struct vhi_wire_mem_table, regions) +
-								 snap->n * sizeof(p.regions[0])),
-					      .fds = fds,
-					      .n_fds = snap->n},
-			NULL);
-	if (rc && rc != -EINTR)
+	if (rc)
 		return rc;
-	while (m->n_shared)
-		forget(m, m->n_shared - 1);
-	for (uint32_t i = 0; i < snap->n; i++)
-		remember(m, snap, i);
-	return rc;
+	return vhi_master_call(m,
+			       &(struct vhi_request){.id = VHI_FE_SET_MEM_TABLE,
+						     .payload = &p,
+						     .size = (uint32_t)(offsetof(struct vhi_wire_mem_table, regions) +
+									snap->n * sizeof(p.regions[0])),
+						     .fds = fds,
+						     .n_fds = snap->n,
+						     .effect = {.run = table_set, .snap = snap}},
+			       NULL);
 }
 
 vh_rc vh_master_set_mem(struct vh_master *m, struct vh_mem *mem)
@@ -176,7 +188,9 @@ vh_rc vh_master_set_mem(struct vh_master *m, struct vh_mem *mem)
 	if (rc)
 		return rc;
 	snap = vhi_mem_snapshot(mem);
-	rc = room(m, who);
+	rc = vhi_master_catch_up(m, who);
+	if (!rc)
+		rc = room(m, who);
 	if (!rc)
 		rc = m->features.pf_acked & VHI_BIT(VH_PF_CONFIGURE_MEM_SLOTS) ? share_slots(m, snap, who)
 									       : share_table(m, snap, who);
@@ -200,7 +214,9 @@ vh_rc vh_master_add_mem_region(struct vh_master *m, struct vh_mem *mem, uint32_t
 	if (rc)
 		return rc;
 	snap = vhi_mem_snapshot(mem);
-	rc = room(m, who);
+	rc = vhi_master_catch_up(m, who);
+	if (!rc)
+		rc = room(m, who);
 	if (!rc && index >= snap->n)
 		rc = vhi_fail(-ENOENT, VH_ERROR_ARGUMENT, 0, "%s: region %u of %u", who, index, snap->n);
 	if (!rc)
@@ -221,5 +237,6 @@ vh_rc vh_master_remove_mem_region(struct vh_master *m, const struct vh_region *r
 		return rc;
 	r = (struct vhi_wire_region){
 		.gpa = region->gpa, .size = region->len, .uva = region->uva, .offset = region->offset};
-	return vhi_master_leave(m, drop(m, &r));
+	rc = vhi_master_catch_up(m, "vh_master_remove_mem_region");
+	return vhi_master_leave(m, rc ? rc : drop(m, &r));
 }

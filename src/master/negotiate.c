@@ -40,6 +40,13 @@ static bool acked(const struct vh_master *m, uint32_t pf)
 	return m->features.pf_acked & VHI_BIT(pf);
 }
 
+static void channel_set(struct vh_master *m, const struct vhi_effect *e, bool accepted)
+{
+	(void)e;
+	if (!accepted)
+		vhi_master_close_back(m);
+}
+
 static int open_channel(struct vh_master *m)
 {
 	int rc, peer;
@@ -49,9 +56,14 @@ static int open_channel(struct vh_master *m)
 	rc = vhi_master_open_back(m, &peer);
 	if (rc)
 		return rc;
-	rc = vhi_master_call(m, &(struct vhi_request){.id = VHI_FE_SET_BACKEND_REQ_FD, .fds = &peer, .n_fds = 1}, NULL);
+	rc = vhi_master_call(
+		m,
+		&(struct vhi_request){
+			.id = VHI_FE_SET_BACKEND_REQ_FD, .fds = &peer, .n_fds = 1, .effect = {.run = channel_set}},
+		NULL);
 	vhi_fd_close(&peer);
-	if (rc && rc != -EINTR)
+	/* After a signal the back-end may take it yet, if it was sent. */
+	if (rc && !(rc == -EINTR && m->interrupted))
 		vhi_master_close_back(m);
 	return rc;
 }

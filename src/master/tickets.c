@@ -58,6 +58,7 @@ void vhi_ticket_free(struct vh_master *m, struct vhi_ticket *t)
 		return;
 	for (uint32_t i = 0; i < t->n_fds; i++)
 		vhi_fd_close(&t->fds[i]);
+	vhi_snapshot_put(t->effect.snap);
 	m->n_tickets--;
 	m->reply_room -= t->room;
 	vhi_free(t);
@@ -81,6 +82,9 @@ static int ticket_new(struct vh_master *m, const struct vhi_request *rq, const s
 	t->request = rq->id;
 	t->own = own;
 	t->waiting = true;
+	t->effect = rq->effect;
+	if (t->effect.snap)
+		vhi_snapshot_get(t->effect.snap);
 	t->room = room;
 	if (rq->size)
 		memcpy(t->asked, rq->payload, VHI_MIN((size_t)rq->size, sizeof(t->asked)));
@@ -105,6 +109,41 @@ static void ticket_expect(struct vh_master *m, struct vhi_ticket *t)
 	m->n_expected++;
 }
 
+static uint64_t get_u64(const void *p)
+{
+	uint64_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
+/* What a reply says about its request: a failure, or one with the code 0. */
+static void describe(const struct vhi_ticket *t, struct vhi_failure *f)
+{
+	uint64_t status = t->own ? 0 : get_u64(t->payload);
+	int64_t err = (int64_t)status;
+
+	f->code = 0;
+	if (!status)
+		return;
+	vhi_failure_set(f, -EREMOTEIO, VH_ERROR_PEER, 0, "the back-end refused %s (status 0x%llx%s%s)",
+			name_of(t->request), (unsigned long long)status, err < 0 && err > -4096 ? " " : "",
+			err < 0 && err > -4096 ? vh_error_name((int32_t)err) : "");
+	f->request = t->request;
+}
+
+/* For vh_master_resume(). */
+static void note_result(struct vh_master *m, const struct vhi_ticket *t)
+{
+	if (t->id != m->interrupted)
+		return;
+	m->result_known = true;
+	if (t->code)
+		m->result = m->failure;
+	else
+		describe(t, &m->result);
+}
+
 void vhi_tickets_fail(struct vh_master *m, int32_t code)
 {
 	while (m->expected.head) {
@@ -112,20 +151,13 @@ void vhi_tickets_fail(struct vh_master *m, int32_t code)
 
 		t->waiting = false;
 		t->code = code;
+		note_result(m, t);
 		if (t->abandoned)
 			vhi_ticket_free(m, t);
 		else
 			list_push(&m->done, t);
 	}
 	m->n_expected = 0;
-}
-
-bool vhi_tickets_abandoned(const struct vh_master *m)
-{
-	for (const struct vhi_ticket *t = m->expected.head; t; t = t->next)
-		if (t->abandoned)
-			return true;
-	return false;
 }
 
 /* What the caller wants for a reply against what the message can have. */
@@ -159,28 +191,6 @@ static int plan_reply(struct vh_master *m, const struct vhi_request *rq, const s
 				   name_of(rq->id));
 	*answer = rq->reply == VH_REPLY_ACK ? VHI_ANSWER_STATUS : VHI_ANSWER_NONE;
 	return 0;
-}
-
-static uint64_t get_u64(const void *p)
-{
-	uint64_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return v;
-}
-
-/* What the connection is from now on, because this was sent. */
-static void note_sent(struct vh_master *m, const struct vhi_request *rq, struct vhi_ticket *t)
-{
-	m->last_request = rq->id;
-	if (t)
-		t->before = m->features.acked;
-	if (rq->id == VHI_FE_SET_FEATURES)
-		m->features.acked = get_u64(rq->payload);
-	else if (rq->id == VHI_FE_SET_PROTOCOL_FEATURES)
-		m->features.pf_acked = get_u64(rq->payload);
-	else if (rq->id == VHI_FE_SET_OWNER)
-		m->owned = true;
 }
 
 static int send_failed(struct vh_master *m, const struct vhi_request *rq, int rc)
@@ -228,7 +238,7 @@ int vhi_master_send(struct vh_master *m, const struct vhi_request *rq, struct vh
 		return send_failed(m, rq, rc);
 	}
 	vhi_loop_sent(m);
-	note_sent(m, rq, t);
+	vhi_master_sent(m, rq, t);
 	if (t)
 		ticket_expect(m, t);
 	*ticket = t;
@@ -285,38 +295,6 @@ static uint32_t check_reply(const struct vh_master *m, const struct vhi_ticket *
 	return site || !t->own ? site : check_fields(m, t, in);
 }
 
-static uint32_t clamp(uint64_t v, uint32_t most)
-{
-	return v < 1 ? 1 : v > most ? most : (uint32_t)v;
-}
-
-/* What the reply tells about the back-end. */
-static void note_reply(struct vh_master *m, const struct vhi_ticket *t)
-{
-	uint64_t v = t->size == 8 ? get_u64(t->payload) : 0;
-
-	switch (t->request) {
-	case VHI_FE_GET_FEATURES:
-		m->features.offered = v;
-		break;
-	case VHI_FE_GET_PROTOCOL_FEATURES:
-		m->features.pf_offered = v;
-		break;
-	case VHI_FE_GET_QUEUE_NUM:
-		m->queue_num = clamp(v, VHI_MASTER_MAX_RINGS);
-		break;
-	case VHI_FE_GET_MAX_MEM_SLOTS:
-		m->mem_slots = clamp(v, VH_MEM_MAX_REGIONS);
-		break;
-	case VHI_FE_SET_FEATURES:
-		if (v)
-			m->features.acked = t->before;
-		break;
-	default:
-		break;
-	}
-}
-
 void vhi_master_reply(struct vh_master *m, uint32_t site)
 {
 	struct vhi_msg *in = &m->main.in;
@@ -343,7 +321,8 @@ void vhi_master_reply(struct vh_master *m, uint32_t site)
 	t->n_fds = in->n_fds;
 	memcpy(t->fds, in->fds, in->n_fds * sizeof(in->fds[0]));
 	in->n_fds = 0;
-	note_reply(m, t);
+	vhi_master_replied(m, t);
+	note_result(m, t);
 	if (t->abandoned)
 		vhi_ticket_free(m, t);
 	else
@@ -353,8 +332,7 @@ void vhi_master_reply(struct vh_master *m, uint32_t site)
 /* How a finished ticket ended. */
 static int ticket_result(struct vh_master *m, const struct vhi_ticket *t)
 {
-	uint64_t status;
-	int64_t err;
+	struct vhi_failure f;
 
 	if (t->code) {
 		m->reported = true;
@@ -363,16 +341,64 @@ static int ticket_result(struct vh_master *m, const struct vhi_ticket *t)
 		return vhi_fail_at(t->code, VH_ERROR_STATE, 0, VH_ERROR_NONE, t->request,
 				   "%s: its connection ended before the reply came", name_of(t->request));
 	}
-	if (t->own)
-		return 0;
-	status = get_u64(t->payload);
-	err = (int64_t)status;
-	if (!status)
-		return 0;
-	return vhi_fail_at(-EREMOTEIO, VH_ERROR_PEER, 0, VH_ERROR_NONE, t->request,
-			   "the back-end refused %s (status 0x%llx%s%s)", name_of(t->request),
-			   (unsigned long long)status, err < 0 && err > -4096 ? " " : "",
-			   err < 0 && err > -4096 ? vh_error_name((int32_t)err) : "");
+	describe(t, &f);
+	return f.code ? vhi_failure_raise(&f) : 0;
+}
+
+/* A signal came before anything was sent: then there is no ticket whose result vh_master_resume() could tell. */
+static int unsent(struct vh_master *m, const char *what, int rc)
+{
+	if (rc == -EINTR) {
+		m->interrupted = 0;
+		m->result_known = true;
+		vhi_failure_set(&m->result, -EAGAIN, VH_ERROR_STATE, 0,
+				"%s was not sent yet when the signal came; call it again", what);
+	}
+	return rc;
+}
+
+static int wait_for_interrupted(struct vh_master *m)
+{
+	const struct vhi_ticket *t = m->expected.head;
+	int rc = 0;
+
+	while (t && rc >= 0) {
+		if (!t->interrupted) {
+			t = t->next;
+			continue;
+		}
+		rc = vhi_loop_check(m);
+		if (!rc)
+			rc = vhi_loop_turn(m, UINT64_MAX);
+		t = m->expected.head;
+	}
+	return rc < 0 ? rc : 0;
+}
+
+int vhi_master_catch_up(struct vh_master *m, const char *who)
+{
+	int rc = wait_for_interrupted(m);
+
+	if (!rc)
+		rc = vhi_loop_check(m);
+	return rc ? unsent(m, who, rc) : 0;
+}
+
+vh_rc vh_master_resume(struct vh_master *m)
+{
+	int rc = vhi_master_enter(m, "vh_master_resume", VHI_CALL_WAITS);
+
+	if (rc)
+		return rc;
+	rc = wait_for_interrupted(m);
+	if (rc != -EINTR && m->result_known) {
+		m->result_known = false;
+		m->reported |= m->result.code == m->failure.code;
+		rc = m->result.code ? vhi_failure_raise(&m->result) : 0;
+	} else if (!rc && m->state == VHI_MASTER_FAILED && !m->reported) {
+		rc = vhi_loop_check(m);
+	}
+	return vhi_master_leave(m, rc);
 }
 
 int vhi_master_call(struct vh_master *m, const struct vhi_request *rq, struct vhi_ticket **ticket)
@@ -391,7 +417,7 @@ int vhi_master_call(struct vh_master *m, const struct vhi_request *rq, struct vh
 			break;
 		rc = vhi_loop_turn(m, UINT64_MAX);
 		if (rc < 0)
-			return rc;
+			return unsent(m, name_of(rq->id), rc);
 	}
 	if (rc || !t)
 		return rc;
@@ -400,7 +426,9 @@ int vhi_master_call(struct vh_master *m, const struct vhi_request *rq, struct vh
 		if (!rc)
 			rc = vhi_loop_turn(m, UINT64_MAX);
 		if (rc < 0 && t->waiting) {
-			t->abandoned = true;
+			t->abandoned = t->interrupted = true;
+			m->interrupted = t->id;
+			m->result_known = false;
 			return rc;
 		}
 	}

@@ -5,6 +5,7 @@
  *	master.c	the handle: new, free, stop, events, counters
  *	connection.c	how a connection begins and ends
  *	tickets.c	a request out, its reply in
+ *	effects.c	what both change here
  *	loop.c		the epoll fd, deadlines, waiting
  *	channel.c	the back-end's own requests
  *	requests.c	one call for each message
@@ -45,6 +46,14 @@ enum vhi_master_site {
 /* Feature bits that belong to the transport: never shown to a driver. */
 #define VHI_MASTER_TRANSPORT (VHI_BIT(VH_F_LOG_ALL) | VHI_BIT(VH_F_PROTOCOL_FEATURES))
 
+/* What becomes of a request beyond its result: runs when its reply is here, or when it is sent if there will be none. */
+struct vhi_effect {
+	void (*run)(struct vh_master *m, const struct vhi_effect *e, bool accepted); /* nullable */
+	struct vh_snapshot *snap; /* nullable; a ticket holds a reference */
+	uint32_t index;
+	struct vhi_wire_region region;
+};
+
 /* A reply that is expected, or has come and was not taken yet. One allocation, with room for the largest reply. */
 struct vhi_ticket {
 	struct vhi_ticket *next;
@@ -56,10 +65,12 @@ struct vhi_ticket {
 	bool own; /* a reply of its own; else a status */
 	bool waiting;
 	bool abandoned;	   /* nobody will finish it */
+	bool interrupted;  /* abandoned by a call that waited for it: see vh_master_resume() */
 	uint32_t asked[2]; /* the first bytes of the request */
-	uint64_t before;   /* feature bits that were acked before this request */
-	int32_t code;	   /* why there is no reply */
-	uint32_t flags;	   /* of the reply */
+	uint64_t before;   /* what the request replaced when it was sent */
+	struct vhi_effect effect;
+	int32_t code;	/* why there is no reply */
+	uint32_t flags; /* of the reply */
 	uint32_t size;
 	uint32_t room;
 	uint32_t n_fds;
@@ -110,7 +121,7 @@ struct vh_master {
 	size_t send_left;		  /* bytes that waited when that was last looked at */
 
 	struct vhi_wire_features features;
-	bool owned;
+	uint64_t owned; /* SET_OWNER was sent */
 	uint32_t queue_num, mem_slots;
 	uint32_t last_request;
 
@@ -118,6 +129,10 @@ struct vh_master {
 	uint32_t n_expected, n_tickets;
 	size_t reply_room; /* of all tickets */
 	uint64_t next_ticket;
+	/* The call that was interrupted last: its ticket, and its result as soon as that is known. */
+	uint64_t interrupted;
+	bool result_known;
+	struct vhi_failure result;
 
 	struct vhi_shared *shared; /* VH_MEM_MAX_REGIONS, allocated with the handle's first sharing */
 	uint32_t n_shared;
@@ -155,6 +170,7 @@ struct vhi_request {
 	uint32_t size;
 	const int *fds;
 	uint32_t n_fds;
+	struct vhi_effect effect;
 };
 int vhi_master_send(struct vh_master *m, const struct vhi_request *rq, struct vhi_ticket **ticket);
 /* Send and wait. *ticket (nullable) is taken out of the list: for vhi_ticket_free; NULL when there is no reply. */
@@ -162,7 +178,12 @@ int vhi_master_call(struct vh_master *m, const struct vhi_request *rq, struct vh
 void vhi_master_reply(struct vh_master *m, uint32_t site); /* pairs m->main.in with the oldest ticket */
 void vhi_tickets_fail(struct vh_master *m, int32_t code);
 void vhi_ticket_free(struct vh_master *m, struct vhi_ticket *t);
-bool vhi_tickets_abandoned(const struct vh_master *m);
+/* Wait for the tickets of interrupted calls, for a call that needs to know how they ended. */
+int vhi_master_catch_up(struct vh_master *m, const char *who);
+
+/* effects.c */
+void vhi_master_sent(struct vh_master *m, const struct vhi_request *rq, struct vhi_ticket *t); /* @t nullable */
+void vhi_master_replied(struct vh_master *m, const struct vhi_ticket *t);
 
 /* loop.c */
 int vhi_loop_open(struct vh_master *m);

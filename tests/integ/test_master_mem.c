@@ -7,11 +7,14 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "vht_master.h"
@@ -215,6 +218,125 @@ static void a_refused_region_is_offered_again(void **state)
 	expect_region(vht_backend_seen(&f->b, 37, 2), 8, &r);
 }
 
+/* The first ADD, REM or SET_MEM_TABLE that comes while this is set is answered when the signal is over. */
+static struct {
+	uint32_t request;
+	uint64_t status;
+	int go[2]; /* a byte: answer now */
+} late;
+
+static bool answer_late(struct vht_backend *b, struct vht_msg *m)
+{
+	char c;
+
+	if (m->request != late.request)
+		return false;
+	late.request = 0;
+	if (read(late.go[0], &c, 1) == 1)
+		vht_send_u64(b->fd, m->request, 5, late.status);
+	return true;
+}
+
+static void on_alarm(int sig)
+{
+	(void)sig;
+}
+
+static void interrupt_soon(void)
+{
+	const struct itimerval t = {.it_value = {.tv_usec = 20000}};
+	struct sigaction act = {.sa_handler = on_alarm};
+
+	sigaction(SIGALRM, &act, NULL);
+	setitimer(ITIMER_REAL, &t, NULL);
+}
+
+/* A call is interrupted, its request is answered with @status, and the wait goes on. */
+static int interrupted_set_mem(struct fix *f, uint32_t request, uint64_t status)
+{
+	int rc;
+
+	late.request = request;
+	late.status = status;
+	interrupt_soon();
+	assert_int_equal(vh_master_set_mem(f->m, f->mem), -EINTR);
+	assert_int_equal(write(late.go[1], "", 1), 1);
+	rc = vh_master_resume(f->m);
+	assert_int_equal(vh_master_resume(f->m), 0); /* told once */
+	return rc;
+}
+
+static void a_refusal_after_a_signal_is_remembered(void **state)
+{
+	struct fix *f = *state;
+	struct vh_region r;
+
+	assert_int_equal(pipe2(late.go, O_CLOEXEC), 0);
+	f->b.script = answer_late;
+	begin(f);
+	r = alloc(f, 0, 4096);
+	/* Refused, so it is offered again; taken, so it is not. */
+	assert_int_equal(interrupted_set_mem(f, 37, 1), -EREMOTEIO);
+	assert_non_null(strstr(vht_text(), "refused ADD_MEM_REG"));
+	assert_int_equal(interrupted_set_mem(f, 37, 0), 0);
+	assert_int_equal(vh_master_set_mem(f->m, f->mem), 0);
+	assert_int_equal(vh_mem_remove(f->mem, &r), 0);
+	assert_int_equal(interrupted_set_mem(f, 38, 1), -EREMOTEIO);
+	assert_int_equal(interrupted_set_mem(f, 38, 0), 0);
+	assert_int_equal(vh_master_set_mem(f->m, f->mem), 0);
+	vht_backend_join(&f->b);
+	assert_int_equal(count(f, 37), 2);
+	assert_int_equal(count(f, 38), 2);
+	close(late.go[0]);
+	close(late.go[1]);
+}
+
+static void the_next_call_about_memory_waits_for_the_interrupted_one(void **state)
+{
+	struct fix *f = *state;
+
+	assert_int_equal(pipe2(late.go, O_CLOEXEC), 0);
+	f->b.script = answer_late;
+	begin(f);
+	alloc(f, 0, 4096);
+	for (uint64_t status = 0; status < 2; status++) {
+		late.request = 37;
+		late.status = !status;
+		interrupt_soon();
+		assert_int_equal(vh_master_set_mem(f->m, f->mem), -EINTR);
+		/* Before the reply nobody knows whether it has to be sent again. */
+		interrupt_soon();
+		assert_int_equal(vh_master_add_mem_region(f->m, f->mem, 0), -EINTR);
+		assert_int_equal(write(late.go[1], "", 1), 1);
+		assert_int_equal(vh_master_resume(f->m), -EAGAIN);
+		assert_non_null(strstr(vht_text(), "vh_master_add_mem_region was not sent"));
+	}
+	assert_int_equal(vh_master_set_mem(f->m, f->mem), 0);
+	vht_backend_join(&f->b);
+	assert_int_equal(count(f, 37), 2);
+	close(late.go[0]);
+	close(late.go[1]);
+}
+
+static void a_refused_table_after_a_signal_shares_nothing(void **state)
+{
+	struct fix *f = *state;
+	struct vhi_ring_intent ring = {.num = 2, .kick = -1, .call = -1, .err = -1};
+
+	assert_int_equal(pipe2(late.go, O_CLOEXEC), 0);
+	f->b.protocol_features = NO_SLOTS;
+	f->b.script = answer_late;
+	begin(f);
+	alloc(f, 0, 4096);
+	assert_int_equal(interrupted_set_mem(f, 5, 1), -EREMOTEIO);
+	assert_int_equal(f->m->n_shared, 0);
+	assert_int_equal(f->be->ops->ring_start(f->be->ctx, 0, &ring), -EINVAL);
+	assert_int_equal(interrupted_set_mem(f, 5, 0), 0);
+	assert_int_equal(f->m->n_shared, 1);
+	close(late.go[0]);
+	close(late.go[1]);
+}
+
 static void a_new_connection_is_told_everything(void **state)
 {
 	struct fix *f = *state;
@@ -409,6 +531,9 @@ int main(void)
 		T(another_file_at_the_same_place_is_another_region),
 		T(more_regions_than_slots_are_refused_before_anything_is_sent),
 		T(a_refused_region_is_offered_again),
+		T(a_refusal_after_a_signal_is_remembered),
+		T(the_next_call_about_memory_waits_for_the_interrupted_one),
+		T(a_refused_table_after_a_signal_shares_nothing),
 		T(a_new_connection_is_told_everything),
 		T(regions_are_added_and_removed_one_by_one),
 		T(a_ring_is_started_in_the_usual_order_and_kicked_once),

@@ -19,6 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "vhi_master.h"
 #include "vht_master.h"
 
 #define BIT(n) (UINT64_C(1) << (n))
@@ -178,6 +179,105 @@ static void a_signal_ends_the_wait_and_leaves_the_connection_whole(void **state)
 	vht_send_u64(fd, 1, 5, 43);
 	assert_int_equal(vh_master_get_features(m, &v), 0);
 	assert_int_equal(v, 43);
+	vh_master_free(m);
+	close(fd);
+}
+
+static void resume_gives_the_result_of_the_interrupted_call_once(void **state)
+{
+	static const struct {
+		uint64_t status;
+		int rc;
+	} cases[] = {{0, 0}, {1, -EREMOTEIO}};
+	struct vh_master *m = vht_master_new(3000);
+	int fd = vht_master_pair(m);
+	struct vht_msg msg;
+	uint64_t v = 0;
+
+	(void)state;
+	to_cancel = NULL;
+	vht_negotiate_by_hand(m, fd, BIT(30), BIT(3));
+	for (unsigned taken = 0; taken < 2; taken++)
+		for (unsigned i = 0; i < 2; i++) {
+			alarm_in(20);
+			assert_int_equal(vh_master_set_vring_num(m, 0, 4), -EINTR);
+			vht_recv(fd, &msg);
+			vht_send_u64(fd, 8, 5, cases[i].status);
+			/* Also when another call has taken the reply in. */
+			if (taken)
+				assert_int_equal(vh_master_dispatch(m), 0);
+			assert_int_equal(vh_master_resume(m), cases[i].rc);
+			if (cases[i].rc)
+				assert_non_null(strstr(vht_text(), "refused SET_VRING_NUM"));
+			assert_int_equal(vh_master_resume(m), 0);
+		}
+	/* A request that nobody waits for is none that was interrupted. */
+	assert_int_equal(vht_submit(m, 1, VH_REPLY_TABLE, NULL, 0, NULL), 0);
+	vht_recv(fd, &msg);
+	assert_int_equal(vh_master_resume(m), 0);
+	vht_send_u64(fd, 1, 5, 0);
+	/* Features that were refused after the signal are not acked. */
+	assert_int_equal(vh_master_dispatch(m), 0);
+	alarm_in(20);
+	assert_int_equal(vh_master_set_features(m, 0), -EINTR);
+	vht_recv(fd, &msg);
+	vht_send_u64(fd, 2, 5, 1);
+	assert_int_equal(vh_master_resume(m), -EREMOTEIO);
+	assert_int_equal(m->features.acked, BIT(30));
+	/* The connection ends instead of an answer, and another call hears of it first. */
+	alarm_in(20);
+	assert_int_equal(vh_master_set_vring_num(m, 0, 4), -EINTR);
+	close(fd);
+	assert_int_equal(vht_until_failed(m), -ECONNRESET);
+	assert_int_equal(vh_master_resume(m), -ECONNRESET);
+	assert_int_equal(vh_master_resume(m), 0);
+	assert_int_equal(vh_master_get_features(m, &v), -ENOTCONN);
+	vh_master_free(m);
+}
+
+static void a_signal_before_a_message_could_be_sent_is_told(void **state)
+{
+	struct vh_master *m = vht_master_new(3000);
+	int fd = vht_master_pair(m);
+	uint8_t big[4000] = {0};
+
+	(void)state;
+	to_cancel = NULL;
+	while (vht_submit(m, 5000, VH_REPLY_NONE, big, sizeof(big), NULL) == 0)
+		;
+	/* Small ones until there is no room for them either. */
+	while (vht_submit(m, 5000, VH_REPLY_NONE, NULL, 0, NULL) == 0)
+		;
+	alarm_in(20);
+	assert_int_equal(vh_master_set_owner(m), -EINTR);
+	assert_int_equal(vh_master_resume(m), -EAGAIN);
+	assert_non_null(strstr(vht_text(), "SET_OWNER was not sent"));
+	assert_int_equal(vh_master_resume(m), 0);
+	vh_master_free(m);
+	close(fd);
+}
+
+static void of_two_refusals_in_a_row_the_first_state_is_left(void **state)
+{
+	struct vh_master *m = vht_master_new(3000);
+	int fd = vht_master_pair(m);
+	uint64_t t[2];
+
+	(void)state;
+	vht_negotiate_by_hand(m, fd, BIT(30) | BIT(32), BIT(3));
+	assert_int_equal(vht_submit(m, 2, VH_REPLY_TABLE, &(uint64_t){BIT(30)}, 8, &t[0]), 0);
+	assert_int_equal(vht_submit(m, 2, VH_REPLY_TABLE, &(uint64_t){BIT(32)}, 8, &t[1]), 0);
+	vht_send_u64(fd, 2, 5, 1);
+	assert_int_equal(vht_finish(m, t[0], NULL, 0, NULL), -EREMOTEIO);
+	assert_int_equal(m->features.acked, BIT(32));
+	vht_send_u64(fd, 2, 5, 1);
+	assert_int_equal(vht_finish(m, t[1], NULL, 0, NULL), -EREMOTEIO);
+	assert_int_equal(m->features.acked, BIT(30) | BIT(32));
+	/* Protocol features alike. */
+	assert_int_equal(vht_submit(m, 16, VH_REPLY_ACK, &(uint64_t){0}, 8, &t[0]), 0);
+	vht_send_u64(fd, 16, 5, 1);
+	assert_int_equal(vht_finish(m, t[0], NULL, 0, NULL), -EREMOTEIO);
+	assert_int_equal(m->features.pf_acked, BIT(3));
 	vh_master_free(m);
 	close(fd);
 }
@@ -673,6 +773,9 @@ int main(void)
 		cmocka_unit_test(get_vring_base_has_ten_times_the_deadline),
 		cmocka_unit_test(a_request_behind_a_slow_one_is_as_patient),
 		cmocka_unit_test(a_signal_ends_the_wait_and_leaves_the_connection_whole),
+		cmocka_unit_test(resume_gives_the_result_of_the_interrupted_call_once),
+		cmocka_unit_test(a_signal_before_a_message_could_be_sent_is_told),
+		cmocka_unit_test(of_two_refusals_in_a_row_the_first_state_is_left),
 		cmocka_unit_test(cancel_in_a_signal_handler_ends_the_wait_and_the_connection),
 		cmocka_unit_test(cancel_from_another_thread),
 		cmocka_unit_test(stop_from_another_thread_ends_every_wait_at_once),

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/*
+ * What a request and its reply change here. Features are in force when the request is sent, because those behind it
+ * must fit already, and taken back when the reply refuses it. What is shared changes when the reply has come. Both go
+ * with the ticket, so it does not matter whether anybody still waits for it.
+ */
+#include "vhi_master.h"
+
+static uint64_t get_u64(const void *p)
+{
+	uint64_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
+/* What a request replaces when it is sent, NULL for most. */
+static uint64_t *replaced_by(struct vh_master *m, uint32_t request)
+{
+	switch (request) {
+	case VHI_FE_SET_FEATURES:
+		return &m->features.acked;
+	case VHI_FE_SET_PROTOCOL_FEATURES:
+		return &m->features.pf_acked;
+	case VHI_FE_SET_OWNER:
+		return &m->owned;
+	default:
+		return NULL;
+	}
+}
+
+void vhi_master_sent(struct vh_master *m, const struct vhi_request *rq, struct vhi_ticket *t)
+{
+	uint64_t *state = replaced_by(m, rq->id);
+
+	m->last_request = rq->id;
+	if (state && t)
+		t->before = *state;
+	if (state)
+		*state = rq->size ? get_u64(rq->payload) : true;
+	/* Nobody will say that it was refused. */
+	if (!t && rq->effect.run)
+		rq->effect.run(m, &rq->effect, true);
+}
+
+/* One that was sent after it has replaced it again, and must not bring it back when it is refused too. */
+static void take_back(struct vh_master *m, const struct vhi_ticket *t)
+{
+	uint64_t *state = replaced_by(m, t->request);
+	struct vhi_ticket *later = m->expected.head;
+
+	while (later && later->request != t->request)
+		later = later->next;
+	if (state)
+		*(later ? &later->before : state) = t->before;
+}
+
+static uint32_t clamp(uint64_t v, uint32_t most)
+{
+	return v < 1 ? 1 : v > most ? most : (uint32_t)v;
+}
+
+/* @t is not in the list of expected replies any more. */
+void vhi_master_replied(struct vh_master *m, const struct vhi_ticket *t)
+{
+	uint64_t v = t->size == 8 ? get_u64(t->payload) : 0;
+	bool refused = !t->own && v;
+
+	if (refused)
+		take_back(m, t);
+	if (t->effect.run)
+		t->effect.run(m, &t->effect, !refused);
+	switch (t->request) {
+	case VHI_FE_GET_FEATURES:
+		m->features.offered = v;
+		break;
+	case VHI_FE_GET_PROTOCOL_FEATURES:
+		m->features.pf_offered = v;
+		break;
+	case VHI_FE_GET_QUEUE_NUM:
+		m->queue_num = clamp(v, VHI_MASTER_MAX_RINGS);
+		break;
+	case VHI_FE_GET_MAX_MEM_SLOTS:
+		m->mem_slots = clamp(v, VH_MEM_MAX_REGIONS);
+		break;
+	default:
+		break;
+	}
+}
