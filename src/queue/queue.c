@@ -32,6 +32,11 @@ int vhi_queue_new(uint32_t index, uint32_t role, const struct vhi_queue_hooks *h
 	return 0;
 }
 
+void vhi_queue_leave_to_parent(struct vh_queue *q)
+{
+	vhi_fd_close(&q->epfd);
+}
+
 void vhi_queue_destroy(struct vh_queue *q)
 {
 	if (!q)

@@ -24,6 +24,8 @@ struct vhi_queue_hooks {
 /* A stopped queue that is owned by a slave or driver (vh_queue_free and vh_queue_stop refuse it). */
 int vhi_queue_new(uint32_t index, uint32_t role, const struct vhi_queue_hooks *hooks, struct vh_queue **out);
 void vhi_queue_destroy(struct vh_queue *q);
+/* In a child of fork, before anything else that ends a queue: the parent goes on with the same set of fds. */
+void vhi_queue_leave_to_parent(struct vh_queue *q);
 
 struct vhi_ring {
 	uint32_t num;

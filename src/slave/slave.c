@@ -181,6 +181,8 @@ static void leave_to_parent(struct vh_slave *s)
 {
 	vhi_fd_close(&s->epfd);
 	vhi_fd_close(&s->timer_fd);
+	for (uint32_t i = 0; i < s->n_queues; i++)
+		vhi_queue_leave_to_parent(s->rings[i].q);
 	s->path[0] = '\0';
 }
 

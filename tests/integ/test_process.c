@@ -226,6 +226,30 @@ static void case_240_a_child_does_not_take_the_socket_away(void **state)
 	free(p);
 }
 
+/* The queue's own set is shared like the back-end's. */
+static void case_240_a_child_does_not_take_kicks_from_a_queue_thread(void **state)
+{
+	struct vht_peer *p = calloc(1, sizeof(*p));
+	struct pollfd pfd = {.events = POLLIN};
+	struct vh_queue *q;
+
+	(void)state;
+	vht_peer_init(p, NULL, NULL, VH_DEVICE_MANUAL_QUEUES);
+	vht_peer_up(p);
+	assert_int_equal(vh_slave_queue(p->s, 0, &q), 0);
+	pfd.fd = (int)vh_queue_fd(q);
+	assert_true(vh_queue_arm(q) >= 0);
+	assert_int_equal(poll(&pfd, 1, 0), 0);
+	in_child(free_the_handle, p);
+	/* A needless wake-up does no harm. */
+	assert_true(vh_queue_arm(q) >= 0);
+	assert_int_equal(poll(&pfd, 1, 0), 0);
+	vht_kick(p, 0);
+	assert_int_equal(poll(&pfd, 1, VHT_WAIT_MS), 1);
+	vht_peer_free(p);
+	free(p);
+}
+
 static void case_240_a_child_that_frees_a_front_end(void **state)
 {
 	struct vht_backend b;
@@ -369,6 +393,7 @@ int main(void)
 		cmocka_unit_test(case_92_a_page_that_does_not_come_stalls_only_who_touches_it),
 		cmocka_unit_test(case_240_what_a_child_closes_stays_open_in_the_parent),
 		cmocka_unit_test(case_240_a_child_does_not_take_the_socket_away),
+		cmocka_unit_test(case_240_a_child_does_not_take_kicks_from_a_queue_thread),
 		cmocka_unit_test(case_240_a_child_that_frees_a_front_end),
 		cmocka_unit_test(case_242_writing_to_who_is_gone_raises_no_signal),
 		cmocka_unit_test(case_245_hundreds_of_devices_in_one_thread),
