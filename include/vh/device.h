@@ -27,30 +27,141 @@ VH_BEGIN_DECLS
 struct vh_device_ops {
 	uint32_t size;	/* sizeof(struct vh_device_ops) */
 	uint32_t flags; /* VH_DEVICE_* */
-	/* Called exactly once, also when vh_device_new() fails. */
+	/**
+	 * destroy() - the device is freed
+	 * @ctx: what was given with the ops
+	 *
+	 * Called exactly once, also when vh_device_new() fails. Nothing of the device is called after it.
+	 *
+	 * @since: VH_1.0
+	 * @thread: handle
+	 * @blocks: no
+	 * @errors: none
+	 */
 	void (*destroy)(void *ctx);
-	/* Fill len bytes of config space from offset; bytes past what is known are zero. offset + len <= 256. */
+	/**
+	 * get_config() - read config space
+	 * @ctx: what was given with the ops
+	 * @offset: first byte; offset + len is at most 256
+	 * @buf: (out) (array len) bytes past what is known are zero
+	 * @len: bytes, > 0
+	 *
+	 * Return: 0, or a negative errno value: the front-end gets the empty reply. It can't be answered later.
+	 *
+	 * @since: VH_1.0
+	 * @thread: handle
+	 * @blocks: no
+	 * @errors: EINVAL EIO
+	 */
 	int32_t (*get_config)(void *ctx, uint32_t offset, void *buf, uint32_t len);
+	/**
+	 * set_config() - write config space
+	 * @ctx: what was given with the ops
+	 * @offset: first byte; offset + len is at most 256
+	 * @buf: (borrowed) (array len) valid during the call
+	 * @len: bytes, > 0
+	 * @flags: VH_CONFIG_WRITE or VH_CONFIG_MIGRATION
+	 * @later: token for vh_device_finish()
+	 *
+	 * @since: VH_1.0
+	 * @thread: handle
+	 * @blocks: no
+	 * @errors: EINVAL EPERM EINPROGRESS
+	 */
 	int32_t (*set_config)(void *ctx, uint32_t offset, const void *buf, uint32_t len, uint32_t flags,
 			      uint64_t later);
-	/* The driver's choice, a subset of what was offered. */
+	/**
+	 * set_features() - the driver's choice
+	 * @ctx: what was given with the ops
+	 * @features: bits, a subset of what was offered; 0 when a connection ends
+	 * @later: token for vh_device_finish()
+	 *
+	 * @since: VH_1.0
+	 * @thread: handle
+	 * @blocks: no
+	 * @errors: EINVAL EINPROGRESS
+	 */
 	int32_t (*set_features)(void *ctx, uint64_t features, uint64_t later);
-	/* Device reset: in-flight requests were drained before. */
+	/**
+	 * reset() - device reset; requests in flight were drained before
+	 * @ctx: what was given with the ops
+	 * @later: token for vh_device_finish()
+	 *
+	 * @since: VH_1.0
+	 * @thread: handle
+	 * @blocks: no
+	 * @errors: EIO EINPROGRESS
+	 */
 	int32_t (*reset)(void *ctx, uint64_t later);
-	/* A queue became able to run, or stopped being so. They must not block. A stop comes from dispatch, and from
-	 * whatever else ends the connection: vh_slave_disconnect() and vh_slave_free(). Requests that are in flight
-	 * then, because the connection ended, still have to be pushed: see vh_queue_push(). */
+	/**
+	 * queue_started() - a queue became able to run
+	 * @ctx: what was given with the ops
+	 * @q: (borrowed) the queue, the same for the life of the slave
+	 * @index: queue index
+	 *
+	 * @since: VH_1.0
+	 * @thread: handle
+	 * @blocks: no
+	 * @errors: none
+	 */
 	void (*queue_started)(void *ctx, struct vh_queue *q, uint32_t index);
+	/**
+	 * queue_stopped() - a queue stopped
+	 * @ctx: what was given with the ops
+	 * @index: queue index
+	 *
+	 * Comes from dispatch, and from whatever else ends the connection: vh_slave_disconnect() and vh_slave_free(). Requests
+	 * that are in flight then, because the connection ended, still have to be pushed: see vh_queue_push().
+	 *
+	 * @since: VH_1.0
+	 * @thread: handle
+	 * @blocks: no
+	 * @errors: none
+	 */
 	void (*queue_stopped)(void *ctx, uint32_t index);
-	/* The queue may have requests: pop, handle, push (now or later). Work is bounded by budget requests. Returns
-	 * > 0 when it stopped because of the budget and 0 when the ring was empty. A negative errno value gives the
-	 * queue up: it is broken (VH_EVENT_BROKEN with that reason) until the driver resets it. What is wrong with one
-	 * request belongs in its status, and what is wrong with the device in vh_device_error(). */
+	/**
+	 * on_batch() - the queue may have requests: pop, handle, push (now or later)
+	 * @ctx: what was given with the ops
+	 * @q: (borrowed) the queue
+	 * @index: queue index
+	 * @budget: requests to take at most
+	 *
+	 * Return: > 0 when it stopped because of the budget, 0 when the ring was empty. A negative errno value gives the queue
+	 * up: it is broken (VH_EVENT_BROKEN with that reason) until the driver resets it. What is wrong with one request
+	 * belongs in its status, and what is wrong with the device in vh_device_error().
+	 *
+	 * @since: VH_1.0
+	 * @thread: handle
+	 * @blocks: no
+	 * @errors: EIO EPROTO EFAULT
+	 */
 	int32_t (*on_batch)(void *ctx, struct vh_queue *q, uint32_t index, uint32_t budget);
-	/* A pollable fd of the device's own (asynchronous completions), -1 = none. Asked once, when attached: inside of
-	 * vh_slave_new(). It stays open until destroy. Both of the pair are there, or none. */
+	/**
+	 * poll_fd() - a pollable fd of the device's own (asynchronous completions)
+	 * @ctx: what was given with the ops
+	 *
+	 * Asked once, when attached: inside of vh_slave_new(). It stays open until destroy. poll_fd and on_poll are both there,
+	 * or none.
+	 *
+	 * Return: (borrowed) the fd, -1 = none.
+	 *
+	 * @since: VH_1.0
+	 * @thread: handle
+	 * @blocks: no
+	 * @errors: EMFILE
+	 */
 	int32_t (*poll_fd)(void *ctx);
-	/* poll_fd() is readable: make it not so, and push what has completed. A negative errno value is logged. */
+	/**
+	 * on_poll() - poll_fd is readable: make it not so, and push what has completed
+	 * @ctx: what was given with the ops
+	 *
+	 * Return: 0, or a negative errno value, which is logged.
+	 *
+	 * @since: VH_1.0
+	 * @thread: handle
+	 * @blocks: no
+	 * @errors: EIO
+	 */
 	int32_t (*on_poll)(void *ctx);
 };
 
@@ -103,7 +214,7 @@ VH_API vh_rc vh_device_finish(struct vh_device *dev, uint64_t later, vh_rc rc);
  * ring runs the news is kept, and told when the first one starts.
  *
  * @since: VH_1.0
- * @thread: handle (of the slave that it is attached to)
+ * @thread: handle
  * @blocks: no
  * @errors: EINVAL ENOTCONN EOPNOTSUPP EAGAIN EBUSY ESHUTDOWN
  *

@@ -18,9 +18,31 @@ VH_BEGIN_DECLS
 struct vh_log_ops {
 	uint32_t size;	/* sizeof(struct vh_log_ops) */
 	uint32_t level; /* most detailed level wanted, VH_LOG_*; 0 = VH_LOG_WARNING */
-	/* Called exactly once, when the ops are replaced, their handle is freed, or setting them failed. */
+	/**
+	 * destroy() - the ops are not used any more
+	 * @ctx: what was given with the ops
+	 *
+	 * Called exactly once: when the ops are replaced, when their handle is freed, or when setting them failed.
+	 *
+	 * @since: VH_1.0
+	 * @thread: handle
+	 * @blocks: no
+	 * @errors: none
+	 */
 	void (*destroy)(void *ctx);
-	/* One line, no newline. Peer-controlled lines are limited to 10 a second per handle. */
+	/**
+	 * line() - one line of log
+	 * @ctx: what was given with the ops
+	 * @level: VH_LOG_*
+	 * @text: (borrowed) NUL-terminated, no newline; valid during the call
+	 *
+	 * At most 10 lines a second for each handle; a line says how many were dropped.
+	 *
+	 * @since: VH_1.0
+	 * @thread: any
+	 * @blocks: no
+	 * @errors: none
+	 */
 	void (*line)(void *ctx, uint32_t level, const char *text);
 };
 
@@ -47,7 +69,28 @@ struct vh_msg_info {
 struct vh_tap_ops {
 	uint32_t size; /* sizeof(struct vh_tap_ops) */
 	uint32_t flags;
+	/**
+	 * destroy() - the ops are not used any more
+	 * @ctx: what was given with the ops
+	 *
+	 * Called exactly once: when the ops are replaced, when their handle is freed, or when setting them failed.
+	 *
+	 * @since: VH_1.0
+	 * @thread: handle
+	 * @blocks: no
+	 * @errors: none
+	 */
 	void (*destroy)(void *ctx);
+	/**
+	 * message() - one message crossed the socket
+	 * @ctx: what was given with the ops
+	 * @info: (borrowed) the message; valid during the call
+	 *
+	 * @since: VH_1.0
+	 * @thread: handle
+	 * @blocks: no
+	 * @errors: none
+	 */
 	void (*message)(void *ctx, const struct vh_msg_info *info);
 };
 

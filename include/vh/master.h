@@ -31,10 +31,36 @@ struct vh_master_opts {
 struct vh_master_ops {
 	uint32_t size;
 	uint32_t flags;
+	/**
+	 * destroy() - the front-end is freed
+	 * @ctx: what was given with the ops
+	 *
+	 * Called exactly once, also when vh_master_new() fails.
+	 *
+	 * @since: VH_1.0
+	 * @thread: handle
+	 * @blocks: no
+	 * @errors: none
+	 */
 	void (*destroy)(void *ctx);
-	/* A back-end request that the library does not answer itself. The fds are closed after the call: duplicate what
-	 * is to be kept. Requests may be submitted on the same master from here, calls that wait may not (-EDEADLK).
-	 * 0 or a negative errno value: the status, sent if the back-end asked for one. */
+	/**
+	 * backend_request() - a back-end request that the library does not answer itself
+	 * @ctx: what was given with the ops
+	 * @request: message id
+	 * @payload: (borrowed) (array size) valid during the call
+	 * @size: bytes
+	 * @fds: (borrowed) (array n_fds) closed after the call: duplicate what is to be kept
+	 * @n_fds: file descriptors that came with it
+	 *
+	 * Requests may be submitted on the same master from here; calls that wait may not be made (-EDEADLK).
+	 *
+	 * Return: 0 or a negative errno value: the status, sent if the back-end asked for one.
+	 *
+	 * @since: VH_1.0
+	 * @thread: handle
+	 * @blocks: no
+	 * @errors: EOPNOTSUPP EINVAL
+	 */
 	int32_t (*backend_request)(void *ctx, uint32_t request, const void *payload, uint32_t size, const int32_t *fds,
 				   uint32_t n_fds);
 };

@@ -18,6 +18,7 @@ import api
 BASE_TYPES = {"int8_t", "uint8_t", "int16_t", "uint16_t", "int32_t", "uint32_t", "int64_t", "uint64_t", "size_t"}
 API_TYPES = {"vh_rc", "vh_count", "vh_gpa", "vh_uva", "vh_iova"}
 THREADS = {"any", "handle", "queue", "signal"}
+ADDRESSES = {"vh_gpa", "vh_uva", "vh_iova"}
 TAGS = ("since", "thread", "blocks", "errors")
 COMPILERS = [(tool, std, lang) for c, cxx in (("gcc", "g++"), ("clang", "clang++"))
              for tool, std, lang in ((c, "c99", "c"), (c, "c11", "c"), (cxx, "c++11", "c++"), (cxx, "c++17", "c++"))]
@@ -103,29 +104,51 @@ def check_docs(nodes, text, report):
         match = re.match(r"(\w+)\(\) - \S", body)
         if match:
             docs[match.group(1)] = (body, follows)
-    versions = set(api.map_nodes())
     for name, func in api.functions(nodes).items():
         body, follows = docs.get(name, ("", ""))
         if not re.search(rf"\b{name}\(", follows):
             report("doc", f"{name} has no doc comment right before it that starts with '{name}() - '")
             continue
-        documented = re.findall(r"^@(\w+): ", body, flags=re.M)
-        tags = [d for d in documented if d in TAGS]
-        for tag in TAGS:
-            if tags.count(tag) != 1:
-                report("tags", f"{name}: @{tag} is there {tags.count(tag)} times")
-        params = [p for p, _ in api.parameters(func)]
-        if [d for d in documented if d not in TAGS] != params:
-            report("params", f"{name}: documented {[d for d in documented if d not in TAGS]}, declared {params}")
-        values = dict(re.findall(r"^@(\w+): (.*)$", body, flags=re.M))
-        if values.get("since", "") not in versions:
-            report("tag-values", f"{name}: @since {values.get('since')} is no node of the map")
-        if values.get("thread", "") not in THREADS:
-            report("tag-values", f"{name}: @thread is one of {sorted(THREADS)}")
-        if values.get("blocks", "") not in ("yes", "no"):
-            report("tag-values", f"{name}: @blocks is yes or no")
-        if not re.fullmatch(r"none|E[A-Z0-9]+( E[A-Z0-9]+)*", values.get("errors", "")):
-            report("tag-values", f"{name}: @errors is none or a list of errno names")
+        check_doc(name, func, body, report)
+
+
+def check_doc(name, func, body, report):
+    """One doc comment against the function, or callback, that it stands before."""
+    documented = re.findall(r"^@(\w+): ", body, flags=re.M)
+    tags = [d for d in documented if d in TAGS]
+    for tag in TAGS:
+        if tags.count(tag) != 1:
+            report("tags", f"{name}: @{tag} is there {tags.count(tag)} times")
+    params = [p for p, _ in api.parameters(func)]
+    if [d for d in documented if d not in TAGS] != params:
+        report("params", f"{name}: documented {[d for d in documented if d not in TAGS]}, declared {params}")
+    values = dict(re.findall(r"^@(\w+): (.*)$", body, flags=re.M))
+    if values.get("since", "") not in api.map_nodes():
+        report("tag-values", f"{name}: @since {values.get('since')} is no node of the map")
+    if values.get("thread", "") not in THREADS:
+        report("tag-values", f"{name}: @thread is one of {sorted(THREADS)}")
+    if values.get("blocks", "") not in ("yes", "no"):
+        report("tag-values", f"{name}: @blocks is yes or no")
+    if not re.fullmatch(r"none|E[A-Z0-9]+( E[A-Z0-9]+)*", values.get("errors", "")):
+        report("tag-values", f"{name}: @errors is none or a list of errno names")
+
+
+def check_callbacks(struct, text, report):
+    """A member that is called back is documented like a function, right before it."""
+    found = re.search(rf"^struct {struct.name} \{{(.*?)^\}};", text, flags=re.M | re.S)
+    docs = {}
+    for body, follows in api.doc_comments(found.group(1) if found else ""):
+        match = re.match(r"(\w+)\(\) - \S", body)
+        if match and f"(*{match.group(1)})(" in follows:
+            docs[match.group(1)] = body
+    for member in struct.decls:
+        func = member.type.type if isinstance(member.type, c_ast.PtrDecl) else None
+        if not isinstance(func, c_ast.FuncDecl):
+            continue
+        if member.name not in docs:
+            report("callback-doc", f"struct {struct.name}: no doc comment '{member.name}() - ' right before {member.name}")
+            continue
+        check_doc(f"{struct.name}.{member.name}", func, docs[member.name], report)
 
 
 def check_structs(nodes, text, report):
@@ -149,6 +172,7 @@ def check_structs(nodes, text, report):
             report("struct-shape", f"struct {struct.name} is neither '@frozen, N bytes' nor starts with uint32_t size")
         if frozen:
             check_frozen(struct, int(frozen.group(1)), report)
+        check_callbacks(struct, text, report)
         if struct.name.endswith("_opts"):
             for field in struct.decls:
                 if re.fullmatch(r"fd|\w+_fd", field.name or ""):
@@ -161,8 +185,9 @@ def check_frozen(struct, size, report):
             report("frozen-pointer", f"struct {struct.name}: {field.name} is a pointer, whose size differs")
     total, align = 0, 1
     for field in struct.decls:
-        bits = re.fullmatch(r"u?int(\d+)_t", getattr(getattr(field.type, "type", None), "names", [""])[0])
-        width = int(bits.group(1)) // 8 if bits else 0
+        name = getattr(getattr(field.type, "type", None), "names", [""])[0]
+        bits = re.fullmatch(r"u?int(\d+)_t", name)
+        width = 8 if name in ADDRESSES else int(bits.group(1)) // 8 if bits else 0
         if not width or total % width:
             report("frozen-size", f"struct {struct.name}: {field.name} is no naturally aligned fixed-width integer")
             return
@@ -220,6 +245,15 @@ struct vh_t_opts {
 	uint32_t size;
 	uint32_t n;
 	char name[20];
+	/**
+	 * done() - it was done
+	 * @ctx: as given
+	 *
+	 * @since: VH_1.0
+	 * @thread: handle
+	 * @blocks: no
+	 * @errors: none
+	 */
 	void (*done)(void *ctx);
 };
 /**
@@ -256,6 +290,8 @@ RED = {
     "tag-values": (("@since: VH_1.0", "@since: VH_9.9"), ("@thread: any", "@thread: some"), ("@blocks: no", "@blocks: maybe"),
                    ("@errors: EINVAL", "@errors: if wrong")),
     "params": (("@n: how", "@m: how"), (" * @n: how often\n", ""), ("@n: how often", "@n: how often\n * @x: more")),
+    "callback-doc": (("/**\n\t * done() - it", "/*\n\t * done() - it"), ("done() - it", "did() - it"),
+                     ("void (*done)(void *ctx);", "void (*gap)(void *ctx);\n\tvoid (*done)(void *ctx);")),
     "struct-doc": (("/** struct vh_t - a", "/* struct vh_t - a"),),
     "struct-shape": (("@frozen, 16 bytes", "Whatever"), ("uint32_t size;", "uint64_t size;")),
     "frozen-size": (("@frozen, 16 bytes", "@frozen, 24 bytes"), ("uint32_t c;", "uint64_t c;")),
