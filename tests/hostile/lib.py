@@ -148,16 +148,20 @@ class Server:
         return Path(self.log).read_text("utf-8", "replace")
 
     def end(self) -> None:
-        if self.alive():
+        """SIGTERM. What is alive has to end by it, and well: with 0, and (with the sanitizers) without a leak."""
+        alive = self.alive()
+        if alive:
             self.popen.send_signal(signal.SIGCONT)
             self.popen.terminate()
             try:
                 self.popen.wait(5)
             except subprocess.TimeoutExpired:
                 self.popen.kill()
-        self.popen.wait()
+        code = self.popen.wait()
+        output = self.output()
         with contextlib.suppress(FileNotFoundError):
             self.dir.cleanup()
+        assert not alive or code == 0, f"SIGTERM ended the server with {code}:\n{output[-3000:]}"
 
     def _warm_up(self) -> None:
         """Two sessions, so that what is set up once is there; then this is the start."""
