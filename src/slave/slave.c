@@ -65,17 +65,12 @@ static int set_defaults(struct vh_slave *s, const struct vh_slave_opts *opts, co
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
 				"vh_slave_new: the device offers feature bits 0x%llx, which rings here don't do",
 				(unsigned long long)bad);
-	if (o->protocol_features & ~pf)
-		return vhi_fail(
-			-EINVAL, VH_ERROR_ARGUMENT, 0,
-			"vh_slave_new: protocol feature bits 0x%llx don't work with this device; leave them out",
-			(unsigned long long)(o->protocol_features & ~pf));
 	if (o->require_seal > 1 || o->socket_mode & ~0777u)
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
 				"vh_slave_new: require_seal is 0 or 1, socket_mode at most 0777");
 	s->features = (dev->opts.features | RING_BITS | VHI_BIT(VH_F_PROTOCOL_FEATURES)) & ~o->mask_features;
 	if (s->features & VHI_BIT(VH_F_PROTOCOL_FEATURES))
-		s->pf = vhi_wire_pf_closure(o->protocol_features ? o->protocol_features : pf);
+		s->pf = vhi_wire_pf_closure(pf & ~o->mask_protocol_features);
 	o->message_timeout_ms = o->message_timeout_ms ? o->message_timeout_ms : DEFAULT_MESSAGE_TIMEOUT_MS;
 	o->drain_timeout_ms = o->drain_timeout_ms ? o->drain_timeout_ms : DEFAULT_DRAIN_TIMEOUT_MS;
 	o->budget = o->budget ? o->budget : DEFAULT_BUDGET;

@@ -110,8 +110,10 @@ static void network_queues_are_counted_in_pairs(void **state)
 
 static void offers_can_be_narrowed(void **state)
 {
-	const struct vh_slave_opts opts = {
-		.size = sizeof(opts), .protocol_features = 8, .mask_features = UINT64_C(1) << VH_F_RING_EVENT_IDX};
+	const struct vh_slave_opts opts = {.size = sizeof(opts),
+					   .mask_protocol_features = ~UINT64_C(8),
+					   .mask_features = UINT64_C(1) << VH_F_RING_EVENT_IDX};
+	const struct vh_slave_opts one = {.size = sizeof(one), .mask_protocol_features = 1 << VH_PF_STATUS};
 	const struct vh_slave_opts bare = {.size = sizeof(bare), .mask_features = VHT_BIT30};
 
 	(void)state;
@@ -123,6 +125,11 @@ static void offers_can_be_narrowed(void **state)
 	vht_expect_u64(p, M_GET_PROTOCOL_FEATURES, 8);
 	vht_msg_u64(p, M_SET_PROTOCOL_FEATURES, F_REQUEST, 8);
 	vht_nack_u64(p, M_SET_STATUS, 1);
+
+	vht_peer_free(p);
+	vht_peer_init(p, &one, NULL, 0);
+	vht_msg(p, M_GET_PROTOCOL_FEATURES, F_REQUEST, NULL, 0, -1);
+	vht_expect_u64(p, M_GET_PROTOCOL_FEATURES, VHT_PF & ~(UINT64_C(1) << VH_PF_STATUS));
 
 	vht_peer_free(p);
 	vht_peer_init(p, &bare, NULL, 0);
@@ -552,12 +559,10 @@ static void case_19_other_kinds_of_fd_are_not_adopted(void **state)
 
 static void arguments_are_checked(void **state)
 {
-	const struct vh_slave_opts pf = {.size = sizeof(pf), .protocol_features = 2};
 	const struct vh_slave_opts mode = {.size = sizeof(mode), .socket_mode = 01777};
 	const struct vh_device_opts packed = {.size = sizeof(packed), .features = UINT64_C(1) << VH_F_RING_PACKED};
 	const struct vh_device_opts plain = {.size = sizeof(plain)};
 	const struct vh_device_ops ops = {.size = sizeof(ops)};
-	const struct vh_slave_opts config = {.size = sizeof(config), .protocol_features = 1 << VH_PF_CONFIG};
 	struct vh_slave *s = NULL;
 	struct vh_queue *q;
 	struct vh_mem *mem;
@@ -572,9 +577,7 @@ static void arguments_are_checked(void **state)
 	assert_int_equal(vh_slave_new(NULL, dev, &s), -EINVAL);
 	vh_device_free(dev);
 	assert_int_equal(vh_device_new(&plain, &ops, NULL, &dev), 0);
-	assert_int_equal(vh_slave_new(&pf, dev, &s), -EINVAL);
 	assert_int_equal(vh_slave_new(&mode, dev, &s), -EINVAL);
-	assert_int_equal(vh_slave_new(&config, dev, &s), -EINVAL);
 	vh_device_free(dev);
 	assert_null(s);
 	assert_int_equal(vh_slave_fd(NULL), -EINVAL);
