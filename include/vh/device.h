@@ -150,7 +150,7 @@ struct vh_device_ops {
 	 * @blocks: no
 	 * @errors: EMFILE
 	 */
-	int32_t (*poll_fd)(void *ctx);
+	vh_fd (*poll_fd)(void *ctx);
 	/**
 	 * on_poll() - poll_fd is readable: make it not so, and push what has completed
 	 * @ctx: what was given with the ops
@@ -279,7 +279,7 @@ struct vh_blkdev_opts {
  * @blocks: no
  * @errors: EINVAL ENOMEM EBADF EACCES ENOTSUP EMFILE
  */
-VH_API vh_rc vh_blkdev_new(const struct vh_blkdev_opts *opts, int32_t fd, struct vh_device **out);
+VH_API vh_rc vh_blkdev_new(const struct vh_blkdev_opts *opts, vh_fd fd, struct vh_device **out);
 
 /**
  * vh_device_free() - free a device that no slave uses any more

@@ -21,10 +21,10 @@ VH_BEGIN_DECLS
 
 /** struct vh_master_opts - options of vh_master_new(). Sized, zero means default. */
 struct vh_master_opts {
-	uint32_t size;		    /* sizeof(struct vh_master_opts) */
-	uint32_t timeout_ms;	    /* deadline of every wait; 0 = 10 s */
-	uint64_t protocol_features; /* wanted; 0 = everything that works; bits that don't work are refused */
-	uint64_t mask_features;	    /* feature bits never acked */
+	uint32_t size;			 /* sizeof(struct vh_master_opts) */
+	uint32_t timeout_ms;		 /* deadline of every wait; 0 = 10 s */
+	uint64_t mask_protocol_features; /* protocol feature bits never acked by vh_master_negotiate() */
+	uint64_t mask_features;		 /* feature bits never acked */
 };
 
 /** struct vh_master_ops - requests that the back-end makes. Sized; any may be NULL. */
@@ -61,7 +61,7 @@ struct vh_master_ops {
 	 * @blocks: no
 	 * @errors: EOPNOTSUPP EINVAL
 	 */
-	int32_t (*backend_request)(void *ctx, uint32_t request, const void *payload, uint32_t size, const int32_t *fds,
+	int32_t (*backend_request)(void *ctx, uint32_t request, const void *payload, uint32_t size, const vh_fd *fds,
 				   uint32_t n_fds);
 };
 
@@ -71,15 +71,25 @@ struct vh_master_ops {
 #define VH_REPLY_ACK   2 /* set need_reply, expect a u64 status */
 #define VH_REPLY_OWN   3 /* expect a reply of the message's own */
 
-/** struct vh_master_msg - a request to submit, or the reply to one. Sized. */
+/** struct vh_master_msg - a request to submit. Sized. */
 struct vh_master_msg {
 	uint32_t size;	       /* sizeof(struct vh_master_msg) */
 	uint32_t request;      /* message id */
-	uint32_t reply;	       /* VH_REPLY_*; in a reply: header flags */
-	uint32_t payload_size; /* bytes used at payload */
-	uint64_t payload;      /* address; submit: (borrowed) during the call; finish: caller's buffer */
-	uint32_t payload_cap;  /* finish: room at payload, bytes */
-	uint32_t n_fds;	       /* submit: fds to send; finish: in room at the fds parameter, out fds received */
+	uint32_t reply;	       /* VH_REPLY_* */
+	uint32_t payload_size; /* bytes at payload, at most VH_MSG_MAX_PAYLOAD */
+	uint64_t payload;      /* address; (borrowed) during the call */
+	uint32_t n_fds;	       /* to send, at most VH_MSG_MAX_FDS */
+	uint32_t reserved;     /* must be 0 */
+};
+
+/** struct vh_master_reply - what the reply to a request was. Size-first out struct. */
+struct vh_master_reply {
+	uint32_t size;
+	uint32_t request;      /* message id */
+	uint32_t flags;	       /* of its header */
+	uint32_t payload_size; /* bytes received */
+	uint32_t n_fds;	       /* fds received */
+	uint32_t reserved;
 };
 
 struct vh_region;
@@ -159,7 +169,7 @@ VH_API vh_rc vh_master_accept(struct vh_master *m);
  * @blocks: no
  * @errors: EINVAL EBADF ENOTSOCK EPROTOTYPE EISCONN EMFILE
  */
-VH_API vh_rc vh_master_adopt(struct vh_master *m, int32_t fd);
+VH_API vh_rc vh_master_adopt(struct vh_master *m, vh_fd fd);
 
 /**
  * vh_master_socketpair() - connect to a back-end that will be given the other end
@@ -171,7 +181,7 @@ VH_API vh_rc vh_master_adopt(struct vh_master *m, int32_t fd);
  * @blocks: no
  * @errors: EINVAL EISCONN EMFILE
  */
-VH_API vh_rc vh_master_socketpair(struct vh_master *m, int32_t *peer_fd);
+VH_API vh_rc vh_master_socketpair(struct vh_master *m, vh_fd *peer_fd);
 
 /**
  * vh_master_disconnect() - close the connection; tickets fail with -ECONNRESET
@@ -193,7 +203,7 @@ VH_API vh_rc vh_master_disconnect(struct vh_master *m);
  * @blocks: no
  * @errors: EINVAL
  */
-VH_API vh_count vh_master_fd(struct vh_master *m);
+VH_API vh_fd vh_master_fd(struct vh_master *m);
 
 /**
  * vh_master_dispatch() - send and receive what can be, serve the back-end's requests; never blocks
@@ -222,15 +232,17 @@ VH_API vh_count vh_master_dispatch(struct vh_master *m);
  *
  * Return: 0; -EOPNOTSUPP when the message table forbids it with the features that were negotiated.
  */
-VH_API vh_rc vh_master_submit(struct vh_master *m, const struct vh_master_msg *msg, const int32_t *fds,
-			      uint64_t *ticket);
+VH_API vh_rc vh_master_submit(struct vh_master *m, const struct vh_master_msg *msg, const vh_fd *fds, uint64_t *ticket);
 
 /**
  * vh_master_finish() - the reply to a request
  * @m: the front-end
  * @ticket: from vh_master_submit()
- * @reply: (nullable) size, payload, payload_cap and n_fds say what there is room for; filled on success
- * @fds: (nullable) (out) (owned) (array reply->n_fds)
+ * @buf: (nullable) (out) (array cap) its payload; VH_MSG_MAX_PAYLOAD bytes are always enough
+ * @cap: room at @buf, bytes
+ * @fds: (nullable) (out) (owned) (array max_fds) its fds; VH_MSG_MAX_FDS are always enough
+ * @max_fds: room at @fds
+ * @out: (nullable) (out) how much there is; NULL (then no @buf and @fds either): just the result, the reply is dropped
  *
  * A ticket is finished once, also when its connection has ended (at most 1024 are kept). A status reply is checked: a
  * refusal is -EREMOTEIO. -EMSGSIZE leaves the ticket: ask again with more room.
@@ -238,11 +250,12 @@ VH_API vh_rc vh_master_submit(struct vh_master *m, const struct vh_master_msg *m
  * @since: VH_1.0
  * @thread: handle
  * @blocks: no
- * @errors: EINVAL EINPROGRESS ENOENT EREMOTEIO EMSGSIZE ECONNRESET ETIMEDOUT ECANCELED EPROTO
+ * @errors: EINVAL EBUSY ESHUTDOWN EINPROGRESS ENOENT EREMOTEIO EMSGSIZE ECONNRESET ETIMEDOUT ECANCELED EPROTO EPIPE
  *
  * Return: 0, -EINPROGRESS when the reply is not here yet.
  */
-VH_API vh_rc vh_master_finish(struct vh_master *m, uint64_t ticket, struct vh_master_msg *reply, int32_t *fds);
+VH_API vh_rc vh_master_finish(struct vh_master *m, uint64_t ticket, void *buf, uint32_t cap, vh_fd *fds,
+			      uint32_t max_fds, struct vh_master_reply *out);
 
 /**
  * vh_master_resume() - go on with the wait that -EINTR ended, and tell how it ended
@@ -534,7 +547,7 @@ VH_API vh_rc vh_master_get_vring_base(struct vh_master *m, uint32_t queue, uint3
  * @blocks: yes
  * @errors: EINVAL ENOTCONN EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
  */
-VH_API vh_rc vh_master_set_vring_kick(struct vh_master *m, uint32_t queue, int32_t fd);
+VH_API vh_rc vh_master_set_vring_kick(struct vh_master *m, uint32_t queue, vh_fd fd);
 
 /**
  * vh_master_set_vring_call() - SET_VRING_CALL
@@ -547,7 +560,7 @@ VH_API vh_rc vh_master_set_vring_kick(struct vh_master *m, uint32_t queue, int32
  * @blocks: yes
  * @errors: EINVAL ENOTCONN EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
  */
-VH_API vh_rc vh_master_set_vring_call(struct vh_master *m, uint32_t queue, int32_t fd);
+VH_API vh_rc vh_master_set_vring_call(struct vh_master *m, uint32_t queue, vh_fd fd);
 
 /**
  * vh_master_set_vring_err() - SET_VRING_ERR
@@ -560,7 +573,7 @@ VH_API vh_rc vh_master_set_vring_call(struct vh_master *m, uint32_t queue, int32
  * @blocks: yes
  * @errors: EINVAL ENOTCONN EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
  */
-VH_API vh_rc vh_master_set_vring_err(struct vh_master *m, uint32_t queue, int32_t fd);
+VH_API vh_rc vh_master_set_vring_err(struct vh_master *m, uint32_t queue, vh_fd fd);
 
 /**
  * vh_master_set_vring_enable() - SET_VRING_ENABLE

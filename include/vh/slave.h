@@ -89,7 +89,7 @@ VH_API vh_rc vh_slave_listen(struct vh_slave *s, const char *path);
  * @blocks: no
  * @errors: EINVAL ENOTSOCK EPROTOTYPE EBADF EMFILE EBUSY
  */
-VH_API vh_rc vh_slave_adopt(struct vh_slave *s, int32_t fd);
+VH_API vh_rc vh_slave_adopt(struct vh_slave *s, vh_fd fd);
 
 /**
  * vh_slave_fd() - readable when vh_slave_dispatch() has something to do
@@ -102,7 +102,7 @@ VH_API vh_rc vh_slave_adopt(struct vh_slave *s, int32_t fd);
  *
  * Return: (borrowed) the fd.
  */
-VH_API vh_count vh_slave_fd(struct vh_slave *s);
+VH_API vh_fd vh_slave_fd(struct vh_slave *s);
 
 /**
  * vh_slave_dispatch() - do what is to be done, never block
@@ -162,16 +162,16 @@ VH_API vh_count vh_slave_next_event(struct vh_slave *s, struct vh_event *out);
 VH_API vh_rc vh_slave_queue(struct vh_slave *s, uint32_t index, struct vh_queue **out);
 
 /**
- * vh_slave_mem() - the guest memory that the front-end shared
+ * vh_slave_dup_snapshot() - pin the guest memory that the front-end shares now
  * @s: the back-end
- * @out: (out) (borrowed) lives as long as the slave
+ * @out: (out) (owned) free with vh_snapshot_free(); without regions while nothing is shared
  *
  * @since: VH_1.0
  * @thread: any
  * @blocks: no
  * @errors: EINVAL
  */
-VH_API vh_rc vh_slave_mem(struct vh_slave *s, struct vh_mem **out);
+VH_API vh_rc vh_slave_dup_snapshot(struct vh_slave *s, struct vh_snapshot **out);
 
 /**
  * vh_slave_disconnect() - end the connection, keep listening

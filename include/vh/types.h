@@ -7,7 +7,7 @@
  * `slave` is the back-end (the side that is the device).
  *
  * Every call returns vh_rc (0 or a negative errno value) or vh_count (a count
- * n >= 0, or a negative errno value). Details of the last failure on this
+ * n >= 0, or a negative errno value); a few return vh_fd. Details of the last failure on this
  * thread: vh_error_get().
  */
 #ifndef VH_TYPES_H
@@ -38,6 +38,8 @@ VH_BEGIN_DECLS
 typedef int32_t vh_rc;
 /** A count n >= 0, or a negative errno value. */
 typedef int32_t vh_count;
+/** A file descriptor; -1 = none where that is said. As a result also a negative errno value. */
+typedef int32_t vh_fd;
 /** Guest physical address, in bytes. */
 typedef uint64_t vh_gpa;
 /** Front-end user address: the opaque key by which a vhost-user front-end names memory, in bytes. */

@@ -41,15 +41,8 @@ static int options_in(struct vh_master *m, const struct vh_master_opts *opts, co
 	if (m->ops.flags)
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_master_ops: unknown flags 0x%x; leave them 0",
 				m->ops.flags);
-	if (m->opts.protocol_features & ~VHI_MASTER_PF)
-		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
-				"vh_master_opts: protocol features 0x%llx don't work here; negotiate them with "
-				"vh_master_set_protocol_features and send their messages with vh_master_submit",
-				(unsigned long long)(m->opts.protocol_features & ~VHI_MASTER_PF));
 	if (!m->opts.timeout_ms)
 		m->opts.timeout_ms = DEFAULT_TIMEOUT_MS;
-	if (!m->opts.protocol_features)
-		m->opts.protocol_features = VHI_MASTER_PF;
 	return 0;
 }
 
@@ -185,7 +178,7 @@ vh_rc vh_master_cancel(struct vh_master *m)
 	return 0;
 }
 
-vh_count vh_master_fd(struct vh_master *m)
+vh_fd vh_master_fd(struct vh_master *m)
 {
 	if (!m)
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_master_fd: the front-end is NULL");

@@ -211,7 +211,7 @@ static int make_fds(struct vh_queue *q)
 	return 0;
 }
 
-vh_count vh_queue_fd(struct vh_queue *q)
+vh_fd vh_queue_fd(struct vh_queue *q)
 {
 	int rc = 0;
 

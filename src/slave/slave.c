@@ -287,7 +287,7 @@ vh_rc vh_slave_adopt(struct vh_slave *s, int32_t fd)
 	return vhi_slave_leave(s, listening ? start_listening(s, own) : vhi_conn_begin(s, own));
 }
 
-vh_count vh_slave_fd(struct vh_slave *s)
+vh_fd vh_slave_fd(struct vh_slave *s)
 {
 	if (!s)
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_slave_fd: slave is NULL");
@@ -358,11 +358,11 @@ vh_rc vh_slave_queue(struct vh_slave *s, uint32_t index, struct vh_queue **out)
 	return 0;
 }
 
-vh_rc vh_slave_mem(struct vh_slave *s, struct vh_mem **out)
+vh_rc vh_slave_dup_snapshot(struct vh_slave *s, struct vh_snapshot **out)
 {
 	if (!s || !out)
-		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_slave_mem: slave or out is NULL");
-	*out = s->mem;
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_slave_dup_snapshot: slave or out is NULL");
+	*out = vhi_mem_snapshot(s->mem);
 	return 0;
 }
 

@@ -16,7 +16,7 @@ from pycparser.plyparser import ParseError
 import api
 
 BASE_TYPES = {"int8_t", "uint8_t", "int16_t", "uint16_t", "int32_t", "uint32_t", "int64_t", "uint64_t", "size_t"}
-API_TYPES = {"vh_rc", "vh_count", "vh_gpa", "vh_uva", "vh_iova"}
+API_TYPES = {"vh_rc", "vh_count", "vh_fd", "vh_gpa", "vh_uva", "vh_iova"}
 THREADS = {"any", "handle", "queue", "signal"}
 ADDRESSES = {"vh_gpa", "vh_uva", "vh_iova"}
 TAGS = ("since", "thread", "blocks", "errors")
