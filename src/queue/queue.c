@@ -35,6 +35,7 @@ int vhi_queue_new(uint32_t index, uint32_t role, const struct vhi_queue_hooks *h
 void vhi_queue_leave_to_parent(struct vh_queue *q)
 {
 	vhi_fd_close(&q->epfd);
+	vhi_fd_close(&q->wake_fd);
 }
 
 void vhi_queue_destroy(struct vh_queue *q)
