@@ -73,8 +73,10 @@ struct vh_device_ops {
 	/**
 	 * set_features() - the driver's choice
 	 * @ctx: what was given with the ops
-	 * @features: bits, a subset of what was offered; 0 when a connection ends
-	 * @later: token for vh_device_finish()
+	 * @features: bits, a subset of what was offered
+	 * @later: token for vh_device_finish(); 0 when there is nobody to answer to
+	 *
+	 * A choice ends with its connection: then features and later are 0, and the result means nothing.
 	 *
 	 * @since: VH_1.0
 	 * @thread: handle

@@ -301,7 +301,7 @@ int vhi_conn_begin(struct vh_slave *s, int fd)
 	}
 	c->f = (struct vhi_wire_features){.offered = s->features, .pf_offered = s->pf};
 	c->open = true;
-	c->ending = c->held = c->features_refused = c->config_changed = false;
+	c->ending = c->held = c->features_refused = c->features_told = c->config_changed = false;
 	c->status = 0;
 	c->jobs = NULL;
 	c->jobs_tail = &c->jobs;
@@ -333,6 +333,9 @@ void vhi_conn_end(struct vh_slave *s)
 		vhi_vring_initial(s, i);
 	}
 	vhi_later_disarm(s->dev);
+	/* The next front-end may start rings without a choice of its own, and must not inherit one. */
+	if (c->features_told && s->dev->ops.set_features)
+		s->dev->ops.set_features(s->dev->ctx, 0, 0);
 	while (c->jobs) {
 		struct vhi_job *job = c->jobs;
 

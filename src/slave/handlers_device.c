@@ -61,6 +61,7 @@ enum vhi_outcome vhi_handle_set_features(struct vh_slave *s, struct vhi_msg *m, 
 	/* Migration switches logging on and off; nothing else changes under a driver's feet. */
 	if (VHI_REFUSE(VHI_SITE_SLAVE_FEATURES_RUNNING, vhi_vring_any_started(s) && changed & ~VHI_BIT(VH_F_LOG_ALL)))
 		return features_refused(s, job, VHI_SITE_SLAVE_FEATURES_RUNNING);
+	s->conn.features_told = true;
 	if (ops->set_features)
 		job->rc = ops->set_features(s->dev->ctx, job->value, vhi_later_arm(s->dev));
 	return vhi_job_start(s, job, features_step);

@@ -126,6 +126,7 @@ struct vhi_conn {
 	bool held;   /* main.in waits until what is owed is answered */
 	uint32_t held_site;
 	bool features_refused;
+	bool features_told; /* the device knows of this connection's choice */
 	int32_t end_reason;
 	uint8_t status;
 	struct vhi_chan main;

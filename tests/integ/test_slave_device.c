@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "vhi_slave.h"
@@ -167,6 +168,108 @@ static void a_device_can_give_a_queue_up(void **state)
 	assert_int_equal(vht_count(p->vq[0].err), 1);
 }
 
+static void a_choice_of_features_ends_with_its_connection(void **state)
+{
+	(void)state;
+	vht_negotiate(p, VHT_BIT30 | VHT_VERSION | 1);
+	assert_int_equal(p->echo.features, VHT_BIT30 | VHT_VERSION | 1);
+	close(p->fd);
+	vht_pump(p);
+	assert_int_equal(p->echo.features, 0);
+
+	/* One that the device has not answered yet, too. */
+	vht_peer_connect(p);
+	p->echo.features_rc = -EINPROGRESS;
+	vht_negotiate(p, VHT_VERSION | 1);
+	assert_int_equal(p->echo.features, VHT_VERSION | 1);
+	close(p->fd);
+	vht_pump(p);
+	assert_int_equal(p->echo.features, 0);
+	assert_int_equal(vh_device_finish(p->dev, p->echo.later, 0), -ESTALE);
+
+	/* Where there was none, there is nothing to forget. */
+	p->echo.features = 77;
+	vht_peer_connect(p);
+	vht_msg(p, M_GET_FEATURES, F_REQUEST, NULL, 0, -1);
+	vht_expect(p, M_GET_FEATURES);
+	close(p->fd);
+	p->fd = -1;
+	vht_pump(p);
+	assert_int_equal(p->echo.features, 77);
+}
+
+static uint32_t syncs;
+
+/* Instead of the C library's. */
+int fdatasync(int fd)
+{
+	(void)fd;
+	syncs++;
+	return 0;
+}
+
+/* A request of the guest's that writes the first sector. */
+static void offer_write(void)
+{
+	static const uint8_t flags[3] = {1, 1, 2};
+	const uint64_t at[3] = {0x40000, 0x41000, 0x42000};
+	const uint32_t len[3] = {16, 512, 1}, type = 1;
+	uint16_t *avail = (uint16_t *)(void *)(p->mem + p->vq[0].avail);
+
+	memset(p->mem + at[0], 0, 16);
+	memcpy(p->mem + at[0], &type, sizeof(type));
+	p->mem[at[2]] = 0xff;
+	for (uint16_t i = 0; i < 3; i++) {
+		uint8_t *d = p->mem + p->vq[0].desc + 16u * i;
+		uint64_t gpa = VHT_MEM_GPA + at[i];
+		uint16_t f[2] = {flags[i], (uint16_t)(i + 1)};
+
+		memcpy(d, &gpa, 8);
+		memcpy(d + 8, &len[i], 4);
+		memcpy(d + 12, f, 4);
+	}
+	avail[2 + p->vq[0].next % p->vq[0].num] = 0;
+	__atomic_store_n(&avail[1], ++p->vq[0].next, __ATOMIC_RELEASE);
+	vht_kick(p, 0);
+	vht_pump(p);
+	assert_int_equal(p->mem[at[2]], 0);
+}
+
+/* A driver that took FLUSH was here before; one that starts its ring without a choice relies on every write. */
+static void a_ring_before_any_choice_is_one_without_features(void **state)
+{
+	const struct vh_blkdev_opts o = {.size = sizeof(o), .kind = VH_BLKDEV_FILE, .flags = VH_BLKDEV_NO_URING};
+	int disk = memfd_create("disk", MFD_CLOEXEC);
+
+	(void)state;
+	assert_int_equal(ftruncate(disk, 1 << 20), 0);
+	vh_slave_free(p->s);
+	vh_device_free(p->dev);
+	close(p->fd);
+	assert_int_equal(vh_blkdev_new(&o, disk, &p->dev), 0);
+	assert_int_equal(vh_slave_new(NULL, p->dev, &p->s), 0);
+	close(disk);
+
+	vht_peer_connect(p);
+	vht_negotiate(p, VHT_BIT30 | VHT_VERSION | 1 << 9);
+	vht_send_mem(p);
+	vht_ring_up(p, 0);
+	vht_ok_state(p, M_SET_VRING_ENABLE, 0, 1);
+	offer_write();
+	assert_int_equal(syncs, 0);
+	close(p->fd);
+	vht_pump(p);
+
+	vht_peer_connect(p);
+	memset(p->mem, 0, 0x4000);
+	p->vq[0].next = 0;
+	vht_msg_u64(p, M_SET_PROTOCOL_FEATURES, F_REQUEST, 8);
+	vht_send_mem(p);
+	vht_ring_up(p, 0);
+	offer_write();
+	assert_int_equal(syncs, 1);
+}
+
 static uint64_t failed_of(uint32_t queue)
 {
 	struct vh_queue_stats st = {.size = sizeof(st)};
@@ -260,6 +363,8 @@ int main(void)
 		T(a_device_completes_from_its_own_fd),
 		T(poll_fd_and_on_poll_need_each_other),
 		T(a_device_can_give_a_queue_up),
+		T(a_choice_of_features_ends_with_its_connection),
+		T(a_ring_before_any_choice_is_one_without_features),
 		T(a_failing_device_is_not_silent),
 		T(failures_of_other_threads_wake_the_loop_and_count),
 		T(failures_need_a_device_a_queue_of_it_and_an_errno),

@@ -105,6 +105,8 @@ static int32_t echo_set_features(void *ctx, uint64_t features, uint64_t later)
 	struct vht_echo *e = ctx;
 
 	e->features = features;
+	if (!later)
+		return 0;
 	e->later = later;
 	return e->features_rc;
 }
