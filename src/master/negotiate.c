@@ -74,7 +74,7 @@ static int protocol_features(struct vh_master *m)
 
 	if (!rc)
 		rc = set(m, VHI_FE_SET_PROTOCOL_FEATURES,
-			 vhi_wire_pf_closure(m->features.pf_offered & m->opts.protocol_features));
+			 vhi_wire_pf_closure(m->features.pf_offered & VHI_MASTER_PF & ~m->opts.mask_protocol_features));
 	if (!rc && acked(m, VH_PF_MQ))
 		rc = get(m, VHI_FE_GET_QUEUE_NUM);
 	if (!rc && acked(m, VH_PF_CONFIGURE_MEM_SLOTS))

@@ -455,12 +455,12 @@ vh_rc vh_master_submit(struct vh_master *m, const struct vh_master_msg *msg, con
 	if (rc)
 		return vhi_master_leave(m, rc);
 	if (in.payload_size > VH_MSG_MAX_PAYLOAD || (in.payload_size && !in.payload) || in.n_fds > VH_MSG_MAX_FDS ||
-	    (in.n_fds && !fds) || in.reply > VH_REPLY_OWN)
-		return vhi_master_leave(m, vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
-						    "vh_master_submit: %u bytes, %u fds, reply %u; at most %u bytes, "
-						    "%u fds, a VH_REPLY_ value, and no NULL for what has a size",
-						    in.payload_size, in.n_fds, in.reply, VH_MSG_MAX_PAYLOAD,
-						    VH_MSG_MAX_FDS));
+	    (in.n_fds && !fds) || in.reply > VH_REPLY_OWN || in.reserved)
+		return vhi_master_leave(
+			m, vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
+				    "vh_master_submit: %u bytes, %u fds, reply %u; at most %u bytes, "
+				    "%u fds, a VH_REPLY_ value, 0 in reserved, and no NULL for what has a size",
+				    in.payload_size, in.n_fds, in.reply, VH_MSG_MAX_PAYLOAD, VH_MSG_MAX_FDS));
 	rq = (struct vhi_request){.id = in.request,
 				  .reply = in.reply,
 				  .payload = (const void *)(uintptr_t)in.payload,
@@ -475,52 +475,63 @@ vh_rc vh_master_submit(struct vh_master *m, const struct vh_master_msg *msg, con
 	return vhi_master_leave(m, rc);
 }
 
-static int give_reply(const struct vhi_ticket *t, const struct vh_master_msg *room, struct vh_master_msg *reply,
-		      int32_t *fds)
+static int give_reply(const struct vhi_ticket *t, void *buf, uint32_t cap, int32_t *fds, uint32_t max_fds,
+		      struct vh_master_reply *out)
 {
-	struct vh_master_msg out = *room;
+	const struct vh_master_reply reply = {.size = sizeof(reply),
+					      .request = t->request,
+					      .flags = t->flags,
+					      .payload_size = t->size,
+					      .n_fds = t->n_fds};
+	int rc;
 
-	if (t->size > room->payload_cap || (t->size && !room->payload) || t->n_fds > room->n_fds || (t->n_fds && !fds))
+	if (t->size > cap || t->n_fds > max_fds)
 		return vhi_fail_at(-EMSGSIZE, VH_ERROR_ARGUMENT, 0, VH_ERROR_NONE, t->request,
 				   "vh_master_finish: the reply has %u bytes and %u fds, there is room for %u and %u",
-				   t->size, t->n_fds, room->payload ? room->payload_cap : 0, fds ? room->n_fds : 0);
-	out.request = t->request;
-	out.reply = t->flags;
-	out.payload_size = t->size;
-	out.n_fds = t->n_fds;
-	if (t->size)
-		memcpy((void *)(uintptr_t)room->payload, t->payload, t->size);
-	if (t->n_fds)
-		memcpy(fds, t->fds, t->n_fds * sizeof(fds[0]));
-	return vhi_out_fill(reply, &out, sizeof(out), "vh_master_finish");
-}
-
-vh_rc vh_master_finish(struct vh_master *m, uint64_t ticket, struct vh_master_msg *reply, int32_t *fds)
-{
-	struct vh_master_msg room;
-	struct vhi_ticket *t;
-	int rc = vhi_master_enter(m, "vh_master_finish", VHI_CALL_INSIDE);
-
+				   t->size, t->n_fds, cap, max_fds);
+	rc = vhi_out_fill(out, &reply, sizeof(reply), "vh_master_finish");
 	if (rc)
 		return rc;
-	if (reply)
-		rc = vhi_opts_in(&room, sizeof(room), reply, "vh_master_msg");
+	if (t->size)
+		memcpy(buf, t->payload, t->size);
+	if (t->n_fds)
+		memcpy(fds, t->fds, t->n_fds * sizeof(fds[0]));
+	return 0;
+}
+
+/* -EINPROGRESS or -ENOENT for a ticket that is not done. */
+static int not_done(const struct vh_master *m, uint64_t ticket)
+{
+	const struct vhi_ticket *t = m->expected.head;
+
+	while (t && (t->id != ticket || t->abandoned))
+		t = t->next;
+	return t ? vhi_fail(-EINPROGRESS, VH_ERROR_STATE, 0,
+			    "vh_master_finish: the reply to %s is not here yet; dispatch", name_of(t->request))
+		 : vhi_fail(-ENOENT, VH_ERROR_ARGUMENT, 0,
+			    "vh_master_finish: there is no ticket %llu; each is finished once",
+			    (unsigned long long)ticket);
+}
+
+vh_rc vh_master_finish(struct vh_master *m, uint64_t ticket, void *buf, uint32_t cap, int32_t *fds, uint32_t max_fds,
+		       struct vh_master_reply *out)
+{
+	struct vhi_ticket *t;
+	int rc;
+
+	if (m && ((cap && !buf) || (max_fds && !fds) || (!out && (buf || fds))))
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
+				"vh_master_finish: room for %u bytes and %u fds, but NULL for one of them or for out",
+				cap, max_fds);
+	rc = vhi_master_enter(m, "vh_master_finish", VHI_CALL_INSIDE);
 	if (rc)
-		return vhi_master_leave(m, rc);
+		return rc;
 	t = list_take(&m->done, ticket);
-	if (!t) {
-		for (t = m->expected.head; t && (t->id != ticket || t->abandoned);)
-			t = t->next;
-		rc = t ? vhi_fail(-EINPROGRESS, VH_ERROR_STATE, 0,
-				  "vh_master_finish: the reply to %s is not here yet; dispatch", name_of(t->request))
-		       : vhi_fail(-ENOENT, VH_ERROR_ARGUMENT, 0,
-				  "vh_master_finish: there is no ticket %llu; each is finished once",
-				  (unsigned long long)ticket);
-		return vhi_master_leave(m, rc);
-	}
+	if (!t)
+		return vhi_master_leave(m, not_done(m, ticket));
 	rc = ticket_result(m, t);
-	if (!rc && reply) {
-		rc = give_reply(t, &room, reply, fds);
+	if (!rc && out) {
+		rc = give_reply(t, buf, cap, fds, max_fds, out);
 		if (rc) {
 			list_push(&m->done, t); /* to be asked for again with more room */
 			return vhi_master_leave(m, rc);

@@ -340,7 +340,7 @@ static void act_submit(struct seen *s)
 	uint32_t base;
 
 	assert_int_equal(vht_submit(s->m, 1, VH_REPLY_TABLE, NULL, 0, &s->ticket), 0);
-	assert_int_equal(vh_master_finish(s->m, s->ticket, NULL, NULL), -EINPROGRESS);
+	assert_int_equal(vh_master_finish(s->m, s->ticket, NULL, 0, NULL, 0, NULL), -EINPROGRESS);
 	/* Nothing that waits, and no second turn of the loop. */
 	assert_int_equal(vh_master_get_vring_base(s->m, 0, &base), -EDEADLK);
 	assert_int_equal(vh_master_negotiate(s->m, 0, NULL), -EDEADLK);

@@ -239,9 +239,9 @@ static void wrong_replies_fail_the_connection(void **state)
 			fail_msg("%s: site %u instead of %u: %s", w->name, vht_site(), w->site, vht_text());
 		/* The socket is closed, and what came with the reply. */
 		assert_int_equal(vht_open_fds(), fds - 1);
-		assert_int_equal(vh_master_finish(f->m, ticket, NULL, NULL), -EPROTO);
+		assert_int_equal(vh_master_finish(f->m, ticket, NULL, 0, NULL, 0, NULL), -EPROTO);
 		assert_int_equal(vht_site(), w->site);
-		assert_int_equal(vh_master_finish(f->m, ticket, NULL, NULL), -ENOENT);
+		assert_int_equal(vh_master_finish(f->m, ticket, NULL, 0, NULL, 0, NULL), -ENOENT);
 		assert_int_equal(vh_master_set_owner(f->m), -ENOTCONN);
 		assert_int_equal(vht_site(), w->site);
 		assert_int_equal(vh_master_next_event(f->m, &e), 1);
@@ -287,8 +287,8 @@ static void a_reply_to_the_request_before_fails_the_connection(void **state)
 	vht_send_u64(f->fd, 17, 5, 1);
 	assert_int_equal(vht_until_failed(f->m), -EPROTO);
 	assert_int_equal(vht_site(), 160);
-	assert_int_equal(vh_master_finish(f->m, t[1], NULL, NULL), -EPROTO);
-	assert_int_equal(vh_master_finish(f->m, t[0], NULL, NULL), -EPROTO);
+	assert_int_equal(vh_master_finish(f->m, t[1], NULL, 0, NULL, 0, NULL), -EPROTO);
+	assert_int_equal(vh_master_finish(f->m, t[0], NULL, 0, NULL, 0, NULL), -EPROTO);
 }
 
 static void pipelined_requests_are_paired_in_order_and_finished_in_any(void **state)
@@ -301,7 +301,7 @@ static void pipelined_requests_are_paired_in_order_and_finished_in_any(void **st
 		uint32_t asked[2] = {i, 0};
 
 		assert_int_equal(vht_submit(f->m, 11, VH_REPLY_TABLE, asked, sizeof(asked), &t[i]), 0);
-		assert_int_equal(vh_master_finish(f->m, t[i], NULL, NULL), -EINPROGRESS);
+		assert_int_equal(vh_master_finish(f->m, t[i], NULL, 0, NULL, 0, NULL), -EINPROGRESS);
 	}
 	for (uint32_t i = 0; i < N; i++) {
 		struct vht_msg msg;
@@ -314,7 +314,7 @@ static void pipelined_requests_are_paired_in_order_and_finished_in_any(void **st
 		assert_int_equal(vht_finish(f->m, t[i], &v, sizeof(v), NULL), 0);
 		assert_int_equal(v >> 32, i + 1000);
 	}
-	assert_int_equal(vh_master_finish(f->m, t[5], NULL, NULL), -ENOENT);
+	assert_int_equal(vh_master_finish(f->m, t[5], NULL, 0, NULL, 0, NULL), -ENOENT);
 }
 
 static void a_reply_in_pieces_of_one_byte_is_a_reply(void **state)
@@ -327,7 +327,7 @@ static void a_reply_in_pieces_of_one_byte_is_a_reply(void **state)
 	assert_int_equal(vht_submit(f->m, 1, VH_REPLY_TABLE, NULL, 0, &t), 0);
 	vht_recv(f->fd, &msg);
 	for (unsigned i = 0; i < sizeof(bytes); i++) {
-		assert_int_equal(vh_master_finish(f->m, t, NULL, NULL), -EINPROGRESS);
+		assert_int_equal(vh_master_finish(f->m, t, NULL, 0, NULL, 0, NULL), -EINPROGRESS);
 		assert_int_equal(write(f->fd, (const char *)bytes + i, 1), 1);
 		assert_int_equal(vh_master_dispatch(f->m), 0);
 	}
@@ -399,7 +399,7 @@ static void device_state_replies_with_error_and_fd_are_refused(void **state)
 static void a_reply_s_fds_are_handed_out_once(void **state)
 {
 	struct fix *f = *state;
-	struct vh_master_msg reply = {.size = sizeof(reply)};
+	struct vh_master_reply reply = {.size = sizeof(reply)};
 	uint8_t buf[24];
 	const uint32_t asked[6] = {0, 0, 0, 0, 0x00010001}, said[6] = {4096, 0, 0, 0, 0x00010001};
 	struct vht_msg msg;
@@ -409,18 +409,23 @@ static void a_reply_s_fds_are_handed_out_once(void **state)
 	assert_int_equal(vht_submit(f->m, 31, VH_REPLY_TABLE, asked, 24, &t), 0);
 	vht_recv(f->fd, &msg);
 	vht_send(f->fd, 31, 5, said, 24, &f->fd, 1);
-	while (vh_master_finish(f->m, t, &reply, NULL) == -EINPROGRESS)
+	while (vh_master_finish(f->m, t, NULL, 0, NULL, 0, &reply) == -EINPROGRESS)
 		vh_master_dispatch(f->m);
-	/* Too little room, of either kind: nothing is taken, nothing is lost. */
-	assert_int_equal(vh_master_finish(f->m, t, &reply, &fd), -EMSGSIZE);
-	reply.payload = (uint64_t)(uintptr_t)buf;
-	reply.payload_cap = 24;
-	assert_int_equal(vh_master_finish(f->m, t, &reply, &fd), -EMSGSIZE);
-	reply.n_fds = 1;
-	assert_int_equal(vh_master_finish(f->m, t, &reply, &fd), 0);
+	/* Too little room, of either kind, or a place that is none: nothing is taken, nothing is lost. */
+	assert_int_equal(vh_master_finish(f->m, t, buf, 23, &fd, 1, &reply), -EMSGSIZE);
+	assert_int_equal(vh_master_finish(f->m, t, buf, 24, NULL, 0, &reply), -EMSGSIZE);
+	assert_int_equal(vh_master_finish(f->m, t, NULL, 24, &fd, 1, &reply), -EINVAL);
+	assert_int_equal(vh_master_finish(f->m, t, buf, 24, NULL, 1, &reply), -EINVAL);
+	assert_int_equal(vh_master_finish(f->m, t, buf, 24, &fd, 1, NULL), -EINVAL);
+	reply.size = 4;
+	assert_int_equal(vh_master_finish(f->m, t, buf, 24, &fd, 1, &reply), -EINVAL);
+	assert_int_equal(fd, -1);
+	reply.size = sizeof(reply);
+	assert_int_equal(vh_master_finish(f->m, t, buf, 24, &fd, 1, &reply), 0);
+	assert_memory_equal(buf, said, 24);
 	assert_int_equal(reply.n_fds, 1);
 	assert_int_equal(reply.request, 31);
-	assert_int_equal(reply.reply, 5);
+	assert_int_equal(reply.flags, 5);
 	assert_int_equal(reply.payload_size, 24);
 	assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
 	close(fd);
@@ -441,7 +446,7 @@ static void fds_that_nobody_takes_are_closed(void **state)
 		vht_send(f->fd, 31, 5, said, 24, &f->fd, 1);
 		do
 			assert_int_equal(vh_master_dispatch(f->m), 0);
-		while (i == 0 && vh_master_finish(f->m, t, NULL, NULL) == -EINPROGRESS);
+		while (i == 0 && vh_master_finish(f->m, t, NULL, 0, NULL, 0, NULL) == -EINPROGRESS);
 	}
 	assert_int_equal(vht_open_fds(), before + 1);
 }
@@ -481,7 +486,7 @@ static void unfinished_tickets_are_bounded(void **state)
 	/* They outlive their connection, until they are finished. */
 	assert_int_equal(vh_master_disconnect(f->m), 0);
 	while (raw--)
-		assert_int_equal(vh_master_finish(f->m, t--, NULL, NULL), -ECONNRESET);
+		assert_int_equal(vh_master_finish(f->m, t--, NULL, 0, NULL, 0, NULL), -ECONNRESET);
 	again(f);
 	while (!(rc = vht_submit(f->m, 1, VH_REPLY_TABLE, NULL, 0, &t))) {
 		n++;
@@ -493,7 +498,7 @@ static void unfinished_tickets_are_bounded(void **state)
 	assert_int_equal(n, 1024);
 	assert_int_equal(vh_master_get_stats(f->m, &stats), 0);
 	assert_int_equal(stats.tickets, 0); /* all have come, none was taken */
-	assert_int_equal(vh_master_finish(f->m, t, NULL, NULL), 0);
+	assert_int_equal(vh_master_finish(f->m, t, NULL, 0, NULL, 0, NULL), 0);
 	assert_int_equal(vht_submit(f->m, 1, VH_REPLY_TABLE, NULL, 0, &t), 0);
 }
 

@@ -48,20 +48,20 @@ static int call_fd(struct fix *f, uint32_t request, const void *payload, uint32_
 				    .payload = (uint64_t)(uintptr_t)payload,
 				    .payload_size = size,
 				    .n_fds = fd >= 0 ? 1 : 0};
-	struct vh_master_msg reply = {.size = sizeof(reply), .payload = (uint64_t)(uintptr_t)out, .payload_cap = cap};
+	struct vh_master_reply reply = {.size = sizeof(reply)};
 	uint8_t status[8];
 	uint64_t ticket;
 	int rc;
 
 	if (!out) {
-		reply.payload = (uint64_t)(uintptr_t)status;
-		reply.payload_cap = sizeof(status);
+		out = status;
+		cap = sizeof(status);
 	}
 	assert_int_equal(vh_master_submit(f->m, &msg, &fd, &ticket), 0);
 	if (!ticket)
 		return 0;
 	for (int i = 0; i < TURNS; i++) {
-		rc = vh_master_finish(f->m, ticket, &reply, NULL);
+		rc = vh_master_finish(f->m, ticket, out, cap, NULL, 0, &reply);
 		if (rc != -EINPROGRESS)
 			return rc;
 		turn(f);
@@ -281,7 +281,7 @@ static void a_hundred_requests_at_once_are_answered_in_order(void **state)
 		else
 			assert_int_equal(vht_submit(f->m, 40, VH_REPLY_TABLE, NULL, 0, &t[i]), 0);
 	}
-	for (int i = 0; i < TURNS && vh_master_finish(f->m, t[N - 1], NULL, NULL) == -EINPROGRESS; i++)
+	for (int i = 0; i < TURNS && vh_master_finish(f->m, t[N - 1], NULL, 0, NULL, 0, NULL) == -EINPROGRESS; i++)
 		turn(f);
 	for (uint32_t i = 0; i < N - 1; i++) {
 		assert_int_equal(vht_finish(f->m, t[i], &v, sizeof(v), NULL), 0);

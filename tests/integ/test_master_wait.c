@@ -75,7 +75,7 @@ static void the_fd_becomes_readable_when_a_deadline_passes(void **state)
 	assert_int_equal(vht_submit(m, 1, VH_REPLY_TABLE, NULL, 0, &t), 0);
 	assert_int_equal(vh_master_dispatch(m), 0);
 	assert_int_equal(vht_until_failed(m), -ETIMEDOUT);
-	assert_int_equal(vh_master_finish(m, t, NULL, NULL), -ETIMEDOUT);
+	assert_int_equal(vh_master_finish(m, t, NULL, 0, NULL, 0, NULL), -ETIMEDOUT);
 	vh_master_free(m);
 	close(fd);
 }
@@ -539,7 +539,7 @@ static void what_the_back_end_said_before_it_closed_is_heard(void **state)
 	close(fd);
 	/* The pipe is broken when this is sent; the reply to the first is there all the same. */
 	assert_int_equal(vht_submit(m, 1, VH_REPLY_TABLE, NULL, 0, &t[1]), -ECONNRESET);
-	assert_int_equal(vh_master_finish(m, t[0], NULL, NULL), 0);
+	assert_int_equal(vh_master_finish(m, t[0], NULL, 0, NULL, 0, NULL), 0);
 	vh_master_free(m);
 }
 

@@ -60,11 +60,10 @@ static void dispatch(struct vh_master *m, int *rc)
 
 int vht_finish(struct vh_master *m, uint64_t ticket, void *payload, uint32_t cap, uint32_t *size)
 {
-	struct vh_master_msg reply = {
-		.size = sizeof(reply), .payload = (uint64_t)(uintptr_t)payload, .payload_cap = cap};
+	struct vh_master_reply reply = {.size = sizeof(reply)};
 	int rc;
 
-	while ((rc = vh_master_finish(m, ticket, &reply, NULL)) == -EINPROGRESS) {
+	while ((rc = vh_master_finish(m, ticket, payload, cap, NULL, 0, &reply)) == -EINPROGRESS) {
 		int unused;
 
 		dispatch(m, &unused);
