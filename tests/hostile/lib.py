@@ -125,6 +125,7 @@ class Server:
         self.path = os.path.join(self.dir.name, "blk.sock")
         self.log = os.path.join(self.dir.name, "log")
         self.expect_end = expect_end
+        wrap = wrap or os.environ.get("VH_HOSTILE_WRAP", "").split()
         argv = [*wrap, vhctl(), "serve", "blk", *args, *(["--socket", self.path] if socket_args else [])]
         with open(self.log, "wb") as out:
             self.popen = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,

@@ -110,12 +110,12 @@ def test_case_080_neighbours(server, where):
 
 
 def slot(i):
-    """One page of its own, page i of the file."""
-    return 0x10000000 + i * 2 * PAGE, PAGE, 0x600000000000 + i * 4 * PAGE, i * PAGE
+    """One page of its own, every other page of the file."""
+    return 0x10000000 + i * 2 * PAGE, PAGE, 0x600000000000 + i * 4 * PAGE, 2 * i * PAGE
 
 
 def test_case_081_as_many_slots_as_there_are(server):
-    fd = memfd((SLOTS + 1) * PAGE)
+    fd = memfd(2 * (SLOTS + 1) * PAGE)
     try:
         with server.connect() as fe:
             fe.negotiate()
@@ -137,7 +137,7 @@ def test_case_081_added_and_removed_at_random(server):
     """Against a model; every now and then the device reads into a region that is there, or into one that is not."""
     rounds, slots = (100000 if FULL else 1500), 40
     r = random.Random(81)
-    with Rig(server) as rig, Memory(slots * PAGE) as pages:
+    with Rig(server) as rig, Memory(2 * slots * PAGE) as pages:
         there = set()
         for n in range(rounds):
             i = r.randrange(slots)
