@@ -4,7 +4,8 @@
  *
  * A queue is driven by one thread at a time, which may be another one than the
  * thread that dispatches its device; a second thread that comes at the same
- * time gets -EBUSY. Nothing on the data path allocates, logs or calls back.
+ * time gets -EBUSY, which sets its last error like any failure. Nothing on the
+ * data path allocates, logs or calls back.
  */
 #ifndef VH_QUEUE_H
 #define VH_QUEUE_H
@@ -58,17 +59,17 @@ struct vh_cpl {
 
 /** struct vh_queue_opts - a queue over rings in guest memory. Sized. */
 struct vh_queue_opts {
-	uint32_t size;	   /* sizeof(struct vh_queue_opts) */
-	uint32_t role;	   /* VH_QUEUE_DEVICE, VH_QUEUE_DRIVER */
-	uint32_t num;	   /* ring size, 1..32768, a power of two for a split ring */
-	uint32_t index;	   /* queue index, for vh_req.queue and errors */
-	uint64_t features; /* negotiated feature bits: RING_INDIRECT_DESC, RING_EVENT_IDX, RING_PACKED, IN_ORDER */
-	uint64_t desc;	   /* vh_gpa of the descriptor table, 16-byte aligned */
-	uint64_t driver;   /* vh_gpa of the available ring, 2-byte aligned */
-	uint64_t device;   /* vh_gpa of the used ring, 4-byte aligned */
-	uint32_t base;	   /* next available index; split 16 bits */
-	uint32_t max_segs; /* most segments in a chain; 0 = the larger of num and 1024 */
-	uint64_t indirect; /* driver: vh_gpa of num * max_indirect * 16 bytes for indirect tables, 16-byte aligned */
+	uint32_t size;	       /* sizeof(struct vh_queue_opts) */
+	uint32_t role;	       /* VH_QUEUE_DEVICE, VH_QUEUE_DRIVER */
+	uint32_t num;	       /* ring size, 1..32768, a power of two for a split ring */
+	uint32_t index;	       /* queue index, for vh_req.queue and errors */
+	uint64_t features;     /* negotiated feature bits: RING_INDIRECT_DESC, RING_EVENT_IDX, RING_PACKED, IN_ORDER */
+	vh_gpa desc;	       /* descriptor table, 16-byte aligned */
+	vh_gpa driver;	       /* available ring, 2-byte aligned */
+	vh_gpa device;	       /* used ring, 4-byte aligned */
+	uint32_t base;	       /* next available index; split 16 bits */
+	uint32_t max_segs;     /* most segments in a chain; 0 = the larger of num and 1024 */
+	vh_gpa indirect;       /* driver: num * max_indirect * 16 bytes for indirect tables, 16-byte aligned */
 	uint32_t max_indirect; /* driver: descriptors in one of these tables; 0 = chains are linked descriptors */
 	uint32_t flags;	       /* must be 0 */
 };
@@ -106,7 +107,7 @@ struct vh_queue_stats {
  *
  * Return: 0, -EFAULT when a ring is not wholly inside one region, -ENOTSUP for a ring layout that is not built in.
  */
-VH_API vh_rc vh_queue_open(struct vh_mem *mem, const struct vh_queue_opts *opts, int32_t kick_fd, int32_t call_fd,
+VH_API vh_rc vh_queue_open(struct vh_mem *mem, const struct vh_queue_opts *opts, vh_fd kick_fd, vh_fd call_fd,
 			   struct vh_queue **out);
 
 /**
@@ -185,7 +186,8 @@ VH_API vh_rc vh_queue_unpop(struct vh_queue *q, uint32_t n);
 /**
  * vh_queue_submit() - make requests available to the device
  * @q: driver-side queue
- * @reqs: (array n) segs, n_rd, n_wr and user are read; segments must lie inside the queue's guest memory
+ * @reqs: (array n) segs, n_rd, n_wr and user are read, flags and reserved must be 0, the rest is ignored; segments must
+ *   lie inside the queue's guest memory
  * @n: requests
  *
  * They are published at once, and the device is notified at most once.
@@ -195,7 +197,8 @@ VH_API vh_rc vh_queue_unpop(struct vh_queue *q, uint32_t n);
  * @blocks: no
  * @errors: EINVAL EBUSY EFAULT EPROTO
  *
- * Return: requests taken, fewer than n when the ring is full; -EFAULT when the first one's segment is outside.
+ * Return: requests taken, fewer than n when the ring is full or a later one is wrong (submit it again to learn why);
+ * -EFAULT when the first one's segment is outside.
  */
 VH_API vh_count vh_queue_submit(struct vh_queue *q, const struct vh_req *reqs, uint32_t n);
 
@@ -257,7 +260,7 @@ VH_API vh_rc vh_queue_disarm(struct vh_queue *q);
  *
  * Return: (borrowed) the fd, or a negative errno value.
  */
-VH_API vh_count vh_queue_fd(struct vh_queue *q);
+VH_API vh_fd vh_queue_fd(struct vh_queue *q);
 
 /**
  * vh_queue_state() - VH_QUEUE_STOPPED, _RUNNING, _DRAINING or _BROKEN

@@ -69,24 +69,47 @@ static bool find_gpa(struct vh_queue *q, uint64_t addr, uint64_t len, uint64_t *
 	return true;
 }
 
-static int bad_request(const struct vh_queue *q, int code, const char *why)
+/* Why a request is not taken. */
+enum refusal {
+	TAKEN,
+	RING_FULL,
+	BAD_RESERVED,
+	BAD_COUNT,
+	BAD_LEN,
+	BAD_ADDR,
+};
+
+/* The last error is for a call that fails: one that took requests before the bad one has not. */
+static int refused(const struct vh_queue *q, enum refusal why)
 {
-	return vhi_fail_at(code, VH_ERROR_ARGUMENT, 0, q->index, VH_ERROR_NONE, "vh_queue_submit: queue %u: %s",
-			   q->index, why);
+	static const struct {
+		int code;
+		const char *text;
+	} refusals[] = {
+		[BAD_RESERVED] = {-EINVAL, "vh_req.flags and reserved must be 0"},
+		[BAD_COUNT] = {-EINVAL, "a request must have 1 to num segments"},
+		[BAD_LEN] = {-EINVAL, "a segment must have 1 to 2^32 - 1 bytes; leave out or split it"},
+		[BAD_ADDR] = {-EFAULT, "a segment is not inside guest memory; use vh_driver_alloc or vh_mem_alloc"},
+	};
+
+	if (why <= RING_FULL)
+		return 0;
+	return vhi_fail_at(refusals[why].code, VH_ERROR_ARGUMENT, 0, q->index, VH_ERROR_NONE,
+			   "vh_queue_submit: queue %u: %s", q->index, refusals[why].text);
 }
 
 /* A segment as a descriptor at d. */
-static int put_seg(struct vh_queue *q, uint64_t VHI_SHM *d, const struct vh_seg *seg, uint32_t flags, uint32_t next)
+static enum refusal put_seg(struct vh_queue *q, uint64_t VHI_SHM *d, const struct vh_seg *seg, uint32_t flags,
+			    uint32_t next)
 {
 	uint64_t gpa;
 
 	if (!seg->len || seg->len > UINT32_MAX)
-		return bad_request(q, -EINVAL, "a segment must have 1 to 2^32 - 1 bytes; leave out or split it");
+		return BAD_LEN;
 	if (!find_gpa(q, seg->addr, seg->len, &gpa))
-		return bad_request(q, -EFAULT,
-				   "a segment is not inside guest memory; use vh_driver_alloc or vh_mem_alloc");
+		return BAD_ADDR;
 	desc_write(d, gpa, seg->len, flags, next);
-	return 0;
+	return TAKEN;
 }
 
 static inline uint32_t seg_flags(const struct vh_req *req, uint32_t i, uint32_t k)
@@ -94,12 +117,12 @@ static inline uint32_t seg_flags(const struct vh_req *req, uint32_t i, uint32_t 
 	return (i >= req->n_rd ? VHI_DESC_WRITE : 0) | (i + 1 < k ? VHI_DESC_NEXT : 0);
 }
 
-static int put_direct(struct vh_queue *q, const struct vh_req *req, uint32_t k, uint16_t *head, uint16_t *last)
+static enum refusal put_direct(struct vh_queue *q, const struct vh_req *req, uint32_t k, uint16_t *head, uint16_t *last)
 {
 	const struct vh_seg *segs = (const struct vh_seg *)(uintptr_t)req->segs;
 	uint64_t VHI_SHM *table = q->area[VHI_AREA_DESC];
 	uint32_t at = *head = desc_take(q);
-	int rc = 0;
+	enum refusal rc = TAKEN;
 
 	for (uint32_t i = 0; i < k; i++) {
 		uint32_t next = i + 1 < k ? desc_take(q) : 0;
@@ -113,7 +136,8 @@ static int put_direct(struct vh_queue *q, const struct vh_req *req, uint32_t k, 
 	return rc;
 }
 
-static int put_indirect(struct vh_queue *q, const struct vh_req *req, uint32_t k, uint16_t *head, uint16_t *last)
+static enum refusal put_indirect(struct vh_queue *q, const struct vh_req *req, uint32_t k, uint16_t *head,
+				 uint16_t *last)
 {
 	const struct vh_seg *segs = (const struct vh_seg *)(uintptr_t)req->segs;
 	uint64_t VHI_SHM *table = q->area[VHI_AREA_INDIRECT];
@@ -123,18 +147,17 @@ static int put_indirect(struct vh_queue *q, const struct vh_req *req, uint32_t k
 	row = (uint64_t)*head * q->ring.max_indirect * VHI_DESC_SIZE;
 	table += row / sizeof(*table);
 	for (uint32_t i = 0; i < k; i++) {
-		int rc = put_seg(q, table + 2 * i, &segs[i], seg_flags(req, i, k), i + 1);
+		enum refusal rc = put_seg(q, table + 2 * i, &segs[i], seg_flags(req, i, k), i + 1);
 
 		if (rc)
 			return rc;
 	}
 	desc_write((uint64_t VHI_SHM *)q->area[VHI_AREA_DESC] + 2 * *head, q->ring.indirect.v + row,
 		   (uint64_t)k * VHI_DESC_SIZE, VHI_DESC_INDIRECT, 0);
-	return 0;
+	return TAKEN;
 }
 
-/* 0, -EAGAIN when the ring is full, or why the request can't be taken. */
-static int submit_one(struct vh_queue *q, const struct vh_req *req, uint32_t now)
+static enum refusal submit_one(struct vh_queue *q, const struct vh_req *req, uint32_t now)
 {
 	const uint64_t total = (uint64_t)req->n_rd + req->n_wr;
 	const bool indirect = total > 1 && total <= q->ring.max_indirect &&
@@ -143,12 +166,14 @@ static int submit_one(struct vh_queue *q, const struct vh_req *req, uint32_t now
 	struct vhi_slot *slot;
 	uint16_t head = 0, last = 0;
 	uint64_t wr_len = 0, rd_len = 0;
-	int rc;
+	enum refusal rc;
 
+	if (req->flags || req->reserved)
+		return BAD_RESERVED;
 	if (!req->segs || !total || (!indirect && total > q->num))
-		return bad_request(q, -EINVAL, "a request must have 1 to num segments");
+		return BAD_COUNT;
 	if (q->drv.n_free < (indirect ? 1 : k))
-		return -EAGAIN;
+		return RING_FULL;
 	rc = indirect ? put_indirect(q, req, k, &head, &last) : put_direct(q, req, k, &head, &last);
 	if (rc) {
 		desc_give(q, head, last, indirect ? 1 : k);
@@ -166,7 +191,7 @@ static int submit_one(struct vh_queue *q, const struct vh_req *req, uint32_t now
 	vhi_shm_store16(avail(q) + RING + (q->next_avail & (q->num - 1)), head);
 	q->next_avail++;
 	vhi_count(&q->stats.bytes_out, rd_len);
-	return 0;
+	return TAKEN;
 }
 
 /* After the index was published. The fence stands between that store and the load of the device's wish. */
@@ -188,8 +213,8 @@ static int32_t split_submit(struct vh_queue *q, const struct vh_req *reqs, uint3
 {
 	const uint16_t old = q->next_avail;
 	const uint32_t now = vhi_coarse_ms();
+	enum refusal rc = TAKEN;
 	uint32_t i;
-	int rc = 0;
 
 	for (i = 0; i < n; i++) {
 		rc = submit_one(q, &reqs[i], now);
@@ -197,7 +222,7 @@ static int32_t split_submit(struct vh_queue *q, const struct vh_req *reqs, uint3
 			break;
 	}
 	if (!i)
-		return rc == -EAGAIN ? 0 : rc;
+		return refused(q, rc);
 	vhi_shm_store16_release(avail(q) + IDX, q->next_avail);
 	vhi_in_flight(q, q->in_flight + i);
 	vhi_count(&q->stats.requests, i);

@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define SITE(name) VHI_SITE_QUEUE_##name
@@ -196,6 +197,39 @@ static void wrong_requests_are_refused_and_leave_no_trace(void **state)
 		open_both(8, VHT_IND_DESC, 5);
 		reqs[0].segs = reqs[1].segs = (uintptr_t)segs;
 	}
+}
+
+static void what_a_request_does_not_use_yet_must_be_zero(void **state)
+{
+	struct vh_req req = request(1, 1, 7);
+
+	(void)state;
+	req.flags = VH_REQ_LAST;
+	assert_int_equal(vh_queue_submit(ring.q, &req, 1), -EINVAL);
+	req.flags = 0;
+	req.reserved = 1;
+	assert_int_equal(vh_queue_submit(ring.q, &req, 1), -EINVAL);
+	req.reserved = 0;
+	req.token = req.rd_len = req.wr_len = UINT64_MAX;
+	req.seq = req.mem = UINT32_MAX;
+	req.queue = UINT16_MAX;
+	assert_int_equal(vh_queue_submit(ring.q, &req, 1), 1);
+}
+
+static void a_submit_that_took_some_leaves_the_last_error_alone(void **state)
+{
+	struct vh_req reqs[2] = {request(1, 1, 1), request(0, 0, 2)};
+	struct vh_error before = {.size = sizeof(before)}, after = {.size = sizeof(after)};
+
+	(void)state;
+	assert_int_equal(vh_queue_submit(NULL, reqs, 2), -EINVAL);
+	vh_error_get(&before);
+	assert_int_equal(vh_queue_submit(ring.q, reqs, 2), 1);
+	vh_error_get(&after);
+	assert_memory_equal(&before, &after, sizeof(before));
+	assert_int_equal(vh_queue_submit(ring.q, &reqs[1], 1), -EINVAL);
+	vh_error_get(&after);
+	assert_non_null(strstr(after.text, "1 to num segments"));
 }
 
 static void case_219_an_id_outside_the_ring_breaks(void **state)
@@ -571,6 +605,8 @@ int main(void)
 		CASE(a_single_segment_needs_no_table),
 		CASE(a_full_ring_takes_fewer),
 		CASE(wrong_requests_are_refused_and_leave_no_trace),
+		CASE(what_a_request_does_not_use_yet_must_be_zero),
+		CASE(a_submit_that_took_some_leaves_the_last_error_alone),
 		CASE(case_219_an_id_outside_the_ring_breaks),
 		CASE(case_219_an_id_that_is_not_in_flight_breaks),
 		CASE(case_219_a_length_above_the_writable_bytes_breaks),
