@@ -75,16 +75,16 @@ VH_API vh_rc vh_driver_features(struct vh_driver *d, uint64_t *out);
 VH_API vh_rc vh_driver_alloc(struct vh_driver *d, uint64_t len, uint64_t *addr);
 
 /**
- * vh_driver_mem() - the session's guest memory
+ * vh_driver_dup_snapshot() - pin the session's guest memory as it is now
  * @d: the session
- * @out: (out) (borrowed)
+ * @out: (out) (owned) free with vh_snapshot_free()
  *
  * @since: VH_1.0
  * @thread: any
  * @blocks: no
  * @errors: EINVAL
  */
-VH_API vh_rc vh_driver_mem(struct vh_driver *d, struct vh_mem **out);
+VH_API vh_rc vh_driver_dup_snapshot(struct vh_driver *d, struct vh_snapshot **out);
 
 /**
  * vh_driver_start() - share memory, start and enable every queue

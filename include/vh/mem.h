@@ -4,7 +4,8 @@
  *
  * A vh_mem is a set of regions that changes over time. Each change makes a new
  * immutable, reference-counted snapshot; what runs on an older snapshot keeps it
- * (and its mappings) alive. Pinning is memory safety only: a region that was
+ * (and its mappings) alive. Addresses of this process come from a snapshot, and
+ * are good as long as it. Pinning is memory safety only: a region that was
  * removed shows live memory that belongs to someone else.
  */
 #ifndef VH_MEM_H
@@ -20,15 +21,14 @@ VH_BEGIN_DECLS
 #define VH_MEM_WRITE 2u
 
 /* Region flags. */
-#define VH_REGION_HUGE	  1u /* vh_mem_alloc: ask for huge pages, fails if there are none; report: has them */
-#define VH_REGION_SEALED  2u /* report: the file can't shrink (F_SEAL_SHRINK) */
-#define VH_REGION_BROKEN  4u /* report: the file was truncated under the mapping */
-#define VH_REGION_NOCLOSE 8u /* reserved */
+#define VH_REGION_HUGE	 1u /* vh_mem_alloc: ask for huge pages, fails if there are none; report: has them */
+#define VH_REGION_SEALED 2u /* report: the file can't shrink (F_SEAL_SHRINK) */
+#define VH_REGION_BROKEN 4u /* report: the file was truncated under the mapping */
 
 /** struct vh_region - one range of guest memory. @frozen, 64 bytes. */
 struct vh_region {
-	uint64_t gpa;	    /* guest physical address */
-	uint64_t uva;	    /* front-end user address, the key on the wire */
+	vh_gpa gpa;	    /* guest physical address */
+	vh_uva uva;	    /* front-end user address, the key on the wire */
 	uint64_t len;	    /* bytes */
 	uint64_t offset;    /* offset in the file of the region's first byte */
 	uint64_t host;	    /* address of the first byte in this process */
@@ -99,7 +99,8 @@ VH_API vh_rc vh_mem_alloc(struct vh_mem *mem, vh_gpa gpa, uint64_t len, uint32_t
  * vh_mem_add_fd() - map a range of a file as a region
  * @mem: the memory
  * @fd: (borrowed) duplicated inside
- * @region: gpa, uva, len, offset; the rest is ignored
+ * @region: gpa, uva, len, offset; reserved must be 0, flags only what vh_mem_regions() reports; the rest is ignored, so
+ *   that a region may be passed on as it was described
  *
  * A regular file or memfd that does not hold offset + len bytes is refused before anything is mapped. The offset may
  * be anything that equals the guest address modulo 16. The file must be open for reading and writing.
@@ -113,12 +114,12 @@ VH_API vh_rc vh_mem_alloc(struct vh_mem *mem, vh_gpa gpa, uint64_t len, uint32_t
  * too short, -EPERM when a seal is missing or forbids writing, -EACCES when the file is not open for both, -ENODEV
  * when it can't be mapped.
  */
-VH_API vh_rc vh_mem_add_fd(struct vh_mem *mem, int32_t fd, const struct vh_region *region);
+VH_API vh_rc vh_mem_add_fd(struct vh_mem *mem, vh_fd fd, const struct vh_region *region);
 
 /**
  * vh_mem_remove() - remove the region with exactly this gpa, uva and length
  * @mem: the memory
- * @region: gpa, uva and len; the rest is ignored
+ * @region: gpa, uva and len; the rest as in vh_mem_add_fd()
  *
  * @since: VH_1.0
  * @thread: handle
@@ -153,27 +154,7 @@ VH_API vh_count vh_mem_regions(struct vh_mem *mem, struct vh_region *out, uint32
  * @blocks: no
  * @errors: EINVAL ENOENT EMFILE
  */
-VH_API vh_rc vh_mem_dup_fd(struct vh_mem *mem, uint32_t index, int32_t *out);
-
-/**
- * vh_mem_translate() - a guest range as segments of this process
- * @mem: the memory
- * @gpa: first byte
- * @len: bytes, > 0
- * @perm: VH_MEM_READ, VH_MEM_WRITE or both
- * @segs: (out) (array max) one for each region that the range crosses, contiguous in guest addresses
- * @max: room at @segs
- *
- * @since: VH_1.0
- * @thread: any
- * @blocks: no
- * @errors: EINVAL EFAULT EAGAIN ENOSPC
- *
- * Return: number of segments; -EFAULT when a byte is in no region or may not be accessed so; -EAGAIN for a
- * translation that is not known yet (only with an IOTLB); -ENOSPC when @max is too small.
- */
-VH_API vh_count vh_mem_translate(struct vh_mem *mem, vh_gpa gpa, uint64_t len, uint32_t perm, struct vh_seg *segs,
-				 uint32_t max);
+VH_API vh_rc vh_mem_dup_fd(struct vh_mem *mem, uint32_t index, vh_fd *out);
 
 /**
  * vh_mem_dup_snapshot() - pin the present regions
@@ -199,6 +180,41 @@ VH_API vh_rc vh_mem_dup_snapshot(struct vh_mem *mem, struct vh_snapshot **out);
  * Return: the number, 0 for NULL.
  */
 VH_API uint32_t vh_snapshot_number(const struct vh_snapshot *snap);
+
+/**
+ * vh_snapshot_regions() - list the regions, by ascending guest address
+ * @snap: the snapshot
+ * @out: (nullable) (out) (array max)
+ * @max: room at @out
+ *
+ * @since: VH_1.0
+ * @thread: any
+ * @blocks: no
+ * @errors: EINVAL
+ *
+ * Return: the number of regions that there are, which may be above @max.
+ */
+VH_API vh_count vh_snapshot_regions(const struct vh_snapshot *snap, struct vh_region *out, uint32_t max);
+
+/**
+ * vh_snapshot_translate() - a guest range as segments of this process, valid as long as the snapshot
+ * @snap: the snapshot
+ * @gpa: first byte
+ * @len: bytes, > 0
+ * @perm: VH_MEM_READ, VH_MEM_WRITE or both
+ * @segs: (out) (array max) one for each region that the range crosses, contiguous in guest addresses
+ * @max: room at @segs
+ *
+ * @since: VH_1.0
+ * @thread: any
+ * @blocks: no
+ * @errors: EINVAL EFAULT EAGAIN ENOSPC
+ *
+ * Return: number of segments; -EFAULT when a byte is in no region or may not be accessed so; -EAGAIN for a
+ * translation that is not known yet (only with an IOTLB); -ENOSPC when @max is too small.
+ */
+VH_API vh_count vh_snapshot_translate(const struct vh_snapshot *snap, vh_gpa gpa, uint64_t len, uint32_t perm,
+				      struct vh_seg *segs, uint32_t max);
 
 /**
  * vh_snapshot_free() - un-pin

@@ -287,11 +287,11 @@ vh_rc vh_driver_features(struct vh_driver *d, uint64_t *out)
 	return 0;
 }
 
-vh_rc vh_driver_mem(struct vh_driver *d, struct vh_mem **out)
+vh_rc vh_driver_dup_snapshot(struct vh_driver *d, struct vh_snapshot **out)
 {
 	if (!d || !out)
-		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_driver_mem: NULL argument");
-	*out = d->mem;
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_driver_dup_snapshot: NULL argument");
+	*out = vhi_mem_snapshot(d->mem);
 	return 0;
 }
 

@@ -185,6 +185,15 @@ int vhi_mem_replace(struct vh_mem *mem, const struct vh_region *regions, const i
 	return rc;
 }
 
+/* What means nothing yet must be 0, so that it can mean something one day. */
+static int check_unused(const struct vh_region *region, const char *call)
+{
+	if (!(region->flags & ~(VH_REGION_HUGE | VH_REGION_SEALED | VH_REGION_BROKEN)) && !region->reserved)
+		return 0;
+	return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
+			"%s: vh_region.reserved must be 0, flags 0 or what vh_mem_regions() reports", call);
+}
+
 vh_rc vh_mem_add_fd(struct vh_mem *mem, int32_t fd, const struct vh_region *region)
 {
 	struct vh_snapshot *next;
@@ -193,7 +202,9 @@ vh_rc vh_mem_add_fd(struct vh_mem *mem, int32_t fd, const struct vh_region *regi
 	if (!mem || !region || fd < 0)
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
 				"vh_mem_add_fd: give a memory, a region and the fd of its file");
-	rc = vhi_mem_prepare_add(mem, region, fd, &next);
+	rc = check_unused(region, "vh_mem_add_fd");
+	if (!rc)
+		rc = vhi_mem_prepare_add(mem, region, fd, &next);
 	if (!rc)
 		vhi_mem_commit(mem, next);
 	return rc;
@@ -206,7 +217,9 @@ vh_rc vh_mem_remove(struct vh_mem *mem, const struct vh_region *region)
 
 	if (!mem || !region)
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_mem_remove: give a memory and a region");
-	rc = vhi_mem_prepare_remove(mem, region, &next);
+	rc = check_unused(region, "vh_mem_remove");
+	if (!rc)
+		rc = vhi_mem_prepare_remove(mem, region, &next);
 	if (!rc)
 		vhi_mem_commit(mem, next);
 	return rc;
@@ -215,17 +228,15 @@ vh_rc vh_mem_remove(struct vh_mem *mem, const struct vh_region *region)
 vh_count vh_mem_regions(struct vh_mem *mem, struct vh_region *out, uint32_t max)
 {
 	struct vh_snapshot *s;
-	uint32_t n;
+	vh_count n;
 
 	if (!mem || (!out && max))
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
 				"vh_mem_regions: give a memory, and room for max regions at out");
 	s = vhi_mem_snapshot(mem);
-	n = s->n;
-	for (uint32_t i = 0; i < VHI_MIN(n, max); i++)
-		vhi_region_describe(s, i, &out[i]);
+	n = vh_snapshot_regions(s, out, max);
 	vhi_snapshot_put(s);
-	return (vh_count)n;
+	return n;
 }
 
 vh_rc vh_mem_dup_fd(struct vh_mem *mem, uint32_t index, int32_t *out)
@@ -244,29 +255,6 @@ vh_rc vh_mem_dup_fd(struct vh_mem *mem, uint32_t index, int32_t *out)
 		return vhi_fail(fd, VH_ERROR_SYSTEM, 0, "vh_mem_dup_fd: %s", vh_error_name(fd));
 	*out = fd;
 	return 0;
-}
-
-vh_count vh_mem_translate(struct vh_mem *mem, vh_gpa gpa, uint64_t len, uint32_t perm, struct vh_seg *segs,
-			  uint32_t max)
-{
-	const struct vhi_gpa addr = {gpa};
-	struct vh_snapshot *s;
-	int n;
-
-	if (!mem || !segs || !len || !perm || (perm & ~(VH_MEM_READ | VH_MEM_WRITE)))
-		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
-				"vh_mem_translate: give a memory, segs, len above 0 and perm of VH_MEM_*");
-	s = vhi_mem_snapshot(mem);
-	n = vhi_translate(s, addr, len, perm, NULL, max); /* segs stays as it is if the range's end is bad */
-	if (n > 0)
-		n = vhi_translate(s, addr, len, perm, segs, max);
-	vhi_snapshot_put(s);
-	if (n == -ENOSPC)
-		return vhi_fail(n, VH_ERROR_ARGUMENT, 0, "vh_mem_translate: more than %" PRIu32 " segments", max);
-	if (n < 0)
-		return vhi_fail(n, VH_ERROR_MEMORY, 0,
-				"guest addresses 0x%" PRIx64 " + 0x%" PRIx64 " are not all in regions", gpa, len);
-	return n;
 }
 
 vh_rc vh_mem_dup_snapshot(struct vh_mem *mem, struct vh_snapshot **out)

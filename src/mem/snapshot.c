@@ -182,6 +182,34 @@ uint32_t vh_snapshot_number(const struct vh_snapshot *snap)
 	return snap ? snap->number : 0;
 }
 
+vh_count vh_snapshot_regions(const struct vh_snapshot *snap, struct vh_region *out, uint32_t max)
+{
+	if (!snap || (!out && max))
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
+				"vh_snapshot_regions: give a snapshot, and room for max regions at out");
+	for (uint32_t i = 0; i < VHI_MIN(snap->n, max); i++)
+		vhi_region_describe(snap, i, &out[i]);
+	return (vh_count)snap->n;
+}
+
+vh_count vh_snapshot_translate(const struct vh_snapshot *snap, vh_gpa gpa, uint64_t len, uint32_t perm,
+			       struct vh_seg *segs, uint32_t max)
+{
+	const struct vhi_gpa addr = {gpa};
+	int n;
+
+	if (!snap || !segs || !len || !perm || (perm & ~(VH_MEM_READ | VH_MEM_WRITE)))
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
+				"vh_snapshot_translate: give a snapshot, segs, len above 0 and perm of VH_MEM_*");
+	n = vhi_translate(snap, addr, len, perm, NULL, max); /* segs stays as it is if the range's end is bad */
+	if (n > 0)
+		return vhi_translate(snap, addr, len, perm, segs, max);
+	if (n == -ENOSPC)
+		return vhi_fail(n, VH_ERROR_ARGUMENT, 0, "vh_snapshot_translate: more than %" PRIu32 " segments", max);
+	return vhi_fail(n, VH_ERROR_MEMORY, 0, "guest addresses 0x%" PRIx64 " + 0x%" PRIx64 " are not all in regions",
+			gpa, len);
+}
+
 void vh_snapshot_free(struct vh_snapshot *snap)
 {
 	vhi_snapshot_put(snap);

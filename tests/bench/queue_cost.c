@@ -17,6 +17,7 @@
 #include <time.h>
 
 #include "vh/vh.h"
+#include "vht_mem.h"
 
 #define NUM	   256u
 #define REGION_LEN UINT64_C(0x200000)
@@ -69,11 +70,11 @@ static void die(const char *what)
 
 static void *host(uint64_t gpa)
 {
-	struct vh_seg seg;
+	void *at = vht_at(mem, gpa);
 
-	if (vh_mem_translate(mem, gpa, 1, VH_MEM_READ, &seg, 1) != 1)
+	if (!at)
 		die("translate");
-	return (void *)(uintptr_t)seg.addr;
+	return at;
 }
 
 static uint32_t lcg(void)

@@ -107,7 +107,7 @@ static void bad_arguments_are_told_from_each_other(void **state)
 	assert_int_equal(vh_driver_stop(s.d), -EALREADY);
 	assert_int_equal(vh_driver_start(NULL), -EINVAL);
 	assert_int_equal(vh_driver_stop(NULL), -EINVAL);
-	assert_int_equal(vh_driver_mem(s.d, NULL), -EINVAL);
+	assert_int_equal(vh_driver_dup_snapshot(s.d, NULL), -EINVAL);
 	assert_int_equal(vh_driver_features(NULL, &v), -EINVAL);
 	vh_driver_free(NULL);
 	vht_session_end(&s);
@@ -217,18 +217,18 @@ static void memory_ends_with_an_error_and_the_session_runs_on(void **state)
 {
 	uint64_t addr, len = 17 * MIB;
 	struct vht_session s;
-	struct vh_mem *mem;
-	int rc = 0, regions;
+	struct vh_snapshot *snap;
+	int rc = 0;
 
 	vht_session_ram(&s, VHT_USER_NO_SLOTS, MIB, 0, 1);
 	(void)state;
 	vht_session_begin(&s, NULL, MIB);
-	ok(vh_driver_mem(s.d, &mem));
 	for (int i = 0; !rc && i < 10; i++, len = len * 2 + MIB)
 		rc = vh_driver_alloc(s.d, len, &addr);
 	assert_true(rc < 0);
-	regions = vh_mem_regions(mem, NULL, 0);
-	assert_int_equal(regions, 8);
+	ok(vh_driver_dup_snapshot(s.d, &snap));
+	assert_int_equal(vh_snapshot_regions(snap, NULL, 0), 8);
+	vh_snapshot_free(snap);
 	vht_session_write(&s, 0, 0, 4096, 3);
 	ok(vh_driver_stop(s.d));
 	ok(vh_driver_start(s.d));

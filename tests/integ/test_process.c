@@ -84,10 +84,11 @@ static int withhold(uint64_t host)
 static uint64_t lazy_host(struct vht_peer *p)
 {
 	struct vh_region region;
-	struct vh_mem *mem;
+	struct vh_snapshot *snap;
 
-	assert_int_equal(vh_slave_mem(p->s, &mem), 0);
-	assert_int_equal(vh_mem_regions(mem, &region, 1), 1);
+	assert_int_equal(vh_slave_dup_snapshot(p->s, &snap), 0);
+	assert_int_equal(vh_snapshot_regions(snap, &region, 1), 1);
+	vh_snapshot_free(snap);
 	return region.host + LAZY;
 }
 

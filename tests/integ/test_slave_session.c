@@ -565,7 +565,7 @@ static void arguments_are_checked(void **state)
 	const struct vh_device_ops ops = {.size = sizeof(ops)};
 	struct vh_slave *s = NULL;
 	struct vh_queue *q;
-	struct vh_mem *mem;
+	struct vh_snapshot *snap;
 	struct vh_device *dev;
 	struct vh_event e = {.size = 0};
 
@@ -588,8 +588,11 @@ static void arguments_are_checked(void **state)
 	assert_int_equal(vh_slave_next_event(p->s, &e), -EINVAL);
 	assert_int_equal(vh_slave_queue(p->s, VHT_QUEUES, &q), -ENOENT);
 	assert_int_equal(vh_slave_queue(p->s, 0, NULL), -EINVAL);
-	assert_int_equal(vh_slave_mem(p->s, &mem), 0);
-	assert_int_equal(vh_slave_mem(NULL, &mem), -EINVAL);
+	assert_int_equal(vh_slave_dup_snapshot(p->s, &snap), 0);
+	assert_int_equal(vh_snapshot_regions(snap, NULL, 0), 0);
+	vh_snapshot_free(snap);
+	assert_int_equal(vh_slave_dup_snapshot(p->s, NULL), -EINVAL);
+	assert_int_equal(vh_slave_dup_snapshot(NULL, &snap), -EINVAL);
 	assert_int_equal(vh_slave_get_stats(p->s, NULL), -EINVAL);
 	assert_int_equal(vh_slave_listen(p->s, NULL), -EINVAL);
 	assert_int_equal(vh_slave_stop(NULL), -EINVAL);

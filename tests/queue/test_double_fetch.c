@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "vht_mem.h"
 #include "vht_ring.h"
 #include "vhi_vring.h"
 
@@ -29,7 +30,7 @@ static int setup(void **state)
 	(void)state;
 	vht_ring_init(&ring, NUM, VHT_IND_DESC);
 	table = vht_host(&ring, TABLE);
-	assert_int_equal(vh_mem_translate(ring.mem, VHT_BASE, VHT_SIZE, VH_MEM_READ, &seg, 1), 1);
+	assert_int_equal(vht_translate(ring.mem, VHT_BASE, VHT_SIZE, &seg, 1), 1);
 	low = seg.addr;
 	high = low + seg.len;
 	return 0;

@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "vh/vh.h"
+#include "vht_mem.h"
 
 #define NUM    64u
 #define SLOT   256u
@@ -136,12 +137,10 @@ static void run(uint64_t features, uint32_t max_indirect)
 {
 	struct vh_queue_opts opts = {.size = sizeof(opts), .role = VH_QUEUE_DRIVER, .num = NUM};
 	pthread_t thread;
-	struct vh_seg seg;
 
-	if (vh_mem_new(NULL, &mem) || vh_mem_alloc(mem, GPA, 0x100000, 0) ||
-	    vh_mem_translate(mem, DATA, 1, VH_MEM_WRITE, &seg, 1) != 1)
+	if (vh_mem_new(NULL, &mem) || vh_mem_alloc(mem, GPA, 0x100000, 0))
 		die("memory");
-	data = (char *)(uintptr_t)seg.addr;
+	data = vht_at(mem, DATA);
 	opts.features = features;
 	opts.desc = GPA;
 	opts.driver = GPA + 0x2000;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
 #include "vht_blk.h"
+#include "vht_mem.h"
 
 #include <dlfcn.h>
 #include <endian.h>
@@ -53,7 +54,7 @@ void vht_blk_open(struct vht_blk *f, const struct vh_blkdev_opts *opts, int fd, 
 	OK(vhi_device_attach(f->dev, &carrier, f));
 	OK(vh_mem_new(NULL, &f->mem));
 	OK(vh_mem_alloc(f->mem, BASE, VHT_BLK_MEM, 0));
-	assert_int_equal(vh_mem_translate(f->mem, BASE, VHT_BLK_MEM, VH_MEM_READ | VH_MEM_WRITE, &seg, 1), 1);
+	assert_int_equal(vht_translate(f->mem, BASE, VHT_BLK_MEM, &seg, 1), 1);
 	f->host = (uint8_t *)(uintptr_t)seg.addr;
 	OK(f->dev->ops.set_features(f->dev->ctx, features, 0));
 	for (uint32_t i = 0; i < f->dev->opts.max_queues && i < VHT_BLK_QUEUES; i++)

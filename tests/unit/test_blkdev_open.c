@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
 /* Devices: what is accepted, who owns what, and files and guest memory that become shorter. */
 #include "vht_blk.h"
+#include "vht_mem.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -295,7 +296,7 @@ static void guest_memory_that_was_truncated_breaks_the_queue(void **state)
 	vht_blk_open(&f, &o, fd, 64, FLUSH);
 	vht_blk_abort(&f, 0);
 	assert_int_equal(vh_mem_add_fd(f.mem, guest, &region), 0);
-	assert_int_equal(vh_mem_translate(f.mem, region.gpa, 65536, VH_MEM_READ, &seg, 1), 1);
+	assert_int_equal(vht_translate(f.mem, region.gpa, 65536, &seg, 1), 1);
 	vht_blk_start(&f, 0);
 
 	vht_blk_begin(&f, &r, t->type, 0);

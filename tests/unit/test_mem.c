@@ -12,7 +12,7 @@ static void a_new_memory_is_empty(void **state)
 
 	(void)state;
 	assert_int_equal(vh_mem_regions(mem, NULL, 0), 0);
-	assert_int_equal(vh_mem_translate(mem, 0, 1, VH_MEM_READ, &seg, 1), -EFAULT);
+	assert_int_equal(vht_translate(mem, 0, 1, &seg, 1), -EFAULT);
 	assert_int_equal(vh_mem_dup_snapshot(mem, &s), 0);
 	assert_int_equal(vh_snapshot_number(s), 1);
 	vh_mem_free(mem);
@@ -58,16 +58,90 @@ static void arguments_are_checked_and_out_parameters_left_alone(void **state)
 	assert_int_equal(vh_mem_dup_snapshot(NULL, &s), -EINVAL);
 	assert_int_equal(vh_mem_dup_snapshot(mem, NULL), -EINVAL);
 	assert_int_equal(vh_mem_alloc(mem, 0, 4096, 0), 0);
-	assert_int_equal(vh_mem_translate(NULL, 0, 1, 1, &seg, 1), -EINVAL);
-	assert_int_equal(vh_mem_translate(mem, 0, 1, 1, NULL, 1), -EINVAL);
-	assert_int_equal(vh_mem_translate(mem, 0, 0, 1, &seg, 1), -EINVAL);
-	assert_int_equal(vh_mem_translate(mem, 0, 1, 0, &seg, 1), -EINVAL);
-	assert_int_equal(vh_mem_translate(mem, 0, 1, 4, &seg, 1), -EINVAL);
-	assert_int_equal(vh_mem_translate(mem, 0, 1, 1, &seg, 0), -ENOSPC);
-	assert_int_equal(vh_mem_translate(mem, 0, 4097, 1, &seg, 1), -EFAULT);
+	assert_int_equal(vh_mem_dup_snapshot(mem, &s), 0);
+	assert_int_equal(vh_snapshot_regions(NULL, out, 1), -EINVAL);
+	assert_int_equal(vh_snapshot_regions(s, NULL, 1), -EINVAL);
+	assert_int_equal(vh_snapshot_translate(NULL, 0, 1, 1, &seg, 1), -EINVAL);
+	assert_int_equal(vh_snapshot_translate(s, 0, 1, 1, NULL, 1), -EINVAL);
+	assert_int_equal(vh_snapshot_translate(s, 0, 0, 1, &seg, 1), -EINVAL);
+	assert_int_equal(vh_snapshot_translate(s, 0, 1, 0, &seg, 1), -EINVAL);
+	assert_int_equal(vh_snapshot_translate(s, 0, 1, 4, &seg, 1), -EINVAL);
+	assert_int_equal(vh_snapshot_translate(s, 0, 1, 1, &seg, 0), -ENOSPC);
+	assert_int_equal(vh_snapshot_translate(s, 0, 4097, 1, &seg, 1), -EFAULT);
+	vh_snapshot_free(s);
 	assert_int_equal(seg.addr, 1);
 	assert_int_equal(seg.len, 2);
 	vh_mem_free(mem);
+}
+
+static void what_a_region_does_not_use_yet_must_be_zero(void **state)
+{
+	struct vh_mem *mem = mem_new();
+	struct vh_region r = region(0, 0, 4096, 0);
+	int fd = file_new(4096);
+
+	(void)state;
+	r.reserved = 1;
+	assert_int_equal(vh_mem_add_fd(mem, fd, &r), -EINVAL);
+	r.reserved = 0;
+	r.flags = 8;
+	assert_int_equal(vh_mem_add_fd(mem, fd, &r), -EINVAL);
+	r.flags = 0;
+	assert_int_equal(vh_mem_add_fd(mem, fd, &r), 0);
+	r.flags = UINT32_C(1) << 31;
+	assert_int_equal(vh_mem_remove(mem, &r), -EINVAL);
+	r.flags = 0;
+	r.reserved = 1;
+	assert_int_equal(vh_mem_remove(mem, &r), -EINVAL);
+	assert_int_equal(vh_mem_regions(mem, NULL, 0), 1);
+	fd_close(fd);
+	vh_mem_free(mem);
+}
+
+static void a_region_can_be_passed_on_as_it_was_described(void **state)
+{
+	struct vh_mem *mem = mem_new(), *other = mem_new();
+	struct vh_region r, again;
+	int32_t fd;
+
+	(void)state;
+	assert_int_equal(vh_mem_alloc(mem, MIB, 4096, 0), 0);
+	assert_int_equal(vh_mem_regions(mem, &r, 1), 1);
+	assert_true(r.flags && r.number && r.host && r.page_size);
+	assert_int_equal(vh_mem_dup_fd(mem, 0, &fd), 0);
+	assert_int_equal(vh_mem_add_fd(other, fd, &r), 0);
+	assert_int_equal(vh_mem_regions(other, &again, 1), 1);
+	assert_int_equal(again.gpa, r.gpa);
+	assert_int_equal(again.flags, r.flags);
+	assert_int_equal(vh_mem_remove(other, &again), 0);
+	fd_close(fd);
+	vh_mem_free(other);
+	vh_mem_free(mem);
+}
+
+static void what_a_snapshot_translates_is_good_as_long_as_it(void **state)
+{
+	struct vh_mem *mem = mem_new();
+	struct vh_region r[2];
+	struct vh_snapshot *s;
+	struct vh_seg segs[2];
+
+	(void)state;
+	assert_int_equal(vh_mem_alloc(mem, 0, 4096, 0), 0);
+	assert_int_equal(vh_mem_alloc(mem, 4096, 4096, 0), 0);
+	assert_int_equal(vh_mem_dup_snapshot(mem, &s), 0);
+	vh_mem_free(mem);
+	assert_int_equal(vh_snapshot_regions(s, NULL, 0), 2);
+	r[1].gpa = 77;
+	assert_int_equal(vh_snapshot_regions(s, r, 1), 2);
+	assert_int_equal(r[1].gpa, 77);
+	assert_int_equal(vh_snapshot_regions(s, r, 2), 2);
+	assert_int_equal(r[1].number, vh_snapshot_number(s));
+	assert_int_equal(vh_snapshot_translate(s, 4095, 2, VH_MEM_WRITE, segs, 2), 2);
+	assert_int_equal(segs[0].addr, r[0].host + 4095);
+	assert_int_equal(segs[1].addr, r[1].host);
+	*(volatile uint8_t *)(uintptr_t)segs[1].addr = 1;
+	vh_snapshot_free(s);
 }
 
 static void an_allocated_region_is_zero_sealed_and_named_by_a_token(void **state)
@@ -94,7 +168,7 @@ static void an_allocated_region_is_zero_sealed_and_named_by_a_token(void **state
 	assert_int_equal((r[1].uva ^ r[1].gpa) & (2 * MIB - 1), 0);
 	assert_int_equal((r[1].host ^ r[1].gpa) & 15, 0);
 	assert_true(r[0].uva + r[0].len <= r[1].uva || r[1].uva + r[1].len <= r[0].uva);
-	assert_int_equal(vh_mem_translate(mem, r[1].gpa + 3 * MIB, 1, VH_MEM_READ | VH_MEM_WRITE, &seg, 1), 1);
+	assert_int_equal(vht_translate(mem, r[1].gpa + 3 * MIB, 1, &seg, 1), 1);
 	assert_int_equal(seg.addr, r[1].host + 3 * MIB);
 	assert_int_equal(*(uint8_t *)(uintptr_t)seg.addr, 0);
 	*(uint8_t *)(uintptr_t)seg.addr = 0x5a;
@@ -409,8 +483,7 @@ static void random_changes_agree_with_a_model(void **state)
 			there[at] = false;
 		}
 		at = (unsigned)rand_r(&seed) % PLACES;
-		assert_int_equal(vh_mem_translate(mem, at * 8192 + 4095, 1, VH_MEM_READ, &seg, 1),
-				 there[at] ? 1 : -EFAULT);
+		assert_int_equal(vht_translate(mem, at * 8192 + 4095, 1, &seg, 1), there[at] ? 1 : -EFAULT);
 		assert_int_equal(vh_mem_regions(mem, NULL, 0), n);
 	}
 	vh_mem_free(mem);
@@ -481,6 +554,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_new_memory_is_empty),
 		cmocka_unit_test(arguments_are_checked_and_out_parameters_left_alone),
+		cmocka_unit_test(what_a_region_does_not_use_yet_must_be_zero),
+		cmocka_unit_test(a_region_can_be_passed_on_as_it_was_described),
+		cmocka_unit_test(what_a_snapshot_translates_is_good_as_long_as_it),
 		cmocka_unit_test(an_allocated_region_is_zero_sealed_and_named_by_a_token),
 		cmocka_unit_test(tokens_find_a_gap_between_user_addresses_that_are_taken),
 		cmocka_unit_test(a_token_that_fits_nowhere_is_refused),

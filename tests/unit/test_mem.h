@@ -22,6 +22,7 @@
 #include "vh/error.h"
 #include "vhi_mem.h"
 #include "vhi_mem_sites.h"
+#include "vht_mem.h"
 
 #define MIB UINT64_C(0x100000)
 #define GIB UINT64_C(0x40000000)

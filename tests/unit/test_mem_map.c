@@ -287,7 +287,7 @@ static void a_sparse_terabyte_costs_neither_time_nor_memory(void **state)
 
 	(void)state;
 	add(mem, fd, 0, tib, tib, tib);
-	assert_int_equal(vh_mem_translate(mem, tib - 1, 1, VH_MEM_READ, &seg, 1), 1);
+	assert_int_equal(vht_translate(mem, tib - 1, 1, &seg, 1), 1);
 	assert_true(resident_kib() - before < 4096);
 	assert_true(vhi_now_ns() - start < UINT64_C(2000000000));
 	fd_close(fd);

@@ -250,18 +250,18 @@ static void a_range_over_three_regions_gives_three_segments_in_order(void **stat
 	assert_int_equal(vh_mem_alloc(mem, 0x1000, 0x1000, 0), 0);
 	assert_int_equal(vh_mem_alloc(mem, 0x3000, 0x1000, 0), 0);
 	assert_int_equal(vh_mem_regions(mem, r, 3), 3);
-	assert_int_equal(vh_mem_translate(mem, 0x1ff0, 0x1020, VH_MEM_READ, segs, 3), 3);
+	assert_int_equal(vht_translate(mem, 0x1ff0, 0x1020, segs, 3), 3);
 	assert_int_equal(segs[0].addr, r[0].host + 0xff0);
 	assert_int_equal(segs[0].len, 0x10);
 	assert_int_equal(segs[1].addr, r[1].host);
 	assert_int_equal(segs[1].len, 0x1000);
 	assert_int_equal(segs[2].addr, r[2].host);
 	assert_int_equal(segs[2].len, 0x10);
-	assert_int_equal(vh_mem_translate(mem, 0x1ff0, 0x1020, VH_MEM_READ, segs, 2), -ENOSPC);
-	assert_int_equal(vh_mem_translate(mem, 0x1000, 0x3000, VH_MEM_READ, segs, 3), 3);
-	assert_int_equal(vh_mem_translate(mem, 0x1000, 0x3001, VH_MEM_READ, segs, 3), -EFAULT);
-	assert_int_equal(vh_mem_translate(mem, 0xfff, 2, VH_MEM_READ, segs, 3), -EFAULT);
-	assert_int_equal(vh_mem_translate(mem, 0x3fff, UINT64_MAX, VH_MEM_READ, segs, 3), -EFAULT);
+	assert_int_equal(vht_translate(mem, 0x1ff0, 0x1020, segs, 2), -ENOSPC);
+	assert_int_equal(vht_translate(mem, 0x1000, 0x3000, segs, 3), 3);
+	assert_int_equal(vht_translate(mem, 0x1000, 0x3001, segs, 3), -EFAULT);
+	assert_int_equal(vht_translate(mem, 0xfff, 2, segs, 3), -EFAULT);
+	assert_int_equal(vht_translate(mem, 0x3fff, UINT64_MAX, segs, 3), -EFAULT);
 	vh_mem_free(mem);
 }
 
