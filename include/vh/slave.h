@@ -33,10 +33,11 @@ struct vh_slave_opts {
 	uint32_t socket_mode;		 /* access mode of a listening socket's path; 0 = 0600 */
 };
 
-/** struct vh_slave_stats - counters since vh_slave_new(). Size-first out struct. */
+/** struct vh_slave_stats - counters. Size-first out struct. */
 struct vh_slave_stats {
 	uint32_t size;
-	uint32_t connected;   /* 1 while a front-end is connected */
+	uint32_t connected; /* 1 while a front-end is connected */
+	/* Since vh_slave_new(). */
 	uint64_t connections; /* taken */
 	uint64_t refused;     /* second clients */
 	uint64_t messages_in;
@@ -45,9 +46,27 @@ struct vh_slave_stats {
 	uint64_t bytes_out;
 	uint64_t rejected; /* messages refused by a check */
 	uint64_t errors;   /* connections ended by us */
-	uint32_t owed;	   /* replies owed now */
+	/* Now. */
+	uint32_t owed; /* replies owed */
 	uint32_t n_queues;
 	uint64_t oldest_owed_ns; /* age of the oldest owed reply, 0 = none */
+	/* Of the present connection; when there is none, of the last one. */
+	uint64_t conn_messages_in;
+	uint64_t conn_messages_out;
+	uint64_t conn_bytes_in;
+	uint64_t conn_bytes_out;
+	uint64_t conn_rejected;
+	/* The same span, the sum over all queues of what vh_queue_stats counts for each since it was made. */
+	uint64_t queue_requests;
+	uint64_t queue_completed;
+	uint64_t queue_failed;
+	uint64_t queue_bytes_in;
+	uint64_t queue_bytes_out;
+	uint64_t queue_kicks;
+	uint64_t queue_calls;
+	uint64_t queue_errors;
+	uint64_t queue_in_flight;     /* now */
+	uint64_t oldest_in_flight_ns; /* of all queues, now */
 };
 
 /**

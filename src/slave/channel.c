@@ -70,10 +70,7 @@ void vhi_back_close(struct vh_slave *s)
 		return;
 	/* The front-end has the other end and may have kept this one too: closing would not take it out of the set. */
 	vhi_slave_watch(s, EPOLL_CTL_DEL, vhi_chan_fd(back), VHI_SOURCE_BACK, 0, 0);
-	s->stats.messages_in += back->messages_in;
-	s->stats.messages_out += back->messages_out;
-	s->stats.bytes_in += back->bytes_in;
-	s->stats.bytes_out += back->bytes_out;
+	vhi_stats_add_channel(&s->stats, back);
 	vhi_chan_close(back);
 }
 

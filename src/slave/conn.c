@@ -299,6 +299,7 @@ int vhi_conn_begin(struct vh_slave *s, int fd)
 		vhi_chan_close(&c->main);
 		return vhi_fail(rc, VH_ERROR_SYSTEM, 0, "a connection can't be watched: %s", vh_error_name(rc));
 	}
+	vhi_stats_begin(s);
 	c->f = (struct vhi_wire_features){.offered = s->features, .pf_offered = s->pf};
 	c->open = true;
 	c->ending = c->held = c->features_refused = c->features_told = c->config_changed = false;
@@ -311,14 +312,6 @@ int vhi_conn_begin(struct vh_slave *s, int fd)
 	vhi_events_raise(&s->events, VH_EVENT_CONNECTED, VH_ERROR_NONE, 0, 0);
 	vhi_log_line(&s->log, VH_LOG_INFO, "a front-end connected");
 	return 0;
-}
-
-static void count_channel(struct vh_slave *s, const struct vhi_chan *c)
-{
-	s->stats.messages_in += c->messages_in;
-	s->stats.messages_out += c->messages_out;
-	s->stats.bytes_in += c->bytes_in;
-	s->stats.bytes_out += c->bytes_out;
 }
 
 void vhi_conn_end(struct vh_slave *s)
@@ -344,7 +337,7 @@ void vhi_conn_end(struct vh_slave *s)
 	}
 	c->n_jobs = 0;
 	vhi_back_close(s);
-	count_channel(s, &c->main);
+	vhi_stats_add_channel(&s->stats, &c->main);
 	vhi_slave_watch(s, EPOLL_CTL_DEL, vhi_chan_fd(&c->main), VHI_SOURCE_MAIN, 0, 0);
 	vhi_chan_close(&c->main);
 	vhi_mem_clear(s->mem);

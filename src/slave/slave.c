@@ -378,34 +378,6 @@ vh_rc vh_slave_disconnect(struct vh_slave *s)
 	return vhi_slave_leave(s, rc);
 }
 
-static void add_channel(struct vh_slave_stats *st, const struct vhi_chan *c)
-{
-	st->messages_in += c->messages_in;
-	st->messages_out += c->messages_out;
-	st->bytes_in += c->bytes_in;
-	st->bytes_out += c->bytes_out;
-}
-
-vh_rc vh_slave_get_stats(struct vh_slave *s, struct vh_slave_stats *out)
-{
-	struct vh_slave_stats st;
-	vh_rc rc = vhi_slave_enter(s, "vh_slave_get_stats");
-
-	if (rc)
-		return rc;
-	st = s->stats;
-	st.connected = s->conn.open;
-	st.n_queues = s->n_queues;
-	if (s->conn.open)
-		add_channel(&st, &s->conn.main);
-	if (vhi_chan_open(&s->conn.back))
-		add_channel(&st, &s->conn.back);
-	st.owed = s->conn.n_jobs;
-	if (s->conn.jobs)
-		st.oldest_owed_ns = vhi_now_ns() - s->conn.jobs->since_ns;
-	return vhi_slave_leave(s, vhi_out_fill(out, &st, sizeof(st), "vh_slave_get_stats"));
-}
-
 vh_rc vh_slave_set_log(struct vh_slave *s, const struct vh_log_ops *ops, void *ctx)
 {
 	vh_rc rc = vhi_slave_enter(s, "vh_slave_set_log");

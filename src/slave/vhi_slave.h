@@ -3,7 +3,7 @@
  * The vhost-user back-end inside. slave.c: life of the handle and its public calls; loop.c: one round of dispatch;
  * listen.c: who may connect; conn.c: the connection, message by message, and the replies that are owed; rings.c: the
  * ring machine; handlers_*.c: one function for each message; channel.c: requests of our own;
- * device.c: what the device asks for.
+ * device.c: what the device asks for; stats.c: counters.
  */
 #ifndef VHI_SLAVE_H
 #define VHI_SLAVE_H
@@ -170,7 +170,8 @@ struct vh_slave {
 	struct vhi_sock_id path_id;
 
 	struct vhi_conn conn;
-	struct vh_slave_stats stats; /* of connections that ended, and what is not counted elsewhere */
+	struct vh_slave_stats stats;	/* of connections that ended, and what is not counted elsewhere */
+	struct vh_slave_stats at_begin; /* of the present connection */
 };
 
 /* slave.c: around every public call. @call is its name; leave passes rc through. */
@@ -243,6 +244,10 @@ void vhi_back_receive(struct vh_slave *s);
 void vhi_back_update(struct vh_slave *s);
 int vhi_back_config_changed(struct vh_slave *s);
 void vhi_back_ring_started(struct vh_slave *s);
+
+/* stats.c */
+void vhi_stats_add_channel(struct vh_slave_stats *st, const struct vhi_chan *c);
+void vhi_stats_begin(struct vh_slave *s); /* of a connection, before it is open */
 
 /* device.c */
 extern const struct vhi_carrier vhi_slave_carrier;

@@ -287,6 +287,64 @@ static void fail_inside(void *ctx)
 		assert_int_equal(vh_device_error(p->dev, 0, i < 2 ? -EIO : -ENOSPC), 0);
 }
 
+static void counters_are_of_the_handle_and_of_the_connection(void **state)
+{
+	struct vh_slave_stats first, st;
+
+	(void)state;
+	vht_peer_up(p);
+	for (int i = 0; i < 3; i++)
+		vht_offer_echo(p, 0);
+	vht_kick(p, 0);
+	vht_pump(p);
+	vht_nack_state(p, M_SET_VRING_NUM, 99, 16);
+	p->echo.hold = true;
+	vht_offer_echo(p, 0);
+	vht_kick(p, 0);
+	vht_pump(p);
+	assert_int_equal(vh_device_error(p->dev, 3, -EIO), 0);
+	first = vht_slave_stats(p);
+	assert_int_equal(first.connections, 1);
+	assert_int_equal(first.conn_messages_in, first.messages_in);
+	assert_int_equal(first.conn_messages_out, first.messages_out);
+	assert_int_equal(first.conn_bytes_in, first.bytes_in);
+	assert_true(first.conn_bytes_out > 0 && first.conn_bytes_out == first.bytes_out);
+	assert_int_equal(first.conn_rejected, 1);
+	assert_int_equal(first.queue_requests, 4);
+	assert_int_equal(first.queue_completed, 3);
+	assert_int_equal(first.queue_failed, 1);
+	assert_int_equal(first.queue_bytes_in, 4 * 16);
+	assert_int_equal(first.queue_bytes_out, 3 * 16);
+	assert_true(first.queue_kicks >= 1 && first.queue_calls >= 1);
+	assert_int_equal(first.queue_errors, 0);
+	assert_int_equal(first.queue_in_flight, 1);
+	usleep(20000);
+	assert_true(vht_slave_stats(p).oldest_in_flight_ns > 0);
+	vht_push_held(p);
+
+	/* The last connection's stay until the next one begins. */
+	close(p->fd);
+	vht_pump(p);
+	st = vht_slave_stats(p);
+	assert_int_equal(st.queue_requests, 4);
+	assert_int_equal(st.conn_messages_in, first.messages_in);
+	vht_peer_connect(p);
+	st = vht_slave_stats(p);
+	assert_int_equal(st.conn_messages_in, 0);
+	assert_int_equal(st.messages_in, first.messages_in);
+	assert_int_equal(st.queue_requests, 0);
+	assert_int_equal(st.queue_failed, 0);
+	assert_int_equal(st.queue_in_flight, 0);
+	vht_msg(p, M_GET_FEATURES, F_REQUEST, NULL, 0, -1);
+	vht_expect(p, M_GET_FEATURES);
+	st = vht_slave_stats(p);
+	assert_int_equal(st.conn_messages_in, 1);
+	assert_int_equal(st.conn_bytes_in, 12);
+	assert_int_equal(st.conn_bytes_out, 20);
+	assert_int_equal(st.conn_rejected, 0);
+	assert_int_equal(st.rejected, 1);
+}
+
 static void a_failing_device_is_not_silent(void **state)
 {
 	struct vh_event e;
@@ -365,6 +423,7 @@ int main(void)
 		T(a_device_can_give_a_queue_up),
 		T(a_choice_of_features_ends_with_its_connection),
 		T(a_ring_before_any_choice_is_one_without_features),
+		T(counters_are_of_the_handle_and_of_the_connection),
 		T(a_failing_device_is_not_silent),
 		T(failures_of_other_threads_wake_the_loop_and_count),
 		T(failures_need_a_device_a_queue_of_it_and_an_errno),
