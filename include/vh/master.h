@@ -27,6 +27,17 @@ struct vh_master_opts {
 	uint64_t mask_features;		 /* feature bits never acked */
 };
 
+/** struct vh_backend_req - a request that the back-end makes. Sized: the library says how much of it there is. */
+struct vh_backend_req {
+	uint32_t size;
+	uint32_t request;      /* message id */
+	uint32_t payload_size; /* bytes at payload */
+	uint32_t n_fds;	       /* at fds */
+	uint64_t payload;      /* address, aligned to 8; (borrowed) during the call */
+	uint64_t fds;	       /* address of vh_fd[n_fds]; closed after the call: duplicate what is to be kept */
+	uint64_t token;	       /* for vh_master_answer(); 0 = the back-end wants no answer */
+};
+
 /** struct vh_master_ops - requests that the back-end makes. Sized; any may be NULL. */
 struct vh_master_ops {
 	uint32_t size;
@@ -46,23 +57,21 @@ struct vh_master_ops {
 	/**
 	 * backend_request() - a back-end request that the library does not answer itself
 	 * @ctx: what was given with the ops
-	 * @request: message id
-	 * @payload: (borrowed) (array size) valid during the call
-	 * @size: bytes
-	 * @fds: (borrowed) (array n_fds) closed after the call: duplicate what is to be kept
-	 * @n_fds: file descriptors that came with it
+	 * @req: (borrowed) the request; valid during the call
 	 *
-	 * Requests may be submitted on the same master from here; calls that wait may not be made (-EDEADLK).
+	 * Requests may be submitted on the same master from here, and vh_master_answer() called; calls that wait may
+	 * not be made (-EDEADLK).
 	 *
-	 * Return: 0 or a negative errno value: the status, sent if the back-end asked for one.
+	 * Return: 0 or a negative errno value: the status, sent if the back-end asked for one; -EINPROGRESS when
+	 * vh_master_answer() gives the answer later, or has given it. A request that has a reply of its own
+	 * (SHARED_OBJECT_LOOKUP) is granted by vh_master_answer() only; 0 refuses it.
 	 *
 	 * @since: VH_1.0
 	 * @thread: handle
 	 * @blocks: no
-	 * @errors: EOPNOTSUPP EINVAL
+	 * @errors: EINPROGRESS EOPNOTSUPP EINVAL
 	 */
-	int32_t (*backend_request)(void *ctx, uint32_t request, const void *payload, uint32_t size, const vh_fd *fds,
-				   uint32_t n_fds);
+	int32_t (*backend_request)(void *ctx, const struct vh_backend_req *req);
 };
 
 /* vh_master_msg.reply */
@@ -256,6 +265,29 @@ VH_API vh_rc vh_master_submit(struct vh_master *m, const struct vh_master_msg *m
  */
 VH_API vh_rc vh_master_finish(struct vh_master *m, uint64_t ticket, void *buf, uint32_t cap, vh_fd *fds,
 			      uint32_t max_fds, struct vh_master_reply *out);
+
+/**
+ * vh_master_answer() - answer a back-end request whose callback returned -EINPROGRESS
+ * @m: the front-end
+ * @token: of the request
+ * @rc: 0, or a negative errno value to refuse it
+ * @payload: (nullable) (array payload_size) rc 0 and a request that has a reply of its own: the reply
+ * @payload_size: bytes, else 0
+ * @fds: (nullable) (borrowed) (array n_fds) that go with such a reply, duplicated
+ * @n_fds: how many
+ *
+ * Answers leave in the order of the requests. A back-end that has 16 of them unanswered and goes on asking loses its
+ * channel, not the connection.
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: no
+ * @errors: EINVAL EBUSY ESHUTDOWN ESTALE EBADF EMFILE
+ *
+ * Return: 0, -ESTALE when nobody waits for it any more: it was answered, or its channel ended.
+ */
+VH_API vh_rc vh_master_answer(struct vh_master *m, uint64_t token, vh_rc rc, const void *payload, uint32_t payload_size,
+			      const vh_fd *fds, uint32_t n_fds);
 
 /**
  * vh_master_resume() - go on with the wait that -EINTR ended, and tell how it ended

@@ -38,36 +38,60 @@ static void give_up(struct vh_master *m, uint32_t site, const char *why)
 	vhi_master_close_back(m);
 }
 
-/* The user's answer: 0 or a status. The channel may be closed after it. */
-static uint64_t ask_user(struct vh_master *m, const struct vhi_msg *in)
+void vhi_master_send_answers(struct vh_master *m)
 {
+	uint32_t site;
+	int rc = vhi_answers_send(m, &site);
+
+	if (rc)
+		give_up(m, site, site ? vhi_master_why(site) : "the back-end closed it");
+}
+
+/* The user's answer, -EINPROGRESS = later. */
+static int32_t ask_user(struct vh_master *m, const struct vhi_msg *in, uint64_t token)
+{
+	const struct vh_backend_req req = {.size = sizeof(req),
+					   .request = in->header.request,
+					   .payload_size = in->header.size,
+					   .n_fds = in->n_fds,
+					   .payload = (uint64_t)(uintptr_t)in->payload,
+					   .fds = (uint64_t)(uintptr_t)in->fds,
+					   .token = token};
 	int32_t rc;
 
 	m->serving = m->gate.depth;
-	rc = m->ops.backend_request(m->ctx, in->header.request, in->payload, in->header.size, in->fds, in->n_fds);
+	rc = m->ops.backend_request(m->ctx, &req);
 	m->serving = 0;
-	return rc ? 1 : 0;
+	return rc;
 }
 
-static void answer(struct vh_master *m, uint32_t request, uint64_t status)
-{
-	int rc = vhi_chan_send(&m->back, request, VHI_WIRE_VERSION | VHI_WIRE_REPLY, &status, sizeof(status), NULL, 0);
-
-	if (VHI_REFUSE(VHI_SITE_MASTER_REPLY_FLOOD, rc == -ENOBUFS))
-		give_up(m, VHI_SITE_MASTER_REPLY_FLOOD, vhi_master_why(VHI_SITE_MASTER_REPLY_FLOOD));
-	else if (rc < 0 && rc != -ENOBUFS)
-		give_up(m, 0, "the back-end closed it");
-}
-
-/* Who can answer it? A reply with an fd of its own (SHARED_OBJECT_LOOKUP) is more than a callback's status. */
-static uint32_t check_handler(const struct vh_master *m, const struct vhi_msg *in, enum vhi_wire_answer form)
+/* Is there anybody who can answer it? */
+static uint32_t check_handler(const struct vh_master *m, const struct vhi_msg *in)
 {
 	bool here = in->header.request == VHI_BE_CONFIG_CHANGE_MSG;
-	bool user = m->ops.backend_request && form != VHI_ANSWER_OWN;
 
-	if (VHI_REFUSE(VHI_SITE_MASTER_NO_HANDLER, !here && !user))
+	if (VHI_REFUSE(VHI_SITE_MASTER_NO_HANDLER, !here && !m->ops.backend_request))
 		return VHI_SITE_MASTER_NO_HANDLER;
 	return 0;
+}
+
+/* A request that passed every check. Its answer, or -EINPROGRESS when it is owed or was given meanwhile. */
+static int32_t handle(struct vh_master *m, const struct vhi_msg *in, const struct vhi_answer *owed)
+{
+	uint64_t token = owed ? owed->token : 0;
+	int32_t rc;
+
+	if (in->header.request == VHI_BE_CONFIG_CHANGE_MSG) {
+		vhi_master_event(m, VH_EVENT_CONFIG_CHANGED, 0, 0);
+		return 0;
+	}
+	rc = ask_user(m, in, token);
+	if (!token)
+		return rc == -EINPROGRESS ? 0 : rc;
+	if (!vhi_answer_find(m, token))
+		return -EINPROGRESS;
+	/* A reply of its own is more than a callback's result. */
+	return !rc && owed->own ? -EOPNOTSUPP : rc;
 }
 
 static void serve_one(struct vh_master *m, uint32_t bad)
@@ -77,35 +101,42 @@ static void serve_one(struct vh_master *m, uint32_t bad)
 	const struct vhi_wire_msg *msg = vhi_wire_find(VHI_WIRE_BACK_END, id);
 	/* Its own offer does not entitle the back-end to anything: what was acked does. */
 	struct vhi_wire_features f = m->features;
+	struct vhi_answer *owed = NULL;
 	enum vhi_wire_answer form;
-	uint64_t status = 0;
 	uint32_t site;
+	int32_t rc;
 
 	f.offered = f.acked;
 	form = vhi_wire_answer(msg, in->header.flags, &f);
 	if (!bad)
 		bad = vhi_wire_check_request(VHI_WIRE_BACK_END, &in->header, in->payload, in->n_fds, &f);
-	site = bad ? bad : check_handler(m, in, form);
+	site = bad ? bad : check_handler(m, in);
+	if (form != VHI_ANSWER_NONE) {
+		owed = vhi_answer_open(m, msg, id, form == VHI_ANSWER_OWN);
+		if (!owed)
+			site = VHI_SITE_MASTER_UNANSWERED;
+	}
 	m->backend_requests++;
 	vhi_chan_received(&m->back, site);
+	if (site == VHI_SITE_MASTER_UNANSWERED) {
+		give_up(m, site, vhi_master_why(site));
+		return;
+	}
 	if (site) {
 		m->rejected++;
-		status = 1;
 		vhi_log_line(&m->log, VH_LOG_WARNING, "the back-end's request %s (%u) is refused: %s",
 			     vh_msg_name(VH_MSG_CHANNEL_BACKEND, id), id, vhi_master_why(site));
-	} else if (id == VHI_BE_CONFIG_CHANGE_MSG) {
-		vhi_master_event(m, VH_EVENT_CONFIG_CHANGED, 0, 0);
-	} else if (m->ops.backend_request) {
-		status = ask_user(m, in);
 	}
-	if (id != VHI_BE_CONFIG_CHANGE_MSG)
-		vhi_master_event(m, VH_EVENT_BACKEND_REQUEST, (int32_t)status, id);
+	rc = site ? -EPERM : handle(m, in, owed);
+	if (rc != -EINPROGRESS && id != VHI_BE_CONFIG_CHANGE_MSG)
+		vhi_master_event(m, VH_EVENT_BACKEND_REQUEST, rc ? 1 : 0, id);
 	vhi_msg_close_fds(in);
 	if (m->state != VHI_MASTER_CONNECTED)
 		return;
-	if (form != VHI_ANSWER_NONE)
-		answer(m, id, status);
-	else if (bad && msg)
+	if (owed && rc != -EINPROGRESS)
+		vhi_answer_status(owed, rc);
+	vhi_master_send_answers(m);
+	if (!owed && bad && msg)
 		give_up(m, 0, vhi_master_why(bad)); /* nothing can be said to a peer that does not know its messages */
 }
 

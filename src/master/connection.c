@@ -30,6 +30,7 @@ static void close_chan(struct vh_master *m, struct vhi_chan *c)
 void vhi_master_close_back(struct vh_master *m)
 {
 	close_chan(m, &m->back);
+	vhi_answers_drop(m);
 }
 
 void vhi_master_finish_closing(struct vh_master *m)
@@ -38,7 +39,7 @@ void vhi_master_finish_closing(struct vh_master *m)
 		return;
 	m->closing = false;
 	close_chan(m, &m->main);
-	close_chan(m, &m->back);
+	vhi_master_close_back(m);
 	vhi_master_forget_memory(m);
 }
 

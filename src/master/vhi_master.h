@@ -8,6 +8,7 @@
  *	effects.c	what both change here
  *	loop.c		the epoll fd, deadlines, waiting
  *	channel.c	the back-end's own requests
+ *	answers.c	what is owed for them
  *	requests.c	one call for each message
  *	memory.c	what is shared with the back-end
  *	negotiate.c	features
@@ -89,6 +90,22 @@ struct vhi_shared {
 	struct vh_snapshot *snap;
 };
 
+/* Answers that can be owed for the back-end's requests: one that waits for each needs a single one. */
+#define VHI_MASTER_MAX_ANSWERS 16u
+
+/* An answer that is owed on the back-end's channel. None of the table has more than a u64 and an fd. */
+struct vhi_answer {
+	uint64_t token;
+	const struct vhi_wire_msg *msg; /* NULL: an id that the table does not know */
+	uint32_t request;
+	bool own; /* a reply of its own; else a status */
+	bool ready;
+	uint32_t size;
+	uint64_t value; /* the payload */
+	uint32_t n_fds;
+	int fds[1];
+};
+
 enum vhi_master_state { VHI_MASTER_IDLE, VHI_MASTER_CONNECTED, VHI_MASTER_FAILED };
 
 /* What epoll says is ready. */
@@ -141,6 +158,10 @@ struct vh_master {
 	struct vhi_events events;
 	uint64_t messages_in, messages_out, bytes_in, bytes_out; /* of connections that ended */
 	uint64_t rejected, backend_requests;
+
+	struct vhi_answer answers[VHI_MASTER_MAX_ANSWERS]; /* a ring */
+	uint32_t first_answer, n_answers;
+	uint64_t last_token;
 };
 
 /* master.c. What a call needs besides a handle. */
@@ -200,6 +221,15 @@ void vhi_loop_sent(struct vh_master *m); /* after a send: is the back-end readin
 /* channel.c */
 int vhi_master_open_back(struct vh_master *m, int *peer);
 int vhi_master_serve(struct vh_master *m); /* 1 = there may be more */
+
+void vhi_master_send_answers(struct vh_master *m);
+
+/* answers.c. A new one owed, NULL when there are too many. */
+struct vhi_answer *vhi_answer_open(struct vh_master *m, const struct vhi_wire_msg *msg, uint32_t request, bool own);
+struct vhi_answer *vhi_answer_find(struct vh_master *m, uint64_t token); /* not ready yet */
+void vhi_answer_status(struct vhi_answer *a, bool refused);
+int vhi_answers_send(struct vh_master *m, uint32_t *site); /* those at the front that are ready */
+void vhi_answers_drop(struct vh_master *m);
 
 /* memory.c */
 void vhi_master_forget_memory(struct vh_master *m);

@@ -24,20 +24,22 @@ struct seen {
 	uint32_t request, size, n_fds;
 	int32_t rc; /* to answer */
 	void (*act)(struct seen *s);
-	uint64_t ticket;
+	uint64_t ticket, token;
+	uint8_t first; /* byte of the payload */
 };
 
-static int32_t on_request(void *ctx, uint32_t request, const void *payload, uint32_t size, const int32_t *fds,
-			  uint32_t n_fds)
+static int32_t on_request(void *ctx, const struct vh_backend_req *req)
 {
 	struct seen *s = ctx;
 
-	(void)payload;
-	(void)fds;
+	assert_int_equal(req->size, sizeof(*req));
 	s->calls++;
-	s->request = request;
-	s->size = size;
-	s->n_fds = n_fds;
+	s->request = req->request;
+	s->size = req->payload_size;
+	s->n_fds = req->n_fds;
+	s->token = req->token;
+	if (s->size)
+		s->first = *(const uint8_t *)(uintptr_t)req->payload;
 	if (s->act)
 		s->act(s);
 	return s->rc;
@@ -205,11 +207,161 @@ static void requests_go_to_the_callback_and_its_answer_back(void **state)
 	assert_int_equal(e.kind, VH_EVENT_BACKEND_REQUEST);
 	assert_int_equal(e.value, 7);
 	assert_int_equal(e.count, 2);
+	assert_int_equal(f->seen.first, 1);
 	/* An answer that would carry an fd can't come from a status. */
+	f->seen.rc = 0;
 	vht_send(f->fd, 8, 1, uuid, 16, NULL, 0);
 	dispatch_once(f);
 	assert_int_equal(status_of(f, 8), 1);
-	assert_int_equal(f->seen.calls, 2);
+	assert_int_equal(f->seen.calls, 3);
+}
+
+/* One more request of the back-end; returns its token. */
+static uint64_t ask(struct fix *f, uint32_t id, uint32_t flags)
+{
+	const uint8_t uuid[16] = {1};
+	unsigned calls = f->seen.calls;
+
+	vht_send(f->fd, id, flags, uuid, 16, NULL, 0);
+	dispatch_once(f);
+	assert_int_equal(f->seen.calls, calls + 1);
+	return f->seen.token;
+}
+
+static void expect_object(struct fix *f)
+{
+	struct vht_msg m;
+
+	assert_int_equal(vht_recv(f->fd, &m), 1);
+	assert_int_equal(m.request, 8);
+	assert_int_equal(m.flags, 5);
+	assert_int_equal(m.size, 8);
+	assert_int_equal(vht_u64(&m, 0), 0);
+	assert_int_equal(m.n_fds, 1);
+	vht_close_fds(&m);
+}
+
+static void a_lookup_is_answered_later_with_an_fd(void **state)
+{
+	struct fix *f = *state;
+	struct vh_event e;
+	const uint64_t found = 0;
+	uint64_t token;
+
+	ack_also(f, BIT(VH_PF_SHARED_OBJECT));
+	f->seen.rc = -EINPROGRESS;
+	token = ask(f, 8, 1);
+	assert_true(silent(f->fd));
+	main_is_alive(f);
+	/* What can't be the reply leaves the request as it is. */
+	assert_int_equal(vh_master_answer(f->m, token, 0, NULL, 0, NULL, 0), -EINVAL);
+	assert_int_equal(vh_master_answer(f->m, token, 0, &found, 7, &f->fd, 1), -EINVAL);
+	assert_int_equal(vh_master_answer(f->m, token, 0, &found, 9, &f->fd, 1), -EINVAL);
+	assert_int_equal(vh_master_answer(f->m, token, 0, NULL, 8, &f->fd, 1), -EINVAL);
+	assert_int_equal(vh_master_answer(f->m, token, 0, &found, 8, NULL, 1), -EINVAL);
+	assert_int_equal(vh_master_answer(f->m, token, 0, &found, 8, &f->fd, 2), -EINVAL);
+	assert_int_equal(vh_master_answer(f->m, token, 0, &found, 8, &(int32_t){-1}, 1), -EBADF);
+	assert_int_equal(vh_master_answer(f->m, token, -EINPROGRESS, NULL, 0, NULL, 0), -EINVAL);
+	assert_int_equal(vh_master_answer(f->m, token, 1, NULL, 0, NULL, 0), -EINVAL);
+	assert_int_equal(vh_master_answer(f->m, token, -ENOENT, &found, 8, NULL, 0), -EINVAL);
+	assert_int_equal(vh_master_answer(f->m, token + 1, 0, &found, 8, &f->fd, 1), -ESTALE);
+	assert_int_equal(vh_master_answer(NULL, token, 0, &found, 8, &f->fd, 1), -EINVAL);
+	assert_int_equal(vh_master_answer(f->m, token, 0, &found, 8, &f->fd, 1), 0);
+	expect_object(f);
+	assert_int_equal(vh_master_answer(f->m, token, 0, &found, 8, &f->fd, 1), -ESTALE);
+	e = vht_last_event(f->m);
+	assert_int_equal(e.kind, VH_EVENT_BACKEND_REQUEST);
+	assert_int_equal(e.value, 8);
+	assert_int_equal(e.reason, 0);
+	/* Or refused. */
+	token = ask(f, 8, 1);
+	assert_int_equal(vh_master_answer(f->m, token, -ENOENT, NULL, 0, NULL, 0), 0);
+	assert_int_equal(status_of(f, 8), 1);
+	assert_int_equal(vht_last_event(f->m).reason, 1);
+}
+
+static void answers_leave_in_the_order_of_their_requests(void **state)
+{
+	struct fix *f = *state;
+	const uint64_t found = 0;
+	uint64_t token[2];
+
+	ack_also(f, BIT(VH_PF_SHARED_OBJECT));
+	f->seen.rc = -EINPROGRESS;
+	token[0] = ask(f, 6, 9);
+	token[1] = ask(f, 8, 1);
+	f->seen.rc = 0;
+	ask(f, 7, 9);
+	vht_send(f->fd, 2, 9, NULL, 0, NULL, 0);
+	dispatch_once(f);
+	assert_int_equal(vh_master_answer(f->m, token[1], 0, &found, 8, &f->fd, 1), 0);
+	assert_true(silent(f->fd));
+	assert_int_equal(vh_master_answer(f->m, token[0], 0, &found, 8, NULL, 0), -EINVAL); /* a status has none */
+	assert_int_equal(vh_master_answer(f->m, token[0], 0, NULL, 0, NULL, 0), 0);
+	assert_int_equal(status_of(f, 6), 0);
+	expect_object(f);
+	assert_int_equal(status_of(f, 7), 0);
+	assert_int_equal(status_of(f, 2), 0);
+	assert_true(silent(f->fd));
+}
+
+static void act_answer(struct seen *s)
+{
+	const uint64_t found = 0;
+	int32_t fd = dup(0);
+
+	assert_int_equal(vh_master_answer(s->m, s->ticket ? s->ticket : s->token, 0, &found, 8, &fd, 1), 0);
+	close(fd);
+}
+
+static void a_lookup_is_answered_from_inside_the_callback(void **state)
+{
+	struct fix *f = *state;
+
+	ack_also(f, BIT(VH_PF_SHARED_OBJECT));
+	f->seen.act = act_answer;
+	/* What the callback returns then does not matter. */
+	for (int i = 0; i < 3; i++) {
+		f->seen.rc = (int[]){0, -EINPROGRESS, -EIO}[i];
+		ask(f, 8, 1);
+		expect_object(f);
+		assert_true(silent(f->fd));
+	}
+	/* An earlier one, while a request is served that wants no answer. */
+	f->seen.act = NULL;
+	f->seen.rc = -EINPROGRESS;
+	f->seen.ticket = ask(f, 8, 1);
+	f->seen.act = act_answer;
+	assert_int_equal(ask(f, 6, 1), 0);
+	expect_object(f);
+	assert_true(silent(f->fd));
+}
+
+static void unanswered_requests_are_bounded_and_end_with_their_channel(void **state)
+{
+	struct fix *f = *state;
+	struct vh_master_stats s = {.size = sizeof(s)};
+	const uint8_t uuid[16] = {1};
+	uint64_t first;
+
+	ack_also(f, BIT(VH_PF_SHARED_OBJECT));
+	f->seen.rc = -EINPROGRESS;
+	first = ask(f, 6, 9);
+	for (int i = 1; i < 16; i++)
+		ask(f, 6, 9);
+	/* Those that want no answer don't count. */
+	for (int i = 0; i < 20; i++)
+		assert_int_equal(ask(f, 6, 1), 0);
+	assert_int_equal(vh_master_get_stats(f->m, &s), 0);
+	assert_int_equal(s.rejected, 0);
+	vht_send(f->fd, 6, 9, uuid, 16, NULL, 0);
+	dispatch_once(f);
+	assert_int_equal(f->seen.calls, 36);
+	assert_true(closed(f->fd));
+	assert_int_equal(vh_master_get_stats(f->m, &s), 0);
+	assert_int_equal(s.rejected, 1);
+	assert_int_equal(vh_master_answer(f->m, first, 0, NULL, 0, NULL, 0), -ESTALE);
+	main_is_alive(f);
 }
 
 static void what_was_not_negotiated_is_refused_and_its_fds_are_closed(void **state)
@@ -520,6 +672,10 @@ int main(void)
 		T(a_config_change_is_an_event_and_a_good_status),
 		T(a_flood_of_config_changes_is_one_event),
 		T(requests_go_to_the_callback_and_its_answer_back),
+		T(a_lookup_is_answered_later_with_an_fd),
+		T(answers_leave_in_the_order_of_their_requests),
+		T(a_lookup_is_answered_from_inside_the_callback),
+		T(unanswered_requests_are_bounded_and_end_with_their_channel),
 		T(what_was_not_negotiated_is_refused_and_its_fds_are_closed),
 		T(malformed_requests_end_the_channel_and_nothing_else),
 		T(a_channel_that_the_back_end_closes_is_closed),
