@@ -141,7 +141,7 @@ VH_API vh_rc vh_master_new(const struct vh_master_opts *opts, const struct vh_ma
  * @since: VH_1.0
  * @thread: handle
  * @blocks: yes
- * @errors: EINVAL ENAMETOOLONG ENOENT ECONNREFUSED EACCES EMFILE EISCONN ETIMEDOUT EINTR ECANCELED EDEADLK
+ * @errors: EINVAL ENAMETOOLONG EBUSY EDEADLK ESHUTDOWN EISCONN ENOENT ECONNREFUSED EACCES ENOMEM EMFILE ETIMEDOUT EINTR ECANCELED
  */
 VH_API vh_rc vh_master_connect(struct vh_master *m, const char *path);
 
@@ -153,7 +153,7 @@ VH_API vh_rc vh_master_connect(struct vh_master *m, const char *path);
  * @since: VH_1.0
  * @thread: handle
  * @blocks: no
- * @errors: EINVAL ENAMETOOLONG EADDRINUSE EEXIST EACCES ENOENT EMFILE EISCONN
+ * @errors: EINVAL ENAMETOOLONG EBUSY ESHUTDOWN EISCONN ENOENT EACCES EADDRINUSE EEXIST ENOMEM EMFILE
  */
 VH_API vh_rc vh_master_listen(struct vh_master *m, const char *path);
 
@@ -164,7 +164,7 @@ VH_API vh_rc vh_master_listen(struct vh_master *m, const char *path);
  * @since: VH_1.0
  * @thread: handle
  * @blocks: yes
- * @errors: EINVAL EISCONN ETIMEDOUT EINTR ECANCELED EDEADLK EMFILE
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN EISCONN ENOMEM EMFILE ETIMEDOUT EINTR ECANCELED
  */
 VH_API vh_rc vh_master_accept(struct vh_master *m);
 
@@ -176,7 +176,7 @@ VH_API vh_rc vh_master_accept(struct vh_master *m);
  * @since: VH_1.0
  * @thread: handle
  * @blocks: no
- * @errors: EINVAL EBADF ENOTSOCK EPROTOTYPE EISCONN EMFILE
+ * @errors: EINVAL EBADF ENOTSOCK EPROTOTYPE EBUSY ESHUTDOWN EISCONN ENOMEM EMFILE
  */
 VH_API vh_rc vh_master_adopt(struct vh_master *m, vh_fd fd);
 
@@ -188,7 +188,7 @@ VH_API vh_rc vh_master_adopt(struct vh_master *m, vh_fd fd);
  * @since: VH_1.0
  * @thread: handle
  * @blocks: no
- * @errors: EINVAL EISCONN EMFILE
+ * @errors: EINVAL EBUSY ESHUTDOWN EISCONN ENOMEM EMFILE
  */
 VH_API vh_rc vh_master_socketpair(struct vh_master *m, vh_fd *peer_fd);
 
@@ -199,7 +199,7 @@ VH_API vh_rc vh_master_socketpair(struct vh_master *m, vh_fd *peer_fd);
  * @since: VH_1.0
  * @thread: handle
  * @blocks: no
- * @errors: EINVAL ENOTCONN
+ * @errors: EINVAL EBUSY ESHUTDOWN ENOTCONN
  */
 VH_API vh_rc vh_master_disconnect(struct vh_master *m);
 
@@ -221,7 +221,7 @@ VH_API vh_fd vh_master_fd(struct vh_master *m);
  * @since: VH_1.0
  * @thread: handle
  * @blocks: no
- * @errors: EINVAL EBUSY ENOTCONN EPROTO ECONNRESET ETIMEDOUT ESHUTDOWN
+ * @errors: EINVAL EBUSY ESHUTDOWN ENOTCONN ENOMEM EMFILE EPROTO ECONNRESET ETIMEDOUT ECANCELED
  *
  * Return: 1 when there is more to do at once, 0 when it is safe to wait on vh_master_fd().
  */
@@ -237,7 +237,7 @@ VH_API vh_count vh_master_dispatch(struct vh_master *m);
  * @since: VH_1.0
  * @thread: handle
  * @blocks: no
- * @errors: EINVAL ENOTCONN ENOBUFS EOPNOTSUPP EPROTO ECONNRESET
+ * @errors: EINVAL EBADF EBUSY ESHUTDOWN ENOTCONN EOPNOTSUPP ENOMEM EMFILE ENOBUFS EPROTO ECONNRESET ETIMEDOUT
  *
  * Return: 0; -EOPNOTSUPP when the message table forbids it with the features that were negotiated.
  */
@@ -259,7 +259,7 @@ VH_API vh_rc vh_master_submit(struct vh_master *m, const struct vh_master_msg *m
  * @since: VH_1.0
  * @thread: handle
  * @blocks: no
- * @errors: EINVAL EBUSY ESHUTDOWN EINPROGRESS ENOENT EREMOTEIO EMSGSIZE ECONNRESET ETIMEDOUT ECANCELED EPROTO EPIPE
+ * @errors: EINVAL EBUSY ESHUTDOWN ENOENT EINPROGRESS EMSGSIZE EPROTO EREMOTEIO ECONNRESET ETIMEDOUT ECANCELED
  *
  * Return: 0, -EINPROGRESS when the reply is not here yet.
  */
@@ -282,7 +282,7 @@ VH_API vh_rc vh_master_finish(struct vh_master *m, uint64_t ticket, void *buf, u
  * @since: VH_1.0
  * @thread: handle
  * @blocks: no
- * @errors: EINVAL EBUSY ESHUTDOWN ESTALE EBADF EMFILE
+ * @errors: EINVAL EBADF EBUSY ESHUTDOWN EMFILE ESTALE
  *
  * Return: 0, -ESTALE when nobody waits for it any more: it was answered, or its channel ended.
  */
@@ -309,7 +309,7 @@ VH_API vh_rc vh_master_answer(struct vh_master *m, uint64_t token, vh_rc rc, con
  * @since: VH_1.0
  * @thread: handle
  * @blocks: yes
- * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN EINTR EAGAIN EREMOTEIO EPROTO ETIMEDOUT ECONNRESET ECANCELED
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN EAGAIN EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
  *
  * Return: the result of the interrupted call, once; 0 when there was none.
  */
@@ -337,7 +337,7 @@ VH_API vh_rc vh_master_cancel(struct vh_master *m);
  * @since: VH_1.0
  * @thread: handle
  * @blocks: no
- * @errors: EINVAL
+ * @errors: EINVAL EBUSY ESHUTDOWN
  *
  * Return: 1 with an event, 0 when there is none.
  */
@@ -355,7 +355,7 @@ VH_API vh_count vh_master_next_event(struct vh_master *m, struct vh_event *out);
  * @since: VH_1.0
  * @thread: handle
  * @blocks: yes
- * @errors: EINVAL ENOTCONN EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN ENOMEM EMFILE ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
  */
 VH_API vh_rc vh_master_negotiate(struct vh_master *m, uint64_t features, uint64_t *acked);
 
@@ -367,7 +367,7 @@ VH_API vh_rc vh_master_negotiate(struct vh_master *m, uint64_t features, uint64_
  * @since: VH_1.0
  * @thread: handle
  * @blocks: yes
- * @errors: EINVAL ENOTCONN EPROTO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN ENOMEM ENOBUFS EPROTO ECONNRESET ETIMEDOUT EINTR ECANCELED
  */
 VH_API vh_rc vh_master_get_features(struct vh_master *m, uint64_t *out);
 
@@ -379,7 +379,7 @@ VH_API vh_rc vh_master_get_features(struct vh_master *m, uint64_t *out);
  * @since: VH_1.0
  * @thread: handle
  * @blocks: yes
- * @errors: EINVAL ENOTCONN EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN ENOMEM ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
  */
 VH_API vh_rc vh_master_set_features(struct vh_master *m, uint64_t features);
 
@@ -391,7 +391,7 @@ VH_API vh_rc vh_master_set_features(struct vh_master *m, uint64_t features);
  * @since: VH_1.0
  * @thread: handle
  * @blocks: yes
- * @errors: EINVAL ENOTCONN EOPNOTSUPP EPROTO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN EOPNOTSUPP ENOMEM ENOBUFS EPROTO ECONNRESET ETIMEDOUT EINTR ECANCELED
  */
 VH_API vh_rc vh_master_get_protocol_features(struct vh_master *m, uint64_t *out);
 
@@ -403,7 +403,7 @@ VH_API vh_rc vh_master_get_protocol_features(struct vh_master *m, uint64_t *out)
  * @since: VH_1.0
  * @thread: handle
  * @blocks: yes
- * @errors: EINVAL ENOTCONN EOPNOTSUPP EPROTO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN EOPNOTSUPP ENOMEM ENOBUFS EPROTO ECONNRESET ETIMEDOUT EINTR ECANCELED
  */
 VH_API vh_rc vh_master_set_protocol_features(struct vh_master *m, uint64_t features);
 
@@ -414,7 +414,7 @@ VH_API vh_rc vh_master_set_protocol_features(struct vh_master *m, uint64_t featu
  * @since: VH_1.0
  * @thread: handle
  * @blocks: yes
- * @errors: EINVAL ENOTCONN EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN ENOMEM ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
  */
 VH_API vh_rc vh_master_set_owner(struct vh_master *m);
 
@@ -426,7 +426,7 @@ VH_API vh_rc vh_master_set_owner(struct vh_master *m);
  * @since: VH_1.0
  * @thread: handle
  * @blocks: yes
- * @errors: EINVAL ENOTCONN EOPNOTSUPP EPROTO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN EOPNOTSUPP ENOMEM ENOBUFS EPROTO ECONNRESET ETIMEDOUT EINTR ECANCELED
  */
 VH_API vh_rc vh_master_get_queue_num(struct vh_master *m, uint32_t *out);
 
@@ -438,7 +438,7 @@ VH_API vh_rc vh_master_get_queue_num(struct vh_master *m, uint32_t *out);
  * @since: VH_1.0
  * @thread: handle
  * @blocks: yes
- * @errors: EINVAL ENOTCONN EOPNOTSUPP EPROTO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN EOPNOTSUPP ENOMEM ENOBUFS EPROTO ECONNRESET ETIMEDOUT EINTR ECANCELED
  */
 VH_API vh_rc vh_master_get_max_mem_slots(struct vh_master *m, uint32_t *out);
 
@@ -454,7 +454,7 @@ VH_API vh_rc vh_master_get_max_mem_slots(struct vh_master *m, uint32_t *out);
  * @since: VH_1.0
  * @thread: handle
  * @blocks: yes
- * @errors: EINVAL ENOTCONN EOPNOTSUPP EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN EOPNOTSUPP ENOMEM ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
  *
  * Return: 0, -EREMOTEIO when the back-end answered with an empty reply.
  */
@@ -471,7 +471,7 @@ VH_API vh_rc vh_master_get_config(struct vh_master *m, uint32_t offset, void *bu
  * @since: VH_1.0
  * @thread: handle
  * @blocks: yes
- * @errors: EINVAL ENOTCONN EOPNOTSUPP EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN EOPNOTSUPP ENOMEM ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
  */
 VH_API vh_rc vh_master_set_config(struct vh_master *m, uint32_t offset, const void *buf, uint32_t len, uint32_t flags);
 
@@ -486,7 +486,7 @@ VH_API vh_rc vh_master_set_config(struct vh_master *m, uint32_t offset, const vo
  * @since: VH_1.0
  * @thread: handle
  * @blocks: yes
- * @errors: EINVAL ENOSPC ENOTCONN EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN ENOSPC ENOMEM EMFILE ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
  */
 VH_API vh_rc vh_master_set_mem(struct vh_master *m, struct vh_mem *mem);
 
@@ -499,7 +499,7 @@ VH_API vh_rc vh_master_set_mem(struct vh_master *m, struct vh_mem *mem);
  * @since: VH_1.0
  * @thread: handle
  * @blocks: yes
- * @errors: EINVAL ENOENT EOPNOTSUPP ENOTCONN EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN ENOENT EOPNOTSUPP ENOMEM EMFILE ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
  */
 VH_API vh_rc vh_master_add_mem_region(struct vh_master *m, struct vh_mem *mem, uint32_t index);
 
@@ -511,7 +511,7 @@ VH_API vh_rc vh_master_add_mem_region(struct vh_master *m, struct vh_mem *mem, u
  * @since: VH_1.0
  * @thread: handle
  * @blocks: yes
- * @errors: EINVAL EOPNOTSUPP ENOTCONN EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN EOPNOTSUPP ENOMEM ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
  */
 VH_API vh_rc vh_master_remove_mem_region(struct vh_master *m, const struct vh_region *region);
 
@@ -524,7 +524,7 @@ VH_API vh_rc vh_master_remove_mem_region(struct vh_master *m, const struct vh_re
  * @since: VH_1.0
  * @thread: handle
  * @blocks: yes
- * @errors: EINVAL ENOTCONN EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN ENOMEM ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
  */
 VH_API vh_rc vh_master_set_vring_num(struct vh_master *m, uint32_t queue, uint32_t num);
 
@@ -536,7 +536,7 @@ VH_API vh_rc vh_master_set_vring_num(struct vh_master *m, uint32_t queue, uint32
  * @since: VH_1.0
  * @thread: handle
  * @blocks: yes
- * @errors: EINVAL ENOTCONN EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN ENOMEM ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
  */
 VH_API vh_rc vh_master_set_vring_addr(struct vh_master *m, const struct vh_vring_addr *addr);
 
@@ -549,7 +549,7 @@ VH_API vh_rc vh_master_set_vring_addr(struct vh_master *m, const struct vh_vring
  * @since: VH_1.0
  * @thread: handle
  * @blocks: yes
- * @errors: EINVAL ENOTCONN EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN ENOMEM ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
  */
 VH_API vh_rc vh_master_set_vring_base(struct vh_master *m, uint32_t queue, uint32_t base);
 
@@ -564,7 +564,7 @@ VH_API vh_rc vh_master_set_vring_base(struct vh_master *m, uint32_t queue, uint3
  * @since: VH_1.0
  * @thread: handle
  * @blocks: yes
- * @errors: EINVAL ENOTCONN EPROTO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN ENOMEM ENOBUFS EPROTO ECONNRESET ETIMEDOUT EINTR ECANCELED
  */
 VH_API vh_rc vh_master_get_vring_base(struct vh_master *m, uint32_t queue, uint32_t *base);
 
@@ -577,7 +577,7 @@ VH_API vh_rc vh_master_get_vring_base(struct vh_master *m, uint32_t queue, uint3
  * @since: VH_1.0
  * @thread: handle
  * @blocks: yes
- * @errors: EINVAL ENOTCONN EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
+ * @errors: EINVAL EBADF EBUSY EDEADLK ESHUTDOWN ENOTCONN ENOMEM EMFILE ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
  */
 VH_API vh_rc vh_master_set_vring_kick(struct vh_master *m, uint32_t queue, vh_fd fd);
 
@@ -590,7 +590,7 @@ VH_API vh_rc vh_master_set_vring_kick(struct vh_master *m, uint32_t queue, vh_fd
  * @since: VH_1.0
  * @thread: handle
  * @blocks: yes
- * @errors: EINVAL ENOTCONN EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
+ * @errors: EINVAL EBADF EBUSY EDEADLK ESHUTDOWN ENOTCONN ENOMEM EMFILE ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
  */
 VH_API vh_rc vh_master_set_vring_call(struct vh_master *m, uint32_t queue, vh_fd fd);
 
@@ -603,7 +603,7 @@ VH_API vh_rc vh_master_set_vring_call(struct vh_master *m, uint32_t queue, vh_fd
  * @since: VH_1.0
  * @thread: handle
  * @blocks: yes
- * @errors: EINVAL ENOTCONN EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
+ * @errors: EINVAL EBADF EBUSY EDEADLK ESHUTDOWN ENOTCONN ENOMEM EMFILE ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
  */
 VH_API vh_rc vh_master_set_vring_err(struct vh_master *m, uint32_t queue, vh_fd fd);
 
@@ -616,7 +616,7 @@ VH_API vh_rc vh_master_set_vring_err(struct vh_master *m, uint32_t queue, vh_fd 
  * @since: VH_1.0
  * @thread: handle
  * @blocks: yes
- * @errors: EINVAL EOPNOTSUPP ENOTCONN EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN EOPNOTSUPP ENOMEM ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
  */
 VH_API vh_rc vh_master_set_vring_enable(struct vh_master *m, uint32_t queue, uint32_t on);
 
@@ -627,7 +627,7 @@ VH_API vh_rc vh_master_set_vring_enable(struct vh_master *m, uint32_t queue, uin
  * @since: VH_1.0
  * @thread: handle
  * @blocks: yes
- * @errors: EINVAL EOPNOTSUPP ENOTCONN EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN EOPNOTSUPP ENOMEM ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
  */
 VH_API vh_rc vh_master_reset_device(struct vh_master *m);
 
@@ -639,7 +639,7 @@ VH_API vh_rc vh_master_reset_device(struct vh_master *m);
  * @since: VH_1.0
  * @thread: handle
  * @blocks: yes
- * @errors: EINVAL EOPNOTSUPP ENOTCONN EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN EOPNOTSUPP ENOMEM ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
  */
 VH_API vh_rc vh_master_set_status(struct vh_master *m, uint32_t status);
 
@@ -651,7 +651,7 @@ VH_API vh_rc vh_master_set_status(struct vh_master *m, uint32_t status);
  * @since: VH_1.0
  * @thread: handle
  * @blocks: yes
- * @errors: EINVAL EOPNOTSUPP ENOTCONN EPROTO ECONNRESET ETIMEDOUT EINTR ECANCELED EDEADLK
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN EOPNOTSUPP ENOMEM ENOBUFS EPROTO ECONNRESET ETIMEDOUT EINTR ECANCELED
  */
 VH_API vh_rc vh_master_get_status(struct vh_master *m, uint32_t *out);
 
@@ -675,7 +675,7 @@ VH_API vh_rc vh_master_backend(struct vh_master *m, struct vh_backend **out);
  * @since: VH_1.0
  * @thread: handle
  * @blocks: no
- * @errors: EINVAL
+ * @errors: EINVAL EBUSY ESHUTDOWN
  */
 VH_API vh_rc vh_master_get_stats(struct vh_master *m, struct vh_master_stats *out);
 
@@ -688,7 +688,7 @@ VH_API vh_rc vh_master_get_stats(struct vh_master *m, struct vh_master_stats *ou
  * @since: VH_1.0
  * @thread: handle
  * @blocks: no
- * @errors: EINVAL
+ * @errors: EINVAL EBUSY ESHUTDOWN
  */
 VH_API vh_rc vh_master_set_log(struct vh_master *m, const struct vh_log_ops *ops, void *ctx);
 
@@ -701,7 +701,7 @@ VH_API vh_rc vh_master_set_log(struct vh_master *m, const struct vh_log_ops *ops
  * @since: VH_1.0
  * @thread: handle
  * @blocks: no
- * @errors: EINVAL
+ * @errors: EINVAL EBUSY ESHUTDOWN
  */
 VH_API vh_rc vh_master_set_tap(struct vh_master *m, const struct vh_tap_ops *ops, void *ctx);
 

@@ -383,10 +383,67 @@ static int get_features(struct vh_master *m)
 	return vh_master_get_features(m, &(uint64_t){0});
 }
 
-static void a_second_thread_is_sent_away(void **state)
+static int next_event(struct vh_master *m)
+{
+	return vh_master_next_event(m, &(struct vh_event){.size = sizeof(struct vh_event)});
+}
+
+static int get_stats(struct vh_master *m)
+{
+	return vh_master_get_stats(m, &(struct vh_master_stats){.size = sizeof(struct vh_master_stats)});
+}
+
+static int submit(struct vh_master *m)
+{
+	return vht_submit(m, 1, VH_REPLY_TABLE, NULL, 0, NULL);
+}
+
+static int finish(struct vh_master *m)
+{
+	return vh_master_finish(m, 1, NULL, 0, NULL, 0, NULL);
+}
+
+static int answer(struct vh_master *m)
+{
+	return vh_master_answer(m, 1, 0, NULL, 0, NULL, 0);
+}
+
+static int adopt(struct vh_master *m)
+{
+	return vh_master_adopt(m, 0);
+}
+
+static int no_log(struct vh_master *m)
+{
+	return vh_master_set_log(m, NULL, NULL);
+}
+
+static int no_tap(struct vh_master *m)
+{
+	return vh_master_set_tap(m, NULL, NULL);
+}
+
+static int every_call_is_busy(struct vh_master *m)
+{
+	static int (*const calls[])(struct vh_master * m) = {
+		get_features,	      vh_master_set_owner, vh_master_dispatch, vh_master_resume, submit, finish, answer,
+		vh_master_disconnect, vh_master_accept,	   next_event,	       get_stats,	 adopt,	 no_log, no_tap,
+	};
+
+	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+		struct vh_error e = {.size = sizeof(e)};
+
+		vh_master_fd(NULL); /* another error before it */
+		if (calls[i](m) != -EBUSY || vh_error_get(&e) || e.code != -EBUSY || !strstr(e.text, "another thread"))
+			return (int)i + 1;
+	}
+	return -EBUSY;
+}
+
+static void a_second_thread_is_sent_away_and_told_why(void **state)
 {
 	struct vh_master *m = vht_master_new(400);
-	struct helper h = {.m = m, .call = get_features};
+	struct helper h = {.m = m, .call = every_call_is_busy};
 	int fd = vht_master_pair(m);
 	pthread_t thread;
 
@@ -779,7 +836,7 @@ int main(void)
 		cmocka_unit_test(cancel_in_a_signal_handler_ends_the_wait_and_the_connection),
 		cmocka_unit_test(cancel_from_another_thread),
 		cmocka_unit_test(stop_from_another_thread_ends_every_wait_at_once),
-		cmocka_unit_test(a_second_thread_is_sent_away),
+		cmocka_unit_test(a_second_thread_is_sent_away_and_told_why),
 		cmocka_unit_test(a_back_end_that_never_reads_is_given_up),
 		cmocka_unit_test(a_back_end_that_reads_late_loses_nothing),
 		cmocka_unit_test(the_end_of_a_connection_is_explained),
