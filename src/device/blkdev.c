@@ -37,8 +37,8 @@ static void config_fill(struct vhi_blk *b)
 
 static uint64_t blk_features(const struct vh_blkdev_opts *o)
 {
-	uint64_t f = VHI_BIT(VH_F_VERSION_1) | VHI_BIT(VH_F_RING_INDIRECT_DESC) | VHI_BIT(VH_F_RING_EVENT_IDX) |
-		     VHI_BIT(VH_BLK_F_SEG_MAX) | VHI_BIT(VH_BLK_F_BLK_SIZE) | VHI_BIT(VH_BLK_F_FLUSH);
+	uint64_t f = VHI_RING_FEATURES | VHI_BIT(VH_BLK_F_SEG_MAX) | VHI_BIT(VH_BLK_F_BLK_SIZE) |
+		     VHI_BIT(VH_BLK_F_FLUSH);
 
 	if (o->max_queues > 1)
 		f |= VHI_BIT(VH_BLK_F_MQ);

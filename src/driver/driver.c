@@ -15,9 +15,8 @@
 #define S_DRIVER      2u
 #define S_FEATURES_OK 8u
 
-/* Bits that belong to the device type, and what the rings here can do. */
+/* Bits that belong to the device type. */
 #define TYPE_BITS (((VHI_BIT(24) - 1) << 0) | ((VHI_BIT(14) - 1) << 50))
-#define RING_BITS (VHI_BIT(VH_F_VERSION_1) | VHI_BIT(VH_F_RING_INDIRECT_DESC) | VHI_BIT(VH_F_RING_EVENT_IDX))
 
 /* The device types that there is a driver for here, and what it can do with. */
 static const struct {
@@ -100,7 +99,7 @@ static int features_ok(struct vh_driver *d)
 
 static int negotiate(struct vh_driver *d, const struct vh_driver_opts *o)
 {
-	uint64_t wanted = ((*type_features(o->type) | o->features) & TYPE_BITS) | RING_BITS;
+	uint64_t wanted = ((*type_features(o->type) | o->features) & TYPE_BITS) | VHI_RING_FEATURES;
 	int rc = vhi_driver_status(d, S_RESET);
 
 	wanted &= ~o->mask_features;
@@ -130,13 +129,20 @@ struct layout {
 	uint64_t driver, device, rings, indirect, slots, total;
 };
 
-static struct layout layout(uint32_t num)
+static uint64_t lines(uint64_t len)
 {
+	return (len + 63) & ~UINT64_C(63);
+}
+
+static struct layout layout(uint32_t num, uint64_t features)
+{
+	struct vhi_ring_area area[VHI_RING_AREAS];
 	struct layout l;
 
-	l.driver = (uint64_t)num * 16;
-	l.device = l.driver + ((6 + (uint64_t)num * 2 + 63) & ~UINT64_C(63));
-	l.rings = l.device + ((6 + (uint64_t)num * 8 + 63) & ~UINT64_C(63));
+	vhi_ring_areas(num, features, area);
+	l.driver = lines(area[VHI_RING_DESC].len);
+	l.device = l.driver + lines(area[VHI_RING_DRIVER].len);
+	l.rings = l.device + lines(area[VHI_RING_DEVICE].len);
 	l.indirect = l.rings;
 	l.slots = l.indirect + (uint64_t)num * MAX_INDIRECT * 16;
 	l.total = l.slots + (uint64_t)num * VHI_DRIVER_SLOT;
@@ -162,7 +168,7 @@ static int queue_init(struct vh_driver *d, uint32_t index, uint32_t num)
 {
 	const struct vhi_queue_hooks hooks = {.ctx = d, .wake = on_queue_change};
 	struct vhi_driver_queue *dq = &d->queues[index];
-	const struct layout l = layout(num);
+	const struct layout l = layout(num, d->features);
 	struct vhi_gpa gpa;
 	int rc;
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
 /* The table of intents for vhost-user: which messages, in which order. */
 #include "vhi_master.h"
+#include "vhi_queue.h"
 
 /* Bits that a driver may see: device types (0 to 23, 50 and up) and what has a meaning here between them. */
 #define DRIVER_BITS                                                                                          \
 	((VHI_BIT(24) - 1) | ~(VHI_BIT(50) - 1) | VHI_BIT(VH_F_NOTIFY_ON_EMPTY) | VHI_BIT(VH_F_ANY_LAYOUT) | \
-	 VHI_BIT(VH_F_RING_INDIRECT_DESC) | VHI_BIT(VH_F_RING_EVENT_IDX) | VHI_BIT(VH_F_VERSION_1) |         \
-	 VHI_BIT(VH_F_RING_PACKED) | VHI_BIT(VH_F_IN_ORDER) | VHI_BIT(VH_F_ORDER_PLATFORM) | VHI_BIT(VH_F_RING_RESET))
+	 VHI_BIT(VH_F_ORDER_PLATFORM) | VHI_RING_FEATURES)
 
 static int get_features(void *ctx, uint64_t *offered)
 {
@@ -53,21 +53,17 @@ static int set_memory(void *ctx, struct vh_mem *mem)
 	return rc ? rc : in_force(ctx);
 }
 
-struct part {
-	struct vhi_gpa at;
-	uint64_t len;
-	uint64_t *out;
-};
-
 static int ring_addresses(struct vh_master *m, uint32_t index, const struct vhi_ring_intent *ring,
 			  struct vh_vring_addr *addr)
 {
-	bool packed = m->features.acked & VHI_BIT(VH_F_RING_PACKED);
-	uint64_t n = ring->num;
-	const struct part parts[] = {
-		{ring->desc, 16 * n, &addr->desc},
-		{ring->driver, packed ? 4 : 6 + 2 * n, &addr->avail},
-		{ring->device, packed ? 4 : 6 + 8 * n, &addr->used},
+	struct vhi_ring_area area[VHI_RING_AREAS];
+	const struct {
+		struct vhi_gpa at;
+		uint64_t *out;
+	} parts[VHI_RING_AREAS] = {
+		{ring->desc, &addr->desc},
+		{ring->driver, &addr->avail},
+		{ring->device, &addr->used},
 	};
 	struct vhi_uva uva;
 
@@ -75,11 +71,12 @@ static int ring_addresses(struct vh_master *m, uint32_t index, const struct vhi_
 	if (!m->mem)
 		return vhi_fail_at(-EINVAL, VH_ERROR_STATE, 0, index, VH_ERROR_NONE,
 				   "ring %u can't start: no memory is shared yet", index);
-	for (size_t i = 0; i < VHI_ARRAY_SIZE(parts); i++) {
-		if (!vhi_gpa_to_uva(m->mem, parts[i].at, parts[i].len, &uva))
+	vhi_ring_areas(ring->num, m->features.acked, area);
+	for (int i = 0; i < VHI_RING_AREAS; i++) {
+		if (!vhi_gpa_to_uva(m->mem, parts[i].at, area[i].len, &uva))
 			return vhi_fail_at(-EFAULT, VH_ERROR_MEMORY, 0, index, VH_ERROR_NONE,
 					   "ring %u: 0x%llx with %llu bytes is not inside one shared region", index,
-					   (unsigned long long)parts[i].at.v, (unsigned long long)parts[i].len);
+					   (unsigned long long)parts[i].at.v, (unsigned long long)area[i].len);
 		*parts[i].out = uva.v;
 	}
 	return 0;

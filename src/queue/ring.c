@@ -18,10 +18,10 @@ static int refuse(const struct vh_queue *q, uint32_t site, uint32_t value)
 			   "queue %u can't start: %s (it is %u)", q->index, vhi_queue_site_text(site), value);
 }
 
-/* Virtio 1.2 section 2.7. The two bytes of an event index exist only when it was negotiated. */
 static int check_split(const struct vh_queue *q, const struct vhi_ring *ring)
 {
-	if (ring->features & (VHI_BIT(VH_F_RING_PACKED) | VHI_BIT(VH_F_IN_ORDER)))
+	/* Of those that change what a ring looks like. */
+	if (ring->features & (VHI_BIT(VH_F_RING_PACKED) | VHI_BIT(VH_F_IN_ORDER)) & ~VHI_RING_FEATURES)
 		return vhi_fail_at(-ENOTSUP, VH_ERROR_QUEUE, 0, q->index, VH_ERROR_NONE,
 				   "queue %u: packed and in-order rings are not built in; don't negotiate them",
 				   q->index);
@@ -34,26 +34,37 @@ static int check_split(const struct vh_queue *q, const struct vhi_ring *ring)
 	return 0;
 }
 
+/* The two bytes of an event index exist only when it was negotiated. */
+void vhi_ring_areas(uint32_t num, uint64_t features, struct vhi_ring_area area[VHI_RING_AREAS])
+{
+	const uint64_t n = num, event = features & VHI_BIT(VH_F_RING_EVENT_IDX) ? 2 : 0;
+
+	area[VHI_RING_DESC] = (struct vhi_ring_area){n * VHI_DESC_SIZE, 16};
+	if (features & VHI_BIT(VH_F_RING_PACKED)) {
+		area[VHI_RING_DRIVER] = area[VHI_RING_DEVICE] = (struct vhi_ring_area){4, 4};
+		return;
+	}
+	area[VHI_RING_DRIVER] = (struct vhi_ring_area){4 + 2 * n + event, 2};
+	area[VHI_RING_DEVICE] = (struct vhi_ring_area){4 + 8 * n + event, 4};
+}
+
 uint32_t vhi_queue_locate(const struct vhi_ring *ring, const struct vh_snapshot *snap, void VHI_SHM *area[VHI_AREAS])
 {
-	const uint64_t num = ring->num;
-	const uint64_t event = ring->features & VHI_BIT(VH_F_RING_EVENT_IDX) ? 2 : 0;
-	const struct {
-		uint64_t gpa, len, align;
-	} want[VHI_AREAS] = {
-		[VHI_AREA_DESC] = {ring->desc.v, num * VHI_DESC_SIZE, 16},
-		[VHI_AREA_DRIVER] = {ring->driver.v, 4 + 2 * num + event, 2},
-		[VHI_AREA_DEVICE] = {ring->device.v, 4 + 8 * num + event, 4},
-		[VHI_AREA_INDIRECT] = {ring->indirect.v, num * ring->max_indirect * VHI_DESC_SIZE, 16},
-	};
+	const struct vhi_gpa at[VHI_AREAS] = {[VHI_AREA_DESC] = ring->desc,
+					      [VHI_AREA_DRIVER] = ring->driver,
+					      [VHI_AREA_DEVICE] = ring->device,
+					      [VHI_AREA_INDIRECT] = ring->indirect};
+	struct vhi_ring_area want[VHI_AREAS];
 
+	vhi_ring_areas(ring->num, ring->features, want);
+	want[VHI_AREA_INDIRECT] = (struct vhi_ring_area){(uint64_t)ring->num * ring->max_indirect * VHI_DESC_SIZE, 16};
 	for (uint32_t i = 0; i < VHI_AREAS; i++) {
 		area[i] = NULL;
 		if (!want[i].len)
 			continue;
-		if (VHI_REFUSE(VHI_SITE_QUEUE_ALIGN, want[i].gpa & (want[i].align - 1)))
+		if (VHI_REFUSE(VHI_SITE_QUEUE_ALIGN, at[i].v & (want[i].align - 1)))
 			return VHI_SITE_QUEUE_ALIGN;
-		area[i] = vhi_translate_one(snap, (struct vhi_gpa){want[i].gpa}, want[i].len);
+		area[i] = vhi_translate_one(snap, at[i], want[i].len);
 		if (VHI_REFUSE(VHI_SITE_QUEUE_AREA, !area[i]))
 			return VHI_SITE_QUEUE_AREA;
 	}

@@ -27,6 +27,19 @@ void vhi_queue_destroy(struct vh_queue *q);
 /* In a child of fork, before anything else that ends a queue: the parent goes on with the same set of fds. */
 void vhi_queue_leave_to_parent(struct vh_queue *q);
 
+/* What the rings here can do, of the feature bits that are not a device's own. */
+#define VHI_RING_FEATURES (VHI_BIT(VH_F_VERSION_1) | VHI_BIT(VH_F_RING_INDIRECT_DESC) | VHI_BIT(VH_F_RING_EVENT_IDX))
+
+/* The areas of a ring. Virtio 1.2 sections 2.7 and 2.8. */
+enum { VHI_RING_DESC, VHI_RING_DRIVER, VHI_RING_DEVICE, VHI_RING_AREAS };
+
+struct vhi_ring_area {
+	uint64_t len;
+	uint32_t align;
+};
+
+void vhi_ring_areas(uint32_t num, uint64_t features, struct vhi_ring_area area[VHI_RING_AREAS]);
+
 struct vhi_ring {
 	uint32_t num;
 	uint64_t features;

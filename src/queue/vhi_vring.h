@@ -105,7 +105,13 @@ struct vhi_dead_run {
 #define VHI_DEAD_RUNS 4u
 
 /* Ring areas, and the memory for indirect tables. */
-enum { VHI_AREA_DESC, VHI_AREA_DRIVER, VHI_AREA_DEVICE, VHI_AREA_INDIRECT, VHI_AREAS };
+enum {
+	VHI_AREA_DESC = VHI_RING_DESC,
+	VHI_AREA_DRIVER = VHI_RING_DRIVER,
+	VHI_AREA_DEVICE = VHI_RING_DEVICE,
+	VHI_AREA_INDIRECT = VHI_RING_AREAS,
+	VHI_AREAS
+};
 
 /* gate */
 #define VHI_GATE_BUSY	 1u /* a data path call is in progress */

@@ -73,17 +73,12 @@ int vhi_vring_set_kick(struct vh_slave *s, uint32_t i, int fd)
 bool vhi_vring_locate(const struct vh_slave *s, const struct vh_snapshot *snap, const struct vh_vring_addr *addr,
 		      uint32_t num, struct vhi_gpa out[3])
 {
-	uint64_t event = s->conn.f.acked & VHI_BIT(VH_F_RING_EVENT_IDX) ? 2 : 0;
-	const struct {
-		uint64_t at, len;
-	} part[3] = {
-		{addr->desc, 16ull * num},
-		{addr->avail, 4 + 2ull * num + event},
-		{addr->used, 4 + 8ull * num + event},
-	};
+	const struct vhi_uva at[VHI_RING_AREAS] = {{addr->desc}, {addr->avail}, {addr->used}};
+	struct vhi_ring_area area[VHI_RING_AREAS];
 
-	for (int i = 0; i < 3; i++)
-		if (!vhi_uva_to_gpa(snap, (struct vhi_uva){part[i].at}, part[i].len, &out[i]))
+	vhi_ring_areas(num, s->conn.f.acked, area);
+	for (int i = 0; i < VHI_RING_AREAS; i++)
+		if (!vhi_uva_to_gpa(snap, at[i], area[i].len, &out[i]))
 			return false;
 	return true;
 }

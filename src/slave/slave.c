@@ -13,8 +13,6 @@
 
 /* Feature bits of rings and transport; below and above them are the device's own. */
 #define TRANSPORT_BITS (VHI_BIT(42) - VHI_BIT(24))
-/* What this version's rings do. */
-#define RING_BITS (VHI_BIT(VH_F_VERSION_1) | VHI_BIT(VH_F_RING_INDIRECT_DESC) | VHI_BIT(VH_F_RING_EVENT_IDX))
 /* What a device may offer beside that, because it costs nothing. */
 #define HARMLESS_BITS (VHI_BIT(VH_F_ANY_LAYOUT) | VHI_BIT(VH_F_PROTOCOL_FEATURES) | VHI_BIT(VH_F_ORDER_PLATFORM))
 
@@ -56,7 +54,7 @@ static int set_defaults(struct vh_slave *s, const struct vh_slave_opts *opts, co
 {
 	struct vh_slave_opts *o = &s->opts;
 	uint64_t pf = VHI_SLAVE_PF & (dev->ops.get_config ? ~UINT64_C(0) : ~VHI_BIT(VH_PF_CONFIG));
-	uint64_t bad = dev->opts.features & TRANSPORT_BITS & ~(RING_BITS | HARMLESS_BITS);
+	uint64_t bad = dev->opts.features & TRANSPORT_BITS & ~(VHI_RING_FEATURES | HARMLESS_BITS);
 	int rc = vhi_opts_in(o, sizeof(*o), opts, "vh_slave_opts");
 
 	if (rc)
@@ -68,7 +66,7 @@ static int set_defaults(struct vh_slave *s, const struct vh_slave_opts *opts, co
 	if (o->require_seal > 1 || o->socket_mode & ~0777u)
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
 				"vh_slave_new: require_seal is 0 or 1, socket_mode at most 0777");
-	s->features = (dev->opts.features | RING_BITS | VHI_BIT(VH_F_PROTOCOL_FEATURES)) & ~o->mask_features;
+	s->features = (dev->opts.features | VHI_RING_FEATURES | VHI_BIT(VH_F_PROTOCOL_FEATURES)) & ~o->mask_features;
 	if (s->features & VHI_BIT(VH_F_PROTOCOL_FEATURES))
 		s->pf = vhi_wire_pf_closure(pf & ~o->mask_protocol_features);
 	o->message_timeout_ms = o->message_timeout_ms ? o->message_timeout_ms : DEFAULT_MESSAGE_TIMEOUT_MS;

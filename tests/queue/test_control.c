@@ -86,6 +86,47 @@ static void an_owned_queue_can_not_be_stopped_or_freed_by_its_user(void **state)
 	assert_int_equal(vh_queue_state(q), VH_QUEUE_RUNNING);
 }
 
+static void a_ring_is_as_long_as_its_features_say(void **state)
+{
+	static const struct {
+		uint32_t num;
+		uint64_t features, len[VHI_RING_AREAS];
+	} rings[] = {
+		{1, 0, {16, 6, 12}},
+		{1, VHT_EVENT_IDX, {16, 8, 14}},
+		{256, VHT_IND_DESC, {4096, 516, 2052}},
+		{32768, VHT_EVENT_IDX | VHT_IND_DESC, {524288, 65542, 262150}},
+	};
+	static const uint32_t align[] = {16, 2, 4};
+	static const uint64_t packed = UINT64_C(1) << VH_F_RING_PACKED;
+	struct vhi_ring_area area[VHI_RING_AREAS];
+
+	(void)state;
+	for (size_t k = 0; k < VHI_ARRAY_SIZE(rings); k++) {
+		vhi_ring_areas(rings[k].num, rings[k].features, area);
+		for (uint32_t i = 0; i < VHI_RING_AREAS; i++) {
+			assert_int_equal(area[i].len, rings[k].len[i]);
+			assert_int_equal(area[i].align, align[i]);
+		}
+	}
+	vhi_ring_areas(5, packed | VHT_EVENT_IDX, area);
+	assert_int_equal(area[VHI_RING_DESC].len, 80);
+	assert_int_equal(area[VHI_RING_DRIVER].len, 4);
+	assert_int_equal(area[VHI_RING_DEVICE].len, 4);
+}
+
+/* The last byte of memory is the last byte of a ring; with an event index it is two bytes longer. */
+static void a_ring_may_end_where_memory_ends(void **state)
+{
+	(void)state;
+	for (uint32_t event = 0; event < 2; event++) {
+		assert_int_equal(vhi_queue_ctl(q, VHI_CTL_ABORT, NULL), 0);
+		geometry.features = event ? VHT_EVENT_IDX : 0;
+		geometry.device.v = VHT_BASE + VHT_SIZE - (4 + 8 * 8);
+		assert_int_equal(start(), event ? -EFAULT : 0);
+	}
+}
+
 static void paused_and_disabled_queues_pop_nothing(void **state)
 {
 	static const enum vhi_queue_ctl_kind off[] = {VHI_CTL_PAUSE, VHI_CTL_DISABLE};
@@ -588,6 +629,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		CASE(an_owned_queue_can_not_be_stopped_or_freed_by_its_user),
+		CASE(a_ring_is_as_long_as_its_features_say),
+		CASE(a_ring_may_end_where_memory_ends),
 		CASE(paused_and_disabled_queues_pop_nothing),
 		CASE(enabling_before_starting_counts),
 		CASE(a_sleeper_is_woken_by_a_control_change),
