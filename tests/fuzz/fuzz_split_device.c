@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/* The device side of a split ring against a driver that writes what it likes; every segment that it gets is touched. */
+#include <errno.h>
+
+#include "ringside.h"
+#include "segs.h"
+#include "vhi_mem.h"
+#include "vhi_queue.h"
+
+#define STEPS 300
+
+struct flight {
+	struct vh_req req;
+	uint64_t sum; /* over its segments */
+};
+
+struct test {
+	struct guest g;
+	struct vh_queue *q;
+	struct vh_queue_opts opts;
+	uint32_t n;
+	struct flight flights[GUEST_MAX_NUM];
+	uint16_t used;
+	int kick, call;
+};
+
+typedef void step(struct test *t, struct input *in);
+
+static uint64_t sum_of(const struct vh_req *r)
+{
+	const struct vh_seg *segs = (const struct vh_seg *)(uintptr_t)r->segs;
+	uint64_t sum = 0;
+
+	for (uint32_t i = 0; i < r->n_rd + r->n_wr; i++)
+		sum = sum * 31 + segs[i].addr + (segs[i].len << 17);
+	return sum;
+}
+
+static void check(struct test *t)
+{
+	struct vh_queue_stats st = {.size = sizeof(st)};
+
+	CHECK(!vh_queue_get_stats(t->q, &st));
+	CHECK(st.in_flight == t->n);
+	CHECK((st.state == VH_QUEUE_BROKEN) == (vhi_queue_failure(t->q) != NULL));
+}
+
+static void step_pop(struct test *t, struct input *in)
+{
+	struct vh_req reqs[GUEST_MAX_NUM];
+	uint32_t max = in_u8(in) % (GUEST_MAX_NUM + 1);
+	int n = vh_queue_pop(t->q, reqs, max);
+
+	CHECK(n <= (int)max);
+	if (n < 0)
+		CHECK((n == -EPROTO || n == -EFAULT) && vh_queue_state(t->q) == VH_QUEUE_BROKEN);
+	for (int i = 0; i < n; i++) {
+		CHECK(t->n < t->opts.num && reqs[i].queue == t->opts.index);
+		for (uint32_t j = 0; j < t->n; j++)
+			CHECK(t->flights[j].req.token != reqs[i].token);
+		t->flights[t->n++] = (struct flight){reqs[i], sum_of(&reqs[i])};
+	}
+	for (int i = 0; i < n; i++)
+		segs_touch(t->q, &reqs[i]);
+}
+
+static void remove_at(struct test *t, uint32_t i)
+{
+	memmove(&t->flights[i], &t->flights[i + 1], (t->n - i - 1) * sizeof(t->flights[0]));
+	t->n--;
+}
+
+static uint64_t wr_len(const struct vh_req *r)
+{
+	return r->wr_len < UINT32_MAX ? r->wr_len : UINT32_MAX;
+}
+
+static void step_push(struct test *t, struct input *in)
+{
+	uint32_t n = in_u8(in) % 8 + 1, size = in_u16(in);
+	struct vh_cpl cpls[8];
+	struct flight done[8];
+	int rc;
+
+	n = n < t->n ? n : t->n;
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t which = in_u8(in) % t->n;
+
+		done[i] = t->flights[which];
+		CHECK(sum_of(&done[i].req) == done[i].sum);
+		segs_touch(t->q, &done[i].req);
+		cpls[i] = (struct vh_cpl){.token = done[i].req.token, .written = size == 0xffff ? UINT32_MAX : size};
+		remove_at(t, which);
+	}
+	rc = n ? vh_queue_push(t->q, cpls, n) : 0;
+	CHECK(rc == 0 || vh_queue_state(t->q) == VH_QUEUE_BROKEN);
+	if (!n || vh_queue_state(t->q) == VH_QUEUE_BROKEN)
+		return;
+	for (uint32_t i = 0; i < n; i++, t->used++) {
+		uint64_t at = GUEST_USED + 4 + 8ull * (t->used % t->opts.num);
+		uint64_t most = wr_len(&done[i].req);
+
+		CHECK(guest_u32(&t->g, at) == (uint32_t)cpls[i].token);
+		CHECK(guest_u32(&t->g, at + 4) == (cpls[i].written < most ? cpls[i].written : most));
+	}
+	CHECK(guest_u16(&t->g, GUEST_USED + 2) == t->used);
+}
+
+/* Nothing may be written for a token that is not in flight, or named twice. */
+static void step_push_wrong(struct test *t, struct input *in)
+{
+	uint64_t token = in_u64(in);
+	struct vh_cpl cpls[2] = {{.token = token}, {.token = token}};
+	int rc = vh_queue_push(t->q, cpls, 2);
+
+	CHECK(rc < 0 || vh_queue_state(t->q) == VH_QUEUE_BROKEN);
+}
+
+static void step_unpop(struct test *t, struct input *in)
+{
+	uint32_t n = in_u8(in) % 8;
+	int rc = vh_queue_unpop(t->q, n);
+
+	CHECK(rc == 0 || rc == -EINVAL);
+	if (rc)
+		return;
+	CHECK(n <= t->n);
+	t->n -= n;
+}
+
+static void step_arm(struct test *t, struct input *in)
+{
+	if (in_u8(in) & 1)
+		vh_queue_arm(t->q);
+	else
+		vh_queue_disarm(t->q);
+}
+
+static void step_kick(struct test *t, struct input *in)
+{
+	if (in_u8(in) & 1 && t->kick >= 0)
+		kern_signal(t->kick);
+	vhi_queue_ack(t->q);
+	CHECK(vh_queue_fd(t->q) >= 0);
+}
+
+static void step_memory(struct test *t, struct input *in)
+{
+	struct vh_snapshot *snap;
+
+	if (guest_toggle(&t->g, in_u8(in)))
+		return;
+	snap = vhi_mem_snapshot(t->g.mem);
+	vhi_queue_ctl(t->q, VHI_CTL_SNAPSHOT, snap);
+	vh_snapshot_free(snap);
+}
+
+static void step_control(struct test *t, struct input *in)
+{
+	static const enum vhi_queue_ctl_kind kinds[] = {VHI_CTL_PAUSE, VHI_CTL_RESUME, VHI_CTL_ENABLE, VHI_CTL_DISABLE};
+
+	vhi_queue_ctl(t->q, kinds[in_u8(in) % 4], NULL);
+}
+
+static void open_queue(struct test *t)
+{
+	CHECK(!vh_queue_open(t->g.mem, &t->opts, t->kick, t->call, &t->q));
+	t->used = guest_u16(&t->g, GUEST_USED + 2);
+	t->n = 0;
+}
+
+/* Drains, or gives up what is in flight; then again from where it stopped, or from elsewhere. */
+static void step_restart(struct test *t, struct input *in)
+{
+	uint8_t how = in_u8(in);
+	uint32_t base = 0;
+	struct vh_cpl cpl;
+	int rc;
+
+	if (how & 1) {
+		cpl = (struct vh_cpl){.token = t->n ? t->flights[0].req.token : 1};
+		vhi_queue_ctl(t->q, VHI_CTL_ABORT, NULL);
+		CHECK(vh_queue_push(t->q, &cpl, 1) == -ESTALE);
+		t->n = 0;
+	}
+	rc = vh_queue_stop(t->q, &base);
+	CHECK(rc == (t->n ? -EINPROGRESS : 0));
+	CHECK(base <= UINT16_MAX);
+	vh_queue_free(t->q);
+	t->opts.base = how & 2 ? in_u16(in) : base;
+	open_queue(t);
+}
+
+static void step_desc(struct test *t, struct input *in)
+{
+	uint8_t i = in_u8(in);
+
+	if (i & 128)
+		guest_desc_from(&t->g, GUEST_TABLES + 0x200u * (i & 15u), (i >> 4) & 7u, in);
+	else
+		guest_desc_from(&t->g, GUEST_DESC, i % t->opts.num, in);
+}
+
+static void step_offer(struct test *t, struct input *in)
+{
+	guest_offer(&t->g, in_u8(in));
+}
+
+static void step_index(struct test *t, struct input *in)
+{
+	t->g.next = in_u16(in);
+	guest_write(&t->g, GUEST_AVAIL + 2, &t->g.next, 2);
+}
+
+static void step_poke(struct test *t, struct input *in)
+{
+	guest_poke_from(&t->g, in);
+}
+
+static void step_chain(struct test *t, struct input *in)
+{
+	guest_chain_from(&t->g, in);
+}
+
+static step *const steps[] = {step_pop,	   step_push,	 step_push_wrong, step_unpop, step_arm,	  step_kick,
+			      step_memory, step_control, step_restart,	  step_desc,  step_offer, step_index,
+			      step_poke,   step_chain,	 step_chain,	  step_pop};
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static struct test t;
+	struct input in = {data, size};
+	uint8_t options = in_u8(&in), segs = in_u8(&in);
+	uint64_t features = 0;
+
+	kern_reset();
+	memset(&t, 0, sizeof(t));
+	features |= options & 1 ? UINT64_C(1) << VH_F_RING_INDIRECT_DESC : 0;
+	features |= options & 2 ? UINT64_C(1) << VH_F_RING_EVENT_IDX : 0;
+	guest_open(&t.g, (options >> 6) & 3, 1u << ((options >> 2) & 7));
+	t.opts = (struct vh_queue_opts){.size = sizeof(t.opts),
+					.role = VH_QUEUE_DEVICE,
+					.num = t.g.num,
+					.index = segs & 3,
+					.features = features,
+					.desc = GUEST_DESC,
+					.driver = GUEST_AVAIL,
+					.device = GUEST_USED,
+					.max_segs = segs >> 2};
+	t.kick = kern_open(options & 32 ? KERN_EVENTFD : KERN_EVENTFD_SEM, 0);
+	t.call = kern_open(options & 32 ? KERN_EVENTFD_BLOCK : KERN_EVENTFD_FULL, 0);
+	open_queue(&t);
+	for (int i = 0; i < STEPS && in.left; i++) {
+		steps[in_u8(&in) % 16](&t, &in);
+		check(&t);
+	}
+	vh_queue_free(t.q);
+	kern_close(t.kick);
+	kern_close(t.call);
+	guest_close(&t.g);
+	return 0;
+}
