@@ -161,7 +161,7 @@ static void handle(struct vh_slave *s, uint32_t site)
 
 static bool can_read(const struct vhi_conn *c)
 {
-	return c->open && !c->ending && c->main.out_bytes < OUT_HIGH;
+	return c->open && !c->ending && !c->half_closed && c->main.out_bytes < OUT_HIGH;
 }
 
 static void receive_failed(struct vh_slave *s, int rc, bool clean, uint32_t site)
@@ -174,7 +174,19 @@ static void receive_failed(struct vh_slave *s, int rc, bool clean, uint32_t site
 		vhi_log_line(&s->log, VH_LOG_WARNING, "the connection can't go on: %s (check %u)", text ? text : "",
 			     site);
 	}
-	vhi_conn_fail(s, clean ? 0 : rc);
+	/* A front-end may shut its direction down and still read what it asked for. */
+	if (clean)
+		s->conn.half_closed = true;
+	else
+		vhi_conn_fail(s, rc);
+}
+
+void vhi_conn_complete(struct vh_slave *s)
+{
+	const struct vhi_conn *c = &s->conn;
+
+	if (c->half_closed && !c->jobs && !vhi_chan_wants_write(&c->main))
+		vhi_conn_fail(s, 0);
 }
 
 bool vhi_conn_receive(struct vh_slave *s)
@@ -302,7 +314,7 @@ int vhi_conn_begin(struct vh_slave *s, int fd)
 	vhi_stats_begin(s);
 	c->f = (struct vhi_wire_features){.offered = s->features, .pf_offered = s->pf};
 	c->open = true;
-	c->ending = c->held = c->features_refused = c->features_told = c->config_changed = false;
+	c->ending = c->half_closed = c->held = c->features_refused = c->features_told = c->config_changed = false;
 	c->status = 0;
 	c->jobs = NULL;
 	c->jobs_tail = &c->jobs;

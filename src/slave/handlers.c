@@ -60,10 +60,10 @@ enum vhi_outcome vhi_step_settled(struct vh_slave *s, struct vhi_job *job)
 	return vhi_vring_settled(s) ? VHI_DONE : VHI_PENDING;
 }
 
-uint32_t vhi_last_site(void)
+uint32_t vhi_failed_site(int32_t rc)
 {
 	struct vh_error e = {.size = sizeof(e)};
 
 	vh_error_get(&e);
-	return e.site;
+	return e.code == rc ? e.site : 0;
 }

@@ -39,7 +39,7 @@ static enum vhi_outcome mem_step(struct vh_slave *s, struct vhi_job *job)
 static enum vhi_outcome mem_change(struct vh_slave *s, struct vhi_job *job, int rc, bool removes)
 {
 	if (rc) {
-		job->site = vhi_last_site();
+		job->site = vhi_failed_site(rc);
 		return VHI_REFUSED;
 	}
 	job->value = removes;

@@ -140,27 +140,27 @@ static struct vhi_vring *ring_fd(struct vh_slave *s, struct vhi_msg *m, struct v
 
 enum vhi_outcome vhi_handle_set_vring_kick(struct vh_slave *s, struct vhi_msg *m, struct vhi_job *job)
 {
-	int fd;
+	int fd, rc;
 	struct vhi_vring *r = ring_fd(s, m, job, &fd);
 
 	if (!r)
 		return VHI_REFUSED;
+	rc = vhi_vring_set_kick(s, job->queue, fd);
+	if (rc)
+		return refused(job, vhi_failed_site(rc));
 	r->polled = fd < 0;
-	if (vhi_vring_set_kick(s, job->queue, fd))
-		return refused(job, vhi_last_site());
 	return after(vhi_vring_event(s, job->queue, VHI_VRING_KICK_MSG), job);
 }
 
 static enum vhi_outcome set_fd(struct vh_slave *s, struct vhi_msg *m, struct vhi_job *job, enum vhi_queue_fd which)
 {
-	int fd;
+	int fd, rc;
 	struct vhi_vring *r = ring_fd(s, m, job, &fd);
 
 	if (!r)
 		return VHI_REFUSED;
-	if (vhi_queue_set_fd(r->q, which, fd))
-		return refused(job, vhi_last_site());
-	return VHI_DONE;
+	rc = vhi_queue_set_fd(r->q, which, fd);
+	return rc ? refused(job, vhi_failed_site(rc)) : VHI_DONE;
 }
 
 enum vhi_outcome vhi_handle_set_vring_call(struct vh_slave *s, struct vhi_msg *m, struct vhi_job *job)

@@ -134,6 +134,7 @@ int vhi_slave_round(struct vh_slave *s, int timeout_ms)
 	more = do_messages(s, &r);
 	vhi_vring_run_all(s);
 	more |= do_owed(s);
+	vhi_conn_complete(s);
 	if (vhi_slave_ended(s))
 		return -ESHUTDOWN;
 	end_connection(s);

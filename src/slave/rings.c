@@ -63,11 +63,14 @@ int vhi_vring_set_kick(struct vh_slave *s, uint32_t i, int fd)
 		vhi_slave_watch(s, EPOLL_CTL_DEL, vhi_queue_get_fd(r->q, VHI_QUEUE_KICK), VHI_SOURCE_KICK, i, 0);
 	r->watched = false;
 	rc = vhi_queue_set_fd(r->q, VHI_QUEUE_KICK, fd);
-	if (!rc)
-		rc = watch_kick(s, i);
-	else
+	if (rc) {
 		watch_kick(s, i); /* the old one is still there */
-	return rc;
+		return rc;
+	}
+	rc = watch_kick(s, i);
+	return rc ? vhi_fail_at(rc, VH_ERROR_SYSTEM, 0, i, VH_ERROR_NONE, "queue %u: can't watch its kick fd: %s", i,
+				vh_error_name(rc))
+		  : 0;
 }
 
 bool vhi_vring_locate(const struct vh_slave *s, const struct vh_snapshot *snap, const struct vh_vring_addr *addr,

@@ -250,6 +250,7 @@ static vh_rc check_unconnected(const struct vh_slave *s)
 
 vh_rc vh_slave_listen(struct vh_slave *s, const char *path)
 {
+	bool ours;
 	int fd;
 	vh_rc rc = vhi_slave_enter(s, "vh_slave_listen");
 
@@ -262,8 +263,11 @@ vh_rc vh_slave_listen(struct vh_slave *s, const char *path)
 	if (fd < 0)
 		return vhi_slave_leave(s, fd);
 	path = vhi_sock_path(path);
+	ours = !vhi_sock_identify(path, &s->path_id);
 	rc = start_listening(s, fd);
-	if (!rc && !vhi_sock_identify(path, &s->path_id))
+	if (rc && ours)
+		vhi_sock_remove(path, &s->path_id);
+	else if (ours)
 		memcpy(s->path, path, VHI_MIN(strlen(path) + 1, sizeof(s->path)));
 	return vhi_slave_leave(s, rc);
 }

@@ -13,8 +13,8 @@ enum vhi_outcome vhi_reply_u64(struct vhi_job *job, uint64_t value);
 /* The rest of the work is @step's: taken now, and again until it is through. */
 enum vhi_outcome vhi_job_start(struct vh_slave *s, struct vhi_job *job, vhi_step *step);
 enum vhi_outcome vhi_step_settled(struct vh_slave *s, struct vhi_job *job);
-/* The check that made the last internal call fail, 0 when it was the system. */
-uint32_t vhi_last_site(void);
+/* The check that made an internal call return @rc just now, 0 when it was the system. */
+uint32_t vhi_failed_site(int32_t rc);
 
 vhi_handle vhi_handle_nothing;
 vhi_handle vhi_handle_get_features, vhi_handle_set_features;

@@ -122,8 +122,9 @@ const struct vhi_handler *vhi_handler_find(uint32_t id);
 
 struct vhi_conn {
 	bool open;
-	bool ending; /* to be closed when nothing of it is on the stack */
-	bool held;   /* main.in waits until what is owed is answered */
+	bool ending;	  /* to be closed when nothing of it is on the stack */
+	bool half_closed; /* nothing more comes, but what is owed may still be sent */
+	bool held;	  /* main.in waits until what is owed is answered */
 	uint32_t held_site;
 	bool features_refused;
 	bool features_told; /* the device knows of this connection's choice */
@@ -205,6 +206,7 @@ bool vhi_conn_step(struct vh_slave *s);	   /* what is owed; true = something was
 void vhi_conn_flush(struct vh_slave *s);
 void vhi_conn_update(struct vh_slave *s); /* ask epoll for what can be used now */
 void vhi_conn_hung_up(struct vh_slave *s);
+void vhi_conn_complete(struct vh_slave *s); /* end it when the peer said its last and has its answers */
 uint64_t vhi_conn_deadline(struct vh_slave *s);
 void vhi_conn_expire(struct vh_slave *s, uint64_t now);
 const char *vhi_slave_any_site_text(uint32_t site);

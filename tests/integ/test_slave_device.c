@@ -11,8 +11,10 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "vhi_slave.h"
@@ -270,6 +272,81 @@ static void a_ring_before_any_choice_is_one_without_features(void **state)
 	assert_int_equal(syncs, 1);
 }
 
+static int ctl_fails; /* the n-th call of epoll_ctl from now */
+
+/* Instead of the C library's. */
+int epoll_ctl(int epfd, int op, int fd, struct epoll_event *ev)
+{
+	if (ctl_fails && --ctl_fails == 0) {
+		errno = ENOSPC;
+		return -1;
+	}
+	return (int)syscall(SYS_epoll_ctl, epfd, op, fd, ev);
+}
+
+static void a_bad_kick_changes_nothing_of_a_ring_without_one(void **state)
+{
+	uint64_t v = 0;
+
+	(void)state;
+	vht_peer_up(p);
+	v = 0x100;
+	vht_ok_u64(p, M_SET_VRING_KICK, v);
+	vht_offer_echo(p, 0);
+	vh_slave_dispatch(p->s);
+	vh_slave_dispatch(p->s);
+	assert_int_equal(vht_used(p, 0), 1);
+	v = 0;
+	vht_msg(p, M_SET_VRING_KICK, F_NEED_REPLY, &v, sizeof(v), p->memfd);
+	for (int i = 0; i < 3; i++)
+		vh_slave_dispatch(p->s);
+	assert_int_equal(vht_recv(p->fd, &p->reply), 1);
+	assert_int_equal(vht_u64(&p->reply, 0), 1);
+	/* It is looked at as before. */
+	vht_offer_echo(p, 0);
+	for (int i = 0; i < 3; i++)
+		vh_slave_dispatch(p->s);
+	assert_int_equal(vht_used(p, 0), 2);
+}
+
+static void a_kick_that_cannot_be_watched_is_no_fault_of_an_earlier_message(void **state)
+{
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	uint64_t v = 0;
+
+	(void)state;
+	vht_negotiate(p, VHT_BIT30 | VHT_VERSION);
+	watch_log();
+	/* Both in one round; the first one's check must not be told for the second. */
+	vht_msg(p, M_SET_VRING_CALL, F_NEED_REPLY, &v, sizeof(v), p->memfd);
+	vht_msg(p, M_SET_VRING_KICK, F_NEED_REPLY, &v, sizeof(v), fd);
+	ctl_fails = 1;
+	vht_pump(p);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(vht_recv(p->fd, &p->reply), 1);
+		assert_int_equal(vht_u64(&p->reply, 0), 1);
+	}
+	assert_int_equal(ctl_fails, 0);
+	assert_int_equal(lines, 2);
+	assert_non_null(strstr(line, "no resources (check 0)"));
+	vht_ok(p, M_SET_VRING_KICK, &v, sizeof(v), fd);
+	close(fd);
+}
+
+static void a_socket_that_cannot_be_listened_on_is_taken_away_again(void **state)
+{
+	char path[64];
+
+	(void)state;
+	snprintf(path, sizeof(path), "/tmp/vht-device-%d", (int)getpid());
+	assert_int_equal(vh_slave_disconnect(p->s), 0);
+	ctl_fails = 1;
+	assert_int_equal(vh_slave_listen(p->s, path), -ENOSPC);
+	assert_int_equal(access(path, F_OK), -1);
+	assert_int_equal(vh_slave_listen(p->s, path), 0);
+	assert_int_equal(access(path, F_OK), 0);
+}
+
 static uint64_t failed_of(uint32_t queue)
 {
 	struct vh_queue_stats st = {.size = sizeof(st)};
@@ -423,6 +500,9 @@ int main(void)
 		T(a_device_can_give_a_queue_up),
 		T(a_choice_of_features_ends_with_its_connection),
 		T(a_ring_before_any_choice_is_one_without_features),
+		T(a_bad_kick_changes_nothing_of_a_ring_without_one),
+		T(a_kick_that_cannot_be_watched_is_no_fault_of_an_earlier_message),
+		T(a_socket_that_cannot_be_listened_on_is_taken_away_again),
 		T(counters_are_of_the_handle_and_of_the_connection),
 		T(a_failing_device_is_not_silent),
 		T(failures_of_other_threads_wake_the_loop_and_count),

@@ -557,6 +557,38 @@ static void a_callback_that_never_answers_ends_the_connection(void **state)
 	wait_for_end(-ETIMEDOUT);
 }
 
+static void a_front_end_that_shut_its_direction_down_gets_its_answers(void **state)
+{
+	(void)state;
+	hold(1);
+	get_base();
+	vht_expect_silence(p);
+	assert_int_equal(shutdown(p->fd, SHUT_WR), 0);
+	vht_expect_silence(p);
+	assert_int_equal(vht_slave_stats(p).owed, 1);
+	assert_int_equal(vht_push_held(p), 0);
+	vht_pump(p);
+	assert_int_equal(vht_recv(p->fd, &p->reply), 1);
+	assert_int_equal(p->reply.request, M_GET_VRING_BASE);
+	vht_expect_closed(p);
+	assert_int_equal(vht_event(p, VH_EVENT_DISCONNECTED).reason, 0);
+}
+
+static void a_front_end_that_is_gone_is_not_waited_for(void **state)
+{
+	(void)state;
+	hold(1);
+	get_base();
+	vht_expect_silence(p);
+	assert_int_equal(shutdown(p->fd, SHUT_WR), 0);
+	vht_expect_silence(p);
+	close(p->fd);
+	p->fd = -1;
+	vht_pump(p);
+	assert_int_equal(vht_event(p, VH_EVENT_DISCONNECTED).reason, 0);
+	assert_int_equal(vht_slave_stats(p).connected, 0);
+}
+
 static void a_front_end_that_dies_while_a_message_is_held_is_noticed(void **state)
 {
 	struct pollfd pfd;
@@ -686,6 +718,8 @@ int main(void)
 		T(tokens_are_the_device_s_and_outlive_its_slave),
 		T(a_device_and_its_slave_are_freed_on_two_threads),
 		QUICK(a_callback_that_never_answers_ends_the_connection),
+		T(a_front_end_that_shut_its_direction_down_gets_its_answers),
+		T(a_front_end_that_is_gone_is_not_waited_for),
 		T(a_front_end_that_dies_while_a_message_is_held_is_noticed),
 		T(changes_reach_a_queue_that_another_thread_is_driving),
 	};
