@@ -78,7 +78,7 @@ struct vh_slave_stats {
  * @since: VH_1.0
  * @thread: any
  * @blocks: no
- * @errors: EINVAL ENOMEM EMFILE EBUSY
+ * @errors: EINVAL ENOMEM EMFILE EBUSY ENFILE
  *
  * Return: 0, -EBUSY when @dev is attached elsewhere.
  */
@@ -94,7 +94,7 @@ VH_API vh_rc vh_slave_new(const struct vh_slave_opts *opts, struct vh_device *de
  * @since: VH_1.0
  * @thread: handle
  * @blocks: no
- * @errors: EINVAL ENAMETOOLONG EADDRINUSE EEXIST EACCES ENOENT EMFILE EBUSY
+ * @errors: EINVAL ENAMETOOLONG EADDRINUSE EEXIST EACCES ENOENT EMFILE EBUSY ENOMEM ENFILE ESHUTDOWN
  */
 VH_API vh_rc vh_slave_listen(struct vh_slave *s, const char *path);
 
@@ -106,7 +106,7 @@ VH_API vh_rc vh_slave_listen(struct vh_slave *s, const char *path);
  * @since: VH_1.0
  * @thread: handle
  * @blocks: no
- * @errors: EINVAL ENOTSOCK EPROTOTYPE EBADF EMFILE EBUSY
+ * @errors: EINVAL ENOTSOCK EPROTOTYPE EBADF EMFILE EBUSY ENOMEM ENFILE ESHUTDOWN
  */
 VH_API vh_rc vh_slave_adopt(struct vh_slave *s, vh_fd fd);
 
@@ -132,7 +132,7 @@ VH_API vh_fd vh_slave_fd(struct vh_slave *s);
  * @since: VH_1.0
  * @thread: handle
  * @blocks: no
- * @errors: EINVAL EBUSY ESHUTDOWN ECANCELED
+ * @errors: EINVAL EBUSY ESHUTDOWN
  *
  * Return: 1 when there is more to do at once, 0 when it is safe to wait on vh_slave_fd(), -ESHUTDOWN after
  * vh_slave_stop().
@@ -161,7 +161,7 @@ VH_API vh_count vh_slave_wait(struct vh_slave *s, int32_t timeout_ms);
  * @since: VH_1.0
  * @thread: handle
  * @blocks: no
- * @errors: EINVAL
+ * @errors: EINVAL EBUSY ESHUTDOWN
  *
  * Return: 1 with an event at @out, 0 when there is none.
  */
@@ -199,7 +199,7 @@ VH_API vh_rc vh_slave_dup_snapshot(struct vh_slave *s, struct vh_snapshot **out)
  * @since: VH_1.0
  * @thread: handle
  * @blocks: no
- * @errors: EINVAL ENOTCONN
+ * @errors: EINVAL ENOTCONN EBUSY ESHUTDOWN
  */
 VH_API vh_rc vh_slave_disconnect(struct vh_slave *s);
 
@@ -211,7 +211,7 @@ VH_API vh_rc vh_slave_disconnect(struct vh_slave *s);
  * @since: VH_1.0
  * @thread: handle
  * @blocks: no
- * @errors: EINVAL
+ * @errors: EINVAL EBUSY ESHUTDOWN
  */
 VH_API vh_rc vh_slave_get_stats(struct vh_slave *s, struct vh_slave_stats *out);
 
