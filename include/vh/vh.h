@@ -17,6 +17,7 @@
 #include "vh/backend.h"
 #include "vh/slave.h"
 #include "vh/master.h"
+#include "vh/request.h"
 #include "vh/driver.h"
 #include "vh/blk.h"
 

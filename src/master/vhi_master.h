@@ -18,6 +18,7 @@
 #define VHI_MASTER_H
 
 #include "vh/master.h"
+#include "vh/request.h"
 #include "vhi_backend.h"
 #include "vhi_base.h"
 #include "vhi_events.h"

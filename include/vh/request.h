@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/**
+ * DOC: The requests of a vhost-user front-end, one call for each message.
+ *
+ * Each submits its message and waits for the reply, as vh/master.h says. What a
+ * session needs of them is done by vh_master_negotiate() and, for rings and
+ * memory, by a driver session (vh/driver.h).
+ */
+#ifndef VH_REQUEST_H
+#define VH_REQUEST_H
+
+#include "vh/protocol.h"
+#include "vh/types.h"
+
+VH_BEGIN_DECLS
+
+struct vh_region;
+
+/**
+ * vh_master_get_features() - GET_FEATURES: bits that the back-end offers
+ * @m: the front-end
+ * @out: (out) as on the wire
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN ENOMEM ENOBUFS EPROTO ECONNRESET ETIMEDOUT EINTR ECANCELED
+ */
+VH_API vh_rc vh_master_get_features(struct vh_master *m, uint64_t *out);
+
+/**
+ * vh_master_set_features() - SET_FEATURES
+ * @m: the front-end
+ * @features: bits, a subset of the offer
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN ENOMEM ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
+ */
+VH_API vh_rc vh_master_set_features(struct vh_master *m, uint64_t features);
+
+/**
+ * vh_master_get_protocol_features() - GET_PROTOCOL_FEATURES
+ * @m: the front-end
+ * @out: (out) as on the wire
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN EOPNOTSUPP ENOMEM ENOBUFS EPROTO ECONNRESET ETIMEDOUT EINTR ECANCELED
+ */
+VH_API vh_rc vh_master_get_protocol_features(struct vh_master *m, uint64_t *out);
+
+/**
+ * vh_master_set_protocol_features() - SET_PROTOCOL_FEATURES
+ * @m: the front-end
+ * @features: bits, a subset of the offer
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN EOPNOTSUPP ENOMEM ENOBUFS EPROTO ECONNRESET ETIMEDOUT EINTR ECANCELED
+ */
+VH_API vh_rc vh_master_set_protocol_features(struct vh_master *m, uint64_t features);
+
+/**
+ * vh_master_set_owner() - SET_OWNER
+ * @m: the front-end
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN ENOMEM ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
+ */
+VH_API vh_rc vh_master_set_owner(struct vh_master *m);
+
+/**
+ * vh_master_get_queue_num() - GET_QUEUE_NUM: queues (net: queue pairs)
+ * @m: the front-end
+ * @out: (out) clamped to 1..256
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN EOPNOTSUPP ENOMEM ENOBUFS EPROTO ECONNRESET ETIMEDOUT EINTR ECANCELED
+ */
+VH_API vh_rc vh_master_get_queue_num(struct vh_master *m, uint32_t *out);
+
+/**
+ * vh_master_get_max_mem_slots() - GET_MAX_MEM_SLOTS
+ * @m: the front-end
+ * @out: (out) clamped to 1..VH_MEM_MAX_REGIONS
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN EOPNOTSUPP ENOMEM ENOBUFS EPROTO ECONNRESET ETIMEDOUT EINTR ECANCELED
+ */
+VH_API vh_rc vh_master_get_max_mem_slots(struct vh_master *m, uint32_t *out);
+
+/**
+ * vh_master_get_config() - GET_CONFIG
+ * @m: the front-end
+ * @offset: first byte
+ * @buf: (out) (array len)
+ * @len: bytes, 1..VH_CONFIG_MAX
+ *
+ * Common back-ends ignore the offset, so everything from 0 on is asked for, up to VH_CONFIG_MAX bytes.
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN EOPNOTSUPP ENOMEM ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
+ *
+ * Return: 0, -EREMOTEIO when the back-end answered with an empty reply.
+ */
+VH_API vh_rc vh_master_get_config(struct vh_master *m, uint32_t offset, void *buf, uint32_t len);
+
+/**
+ * vh_master_set_config() - SET_CONFIG
+ * @m: the front-end
+ * @offset: first byte
+ * @buf: (array len)
+ * @len: bytes, 1..VH_CONFIG_MAX
+ * @flags: VH_CONFIG_WRITE or VH_CONFIG_MIGRATION
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN EOPNOTSUPP ENOMEM ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
+ */
+VH_API vh_rc vh_master_set_config(struct vh_master *m, uint32_t offset, const void *buf, uint32_t len, uint32_t flags);
+
+/**
+ * vh_master_set_mem() - share all regions of a guest memory
+ * @m: the front-end
+ * @mem: the memory
+ *
+ * SET_MEM_TABLE, at most 8 regions; with memory slots the difference to what was shared before, by ADD_MEM_REG and
+ * REM_MEM_REG.
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN ENOSPC ENOMEM EMFILE ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
+ */
+VH_API vh_rc vh_master_set_mem(struct vh_master *m, struct vh_mem *mem);
+
+/**
+ * vh_master_add_mem_region() - ADD_MEM_REG
+ * @m: the front-end
+ * @mem: the memory
+ * @index: position in vh_mem_regions()
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN ENOENT EOPNOTSUPP ENOMEM EMFILE ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
+ */
+VH_API vh_rc vh_master_add_mem_region(struct vh_master *m, struct vh_mem *mem, uint32_t index);
+
+/**
+ * vh_master_remove_mem_region() - REM_MEM_REG
+ * @m: the front-end
+ * @region: gpa, uva, len and offset; the rest is ignored
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN EOPNOTSUPP ENOMEM ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
+ */
+VH_API vh_rc vh_master_remove_mem_region(struct vh_master *m, const struct vh_region *region);
+
+/**
+ * vh_master_set_vring_num() - SET_VRING_NUM
+ * @m: the front-end
+ * @queue: queue index
+ * @num: ring size
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN ENOMEM ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
+ */
+VH_API vh_rc vh_master_set_vring_num(struct vh_master *m, uint32_t queue, uint32_t num);
+
+/**
+ * vh_master_set_vring_addr() - SET_VRING_ADDR
+ * @m: the front-end
+ * @addr: addresses as the back-end is to see them
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN ENOMEM ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
+ */
+VH_API vh_rc vh_master_set_vring_addr(struct vh_master *m, const struct vh_vring_addr *addr);
+
+/**
+ * vh_master_set_vring_base() - SET_VRING_BASE
+ * @m: the front-end
+ * @queue: queue index
+ * @base: split: next available index; packed: both indices with their wrap bits
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN ENOMEM ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
+ */
+VH_API vh_rc vh_master_set_vring_base(struct vh_master *m, uint32_t queue, uint32_t base);
+
+/**
+ * vh_master_get_vring_base() - GET_VRING_BASE: stops the ring
+ * @m: the front-end
+ * @queue: queue index
+ * @base: (out) as vh_master_set_vring_base()
+ *
+ * The back-end answers when the requests in flight are done; the deadline of this wait is ten times the usual one.
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN ENOMEM ENOBUFS EPROTO ECONNRESET ETIMEDOUT EINTR ECANCELED
+ */
+VH_API vh_rc vh_master_get_vring_base(struct vh_master *m, uint32_t queue, uint32_t *base);
+
+/**
+ * vh_master_set_vring_kick() - SET_VRING_KICK: starts the ring
+ * @m: the front-end
+ * @queue: queue index, 0..255
+ * @fd: (borrowed) eventfd, -1 = the back-end polls
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EBADF EBUSY EDEADLK ESHUTDOWN ENOTCONN ENOMEM EMFILE ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
+ */
+VH_API vh_rc vh_master_set_vring_kick(struct vh_master *m, uint32_t queue, vh_fd fd);
+
+/**
+ * vh_master_set_vring_call() - SET_VRING_CALL
+ * @m: the front-end
+ * @queue: queue index, 0..255
+ * @fd: (borrowed) eventfd, -1 = no interrupts
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EBADF EBUSY EDEADLK ESHUTDOWN ENOTCONN ENOMEM EMFILE ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
+ */
+VH_API vh_rc vh_master_set_vring_call(struct vh_master *m, uint32_t queue, vh_fd fd);
+
+/**
+ * vh_master_set_vring_err() - SET_VRING_ERR
+ * @m: the front-end
+ * @queue: queue index, 0..255
+ * @fd: (borrowed) eventfd, -1 = none
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EBADF EBUSY EDEADLK ESHUTDOWN ENOTCONN ENOMEM EMFILE ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
+ */
+VH_API vh_rc vh_master_set_vring_err(struct vh_master *m, uint32_t queue, vh_fd fd);
+
+/**
+ * vh_master_set_vring_enable() - SET_VRING_ENABLE
+ * @m: the front-end
+ * @queue: queue index
+ * @on: 0 or 1
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN EOPNOTSUPP ENOMEM ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
+ */
+VH_API vh_rc vh_master_set_vring_enable(struct vh_master *m, uint32_t queue, uint32_t on);
+
+/**
+ * vh_master_reset_device() - RESET_DEVICE
+ * @m: the front-end
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN EOPNOTSUPP ENOMEM ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
+ */
+VH_API vh_rc vh_master_reset_device(struct vh_master *m);
+
+/**
+ * vh_master_set_status() - SET_STATUS
+ * @m: the front-end
+ * @status: device status byte (virtio 1.2 section 2.1)
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN EOPNOTSUPP ENOMEM ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
+ */
+VH_API vh_rc vh_master_set_status(struct vh_master *m, uint32_t status);
+
+/**
+ * vh_master_get_status() - GET_STATUS
+ * @m: the front-end
+ * @out: (out)
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN EOPNOTSUPP ENOMEM ENOBUFS EPROTO ECONNRESET ETIMEDOUT EINTR ECANCELED
+ */
+VH_API vh_rc vh_master_get_status(struct vh_master *m, uint32_t *out);
+
+VH_END_DECLS
+#endif
