@@ -357,8 +357,7 @@ def test_case_249_hostile_peers_under_seccomp(seccomp):
     """These tests once more (all of them with VH_FULL=1), each server confined."""
     here = Path(__file__).parent
     argv = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", str(here)]
-    if not FULL:
-        argv += ["-k", SUBSET]
+    argv += ["-k", "not test_case_018" if FULL else SUBSET]  # 018 brings a timer of its own into the server
     done = subprocess.run(argv, env={**os.environ, "VH_HOSTILE_WRAP": " ".join(seccomp)}, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, check=False)  # fmt: skip
     assert done.returncode == 0, done.stdout.decode()[-4000:]
