@@ -21,13 +21,21 @@ void vhi_listen_resume(struct vh_slave *s)
 	vhi_slave_watch(s, EPOLL_CTL_MOD, s->listen_fd, VHI_SOURCE_LISTENER, 0, EPOLLIN);
 }
 
-/* A front-end that crashed and came back must not be taken for a second one. What it had sent is handled first. */
+/*
+ * A front-end that crashed and came back must not be taken for a second one. What it had sent is handled first. One that
+ * only shut its sending side down, and is owed answers, is still there: no hang-up.
+ */
 static void end_of_gone(struct vh_slave *s)
 {
-	if (!s->conn.open || !vhi_sock_peer_gone(vhi_chan_fd(&s->conn.main)))
+	const struct vhi_conn *c = &s->conn;
+	int fd = vhi_chan_fd(&c->main);
+
+	if (!c->open || !vhi_sock_peer_gone(fd))
 		return;
 	while (vhi_conn_receive(s))
 		;
+	if ((c->jobs || vhi_chan_wants_write(&c->main)) && vhi_poll_now(fd, 0) <= 0)
+		return;
 	vhi_conn_fail(s, 0);
 	vhi_conn_end(s);
 }

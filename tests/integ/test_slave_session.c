@@ -445,6 +445,34 @@ static void case_21_a_second_front_end_is_closed_at_once(void **state)
 	vht_expect(p, M_GET_FEATURES);
 }
 
+static void a_second_front_end_takes_nothing_from_one_that_only_shut_its_direction_down(void **state)
+{
+	struct vht_msg m;
+	int second;
+
+	(void)state;
+	p->fd = client();
+	vht_pump(p);
+	vht_peer_up(p);
+	p->echo.hold = true;
+	vht_offer_echo(p, 0);
+	vht_kick(p, 0);
+	vht_pump(p);
+	vht_msg_state(p, M_GET_VRING_BASE, F_REQUEST, 0, 0);
+	vht_expect_silence(p);
+	assert_int_equal(shutdown(p->fd, SHUT_WR), 0);
+	vht_pump(p);
+	second = client();
+	vht_pump(p);
+	assert_int_equal(vht_recv(second, &m), 0);
+	close(second);
+	assert_int_equal(vht_push_held(p), 0);
+	vht_pump(p);
+	assert_int_equal(vht_recv(p->fd, &m), 1);
+	assert_int_equal(m.request, M_GET_VRING_BASE);
+	vht_expect_closed(p);
+}
+
 static void case_239_no_fds_left_does_not_spin_and_recovers(void **state)
 {
 	struct rlimit old, none;
@@ -880,6 +908,7 @@ int main(void)
 		T(case_23_28_fds_where_none_belong_are_closed),
 		L(the_session_starts_over_with_the_next_front_end),
 		L(case_21_a_second_front_end_is_closed_at_once),
+		L(a_second_front_end_takes_nothing_from_one_that_only_shut_its_direction_down),
 		L(case_239_no_fds_left_does_not_spin_and_recovers),
 		L(case_20_many_short_connections_leave_nothing),
 		L(a_listening_socket_has_its_mode_and_is_told_from_a_connected_one),
