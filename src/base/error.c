@@ -8,6 +8,12 @@
 #include "vhi_base.h"
 
 static __thread struct vhi_failure last;
+static __thread bool muted;
+
+void vhi_error_mute(bool on)
+{
+	muted = on;
+}
 
 static void failure_format(struct vhi_failure *f, const char *fmt, va_list ap)
 {
@@ -18,6 +24,8 @@ int32_t vhi_fail(int32_t code, uint32_t domain, uint32_t site, const char *fmt, 
 {
 	va_list ap;
 
+	if (muted)
+		return code;
 	last.code = code;
 	last.domain = domain;
 	last.site = site;
@@ -34,6 +42,8 @@ int32_t vhi_fail_at(int32_t code, uint32_t domain, uint32_t site, uint32_t queue
 {
 	va_list ap;
 
+	if (muted)
+		return code;
 	last.code = code;
 	last.domain = domain;
 	last.site = site;
@@ -62,7 +72,7 @@ int32_t vhi_failure_set(struct vhi_failure *f, int32_t code, uint32_t domain, ui
 
 int32_t vhi_failure_raise(const struct vhi_failure *f)
 {
-	if (f != &last)
+	if (f != &last && !muted)
 		last = *f;
 	return f->code;
 }

@@ -3,6 +3,7 @@
 #ifndef VHI_ERROR_H
 #define VHI_ERROR_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "vh/error.h"
@@ -13,6 +14,9 @@ __attribute__((format(printf, 4, 5))) int32_t vhi_fail(int32_t code, uint32_t do
 /* The same with a queue index and a message id (VH_ERROR_NONE where there is none). */
 __attribute__((format(printf, 6, 7))) int32_t vhi_fail_at(int32_t code, uint32_t domain, uint32_t site, uint32_t queue,
 							  uint32_t request, const char *fmt, ...);
+
+/* While muted, this thread's last error stays as it is: for a call that has succeeded already, whatever comes now. */
+void vhi_error_mute(bool on);
 
 /* A failure that is kept in a handle (a connection that broke) and reported by a later call. */
 struct vhi_failure {

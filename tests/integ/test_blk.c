@@ -166,6 +166,7 @@ static void requests_that_are_wrong_are_refused(void **state)
 {
 	struct vht_session s;
 	uint64_t foreign[64] = {0};
+	struct vh_blk_done one;
 	const uint64_t end = MIB;
 
 	vht_session_ram(&s, KIND, end, 0, 1);
@@ -206,6 +207,13 @@ static void requests_that_are_wrong_are_refused(void **state)
 		assert_int_equal(vh_blk_submit(s.b, 0, &cases[i].io, 1), cases[i].rc);
 		vht_assert_error(cases[i].rc, 0);
 	}
+	/* Behind a good one it only ends the batch: the call succeeds, and the last error stays as it was. */
+	const struct vh_blk_io two[] = {{.op = VH_BLK_READ, .addr = a, .len = 512}, {.op = UINT32_MAX}};
+	vht_assert_error(-EFAULT, 0);
+	assert_int_equal(vh_blk_submit(s.b, 0, two, 2), 1);
+	vht_assert_error(-EFAULT, 0);
+	vht_session_reap(&s, 0, &one, 1);
+	ok(one.rc);
 	assert_int_equal(vh_blk_submit(s.b, 1, &cases[0].io, 1), -EINVAL);
 	assert_int_equal(vh_blk_submit(s.b, 0, &cases[0].io, 0), -EINVAL);
 	assert_int_equal(vh_blk_submit(s.b, 0, NULL, 1), -EINVAL);
