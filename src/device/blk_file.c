@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <unistd.h>
 
 #define MAX_TRIES 64
 
@@ -94,12 +95,26 @@ static enum vhi_blk_status file_failed(const struct vhi_blk *b, const struct vhi
 	return VHI_BLK_IOERR;
 }
 
+/* A signal, a thread that ended with its operations under way: nothing is wrong with the request. */
+static bool passes(int32_t res)
+{
+	return res == -EINTR || res == -EAGAIN || res == -ECANCELED;
+}
+
+static int32_t sync_result(struct vhi_file *f, const struct vhi_file_slot *s, int32_t res)
+{
+	if (s->step != STEP_SYNC)
+		return res;
+	if (res < 0 && !passes(res) && !f->sync_rc)
+		f->sync_rc = res;
+	return res < 0 ? res : f->sync_rc;
+}
+
 static enum vhi_blk_status step_failed(const struct vhi_blk *b, struct vhi_file_slot *s, int32_t res)
 {
 	const struct step_info *info = &steps[s->step];
 
-	/* A signal, a thread that ended with its operations under way: nothing is wrong with the request. */
-	if ((res == -EINTR || res == -EAGAIN || res == -ECANCELED) && ++s->tries < MAX_TRIES)
+	if (passes(res) && ++s->tries < MAX_TRIES)
 		return VHI_BLK_PENDING;
 	if (VHI_REFUSE(VHI_SITE_BLK_FAULT, info->guest && res == -EFAULT))
 		return guest_gone(s);
@@ -142,7 +157,7 @@ static enum vhi_blk_status run_here(const struct vhi_blk *b, struct vhi_file_slo
 
 	do {
 		build_op(b->file, s, iov, &op);
-		status = advance(b, s, vhi_file_run(&op));
+		status = advance(b, s, sync_result(b->file, s, vhi_file_run(&op)));
 	} while (status == VHI_BLK_PENDING);
 	return status;
 }
@@ -235,16 +250,29 @@ static void slot_end(struct vhi_blk *b, struct vhi_file_slot *s, enum vhi_blk_st
 	slot_put(b->file, s);
 }
 
-static void prepare_pending(struct vhi_blk *b)
+/* Enough for one call; with something in the kernel, whose result leads to the next. */
+static bool enough(const struct vhi_file *f, const struct vhi_blk_out *out)
+{
+	return out->begun >= VHI_BLK_BATCH_BYTES && f->in_kernel;
+}
+
+static bool may_begin(const struct vhi_file *f, const struct vhi_blk_out *out)
+{
+	return f->first && !f->orphans && f->in_kernel < VHI_FILE_IN_KERNEL && !enough(f, out);
+}
+
+static void prepare_pending(struct vhi_blk *b, struct vhi_blk_out *out)
 {
 	struct vhi_file *f = b->file;
 	struct vhi_file_op op;
 	struct iovec *iov;
 
-	while (f->first && !f->orphans && f->in_kernel < VHI_FILE_IN_KERNEL && (iov = vhi_uring_room(&f->ring))) {
+	while (may_begin(f, out) && (iov = vhi_uring_room(&f->ring))) {
 		struct vhi_file_slot *s = pending_take(f);
 
 		build_op(f, s, iov, &op);
+		for (uint32_t i = 0; i < op.n_iov; i++)
+			out->begun += iov[i].iov_len;
 		vhi_uring_prepare(&f->ring, &op, (uint64_t)(s - f->slots));
 		kernel_has(b, s);
 	}
@@ -255,7 +283,7 @@ static void submit_pending(struct vhi_blk *b, struct vhi_blk_out *out)
 	struct vhi_uring *r = &b->file->ring;
 	uint64_t data;
 
-	for (prepare_pending(b); r->submitted != r->tail; prepare_pending(b)) {
+	for (prepare_pending(b, out); r->submitted != r->tail; prepare_pending(b, out)) {
 		vhi_uring_submit(r);
 		/* What the kernel does not take, for want of memory, must not wait for something that never comes. */
 		while (vhi_uring_take_back(r, &data)) {
@@ -282,6 +310,7 @@ static bool reap(struct vhi_blk *b, struct vhi_blk_out *out)
 		if (data == CANCELLED)
 			continue;
 		s = &f->slots[data];
+		res = sync_result(f, s, res);
 		if (!kernel_is_done(b, s)) {
 			slot_put(f, s);
 			continue;
@@ -297,12 +326,18 @@ static bool reap(struct vhi_blk *b, struct vhi_blk_out *out)
 
 void vhi_file_pump(struct vhi_blk *b, struct vhi_blk_out *out)
 {
-	if (!b->file->async)
+	struct vhi_file *f = b->file;
+
+	if (!f->async || f->pid != getpid() || enough(f, out))
 		return;
-	/* What the page cache has is done when submit returns; so is the end of the last orphan. */
+	reap(b, out);
+	/*
+	 * What the page cache has is done when submit returns; so is the end of the last orphan. When that was
+	 * enough, the results stay where they are and keep the fd readable.
+	 */
 	do
 		submit_pending(b, out);
-	while (reap(b, out));
+	while (!enough(f, out) && reap(b, out));
 }
 
 void vhi_file_queue_stopped(struct vhi_blk *b, uint32_t index)

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <unistd.h>
 
 static int file_size(int fd, uint64_t *size)
 {
@@ -130,6 +131,7 @@ static int file_open(struct vhi_blk *b, int fd)
 		return vhi_fail(-ENOMEM, VH_ERROR_SYSTEM, 0, "vh_blkdev_new: no memory");
 	b->file = f;
 	f->ring.fd = -1;
+	f->pid = getpid();
 	f->fd = vhi_fd_dup(fd);
 	if (f->fd < 0)
 		return vhi_fail(f->fd, VH_ERROR_SYSTEM, 0, "vh_blkdev_new: can't duplicate fd %d (%s)", fd,
@@ -144,15 +146,19 @@ static int file_open(struct vhi_blk *b, int fd)
 static void file_close(struct vhi_blk *b)
 {
 	struct vhi_file *f = b->file;
+	bool busy = false;
 
 	if (!f)
 		return;
-	if (f->async)
+	/* A forked child has the ring's memory and none of its operations: those read and write the parent's memory. */
+	if (f->async && f->pid == getpid()) {
 		vhi_file_settle(b);
+		busy = f->in_kernel;
+	}
 	vhi_uring_close(&f->ring);
 	if (f->slots)
 		vhi_sys.munmap(f->slots, f->slots_len);
-	if (f->zeroes)
+	if (f->zeroes && !busy) /* as with guest memory, see vhi_file_settle() */
 		vhi_sys.munmap(f->zeroes, VHI_FILE_ZEROES);
 	if (f->fd >= 0)
 		vhi_fd_close(&f->fd);
@@ -161,7 +167,7 @@ static void file_close(struct vhi_blk *b)
 
 static int file_poll_fd(struct vhi_blk *b)
 {
-	return b->file->async ? b->file->ring.fd : -1;
+	return b->file->async && b->file->pid == getpid() ? b->file->ring.fd : -1;
 }
 
 const struct vhi_blk_kind vhi_blk_file = {

@@ -183,10 +183,9 @@ static uint32_t run_popped(struct vhi_blk *b, const struct vh_req *reqs, uint32_
 		struct vhi_blk_io io = {0};
 		enum vhi_blk_status status = run_request(b, &reqs[i], &io, out);
 
-		if (status == VHI_BLK_PENDING)
-			continue;
 		*bytes += io.len;
-		vhi_blk_finish(out, q, &io, status);
+		if (status != VHI_BLK_PENDING)
+			vhi_blk_finish(out, q, &io, status);
 	}
 	return i;
 }

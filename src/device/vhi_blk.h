@@ -70,7 +70,8 @@ struct vhi_blk_queue {
 struct vhi_blk_out {
 	struct vh_queue *q;
 	uint32_t n;
-	int rc; /* first failure of a push */
+	int rc;		/* first failure of a push */
+	uint64_t begun; /* bytes that the kernel was given meanwhile, see VHI_BLK_BATCH_BYTES */
 	struct vh_cpl cpl[VHI_BLK_BATCH];
 };
 

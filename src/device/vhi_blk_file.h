@@ -9,7 +9,7 @@
 #define VHI_FILE_ENTRIES   64	      /* operations told to the kernel at once */
 #define VHI_FILE_IN_KERNEL 512	      /* operations that it works on */
 #define VHI_FILE_RESULTS   1024	      /* room for these and for as many cancellations as are sent at once */
-#define VHI_FILE_OP_BYTES  (1u << 30) /* most bytes of one operation: a result fits 31 bits */
+#define VHI_FILE_OP_BYTES  (1u << 24) /* most bytes of one operation: a cached one is done inside of the submit */
 #define VHI_FILE_ZEROES	   65536
 
 /* A request in flight. It holds what a later step needs, as its life can be longer than its queue's. */
@@ -25,6 +25,7 @@ struct vhi_file_slot {
 
 struct vhi_file {
 	int fd;
+	pid_t pid;  /* whose ring it is: a fork inherits its memory */
 	bool async; /* through the ring */
 	struct vhi_uring ring;
 	char *zeroes; /* VHI_FILE_ZEROES of them */
@@ -37,6 +38,8 @@ struct vhi_file {
 	/* Of these, whose queue is gone. A write among them may still come to pass; until it has, nothing newer is
 	 * begun, so that it can't undo what a later connection wrote. */
 	uint32_t orphans;
+	/* Linux tells of lost data once: what the first sync that failed said is what all later ones say. */
+	int32_t sync_rc;
 };
 
 enum vhi_blk_status vhi_file_start(struct vhi_blk *b, struct vhi_blk_io *io, struct vhi_blk_out *out);

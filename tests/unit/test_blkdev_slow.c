@@ -33,6 +33,8 @@ static struct {
 	int io_errors;
 	size_t io_most;	    /* bytes that one call moves, 0 = all */
 	int allocate_error; /* of fallocate */
+	int sync_error;	    /* of fdatasync, as often as: */
+	int sync_errors;
 	int syncs, writes;
 	bool dirty; /* written since the last sync */
 } slow;
@@ -158,6 +160,11 @@ int fdatasync(int fd)
 {
 	(void)fd;
 	slow.syncs++;
+	if (slow.sync_errors) {
+		slow.sync_errors--;
+		errno = slow.sync_error;
+		return -1;
+	}
 	slow.dirty = false;
 	return 0;
 }
@@ -579,6 +586,43 @@ static void a_driver_that_can_not_flush_gets_its_writes_to_the_disk(void **state
 	close(fd);
 }
 
+/* Linux reports what it could not write once; that data is lost for good. */
+static void a_sync_that_failed_makes_all_later_ones_fail(void **state)
+{
+	struct vht_blk f;
+	int fd = disk();
+	uint8_t *data;
+
+	(void)state;
+	for (int way = 0; way < 2; way++) {
+		setup(NULL);
+		open_file(&f, fd, way ? 0 : VH_BLKDEV_NO_URING, FLUSH);
+		/* An operation that the ring does not take is run by the plain call. */
+		slow.enter_error = ENOMEM;
+		slow.enter_errors = way ? -1 : 0;
+		data = vht_blk_alloc(&f, 512);
+		slow.sync_error = EINTR;
+		slow.sync_errors = 3;
+		assert_int_equal(vht_blk_rw(&f, VH_BLK_FLUSH, 0, NULL, 0), VHI_BLK_S_OK);
+		slow.sync_errors = 1000;
+		assert_int_equal(vht_blk_rw(&f, VH_BLK_FLUSH, 0, NULL, 0), VHI_BLK_S_IOERR);
+		slow.sync_errors = 0;
+		assert_int_equal(vht_blk_rw(&f, VH_BLK_FLUSH, 0, NULL, 0), VHI_BLK_S_OK);
+		assert_int_equal(f.failed, 1);
+		slow.sync_error = ENOSPC;
+		slow.sync_errors = 1;
+		assert_int_equal(vht_blk_rw(&f, VH_BLK_FLUSH, 0, NULL, 0), VHI_BLK_S_IOERR);
+		slow.enter_errors = 0;
+		assert_int_equal(vht_blk_rw(&f, VH_BLK_FLUSH, 0, NULL, 0), VHI_BLK_S_IOERR);
+		assert_true(f.failed == 3 && f.failed_rc == -ENOSPC);
+		assert_int_equal(vht_blk_rw(&f, VH_BLK_WRITE, 0, data, 512), VHI_BLK_S_OK);
+		assert_int_equal(f.dev->ops.set_features(f.dev->ctx, 0, 0), 0);
+		assert_int_equal(vht_blk_rw(&f, VH_BLK_WRITE, 0, data, 512), VHI_BLK_S_IOERR);
+		vht_blk_close(&f);
+	}
+	close(fd);
+}
+
 /* The same with io_uring: the write's result leads to a second operation, and only its result to the status. */
 static void a_write_through_completes_after_its_sync(void **state)
 {
@@ -686,6 +730,7 @@ int main(void)
 		TEST(short_and_interrupted_calls_are_continued),
 		TEST(zeroes_are_written_where_the_file_can_not_make_holes),
 		TEST(a_driver_that_can_not_flush_gets_its_writes_to_the_disk),
+		TEST(a_sync_that_failed_makes_all_later_ones_fail),
 		TEST(a_write_through_completes_after_its_sync),
 		TEST(aborts_at_any_moment_are_survived),
 		TEST(more_requests_than_the_kernel_is_given_are_all_done),
