@@ -207,6 +207,58 @@ static void zeroes_that_the_kernel_still_reads_stay_mapped(void **state)
 	}
 }
 
+static void begin_flush(struct vht_blk *f, struct vht_blk_req *r)
+{
+	vht_blk_begin(f, r, VH_BLK_FLUSH, 0);
+	vht_blk_wr(r, r->status, 1);
+	vht_blk_submit(f, 0, r, 1);
+	assert_int_equal(vht_blk_batch(f, 0, 64), 0);
+}
+
+/* What the kernel says of the one operation that it has. */
+static void result_is(const struct vht_blk *f, int32_t res)
+{
+	const struct vhi_uring *ring = &file_of(f)->ring;
+	struct pollfd p = {.fd = ring->fd, .events = POLLIN};
+
+	release(f);
+	assert_int_equal(poll(&p, 1, 5000), 1);
+	ring->cqes[*ring->cq_head & ring->cq_mask].res = res;
+}
+
+/* Linux tells of it once, be it in the answer to a request that nobody waits for any more. */
+static void lost_data_is_remembered_also_beyond_the_connection(void **state)
+{
+	struct vht_blk_req r;
+	struct vht_blk f;
+	int fd;
+
+	(void)state;
+	for (int aborted = 0; aborted < 2; aborted++) {
+		open_file(&f, &fd);
+		kernel.hold = true;
+		begin_flush(&f, &r);
+		result_is(&f, -ECANCELED);
+		kernel.hold = true;
+		assert_true(vht_blk_poll(&f, 5000));
+		assert_int_equal(kernel.held, 1);
+		assert_int_equal(*r.status, 0xee);
+		if (aborted)
+			vht_blk_abort(&f, 0);
+		result_is(&f, -EIO);
+		assert_true(vht_blk_poll(&f, 5000));
+		assert_int_equal(*r.status, aborted ? 0xee : VHI_BLK_S_IOERR);
+		if (aborted)
+			vht_blk_start(&f, 0);
+		else
+			vht_blk_wait(&f, 0);
+		assert_int_equal(vht_blk_rw(&f, VH_BLK_FLUSH, 0, NULL, 0), VHI_BLK_S_IOERR);
+		assert_int_equal(f.failed_rc, -EIO);
+		vht_blk_close(&f);
+		close(fd);
+	}
+}
+
 /* One call of the slave's. */
 static int bounded(struct vht_blk *f, bool batch)
 {
@@ -322,6 +374,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_child_that_frees_the_device_leaves_the_parents_requests_alone),
 		cmocka_unit_test(zeroes_that_the_kernel_still_reads_stay_mapped),
+		cmocka_unit_test(lost_data_is_remembered_also_beyond_the_connection),
 		cmocka_unit_test(one_call_moves_no_more_than_a_batch),
 		cmocka_unit_test(one_large_request_is_moved_in_several_calls),
 		cmocka_unit_test(what_waited_for_an_ended_connection_is_begun_bit_by_bit),
