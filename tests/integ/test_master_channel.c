@@ -216,6 +216,24 @@ static void requests_go_to_the_callback_and_its_answer_back(void **state)
 	assert_int_equal(f->seen.calls, 3);
 }
 
+static void a_request_that_nobody_handles_is_refused(void **state)
+{
+	struct vh_master_opts opts = {.size = sizeof(opts), .timeout_ms = 2000};
+	const uint8_t uuid[16] = {1};
+	struct fix f = {0};
+
+	(void)state;
+	assert_int_equal(vh_master_new(&opts, NULL, NULL, &f.m), 0);
+	connect_it(&f);
+	ack_also(&f, BIT(VH_PF_SHARED_OBJECT));
+	vht_send(f.fd, 6, 9, uuid, 16, NULL, 0);
+	dispatch_once(&f);
+	assert_int_equal(status_of(&f, 6), 1);
+	main_is_alive(&f);
+	vh_master_free(f.m);
+	vht_backend_stop(&f.b);
+}
+
 /* One more request of the back-end; returns its token. */
 static uint64_t ask(struct fix *f, uint32_t id, uint32_t flags)
 {
@@ -672,6 +690,7 @@ int main(void)
 		T(a_config_change_is_an_event_and_a_good_status),
 		T(a_flood_of_config_changes_is_one_event),
 		T(requests_go_to_the_callback_and_its_answer_back),
+		cmocka_unit_test(a_request_that_nobody_handles_is_refused),
 		T(a_lookup_is_answered_later_with_an_fd),
 		T(answers_leave_in_the_order_of_their_requests),
 		T(a_lookup_is_answered_from_inside_the_callback),
