@@ -10,16 +10,12 @@
 
 static void serve(struct masterside *p)
 {
-	uint32_t asked = p->asked;
+	struct vh_master_stats st = {.size = sizeof(st)};
 
 	for (int i = 0; i < 4 && vh_master_dispatch(p->m) == 1; i++)
 		;
-	/* What goes wrong on this channel is no failure of the other, unless the application ends it. */
-	if (asked == p->asked) {
-		struct vh_master_stats st = {.size = sizeof(st)};
-
-		CHECK(!vh_master_get_stats(p->m, &st) && st.connected);
-	}
+	/* What goes wrong on this channel is no failure of the other. */
+	CHECK(!vh_master_get_stats(p->m, &st) && (st.connected || p->ended));
 	master_events(p);
 }
 
@@ -56,6 +52,7 @@ static void front_end_step(struct masterside *p)
 	case 6:
 		/* A call that waits serves the channel, too. */
 		vh_master_set_owner(p->m);
+		master_answer(p, what & 8 ? -22 : 0);
 		break;
 	default:
 		if (what & 8)

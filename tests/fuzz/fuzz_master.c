@@ -150,6 +150,7 @@ static void step_send(struct masterside *p)
 
 static void step_ask(struct masterside *p)
 {
+	master_answer(p, 0);
 	master_ask(p);
 	vh_master_dispatch(p->m);
 	master_serve(p);
@@ -193,27 +194,42 @@ static void scribble(struct masterside *p)
 		in_bytes(p->in, mem + at, n % 64);
 }
 
+static void submit(struct vh_blk *b, uint8_t op, uint64_t addr, uint64_t user)
+{
+	static const uint32_t ops[] = {VH_BLK_READ,    VH_BLK_WRITE,	    VH_BLK_FLUSH, VH_BLK_GET_ID,
+				       VH_BLK_DISCARD, VH_BLK_WRITE_ZEROES, VH_BLK_WRITE, 77};
+	struct vh_blk_io io = {.op = ops[op & 7], .addr = addr, .len = 512u * (op >> 5), .user = user};
+
+	if (io.op == VH_BLK_FLUSH || io.op == VH_BLK_DISCARD || io.op == VH_BLK_WRITE_ZEROES)
+		io.addr = 0;
+	if (io.op == VH_BLK_FLUSH)
+		io.len = 0;
+	if (io.op == VH_BLK_GET_ID)
+		io.len = 20;
+	io.offset = op & 8 ? 512 : 0;
+	io.flags = op & 16 ? VH_BLK_UNMAP : 0;
+	vh_blk_submit(b, 0, &io, 1);
+}
+
 static void io(struct masterside *p, struct vh_driver *d, struct vh_blk *b)
 {
 	struct vh_blk_info info = {.size = sizeof(info)};
 	struct vh_blk_done done[4];
-	uint64_t addr;
 	uint8_t op = in_u8(p->in);
+	uint64_t addr;
 
 	CHECK(!vh_blk_get_info(b, &info) && info.block_size >= 512);
 	if (vh_driver_alloc(d, 4096, &addr))
 		return;
 	if (vh_driver_start(d))
 		return;
-	for (uint32_t i = 0; i < 3; i++) {
-		const struct vh_blk_io request = {.op = (op >> (2 * i)) & 1u, .addr = addr, .len = 512, .user = i};
-
-		vh_blk_submit(b, 0, &request, 1);
-	}
-	scribble(p);
+	for (uint64_t i = 0; i < 4; i++)
+		submit(b, in_u8(p->in), addr, i);
+	for (uint8_t n = op & 7; n; n--)
+		scribble(p);
 	vh_blk_wait(b, 0, 5);
 	for (int n = vh_blk_reap(b, 0, done, 4); n > 0; n--)
-		CHECK(done[n - 1].user < 3);
+		CHECK(done[n - 1].user < 4);
 	if (op & 64)
 		vh_driver_stop(d);
 	if (op & 128)

@@ -92,9 +92,12 @@ static void step_connect(struct slaveside *p, struct input *in)
 {
 	uint8_t level = in_u8(in);
 
+	/* One that comes in place of another, which it has not seen go yet. */
+	if (level & 128)
+		side_disconnect(p);
 	side_connect(p);
 	side_pump(p);
-	side_prefix(p, level & 7, level >> 3);
+	side_prefix(p, level & 7, (level >> 3) & 15);
 }
 
 static void step_room(struct slaveside *p, struct input *in)

@@ -20,6 +20,8 @@ struct test {
 	struct vh_queue_opts opts;
 	uint32_t n;
 	struct flight flights[GUEST_MAX_NUM];
+	uint32_t n_dead; /* of runs that were ended under them */
+	struct flight dead[8 * GUEST_MAX_NUM];
 	uint16_t used;
 	int kick, call;
 };
@@ -169,26 +171,73 @@ static void open_queue(struct test *t)
 	t->n = 0;
 }
 
-/* Drains, or gives up what is in flight; then again from where it stopped, or from elsewhere. */
-static void step_restart(struct test *t, struct input *in)
+/* They come back one day, and until then their memory is there. */
+static void push_dead(struct test *t, uint32_t n)
 {
-	uint8_t how = in_u8(in);
-	uint32_t base = 0;
-	struct vh_cpl cpl;
+	while (n-- && t->n_dead) {
+		const struct flight *f = &t->dead[--t->n_dead];
+		const struct vh_cpl cpl = {.token = f->req.token, .written = 1};
+
+		CHECK(sum_of(&f->req) == f->sum);
+		segs_touch_stale(&f->req);
+		CHECK(vh_queue_push(t->q, &cpl, 1) == -ESTALE);
+	}
+}
+
+/* As when a connection ends and another begins: the same queue, in the memory that there is now. */
+static void abort_and_start(struct test *t)
+{
+	const struct vhi_ring ring = {.num = t->opts.num,
+				      .features = t->opts.features,
+				      .desc = {GUEST_DESC},
+				      .driver = {GUEST_AVAIL},
+				      .device = {GUEST_USED},
+				      .base = vhi_queue_base(t->q),
+				      .max_segs = t->opts.max_segs};
+	struct vh_snapshot *snap = vhi_mem_snapshot(t->g.mem);
 	int rc;
 
-	if (how & 1) {
-		cpl = (struct vh_cpl){.token = t->n ? t->flights[0].req.token : 1};
-		vhi_queue_ctl(t->q, VHI_CTL_ABORT, NULL);
-		CHECK(vh_queue_push(t->q, &cpl, 1) == -ESTALE);
-		t->n = 0;
+	vhi_queue_ctl(t->q, VHI_CTL_ABORT, NULL);
+	CHECK(t->n_dead + t->n <= sizeof(t->dead) / sizeof(t->dead[0]));
+	memcpy(&t->dead[t->n_dead], t->flights, t->n * sizeof(t->dead[0]));
+	t->n_dead += t->n;
+	t->n = 0;
+	rc = vhi_queue_start(t->q, &ring, snap);
+	if (rc == -EBUSY) {
+		CHECK(t->n_dead);
+		push_dead(t, UINT32_MAX);
+		rc = vhi_queue_start(t->q, &ring, snap);
 	}
+	CHECK(!rc);
+	vh_snapshot_free(snap);
+	t->used = guest_u16(&t->g, GUEST_USED + 2);
+}
+
+/* Drains, and opens another from where this one stopped, or from elsewhere. */
+static void stop_and_open(struct test *t, uint8_t how, uint16_t elsewhere)
+{
+	uint32_t base = 0;
+	int rc;
+
 	rc = vh_queue_stop(t->q, &base);
 	CHECK(rc == (t->n ? -EINPROGRESS : 0));
 	CHECK(base <= UINT16_MAX);
 	vh_queue_free(t->q);
-	t->opts.base = how & 2 ? in_u16(in) : base;
+	t->n_dead = 0;
+	t->opts.base = how & 2 ? elsewhere : base;
 	open_queue(t);
+}
+
+static void step_restart(struct test *t, struct input *in)
+{
+	uint8_t how = in_u8(in);
+
+	if (how & 1)
+		abort_and_start(t);
+	else if (how & 4)
+		push_dead(t, how >> 3);
+	else
+		stop_and_open(t, how, how & 2 ? in_u16(in) : 0);
 }
 
 static void step_desc(struct test *t, struct input *in)

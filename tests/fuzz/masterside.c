@@ -34,11 +34,25 @@ static int32_t backend_request(void *ctx, const struct vh_backend_req *req)
 	}
 	if (p->app & 2)
 		CHECK(vh_master_set_owner(p->m) == -EDEADLK || p->app & 4);
+	p->ended |= p->app & (4 | 8);
 	if (p->app & 4)
 		vh_master_disconnect(p->m);
 	if (p->app & 8)
 		vh_master_cancel(p->m);
+	if (p->app == 2) {
+		p->token = req->token;
+		return -EINPROGRESS;
+	}
 	return sum & 1 ? -EINVAL : 0;
+}
+
+void master_answer(struct masterside *p, int32_t rc)
+{
+	uint64_t token = p->token;
+
+	p->token = 0;
+	if (token)
+		vh_master_answer(p->m, token, rc, NULL, 0, NULL, 0);
 }
 
 static void line(void *ctx, uint32_t level, const char *text)
@@ -61,6 +75,9 @@ void master_open(struct masterside *p, struct input *in, uint8_t options)
 	p->features = BIT(VH_F_VERSION_1) | BIT(VH_F_RING_INDIRECT_DESC) | BIT(VH_BLK_F_FLUSH) | BIT(VH_BLK_F_MQ) |
 		      BIT(VH_BLK_F_BLK_SIZE) | BIT(VH_BLK_F_DISCARD) | BIT(VH_BLK_F_WRITE_ZEROES) |
 		      (options & 8 ? 0 : BIT(VH_F_PROTOCOL_FEATURES)) | (options & 16 ? BIT(VH_F_RING_EVENT_IDX) : 0);
+	if (options & 32)
+		p->features |= BIT(VH_BLK_F_SIZE_MAX) | BIT(VH_BLK_F_SEG_MAX) | BIT(VH_BLK_F_RO) |
+			       BIT(VH_BLK_F_CONFIG_WCE);
 	p->protocol_features = options & 4 ? ~UINT64_C(0) >> 40 : 0x1a229;
 	CHECK(!vh_master_new(&opts, options & 2 ? &ops : NULL, p, &p->m));
 	CHECK(!vh_master_set_log(p->m, &log, NULL));
@@ -99,6 +116,7 @@ void master_connect(struct masterside *p)
 	vh_master_disconnect(p->m);
 	hang_up(p);
 	CHECK(!vh_master_socketpair(p->m, &fd));
+	p->ended = false;
 	p->sock = fd;
 }
 

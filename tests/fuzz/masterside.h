@@ -21,6 +21,8 @@ struct masterside {
 	struct msg msg;
 	uint32_t asked; /* back-end requests that the application saw */
 	uint8_t app;	/* what it does with the next one */
+	bool ended;	/* it ended the connection, or wants it ended */
+	uint64_t token; /* of one that it has not answered yet, 0 = none */
 };
 
 /* Options: bit 0 a tap, 1 the application takes back-end requests, 2 to 3 what is offered. */
@@ -33,6 +35,8 @@ bool master_serve(struct masterside *p);
 void master_idle(struct masterside *p, bool on);
 /* A back-end request from the input. */
 void master_ask(struct masterside *p);
+/* The application answers a request that it took. */
+void master_answer(struct masterside *p, int32_t rc);
 void master_events(struct masterside *p);
 
 #endif

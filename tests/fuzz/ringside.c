@@ -150,18 +150,21 @@ void guest_desc_from(struct guest *g, uint64_t table, uint32_t i, struct input *
 void guest_chain_from(struct guest *g, struct input *in)
 {
 	uint8_t head = in_u8(in), shape = in_u8(in), writable = in_u8(in);
-	uint32_t n = shape & 31u, at = GUEST_DATA - GUEST;
-	bool indirect = shape & 32;
-	uint64_t table = indirect ? GUEST_TABLES + 0x200u * (head % 16u) : GUEST_DESC;
+	bool indirect = shape & 32,
+	     big = indirect && writable & 128; /* one table for all of these, that fills its place */
+	uint32_t n = (shape & 31u) << (big ? 4 : 0), at = GUEST_DATA - GUEST, len = 0;
+	uint64_t table = big ? GUEST_TABLES : indirect ? GUEST_TABLES + 0x200u * (head % 16u) : GUEST_DESC;
 
 	head = (uint8_t)(head % g->num);
 	for (uint32_t i = 0; i < n; i++) {
-		uint32_t len = in_u8(in), self = indirect ? i : (head + i) % g->num;
+		uint32_t self = indirect ? i : (head + i) % g->num;
 
-		len = shape & 64 ? len << 6 : len;
-		guest_desc(g, table, self, GUEST + at, len, (i + 1 < n ? D_NEXT : 0) | (i >= writable ? D_WRITE : 0),
+		if (!big || !i)
+			len = (uint32_t)in_u8(in) << (shape & 64 ? 6 : 0);
+		guest_desc(g, table, self, GUEST + at, len,
+			   (i + 1 < n ? D_NEXT : 0) | (i >= (writable & 127u) ? D_WRITE : 0),
 			   indirect ? i + 1 : (head + i + 1) % g->num);
-		at += len + (shape & 128 ? 0x400 : 0);
+		at += big ? 0 : len + (shape & 128 ? 0x400 : 0);
 	}
 	if (indirect)
 		guest_desc(g, GUEST_DESC, head, table, 16 * n, D_INDIRECT, 0);

@@ -17,26 +17,38 @@ static bool inside(const struct vh_snapshot *snap, const struct vh_seg *seg)
 	return false;
 }
 
+/* Both ends of a segment, which AddressSanitizer guards. */
+static void touch(const struct vh_seg *seg, bool write)
+{
+	volatile uint8_t *p = (volatile uint8_t *)(uintptr_t)seg->addr;
+
+	(void)p[0];
+	(void)p[seg->len - 1];
+	if (write) {
+		p[0] = 0xaa;
+		p[seg->len - 1] = 0xbb;
+	}
+}
+
 void segs_touch(struct vh_queue *q, const struct vh_req *req)
 {
 	const struct vh_seg *segs = (const struct vh_seg *)(uintptr_t)req->segs;
 	const struct vh_snapshot *snap = vhi_queue_snapshot(q);
 	uint64_t rd = 0, wr = 0;
-	volatile uint8_t *p;
 
 	CHECK(snap);
 	for (uint32_t i = 0; i < req->n_rd + req->n_wr; i++) {
 		CHECK(segs[i].len && inside(snap, &segs[i]));
-		p = (volatile uint8_t *)(uintptr_t)segs[i].addr;
-		if (i < req->n_rd) {
-			rd += segs[i].len;
-			(void)p[0];
-			(void)p[segs[i].len - 1];
-		} else {
-			wr += segs[i].len;
-			p[0] = 0xaa;
-			p[segs[i].len - 1] = 0xbb;
-		}
+		touch(&segs[i], i >= req->n_rd);
+		*(i < req->n_rd ? &rd : &wr) += segs[i].len;
 	}
 	CHECK(rd == req->rd_len && wr == req->wr_len);
+}
+
+void segs_touch_stale(const struct vh_req *req)
+{
+	const struct vh_seg *segs = (const struct vh_seg *)(uintptr_t)req->segs;
+
+	for (uint32_t i = 0; i < req->n_rd + req->n_wr; i++)
+		touch(&segs[i], i >= req->n_rd);
 }

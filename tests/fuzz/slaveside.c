@@ -45,22 +45,18 @@ static int32_t reset(void *ctx, uint64_t later)
 {
 	struct holder *h = ctx;
 
-	CHECK(!h->n); /* what was in flight was drained before */
+	/* What was in flight was drained before. */
+	for (uint32_t i = 0; i < h->n; i++)
+		CHECK(h->stale[i]);
 	return maybe_later(h, 4, later, 0);
 }
 
 static void queue_stopped(void *ctx, uint32_t index)
 {
 	struct holder *h = ctx;
-	uint32_t n = 0;
 
-	for (uint32_t i = 0; i < h->n; i++) {
-		if (h->held[i].queue == index)
-			continue;
-		h->from[n] = h->from[i];
-		h->held[n++] = h->held[i];
-	}
-	h->n = n;
+	for (uint32_t i = 0; i < h->n; i++)
+		h->stale[i] |= h->held[i].queue == index;
 }
 
 static int32_t on_batch(void *ctx, struct vh_queue *q, uint32_t index, uint32_t budget)
@@ -71,10 +67,13 @@ static int32_t on_batch(void *ctx, struct vh_queue *q, uint32_t index, uint32_t 
 
 	for (int i = 0; i < n; i++) {
 		h->from[h->n + (uint32_t)i] = q;
+		h->stale[h->n + (uint32_t)i] = false;
 		CHECK(h->held[h->n + (uint32_t)i].queue == index);
 		segs_touch(q, &h->held[h->n + (uint32_t)i]);
 	}
 	h->n += n > 0 ? (uint32_t)n : 0;
+	if (h->fails && h->n > 3)
+		return -EIO;
 	return n < 0 ? n : n == (int)budget;
 }
 
@@ -112,6 +111,7 @@ static void open_device(struct slaveside *p, uint8_t options)
 
 	p->holds = options & 1;
 	p->holder.later = (options >> 4) & 7;
+	p->holder.fails = options & 128;
 	CHECK(!(p->holds ? vh_device_new(&dev, &holder_ops, &p->holder, &p->dev) : vh_blkdev_new(&blk, -1, &p->dev)));
 }
 
@@ -366,17 +366,22 @@ void side_complete(struct slaveside *p, bool newest, uint32_t written)
 	uint32_t i = newest && h->n ? h->n - 1 : 0;
 	struct vh_cpl cpl = {.written = written};
 	struct vh_queue *q;
+	bool stale;
 
 	if (!h->n)
 		return;
 	cpl.token = h->held[i].token;
 	q = h->from[i];
-	segs_touch(q, &h->held[i]);
+	stale = h->stale[i];
+	if (stale)
+		segs_touch_stale(&h->held[i]);
+	else
+		segs_touch(q, &h->held[i]);
 	memmove(&h->from[i], &h->from[i + 1], (h->n - i - 1) * sizeof(h->from[0]));
 	memmove(&h->held[i], &h->held[i + 1], (h->n - i - 1) * sizeof(h->held[0]));
+	memmove(&h->stale[i], &h->stale[i + 1], (h->n - i - 1) * sizeof(h->stale[0]));
 	h->n--;
-	/* In flight until now: it can't be stale. */
-	CHECK(vh_queue_push(q, &cpl, 1) != -ESTALE);
+	CHECK((vh_queue_push(q, &cpl, 1) == -ESTALE) == stale);
 }
 
 void side_answer(struct slaveside *p, int32_t rc)

@@ -19,6 +19,8 @@ struct holder {
 	uint32_t n;
 	struct vh_queue *from[SIDE_HELD];
 	struct vh_req held[SIDE_HELD];
+	bool stale[SIDE_HELD]; /* its ring was stopped */
+	bool fails;	       /* gives a queue up when it has three requests */
 };
 
 struct slaveside {
@@ -36,7 +38,8 @@ struct slaveside {
 	struct stream answers, requests; /* from client and channel */
 };
 
-/* Options: bit 0 the device holds, 1 read-only, 2 seals required, 3 a tap; bits 4 to 6 callbacks that answer later. */
+/* Options: bit 0 the device holds, 1 read-only, 2 seals required, 3 a tap; bits 4 to 6 callbacks that answer later,
+ * 7 the device that holds gives queues up. */
 void side_open(struct slaveside *p, uint8_t options);
 /* Ends every connection, sees that the back-end notices, frees everything and looks for leaks. */
 void side_close(struct slaveside *p);
