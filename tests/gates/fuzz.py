@@ -2,54 +2,62 @@
 """Gate `fuzz`: fuzz.py BUILD SECONDS runs every target BUILD/tests/fuzz/fuzz_NAME, two at a time.
 
 Each starts from the committed corpus tests/fuzz/corpus/NAME; what it finds on the way goes to a scratch folder, an input
-that crashes it to BUILD/crashes/.
+that crashes it to BUILD/crashes/. VH_FUZZ_SECONDS is how long each runs, whatever SECONDS says; VH_FUZZ_SEED repeats a
+run.
 """
 import concurrent.futures
 import glob
 import os
+import random
 import re
 import subprocess
 import sys
 import tempfile
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+FUZZ = os.path.join(TOP, "tests", "fuzz")
+LEAST = 40  # runs a second that a target has to get through on the slowest machine
 
 
-def run(target, seconds, crashes):
+def run(target, seconds, seed, crashes):
     name = os.path.basename(target)[len("fuzz_"):]
-    corpus = os.path.join(TOP, "tests", "fuzz", "corpus", name)
+    corpus = os.path.join(FUZZ, "corpus", name)
     if not os.path.isdir(corpus) or not os.listdir(corpus):
         return f"{name}: no committed corpus at {os.path.relpath(corpus, TOP)}", 0
     with tempfile.TemporaryDirectory(prefix="vh-fuzz-") as scratch:
-        argv = [target, f"-max_total_time={seconds}", "-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1",
+        argv = [target, f"-max_total_time={seconds}", f"-seed={seed}", "-timeout=20", "-rss_limit_mb=2048",
+                "-max_len=2048", f"-dict={FUZZ}/vhost-user.dict", "-print_final_stats=1",
                 f"-artifact_prefix={crashes}/{name}-", scratch, corpus]
         got = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                              timeout=seconds + 120, check=False)
     text = got.stdout.decode(errors="replace")
     runs = int((re.findall(r"stat::number_of_executed_units:\s*(\d+)", text) or ["0"])[-1])
     if got.returncode:
-        return f"{name}: exit code {got.returncode}\n{text[-6000:]}", runs
-    if runs < 1000:
-        return f"{name}: only {runs} runs in {seconds} s\n{text[-2000:]}", runs
-    print(f"{name}: {runs} runs, corpus of {len(os.listdir(corpus))}", flush=True)
+        return f"{name}: seed {seed}: exit code {got.returncode}\n{text[-6000:]}", runs
+    if runs < len(os.listdir(corpus)) + LEAST * seconds:
+        return f"{name}: seed {seed}: only {runs} runs in {seconds} s\n{text[-2000:]}", runs
+    print(f"{name}: seed {seed}, {runs} runs, corpus of {len(os.listdir(corpus))}", flush=True)
     return None, runs
 
 
 def main():
-    build, seconds = sys.argv[1], int(sys.argv[2])
+    build, seconds = sys.argv[1], int(os.environ.get("VH_FUZZ_SECONDS") or sys.argv[2])
+    seed = int(os.environ.get("VH_FUZZ_SEED") or random.SystemRandom().randrange(1, 1 << 31))
+    named = {os.path.basename(c)[:-2] for c in glob.glob(os.path.join(FUZZ, "fuzz_*.c"))}
     targets = [t for t in sorted(glob.glob(os.path.join(build, "tests", "fuzz", "fuzz_*"))) if os.access(t, os.X_OK) and
                os.path.isfile(t)]
-    if not targets:
-        print(f"{build}: no targets")
+    missing = sorted(named - {os.path.basename(t) for t in targets})
+    if not targets or missing:
+        print(f"{build}: targets that were not built: {' '.join(missing) or 'all'}")
         return 1
     crashes = os.path.join(build, "crashes")
     os.makedirs(crashes, exist_ok=True)
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        results = list(pool.map(lambda t: run(t, seconds, crashes), targets))
+        results = list(pool.map(lambda t: run(t, seconds, seed, crashes), targets))
     wrong = [problem for problem, _ in results if problem]
     for line in wrong:
         print(line)
-    print(f"{len(targets)} targets, {sum(runs for _, runs in results)} runs, {len(wrong)} problems")
+    print(f"{len(targets)} targets, {sum(runs for _, runs in results)} runs, seed {seed}, {len(wrong)} problems")
     return 1 if wrong else 0
 
 
