@@ -39,16 +39,19 @@ void vhi_chain_put_block(struct vh_queue *q, struct vhi_slot *slot)
 	}
 }
 
-/* Move to a block with more room. False when all are taken. */
+/*
+ * Move to a block with more room than there is, not only more than is used: a range in several pieces can find some room,
+ * and not enough. False when all are taken.
+ */
 static bool grow(struct vh_queue *q)
 {
 	struct vhi_chain *c = &q->dev.chain;
-	const size_t n = (size_t)(c->next - c->segs);
+	const size_t n = (size_t)(c->next - c->segs), room = (size_t)(c->end - c->segs);
 	uint32_t first = 1;
 
 	for (uint32_t i = 0; i < VHI_POOLS; i++) {
 		struct vhi_pool *p = &q->dev.pools[i];
-		int at = p->room > n ? pool_take(p) : -1;
+		int at = p->room > room ? pool_take(p) : -1;
 
 		if (at >= 0) {
 			struct vh_seg *to = p->base + (size_t)at * p->room;

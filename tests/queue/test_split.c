@@ -244,10 +244,10 @@ static void case_123_long_indirect_tables_are_bounded(void **state)
 #define LOW  (VHT_BASE + VHT_SIZE + 0x100000)
 #define HIGH (LOW + 0x10000)
 
-static void add_regions(void)
+static void add_regions(uint32_t num)
 {
 	vht_ring_free(&ring);
-	vht_ring_prepare(&ring, 8, VHT_IND_DESC);
+	vht_ring_prepare(&ring, num, VHT_IND_DESC);
 	assert_int_equal(vh_mem_alloc(ring.mem, HIGH, 0x10000, 0), 0);
 	assert_int_equal(vh_mem_alloc(ring.mem, LOW, 0x10000, 0), 0);
 	assert_int_equal(vht_ring_open(&ring), 0);
@@ -273,7 +273,7 @@ static void case_124_indirect_table_at_the_end_of_a_region_across_two_and_into_a
 
 	(void)state;
 	for (size_t i = 0; i < VHI_ARRAY_SIZE(at); i++) {
-		add_regions();
+		add_regions(8);
 		put_table_across(at[i], 4);
 		req = vht_pop1(&ring);
 		assert_int_equal(req.n_rd, 4);
@@ -391,7 +391,7 @@ static void case_130_buffers_across_regions_are_split(void **state)
 	struct vh_req req;
 
 	(void)state;
-	add_regions();
+	add_regions(8);
 	vht_put(&ring, 0, HIGH - 100, 300, VHT_WRITE, 0);
 	vht_offer(&ring, 0);
 	req = vht_pop1(&ring);
@@ -401,6 +401,25 @@ static void case_130_buffers_across_regions_are_split(void **state)
 	assert_int_equal(segs(&req)[1].addr, (uintptr_t)vht_host(&ring, HIGH));
 	assert_int_equal(segs(&req)[1].len, 200);
 	assert_int_equal(req.wr_len, 300);
+}
+
+/* Wherever the block of segments ends: one buffer for each segment, and a last one that needs two. */
+static void case_130_a_buffer_in_two_pieces_at_the_end_of_a_block(void **state)
+{
+	struct vh_req req;
+
+	(void)state;
+	add_regions(256);
+	for (uint32_t n = 1; n < 256; n++) {
+		for (uint32_t i = 0; i < n; i++)
+			vht_put(&ring, i, VHT_DATA, 64, VHT_NEXT, i + 1);
+		vht_put(&ring, n, HIGH - 100, 300, 0, 0);
+		vht_offer(&ring, 0);
+		req = vht_pop1(&ring);
+		assert_int_equal(req.n_rd, n + 2);
+		assert_int_equal(req.rd_len, 64 * n + 300);
+		vht_push1(&ring, &req, 0);
+	}
 }
 
 static void case_130_more_segments_than_the_queue_allows_break(void **state)
@@ -600,6 +619,7 @@ int main(void)
 		CASE(case_128_buffers_outside_memory_break),
 		CASE(case_129_lengths_are_added_in_64_bits),
 		CASE(case_130_buffers_across_regions_are_split),
+		CASE(case_130_a_buffer_in_two_pieces_at_the_end_of_a_block),
 		CASE(case_130_more_segments_than_the_queue_allows_break),
 		CASE(case_131_readable_after_writable_breaks),
 		CASE(case_132_one_buffer_for_everything_is_fine),
