@@ -108,6 +108,18 @@ static void step_push(struct test *t, struct input *in)
 	CHECK(guest_u16(&t->g, GUEST_USED + 2) == t->used);
 }
 
+/* One of a run that was ended came back, if it is one. */
+static void forget_dead(struct test *t, uint64_t token)
+{
+	for (uint32_t i = 0; i < t->n_dead; i++) {
+		if (t->dead[i].req.token != token)
+			continue;
+		memmove(&t->dead[i], &t->dead[i + 1], (t->n_dead - i - 1) * sizeof(t->dead[0]));
+		t->n_dead--;
+		return;
+	}
+}
+
 /* Nothing may be written for a token that is not in flight, or named twice. */
 static void step_push_wrong(struct test *t, struct input *in)
 {
@@ -116,6 +128,8 @@ static void step_push_wrong(struct test *t, struct input *in)
 	int rc = vh_queue_push(t->q, cpls, 2);
 
 	CHECK(rc < 0 || vh_queue_state(t->q) == VH_QUEUE_BROKEN);
+	if (rc == -ESTALE)
+		forget_dead(t, token);
 }
 
 static void step_unpop(struct test *t, struct input *in)
