@@ -1,6 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
-/* Only in the mutation build: which check is switched off, and which checks fired. */
+/* The words of checks; in the mutation build also which check is switched off, and which checks fired. */
 #include "vhi_site.h"
+
+const char *vhi_site_text(const struct vhi_site_text *texts, size_t n, uint32_t site)
+{
+	for (size_t i = 0; i < n; i++)
+		if (texts[i].site == site)
+			return texts[i].text;
+	return NULL;
+}
 
 #ifdef VHI_MUTATE
 #include <fcntl.h>
@@ -44,6 +52,4 @@ bool vhi_site_live(uint32_t site)
 		site_log(site);
 	return true;
 }
-#else
-typedef int vhi_site_unused;
 #endif

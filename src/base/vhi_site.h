@@ -13,6 +13,7 @@
 #define VHI_SITE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #ifdef VHI_MUTATE
@@ -24,5 +25,14 @@ bool vhi_site_live(uint32_t site);
 
 /* Ranges: wire 100, sock 200, mem 300, queue 400, device 500, slave 600, master 700, driver 800; 99 numbers each. */
 #define VHI_SITE_ENUM(name, number, text) VHI_SITE_##name = (number),
+
+/* The words of a folder's checks: an array of these, made from its sites.def with VHI_SITE_TEXT. */
+struct vhi_site_text {
+	uint32_t site;
+	const char *text;
+};
+#define VHI_SITE_TEXT(name, number, text) {(number), (text)},
+/* NULL when the number is none of them. */
+const char *vhi_site_text(const struct vhi_site_text *texts, size_t n, uint32_t site);
 
 #endif

@@ -123,19 +123,13 @@ void vhi_device_detach(struct vh_device *dev)
 		device_destroy(dev);
 }
 
-static const struct {
-	uint32_t site;
-	const char *text;
-} texts[] = {
-#define VHI_SITE(name, number, text) {(number), (text)},
+static const struct vhi_site_text site_texts[] = {
+#define VHI_SITE VHI_SITE_TEXT
 #include "sites.def"
 #undef VHI_SITE
 };
 
 const char *vhi_device_site_text(uint32_t site)
 {
-	for (size_t i = 0; i < VHI_ARRAY_SIZE(texts); i++)
-		if (texts[i].site == site)
-			return texts[i].text;
-	return NULL;
+	return vhi_site_text(site_texts, VHI_ARRAY_SIZE(site_texts), site);
 }

@@ -35,21 +35,15 @@ static const uint64_t *type_features(uint32_t type)
 	return NULL;
 }
 
-static const struct {
-	uint32_t number;
-	const char *text;
-} sites[] = {
-#define VHI_SITE(name, nr, what) {(nr), (what)},
+static const struct vhi_site_text site_texts[] = {
+#define VHI_SITE VHI_SITE_TEXT
 #include "sites.def"
 #undef VHI_SITE
 };
 
 const char *vhi_driver_site_text(uint32_t site)
 {
-	for (size_t i = 0; i < VHI_ARRAY_SIZE(sites); i++)
-		if (sites[i].number == site)
-			return sites[i].text;
-	return NULL;
+	return vhi_site_text(site_texts, VHI_ARRAY_SIZE(site_texts), site);
 }
 
 struct vh_error vhi_driver_error_keep(void)

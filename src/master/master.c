@@ -6,17 +6,15 @@
 
 #define DEFAULT_TIMEOUT_MS 10000u
 
-const char *vhi_master_site_text(uint32_t site)
-{
-	switch (site) {
-#define VHI_SITE(name, number, text) \
-	case number:                 \
-		return text;
+static const struct vhi_site_text site_texts[] = {
+#define VHI_SITE VHI_SITE_TEXT
 #include "sites.def"
 #undef VHI_SITE
-	default:
-		return NULL;
-	}
+};
+
+const char *vhi_master_site_text(uint32_t site)
+{
+	return vhi_site_text(site_texts, VHI_ARRAY_SIZE(site_texts), site);
 }
 
 const char *vhi_master_why(uint32_t site)

@@ -8,21 +8,15 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+static const struct vhi_site_text site_texts[] = {
+#define VHI_SITE VHI_SITE_TEXT
+#include "sites.def"
+#undef VHI_SITE
+};
+
 const char *vhi_mem_site_text(uint32_t site)
 {
-#define VHI_SITE(name, number, text) {VHI_SITE_##name, text},
-	static const struct {
-		uint32_t site;
-		const char *text;
-	} sites[] = {
-#include "sites.def"
-	};
-#undef VHI_SITE
-
-	for (size_t i = 0; i < VHI_ARRAY_SIZE(sites); i++)
-		if (sites[i].site == site)
-			return sites[i].text;
-	return NULL;
+	return vhi_site_text(site_texts, VHI_ARRAY_SIZE(site_texts), site);
 }
 
 /* The end of the region in its file; false when off_t or size_t can't express the mapping (rounded up, too). */

@@ -197,19 +197,13 @@ int vhi_sock_pair(int *peer)
 	return fds[0];
 }
 
-static const struct {
-	uint32_t site;
-	const char *text;
-} site_texts[] = {
-#define VHI_SITE(name, number, text) {VHI_SITE_##name, text},
+static const struct vhi_site_text site_texts[] = {
+#define VHI_SITE VHI_SITE_TEXT
 #include "sites.def"
 #undef VHI_SITE
 };
 
 const char *vhi_sock_site_text(uint32_t site)
 {
-	for (size_t i = 0; i < VHI_ARRAY_SIZE(site_texts); i++)
-		if (site_texts[i].site == site)
-			return site_texts[i].text;
-	return NULL;
+	return vhi_site_text(site_texts, VHI_ARRAY_SIZE(site_texts), site);
 }

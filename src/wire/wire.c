@@ -176,19 +176,13 @@ uint64_t vhi_wire_pf_closure(uint64_t bits)
 	return bits;
 }
 
-static const struct {
-	uint32_t site;
-	const char *text;
-} site_texts[] = {
-#define VHI_SITE(name, number, text) {VHI_SITE_##name, text},
+static const struct vhi_site_text site_texts[] = {
+#define VHI_SITE VHI_SITE_TEXT
 #include "sites.def"
 #undef VHI_SITE
 };
 
 const char *vhi_wire_site_text(uint32_t site)
 {
-	for (size_t i = 0; i < VHI_ARRAY_SIZE(site_texts); i++)
-		if (site_texts[i].site == site)
-			return site_texts[i].text;
-	return NULL;
+	return vhi_site_text(site_texts, VHI_ARRAY_SIZE(site_texts), site);
 }
