@@ -176,10 +176,9 @@ static int share_table(struct vh_master *m, struct vh_snapshot *snap, const char
 			       NULL);
 }
 
-vh_rc vh_master_set_mem(struct vh_master *m, struct vh_mem *mem)
+/* The way in of a call that shares memory. What an interrupted one has done is known behind it. */
+static int enter(struct vh_master *m, const struct vh_mem *mem, const char *who)
 {
-	const char *who = "vh_master_set_mem";
-	struct vh_snapshot *snap;
 	int rc;
 
 	if (m && !mem)
@@ -187,13 +186,24 @@ vh_rc vh_master_set_mem(struct vh_master *m, struct vh_mem *mem)
 	rc = vhi_master_enter(m, who, VHI_CALL_WAITS | VHI_CALL_CONNECTED);
 	if (rc)
 		return rc;
-	snap = vhi_mem_snapshot(mem);
 	rc = vhi_master_catch_up(m, who);
 	if (!rc)
 		rc = room(m, who);
-	if (!rc)
-		rc = m->features.pf_acked & VHI_BIT(VH_PF_CONFIGURE_MEM_SLOTS) ? share_slots(m, snap, who)
-									       : share_table(m, snap, who);
+	return rc ? vhi_master_leave(m, rc) : 0;
+}
+
+vh_rc vh_master_set_mem(struct vh_master *m, struct vh_mem *mem)
+{
+	const char *who = "vh_master_set_mem";
+	struct vh_snapshot *snap;
+	int rc;
+
+	rc = enter(m, mem, who);
+	if (rc)
+		return rc;
+	snap = vhi_mem_snapshot(mem);
+	rc = m->features.pf_acked & VHI_BIT(VH_PF_CONFIGURE_MEM_SLOTS) ? share_slots(m, snap, who)
+								       : share_table(m, snap, who);
 	if (!rc && m->state == VHI_MASTER_CONNECTED) {
 		vhi_snapshot_put(m->mem);
 		m->mem = vhi_snapshot_get(snap);
@@ -208,18 +218,13 @@ vh_rc vh_master_add_mem_region(struct vh_master *m, struct vh_mem *mem, uint32_t
 	struct vh_snapshot *snap;
 	int rc;
 
-	if (m && !mem)
-		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "%s: mem is NULL", who);
-	rc = vhi_master_enter(m, who, VHI_CALL_WAITS | VHI_CALL_CONNECTED);
+	rc = enter(m, mem, who);
 	if (rc)
 		return rc;
 	snap = vhi_mem_snapshot(mem);
-	rc = vhi_master_catch_up(m, who);
-	if (!rc)
-		rc = room(m, who);
-	if (!rc && index >= snap->n)
+	if (index >= snap->n)
 		rc = vhi_fail(-ENOENT, VH_ERROR_ARGUMENT, 0, "%s: region %u of %u", who, index, snap->n);
-	if (!rc)
+	else
 		rc = add(m, snap, index, who);
 	vhi_snapshot_put(snap);
 	return vhi_master_leave(m, rc);
