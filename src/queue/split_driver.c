@@ -3,23 +3,7 @@
  * The driver side of a split ring (virtio 1.2 section 2.7). The descriptor table, the available ring and the indirect
  * tables are written and never read: what is free and what is in flight is kept here.
  */
-#include "vhi_vring.h"
-
-enum {
-	FLAGS,
-	IDX,
-	RING,
-};
-
-static inline uint16_t VHI_SHM *avail(const struct vh_queue *q)
-{
-	return q->area[VHI_AREA_DRIVER];
-}
-
-static inline uint16_t VHI_SHM *used(const struct vh_queue *q)
-{
-	return q->area[VHI_AREA_DEVICE];
-}
+#include "vhi_split.h"
 
 static uint16_t desc_take(struct vh_queue *q)
 {
@@ -201,7 +185,7 @@ static void tell_device(struct vh_queue *q, uint16_t old)
 
 	vhi_full_fence();
 	if (q->event_idx)
-		wanted = vhi_event_passed(vhi_shm_load16(used(q) + RING + 4 * q->num), q->next_avail, old);
+		wanted = vhi_event_passed(vhi_shm_load16(avail_event(q)), q->next_avail, old);
 	else
 		wanted = !(vhi_shm_load16(used(q) + FLAGS) & 1);
 	if (wanted || q->notify_next)
@@ -286,7 +270,7 @@ static int32_t split_reap(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max)
 static void split_arm(struct vh_queue *q, bool on)
 {
 	if (q->event_idx)
-		vhi_shm_store16(avail(q) + RING + q->num, (uint16_t)(on ? q->next_used : q->next_used - 1));
+		vhi_shm_store16(used_event(q), (uint16_t)(on ? q->next_used : q->next_used - 1));
 	else if (q->armed != on)
 		vhi_shm_store16(avail(q) + FLAGS, on ? 0 : 1);
 	q->armed = on;
