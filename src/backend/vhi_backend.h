@@ -40,6 +40,8 @@ struct vhi_backend_ops {
 	/* Pollable and to be dispatched while a driver waits, so that a dying connection is seen. fd -1 = none. */
 	int (*fd)(void *ctx);
 	int (*dispatch)(void *ctx);
+	/* How many connections have ended. From any thread. NULL: there is only ever one, and dispatch says that it ended. */
+	uint32_t (*ended)(void *ctx);
 	/* What became of set_status: a device that can't do with the features takes FEATURES_OK back. May be NULL. */
 	int (*get_status)(void *ctx, uint8_t *status);
 };

@@ -10,6 +10,8 @@
 
 /* Until the device writes the status; none that exists. */
 #define NO_STATUS 0xff
+/* How often a wait looks at what has no fd. */
+#define LOOK_MS 50
 
 static void queue_free(struct vhi_blk_queue *bq)
 {
@@ -345,13 +347,14 @@ static int ready(struct vh_blk *b, uint32_t queue)
 	return rc;
 }
 
+/* Never for long: that another thread's call saw the connection end wakes nobody. */
 static int sleep_until(struct vh_blk *b, struct pollfd *p, uint64_t end)
 {
 	const uint64_t now = end == UINT64_MAX ? 0 : vhi_now_ns();
-	int ms = -1;
+	int ms = LOOK_MS;
 
 	if (end != UINT64_MAX)
-		ms = now >= end ? 0 : (int)VHI_MIN((end - now + 999999) / 1000000, INT32_MAX);
+		ms = now >= end ? 0 : (int)VHI_MIN((end - now + 999999) / 1000000, (uint64_t)LOOK_MS);
 	if (vhi_sys.poll(p, 2, ms) < 0 && errno == EINTR)
 		return vhi_fail(-EINTR, VH_ERROR_SYSTEM, 0, "vh_blk_wait: a signal came; call it again");
 	return p[1].revents ? vhi_driver_dispatch(b->d) : 0;
@@ -369,8 +372,9 @@ static int wait_ready(struct vh_blk *b, uint32_t queue, uint64_t end)
 		rc = ready(b, queue);
 		if (rc)
 			return rc > 0 ? 0 : rc;
-		if (__atomic_load_n(&b->d->lost, __ATOMIC_ACQUIRE))
-			return vhi_driver_lost(b->d);
+		rc = __atomic_load_n(&b->d->lost, __ATOMIC_ACQUIRE) ? vhi_driver_lost(b->d) : vhi_driver_check(b->d);
+		if (rc)
+			return rc;
 		if (!__atomic_load_n(&b->d->running, __ATOMIC_ACQUIRE))
 			return vhi_fail(-EINVAL, VH_ERROR_STATE, 0,
 					"vh_blk_wait: the session is stopped and nothing is left to reap");

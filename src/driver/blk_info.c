@@ -99,8 +99,10 @@ int vhi_blk_read_info(struct vh_blk *b)
 	struct vh_backend *be = b->d->b;
 	const uint64_t f = b->d->features;
 	uint8_t c[VHI_BLK_C_END] = {0};
-	int rc = be->ops->config_get(be->ctx, 0, c, config_len(f));
+	int rc = vhi_driver_check(b->d);
 
+	if (!rc)
+		rc = be->ops->config_get(be->ctx, 0, c, config_len(f));
 	if (!rc)
 		rc = read_size(b, c);
 	if (!rc)

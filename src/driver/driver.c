@@ -256,6 +256,7 @@ vh_rc vh_driver_new(const struct vh_driver_opts *opts, struct vh_backend *b, str
 		return vhi_fail(-ENOMEM, VH_ERROR_SYSTEM, 0, "vh_driver_new: no memory for a session");
 	d->b = b;
 	d->n_queues = n;
+	d->ended = b->ops->ended ? b->ops->ended(b->ctx) : 0;
 	d->wake = -1;
 	d->quiet_ns = QUIET_NS;
 	rc = session_init(d, &o);

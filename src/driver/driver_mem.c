@@ -23,8 +23,10 @@ static uint64_t round_up(uint64_t v, uint64_t align)
 int vhi_driver_share(struct vh_driver *d)
 {
 	struct vh_snapshot *now;
-	int rc = d->b->ops->set_memory(d->b->ctx, d->mem);
+	int rc = vhi_driver_check(d);
 
+	if (!rc)
+		rc = d->b->ops->set_memory(d->b->ctx, d->mem);
 	if (rc)
 		return rc;
 	now = vhi_mem_snapshot(d->mem);

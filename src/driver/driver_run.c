@@ -16,6 +16,16 @@ int vhi_driver_lost(struct vh_driver *d)
 			"the back-end is gone; connect again and begin a new driver session");
 }
 
+static uint32_t ended(const struct vh_driver *d)
+{
+	return d->b->ops->ended ? d->b->ops->ended(d->b->ctx) : d->ended;
+}
+
+int vhi_driver_check(struct vh_driver *d)
+{
+	return ended(d) == d->ended ? 0 : vhi_driver_lost(d);
+}
+
 int vhi_driver_fd(struct vh_driver *d)
 {
 	return d->b->ops->fd ? d->b->ops->fd(d->b->ctx) : -1;
@@ -47,7 +57,7 @@ static int dispatch(struct vh_driver *d)
 int vhi_driver_dispatch(struct vh_driver *d)
 {
 	if (!__atomic_load_n(&d->lost, __ATOMIC_ACQUIRE)) {
-		if (dispatch(d) >= 0)
+		if (dispatch(d) >= 0 && !vhi_driver_check(d))
 			return 0;
 		__atomic_store_n(&d->lost, 1, __ATOMIC_RELEASE);
 		for (uint32_t i = 0; i < d->n_queues; i++)
@@ -179,7 +189,9 @@ static int ring_end(struct vh_driver *d, uint32_t index)
 
 	if (!dq->begun)
 		return 0;
-	rc = ring_enable(d, index, false);
+	rc = vhi_driver_check(d);
+	if (!rc)
+		rc = ring_enable(d, index, false);
 	if (!rc)
 		rc = d->b->ops->ring_stop(d->b->ctx, index, &base);
 	if (rc == -EINTR)
@@ -279,6 +291,9 @@ vh_rc vh_driver_start(struct vh_driver *d)
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_driver_start: NULL session");
 	if (d->running)
 		return vhi_fail(-EALREADY, VH_ERROR_STATE, 0, "vh_driver_start: the session runs already");
+	rc = vhi_driver_check(d);
+	if (rc)
+		return rc;
 	__atomic_store_n(&d->lost, 0, __ATOMIC_RELEASE);
 	vhi_driver_control(d, true);
 	rc = session_begin(d);

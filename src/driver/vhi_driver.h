@@ -50,6 +50,7 @@ struct vh_driver {
 	uint32_t max_queues;
 	uint32_t running;  /* atomic */
 	uint32_t lost;	   /* atomic: the back-end is gone */
+	uint32_t ended;	   /* connections of the back-end that ended before this session */
 	uint32_t control;  /* atomic: a control call is in progress */
 	uint32_t guests;   /* atomic: queue threads that dispatch the back-end at this moment */
 	bool stopping;	   /* a stop that a signal ended: the next one goes on */
@@ -89,6 +90,8 @@ void vhi_driver_control(struct vh_driver *d, bool on);
 /* Let the back-end's connection go on. 0, or -ECONNRESET when it is gone, which wakes every queue. */
 int vhi_driver_dispatch(struct vh_driver *d);
 int vhi_driver_lost(struct vh_driver *d); /* -ECONNRESET with the reason */
+/* -ECONNRESET when the connection that was negotiated on has ended. Whatever is connected now must not hear of us. */
+int vhi_driver_check(struct vh_driver *d);
 int vhi_driver_fd(struct vh_driver *d);
 
 const char *vhi_driver_site_text(uint32_t site);

@@ -207,6 +207,11 @@ static int dispatch(void *ctx)
 	return vh_master_dispatch(ctx);
 }
 
+static uint32_t ended(void *ctx)
+{
+	return __atomic_load_n(&((struct vh_master *)ctx)->ended, __ATOMIC_ACQUIRE);
+}
+
 const struct vhi_backend_ops vhi_master_backend_ops = {
 	.kind = "vhost-user",
 	.get_features = get_features,
@@ -227,5 +232,6 @@ const struct vhi_backend_ops vhi_master_backend_ops = {
 	.iotlb_invalidate = iotlb_invalidate,
 	.fd = fd,
 	.dispatch = dispatch,
+	.ended = ended,
 	.get_status = get_status,
 };

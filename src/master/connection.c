@@ -63,6 +63,7 @@ int32_t vhi_master_fail(struct vh_master *m, int32_t code, uint32_t domain, uint
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	m->state = VHI_MASTER_FAILED;
+	__atomic_add_fetch(&m->ended, 1, __ATOMIC_RELEASE);
 	m->closing = true;
 	m->reported = false;
 	vhi_failure_set(&m->failure, code, domain, site, "%s", text);
@@ -134,11 +135,9 @@ static int enter_idle(struct vh_master *m, const char *who, uint32_t needs)
 /* A stop or cancel while there is no connection that could be failed. */
 static int check_wait(struct vh_master *m, const char *who)
 {
-	struct pollfd p = {.fd = m->cancel, .events = POLLIN};
-
 	if (__atomic_load_n(&m->stopping, __ATOMIC_SEQ_CST))
 		return vhi_fail(-ESHUTDOWN, VH_ERROR_STATE, 0, "%s: vh_master_stop was called", who);
-	if (vhi_sys.poll(&p, 1, 0) != 1)
+	if (vhi_poll_now(m->cancel, POLLIN) <= 0)
 		return 0;
 	vhi_eventfd_drain(m->cancel);
 	return vhi_fail(-ECANCELED, VH_ERROR_STATE, 0, "%s: vh_master_cancel was called", who);

@@ -5,6 +5,8 @@
  */
 #include "vhi_master.h"
 
+#include <fcntl.h>
+
 /* GET_VRING_BASE waits for the requests in flight. */
 #define DRAIN_FACTOR 10u
 
@@ -205,6 +207,16 @@ static int send_failed(struct vh_master *m, const struct vhi_request *rq, int rc
 	return vhi_failure_raise(&m->failure);
 }
 
+/* Of the caller's: found now it costs one call, found by sendmsg it would cost the connection. */
+static int check_fds(const struct vhi_request *rq)
+{
+	for (uint32_t i = 0; i < rq->n_fds; i++)
+		if (vhi_sys.fcntl(rq->fds[i], F_GETFD, 0) < 0)
+			return vhi_fail_at(-EBADF, VH_ERROR_ARGUMENT, 0, VH_ERROR_NONE, rq->id,
+					   "%s: fd %d is not open; nothing was sent", name_of(rq->id), rq->fds[i]);
+	return 0;
+}
+
 int vhi_master_send(struct vh_master *m, const struct vhi_request *rq, struct vhi_ticket **ticket)
 {
 	const struct vhi_wire_msg *msg = vhi_wire_find(VHI_WIRE_FRONT_END, rq->id);
@@ -225,7 +237,9 @@ int vhi_master_send(struct vh_master *m, const struct vhi_request *rq, struct vh
 		site = vhi_wire_check_send(msg, rq->size, rq->n_fds, &m->features);
 	if (site)
 		return vhi_master_send_refused(m, site, msg);
-	rc = plan_reply(m, rq, &msg, &answer);
+	rc = check_fds(rq);
+	if (!rc)
+		rc = plan_reply(m, rq, &msg, &answer);
 	if (!rc && answer != VHI_ANSWER_NONE)
 		rc = ticket_new(m, rq, msg, answer == VHI_ANSWER_OWN, &t);
 	if (rc)

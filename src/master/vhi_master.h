@@ -142,6 +142,7 @@ struct vh_master {
 	uint64_t owned; /* SET_OWNER was sent */
 	uint32_t queue_num, mem_slots;
 	uint32_t last_request;
+	uint32_t ended; /* atomic: connections that ended */
 
 	struct vhi_ticket_list expected, done;
 	uint32_t n_expected, n_tickets;

@@ -4,10 +4,12 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <cmocka.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "vhi_driver.h"
 #include "vht_session.h"
@@ -509,6 +511,66 @@ static void a_session_over_a_dead_back_end_ends_with_an_error_only(void **state)
 	vht_session_end(&s);
 }
 
+static void *wait_for_ever(void *arg)
+{
+	struct worker *w = arg;
+
+	__atomic_store_n(&w->failed, vh_blk_wait(w->s->b, 0, -1), __ATOMIC_RELEASE);
+	return NULL;
+}
+
+/* From a thread that is not the one that waits on the queue; both take turns at the connection. */
+static void disconnect(struct vh_master *m)
+{
+	int rc;
+
+	do
+		rc = vh_master_disconnect(m);
+	while (rc == -EBUSY);
+	ok(rc);
+}
+
+static void a_wait_ends_when_another_call_ends_the_connection(void **state)
+{
+	const struct timespec moment = {.tv_nsec = 20 * 1000 * 1000};
+	struct vht_session s;
+	struct worker w = {.s = &s};
+	pthread_t thread;
+
+	vht_session_ram(&s, KIND, MIB, 0, 1);
+	vht_session_begin(&s, NULL, MIB);
+	ok(pthread_create(&thread, NULL, wait_for_ever, &w));
+	nanosleep(&moment, NULL); /* it sleeps by now; if not, the test is only easier */
+	disconnect(s.t.master);
+	ok(pthread_join(thread, NULL));
+	assert_int_equal(w.failed, -ECONNRESET);
+	vht_session_end(&s);
+}
+
+static void a_session_says_nothing_on_the_next_connection(void **state)
+{
+	struct vht_session s;
+	struct pollfd p = {.events = POLLIN};
+	uint64_t addr;
+
+	vht_session_ram(&s, KIND, MIB, 0, 1);
+	vht_session_begin(&s, NULL, MIB);
+	disconnect(s.t.master);
+	ok(vh_master_socketpair(s.t.master, &p.fd));
+	assert_int_equal(vh_blk_wait(s.b, 0, -1), -ECONNRESET);
+	assert_int_equal(vh_driver_alloc(s.d, 32 * MIB, &addr), -ECONNRESET);
+	assert_int_equal(vh_driver_stop(s.d), -ECONNRESET);
+	assert_int_equal(vh_driver_start(s.d), -ECONNRESET);
+	vh_blk_free(s.b);
+	s.b = NULL;
+	assert_int_equal(vh_blk_new(s.d, &s.b), -ECONNRESET);
+	vh_driver_free(s.d);
+	s.d = NULL;
+	assert_int_equal(poll(&p, 1, 0), 0);
+	vht_session_end(&s);
+	close(p.fd);
+}
+
 static void a_session_can_be_freed_while_it_runs(void **state)
 {
 	struct vht_session s;
@@ -586,6 +648,8 @@ int main(void)
 		VHT_FAKE_ONLY(a_ring_that_stops_elsewhere_is_an_error_and_begins_anew),
 		VHT_OVER(requests_of_a_broken_queue_are_lost_and_a_restart_repairs_it),
 		VHT_OVER(a_session_over_a_dead_back_end_ends_with_an_error_only),
+		VHT_USER_ONLY(a_wait_ends_when_another_call_ends_the_connection),
+		VHT_USER_ONLY(a_session_says_nothing_on_the_next_connection),
 		VHT_OVER(a_session_can_be_freed_while_it_runs),
 		VHT_OVER(many_queues_of_any_size_run),
 		VHT_OVER(successful_calls_leave_the_last_error_alone),

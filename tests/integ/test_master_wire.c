@@ -279,6 +279,26 @@ static void arguments_are_checked_before_anything_is_sent(void **state)
 	vht_backend_stop(&b);
 }
 
+static void a_bad_fd_of_the_caller_costs_the_call_and_nothing_else(void **state)
+{
+	const struct vh_master_msg msg = {.size = sizeof(msg), .request = 13 /* SET_VRING_CALL */, .n_fds = 1};
+	const int32_t closed = 9999;
+	struct vht_backend b;
+	struct vh_master *m;
+	uint64_t ticket;
+
+	(void)state;
+	vht_backend_init(&b);
+	m = vht_master_with(&b, 0);
+	assert_int_equal(vh_master_set_vring_kick(m, 0, closed), -EBADF);
+	assert_int_equal(vh_master_set_vring_call(m, 0, closed), -EBADF);
+	assert_int_equal(vh_master_set_vring_err(m, 0, closed), -EBADF);
+	assert_int_equal(vh_master_submit(m, &msg, &closed, &ticket), -EINVAL); /* no payload */
+	assert_int_equal(vh_master_get_features(m, &(uint64_t){0}), 0);		/* the connection is whole */
+	vh_master_free(m);
+	vht_backend_stop(&b);
+}
+
 static void an_empty_config_reply_is_a_refusal(void **state)
 {
 	struct vht_backend b;
@@ -421,6 +441,7 @@ int main(void)
 		cmocka_unit_test(every_call_sends_exactly_the_bytes_of_the_specification),
 		cmocka_unit_test(without_reply_ack_nothing_is_awaited),
 		cmocka_unit_test(arguments_are_checked_before_anything_is_sent),
+		cmocka_unit_test(a_bad_fd_of_the_caller_costs_the_call_and_nothing_else),
 		cmocka_unit_test(an_empty_config_reply_is_a_refusal),
 		cmocka_unit_test(a_config_reply_whose_size_field_is_0_is_a_refusal),
 		cmocka_unit_test(a_refused_request_is_named),

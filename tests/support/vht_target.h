@@ -32,7 +32,7 @@ void vht_target_kill(struct vht_target *t);
 
 extern const enum vht_kind vht_kinds[VHT_KINDS];
 
-/* cmocka: a test over each of them, and over the fake alone. */
+/* cmocka: a test over each of them, and over one alone. */
 #define VHT_OVER(test)                                                                                 \
 	{#test "_over_fake", test, NULL, NULL, (void *)(uintptr_t)&vht_kinds[VHT_FAKE]},               \
 		{#test "_over_vhost_user", test, NULL, NULL, (void *)(uintptr_t)&vht_kinds[VHT_USER]}, \
@@ -43,6 +43,11 @@ extern const enum vht_kind vht_kinds[VHT_KINDS];
 #define VHT_FAKE_ONLY(test)                                                      \
 	{                                                                        \
 #test, test, NULL, NULL, (void *)(uintptr_t)&vht_kinds[VHT_FAKE] \
+	}
+
+#define VHT_USER_ONLY(test)                                                      \
+	{                                                                        \
+#test, test, NULL, NULL, (void *)(uintptr_t)&vht_kinds[VHT_USER] \
 	}
 
 /* Run a group; VHT_FILTER in the environment picks tests by a pattern. */
