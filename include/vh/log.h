@@ -51,7 +51,7 @@ struct vh_log_ops {
 #define VH_MSG_CHANNEL_MAIN    0 /* front-end requests and their replies */
 #define VH_MSG_CHANNEL_BACKEND 1 /* back-end requests and their replies */
 
-/** struct vh_msg_info - one vhost-user message as it crossed the socket. Valid during the callback. */
+/** struct vh_msg_info - one vhost-user message as it crossed the socket. Size-first out struct, valid during the callback. */
 struct vh_msg_info {
 	uint32_t size;	       /* sizeof(struct vh_msg_info) */
 	uint32_t direction;    /* VH_MSG_SENT, VH_MSG_RECEIVED */

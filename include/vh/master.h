@@ -27,7 +27,7 @@ struct vh_master_opts {
 	uint64_t mask_features;		 /* feature bits never acked */
 };
 
-/** struct vh_backend_req - a request that the back-end makes. Sized: the library says how much of it there is. */
+/** struct vh_backend_req - a request that the back-end makes. Size-first out struct, valid during the callback. */
 struct vh_backend_req {
 	uint32_t size;
 	uint32_t request;      /* message id */

@@ -104,7 +104,8 @@ def built_and_tested(preset, only="", env=None, prefix=()):
 
 
 def script(name, *args):
-    return lambda job: last_line(job.run(PYTHON, os.path.join(GATES, name), *args))
+    return lambda job: last_line(job.run(PYTHON, os.path.join(GATES, name), *args,
+                                         env={"PYTHONPATH": os.path.join(TOP, "bindings")}))
 
 
 def pytest(folder, env=None):
@@ -224,6 +225,7 @@ KINDS = (
     Kind("mutation", mutation, about="each numbered check removed once"),
     Kind("faults", faults, ("gcc",), about="allocations and system calls that fail"),
     Kind("headers", script("headers.py"), about="the dialect of the public headers"),
+    Kind("regen", script("regen.py"), about="what is made from the headers is what they make now"),
     Kind("symbols", script("symbols.py", GCC), ("gcc",), about="exports, imports, forbidden symbols"),
     Kind("layers", script("layers.py", GCC), ("gcc",), about="includes that go up don't compile"),
     Kind("format", script("format.py"), about="clang-format, SPDX lines"),

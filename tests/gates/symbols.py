@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 
-import api
+import parse
 
 FORBIDDEN = set("""
 abort exit _exit _Exit quick_exit __assert_fail __assert __assert_perror_fail __chk_fail kill pthread_kill tgkill
@@ -45,13 +45,13 @@ def compare(what, have, want):
 
 def check_exports(so):
     wrong = []
-    nodes = api.map_nodes()
+    nodes = parse.map_nodes()
     mapped = {name for names in nodes.values() for name in names}
     for node, names in nodes.items():
         wrong += [f"map: {n} is there twice in {node}" for n in set(names) if names.count(n) > 1]
         if names != sorted(names):
             wrong.append(f"map: {node} is not in alphabetical order")
-    wrong += compare("map against headers", mapped, api.public_functions())
+    wrong += compare("map against headers", mapped, parse.public_functions())
     expected = {f"{name}@@{node}" for node, names in nodes.items() for name in names}
     found = {name for name in nm("-D", "--defined-only", "--with-symbol-versions", so) if "@@" in name}
     bare = {name for name in nm("-D", "--defined-only", "--with-symbol-versions", so) if "@" not in name}

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 
-import api
+import parse
 
 LINUX = ("stddef.h", "sys/uio.h", "linux/io_uring.h", "linux/vhost.h", "linux/vhost_types.h", "linux/virtio_blk.h",
          "linux/virtio_config.h", "linux/virtio_ids.h", "linux/virtio_ring.h")
@@ -49,11 +49,11 @@ STRUCTS = (
 
 
 def compile_c(text, *extra):
-    includes = [f"-I{os.path.join(api.TOP, 'src', f)}" for f in FOLDERS]
+    includes = [f"-I{os.path.join(parse.TOP, 'src', f)}" for f in FOLDERS]
     with tempfile.NamedTemporaryFile("w", suffix=".c") as f:
         f.write(text)
         f.flush()
-        return subprocess.run(["gcc", "-std=c11", "-D_GNU_SOURCE", "-w", f"-I{api.INCLUDE}", *includes, *extra, f.name],
+        return subprocess.run(["gcc", "-std=c11", "-D_GNU_SOURCE", "-w", f"-I{parse.INCLUDE}", *includes, *extra, f.name],
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
 
 

@@ -18,11 +18,6 @@ from vh.testing import BackEnd, BlkRequest, Closed, Conn, FrontEnd, Memory, Prot
 from vh.testing.wire import BACK_END, BE, FE, FRONT_END, PF, F, bits  # noqa: E402
 
 
-def test_the_generated_table_is_fresh():
-    made = subprocess.run([sys.executable, ROOT / "bindings/gen_messages.py", "-"], check=True, capture_output=True)
-    assert made.stdout == (ROOT / "python/vh/testing/_messages.py").read_bytes()
-
-
 def test_the_table_has_the_figures_of_the_specification():
     seen = 0
     for line in (ROOT / "tests/data/messages.tsv").read_text().splitlines():
