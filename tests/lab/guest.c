@@ -4,6 +4,8 @@
  * the kernel's command line names:
  *	vh.step=write	fill the whole device with the pattern of vh.seed, past the page cache, then fsync
  *	vh.step=read	read it back past the page cache and compare
+ *	vh.step=mount	mount it as ext4, compare the file `host` with the pattern of vh.seed, write that of vh.seed + 1 into
+ *			`guest`, as long, unmount
  * It ends by writing a byte to port 0xf4 (QEMU's isa-debug-exit): 42 means done.
  *
  * The pattern is the one of docs/vhctl.md; tests/lab/pattern.py knows it too.
@@ -20,6 +22,7 @@
 #include <sys/io.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -93,6 +96,7 @@ static int open_disk(uint64_t *size)
 	return fd;
 }
 
+/* Of a device or a file. */
 static void write_all(int fd, uint64_t size, uint64_t seed, void *buf)
 {
 	for (uint64_t at = 0; at < size; at += CHUNK) {
@@ -119,6 +123,26 @@ static void read_all(int fd, uint64_t size, uint64_t seed, void *buf, void *expe
 			fail("the data that was read is not what was written");
 		}
 	}
+}
+
+static void mount_and_copy(uint64_t seed, void *buf, void *expected)
+{
+	struct stat st;
+	int from, to;
+
+	mkdir("/mnt", 0755);
+	if (mount("/dev/vda", "/mnt", "ext4", 0, NULL))
+		fail("mount");
+	from = open("/mnt/host", O_RDONLY | O_CLOEXEC);
+	to = open("/mnt/guest", O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	if (from < 0 || to < 0 || fstat(from, &st))
+		fail("/mnt");
+	read_all(from, (uint64_t)st.st_size, seed, buf, expected);
+	write_all(to, (uint64_t)st.st_size, seed + 1, buf);
+	close(from);
+	close(to);
+	if (umount("/mnt"))
+		fail("umount");
 }
 
 static uint64_t argument(const char *line, const char *key, char *word, size_t cap)
@@ -156,8 +180,10 @@ int main(void)
 		write_all(fd, size, seed, buf);
 	else if (strcmp(step, "read") == 0)
 		read_all(fd, size, seed, buf, expected);
+	else if (strcmp(step, "mount") == 0)
+		mount_and_copy(seed, buf, expected);
 	else
-		fail("vh.step is neither write nor read");
+		fail("vh.step is none of write, read and mount");
 	printf("guest: %s done, %llu bytes\n", step, (unsigned long long)size);
 	end(GUEST_OK);
 }

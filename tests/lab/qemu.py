@@ -26,7 +26,7 @@ class BlockGuest:
         init = os.path.join(work, "guest-init")
         subprocess.run(["gcc", "-static", "-O2", "-Wall", "-Wextra", "-o", init, os.path.join(HERE, "guest.c")], check=True)
         self.initrd = os.path.join(work, "guest.cpio")
-        initramfs.build(self.initrd, init, os.path.join(kernel_dir, "modules"), ["virtio_pci", "virtio_blk"])
+        initramfs.build(self.initrd, init, os.path.join(kernel_dir, "modules"), ["virtio_pci", "virtio_blk", "ext4"])
 
     def argv(self, socket, step, seed, queues):
         return [QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio",
