@@ -226,6 +226,7 @@ KINDS = (
     Kind("faults", faults, ("gcc",), about="allocations and system calls that fail"),
     Kind("headers", script("headers.py"), about="the dialect of the public headers"),
     Kind("regen", script("regen.py"), about="what is made from the headers is what they make now"),
+    Kind("man", script("man.py", RELEASE), ("build",), about="the manual pages"),
     Kind("symbols", script("symbols.py", GCC), ("gcc",), about="exports, imports, forbidden symbols"),
     Kind("layers", script("layers.py", GCC), ("gcc",), about="includes that go up don't compile"),
     Kind("format", script("format.py"), about="clang-format, SPDX lines"),
