@@ -97,7 +97,7 @@ static void step_ring(struct masterside *p)
 	vh_master_set_vring_kick(p->m, q, fd);
 	vh_master_set_vring_enable(p->m, q, 1);
 	if (!vh_master_get_vring_base(p->m, q, &base))
-		CHECK(base <= UINT16_MAX);
+		CHECK(p->packed || base <= UINT16_MAX);
 	kern_close(fd);
 }
 

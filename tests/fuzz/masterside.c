@@ -98,6 +98,7 @@ static void hang_up(struct masterside *p)
 	for (int i = 0; i < 4; i++)
 		drop(&p->mems[i]);
 	p->acked_pf = p->status = 0;
+	p->packed = false;
 }
 
 void master_close(struct masterside *p)
@@ -182,6 +183,11 @@ static void put_own(struct masterside *p, const struct stream *rq)
 /* What the request changes here; its descriptors are taken. */
 static void note(struct masterside *p, struct stream *rq)
 {
+	uint64_t bits = 0;
+
+	if (rq->head[0] == VHI_FE_SET_FEATURES)
+		memcpy(&bits, rq->payload, 8);
+	p->packed |= !!(bits & UINT64_C(1) << VH_F_RING_PACKED);
 	if (rq->head[0] == VHI_FE_SET_PROTOCOL_FEATURES)
 		memcpy(&p->acked_pf, rq->payload, 8);
 	if (rq->head[0] == VHI_FE_SET_STATUS)

@@ -14,6 +14,7 @@ struct masterside {
 	uint64_t features, protocol_features;
 	uint64_t status;
 	uint64_t acked_pf;
+	bool packed; /* a ring may be packed: its base has both counters */
 	int sock;    /* the back-end's end, -1 = closed */
 	int channel; /* the back-end's end of its own channel */
 	int mems[4]; /* memory that came with requests, newest first */
