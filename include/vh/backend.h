@@ -33,7 +33,7 @@ VH_API const char *vh_backend_kind(const struct vh_backend *b);
  * @since: VH_1.0
  * @thread: handle
  * @blocks: yes
- * @errors: EINVAL ENOTCONN EPROTO ECONNRESET ETIMEDOUT EINTR
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN ENOMEM ENOBUFS EPROTO ECONNRESET ETIMEDOUT EINTR ECANCELED
  */
 VH_API vh_rc vh_backend_get_features(struct vh_backend *b, uint64_t *out);
 
@@ -41,13 +41,13 @@ VH_API vh_rc vh_backend_get_features(struct vh_backend *b, uint64_t *out);
  * vh_backend_get_config() - read config space
  * @b: the back-end
  * @offset: first byte
- * @buf: (out) (array len)
- * @len: bytes
+ * @buf: (out) (array len) the bytes
+ * @len: bytes, > 0
  *
  * @since: VH_1.0
  * @thread: handle
  * @blocks: yes
- * @errors: EINVAL EOPNOTSUPP ENOTCONN EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN EOPNOTSUPP ENOMEM ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
  */
 VH_API vh_rc vh_backend_get_config(struct vh_backend *b, uint32_t offset, void *buf, uint32_t len);
 
@@ -55,13 +55,13 @@ VH_API vh_rc vh_backend_get_config(struct vh_backend *b, uint32_t offset, void *
  * vh_backend_set_config() - write config space
  * @b: the back-end
  * @offset: first byte
- * @buf: (array len)
- * @len: bytes
+ * @buf: (array len) the bytes to write
+ * @len: bytes, > 0
  *
  * @since: VH_1.0
  * @thread: handle
  * @blocks: yes
- * @errors: EINVAL EOPNOTSUPP ENOTCONN EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN EOPNOTSUPP ENOMEM ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
  */
 VH_API vh_rc vh_backend_set_config(struct vh_backend *b, uint32_t offset, const void *buf, uint32_t len);
 

@@ -83,7 +83,7 @@ struct vh_blk_info {
  * @since: VH_1.0
  * @thread: any
  * @blocks: yes
- * @errors: EINVAL EBUSY EOPNOTSUPP ENOMEM ENOTCONN EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN EOPNOTSUPP ENOTCONN ENOMEM ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
  *
  * Return: 0; -EBUSY when the session has one, or requests of another in flight; -EOPNOTSUPP when the back-end has no
  * config space; -EPROTO when config space says what can't be.
@@ -104,7 +104,7 @@ VH_API void vh_blk_free(struct vh_blk *b);
 /**
  * vh_blk_get_info() - capacity, block size, limits
  * @b: the block driver
- * @out: (out)
+ * @out: (out) what the device is
  *
  * @since: VH_1.0
  * @thread: any
@@ -117,16 +117,18 @@ VH_API vh_rc vh_blk_get_info(struct vh_blk *b, struct vh_blk_info *out);
  * vh_blk_submit() - start requests
  * @b: the block driver
  * @queue: queue index
- * @ios: (array n)
- * @n: requests
+ * @ios: (array n) the requests
+ * @n: how many, > 0
  *
  * @since: VH_1.0
  * @thread: queue
  * @blocks: no
  * @errors: EINVAL EBUSY EFAULT EROFS EOPNOTSUPP ERANGE EPROTO
  *
- * Return: requests taken, fewer than n when the ring is full. A request that is wrong in itself ends the batch before
- * it; when it is the first: -ERANGE past the end of the device, -EROFS, -EOPNOTSUPP, -EFAULT, -EINVAL.
+ * Return: requests taken, fewer than n when the ring is full or a later one is wrong (submit it again to learn why);
+ * -ERANGE when the first one goes past the end of the device, -EROFS when the first one writes to a device that is
+ * read-only, -EOPNOTSUPP when the device does not take requests of this kind, -EFAULT when the buffer of the first one
+ * is not inside the session's memory, -EINVAL also when the session does not run.
  */
 VH_API vh_count vh_blk_submit(struct vh_blk *b, uint32_t queue, const struct vh_blk_io *ios, uint32_t n);
 
@@ -134,8 +136,8 @@ VH_API vh_count vh_blk_submit(struct vh_blk *b, uint32_t queue, const struct vh_
  * vh_blk_reap() - take ended requests
  * @b: the block driver
  * @queue: queue index
- * @done: (out) (array max)
- * @max: room at @done
+ * @done: (out) (array max) the ended requests
+ * @max: room at @done, > 0
  *
  * @since: VH_1.0
  * @thread: queue
@@ -157,7 +159,7 @@ VH_API vh_count vh_blk_reap(struct vh_blk *b, uint32_t queue, struct vh_blk_done
  * @since: VH_1.0
  * @thread: queue
  * @blocks: yes
- * @errors: EINVAL EBUSY EINTR ETIMEDOUT EPROTO EFAULT ECONNRESET
+ * @errors: EINVAL EBUSY EMFILE ENOMEM EINTR ETIMEDOUT EPROTO EFAULT ECONNRESET
  *
  * The back-end's connection is served meanwhile.
  *

@@ -243,7 +243,7 @@ VH_API vh_rc vh_device_config_changed(struct vh_device *dev);
  */
 VH_API vh_rc vh_device_error(struct vh_device *dev, uint32_t queue, vh_rc rc);
 
-/* Backing of a built-in block device. */
+/* vh_blkdev_opts.kind: what is behind it. */
 #define VH_BLKDEV_NULL 1 /* completes at once; reads return what the buffer held (zeroes are not written) */
 #define VH_BLKDEV_RAM  2
 #define VH_BLKDEV_FILE 3
@@ -273,8 +273,9 @@ struct vh_blkdev_opts {
  *
  * Requests: in, out, flush, discard, write-zeroes, get-id (virtio 1.2 section 5.2.6). A file that would block is
  * read and written through io_uring, so that it holds up nothing else on the thread; one in memory (tmpfs, memfd), and
- * any where io_uring is refused, through preadv and pwritev. A write is complete when the file has it (when the disk has it, for a driver that did
- * not take VH_BLK_F_FLUSH); a flush when the disk has it. A file opened with O_DIRECT is -ENOTSUP.
+ * any where io_uring is refused, through preadv and pwritev. A write is complete when the file has it (when the disk
+ * has it, for a driver that did not take VH_BLK_F_FLUSH); a flush when the disk has it. A file opened with O_DIRECT is
+ * -ENOTSUP, one that is not open for reading, and for writing unless VH_BLKDEV_READONLY is set, -EACCES.
  *
  * @since: VH_1.0
  * @thread: any

@@ -32,7 +32,10 @@ struct vh_driver_opts {
  * @since: VH_1.0
  * @thread: any
  * @blocks: yes
- * @errors: EINVAL ENOMEM ENOSPC ENOTSUP ENOTCONN EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN ENOSPC ENOTSUP ENOMEM EMFILE ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
+ *
+ * Return: 0, -ENOSPC when the back-end has fewer queues, -ENOTSUP when it and libvh have no way of driving in common
+ * (it lacks VIRTIO_F_VERSION_1, or refuses the features that were chosen).
  */
 VH_API vh_rc vh_driver_new(const struct vh_driver_opts *opts, struct vh_backend *b, struct vh_driver **out);
 
@@ -50,7 +53,7 @@ VH_API void vh_driver_free(struct vh_driver *d);
 /**
  * vh_driver_features() - feature bits that both sides have
  * @d: the session
- * @out: (out)
+ * @out: (out) feature bits
  *
  * @since: VH_1.0
  * @thread: any
@@ -70,7 +73,9 @@ VH_API vh_rc vh_driver_features(struct vh_driver *d, uint64_t *out);
  * @since: VH_1.0
  * @thread: handle
  * @blocks: yes
- * @errors: EINVAL ENOMEM ENOSPC ENOTCONN EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN ENOSPC ENOMEM EMFILE ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
+ *
+ * Return: 0, -ENOSPC when the back-end can't be told of more regions.
  */
 VH_API vh_rc vh_driver_alloc(struct vh_driver *d, uint64_t len, uint64_t *addr);
 
@@ -93,7 +98,7 @@ VH_API vh_rc vh_driver_dup_snapshot(struct vh_driver *d, struct vh_snapshot **ou
  * @since: VH_1.0
  * @thread: handle
  * @blocks: yes
- * @errors: EINVAL EALREADY ENOMEM EMFILE ENOTCONN EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR
+ * @errors: EINVAL EALREADY EBUSY EDEADLK ESHUTDOWN ENOTCONN ENOSPC ENOMEM EMFILE ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
  */
 VH_API vh_rc vh_driver_start(struct vh_driver *d);
 
@@ -102,15 +107,16 @@ VH_API vh_rc vh_driver_start(struct vh_driver *d);
  * @d: the session
  *
  * Completions that arrived can still be reaped. vh_driver_start() goes on from where the rings stopped; a queue that
- * was broken begins anew, without the requests that it had in flight.
+ * was broken begins anew, without the requests that it had in flight. After any failure but -EBUSY and -EINTR the
+ * session is stopped as well.
  *
  * @since: VH_1.0
  * @thread: handle
  * @blocks: yes
- * @errors: EINVAL EALREADY EBUSY ENOTCONN EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR
+ * @errors: EINVAL EALREADY EBUSY EDEADLK ESHUTDOWN ENOTCONN ENOMEM ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
  *
- * Return: 0; -EBUSY when requests in flight did not complete in 30 s, and -EINTR when a signal came: the session
- * is not stopped, call again; after any other failure it is.
+ * Return: 0; -EBUSY when requests in flight did not complete in 30 s: the session is not stopped, call again; -EINTR
+ * when a signal came: the session is not stopped, call again.
  */
 VH_API vh_rc vh_driver_stop(struct vh_driver *d);
 

@@ -9,7 +9,7 @@
 
 VH_BEGIN_DECLS
 
-/* Who refused. */
+/* vh_error.domain: who refused. */
 #define VH_ERROR_ARGUMENT 1 /* the caller's argument */
 #define VH_ERROR_SYSTEM	  2 /* a system call or an allocation */
 #define VH_ERROR_PEER	  3 /* the other end of the connection */

@@ -11,15 +11,9 @@ VH_BEGIN_DECLS
 
 /* vh_event.kind, of both sides. */
 #define VH_EVENT_CONNECTED    1
-#define VH_EVENT_DISCONNECTED 2 /* reason: below; value: number of the check that ended it, 0 = none */
+#define VH_EVENT_DISCONNECTED 2 /* reason: see struct vh_event; value: number of the check that ended it, 0 = none */
 
-/*
- * The reason of VH_EVENT_DISCONNECTED is 0 when the peer closed the connection between two messages, also while an
- * answer was owed; else the negative errno value of what ended it: -ECONNRESET closed inside a message, -EPROTO a
- * message that can't be followed, -ETIMEDOUT, -ECANCELED this side ended it.
- */
-
-/* Of a slave. */
+/* vh_event.kind, of a slave. */
 #define VH_EVENT_REFUSED	3  /* a second client was closed at once */
 #define VH_EVENT_STARTED	4  /* queue; reason: VH_START_* */
 #define VH_EVENT_STOPPED	5  /* queue; value: base */
@@ -34,11 +28,11 @@ VH_BEGIN_DECLS
 #define VH_EVENT_NEGOTIATED	14 /* value: feature bits acked */
 #define VH_EVENT_DEVICE_ERROR	15 /* queue; reason: what vh_device_error() said last; value: vh_queue_stats.failed */
 
-/* Of a master. */
+/* vh_event.kind, of a master. */
 #define VH_EVENT_CONFIG_CHANGED	 64 /* the back-end says that config space changed */
 #define VH_EVENT_BACKEND_REQUEST 65 /* a back-end request was served; reason: 0, 1 = refused; value: its id */
 
-/* Reasons of VH_EVENT_STARTED. */
+/* vh_event.reason of VH_EVENT_STARTED. */
 #define VH_START_KICK_FD   1 /* SET_VRING_KICK found the ring complete */
 #define VH_START_COMPLETED 2 /* the missing message arrived */
 #define VH_START_KICK	   3 /* the first kick */
@@ -49,6 +43,10 @@ VH_BEGIN_DECLS
  * Events are state, not history: there is at most one pending per kind and queue; a later one replaces it and
  * goes to the end. So of two opposite kinds (connected and disconnected) the one that is taken last tells how things
  * are.
+ *
+ * The reason of VH_EVENT_DISCONNECTED is 0 when the peer closed the connection between two messages, also while an
+ * answer was owed; else the negative errno value of what ended it: -ECONNRESET when it was closed inside a message,
+ * -EPROTO for a message that can't be followed, -ETIMEDOUT when a deadline passed, -ECANCELED when this side ended it.
  */
 struct vh_event {
 	uint32_t size;

@@ -9,6 +9,7 @@
 
 VH_BEGIN_DECLS
 
+/* vh_log_ops.level, and the level of a line. */
 #define VH_LOG_ERROR   1
 #define VH_LOG_WARNING 2
 #define VH_LOG_INFO    3
@@ -46,8 +47,11 @@ struct vh_log_ops {
 	void (*line)(void *ctx, uint32_t level, const char *text);
 };
 
-#define VH_MSG_SENT	       0
-#define VH_MSG_RECEIVED	       1
+/* vh_msg_info.direction */
+#define VH_MSG_SENT	0
+#define VH_MSG_RECEIVED 1
+
+/* vh_msg_info.channel */
 #define VH_MSG_CHANNEL_MAIN    0 /* front-end requests and their replies */
 #define VH_MSG_CHANNEL_BACKEND 1 /* back-end requests and their replies */
 
@@ -135,7 +139,7 @@ VH_API const char *vh_msg_name(uint32_t channel, uint32_t request);
  * @blocks: no
  * @errors: none
  *
- * Return: (borrowed) static string, NULL for a bit that has no name here.
+ * Return: (borrowed) (nullable) static string, NULL for a bit that has no name here.
  */
 VH_API const char *vh_feature_name(uint32_t space, uint32_t bit);
 

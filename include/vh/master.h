@@ -136,7 +136,7 @@ VH_API vh_rc vh_master_new(const struct vh_master_opts *opts, const struct vh_ma
 /**
  * vh_master_connect() - connect to a back-end that listens
  * @m: the front-end
- * @path: unix socket path; a leading "unix:" is accepted
+ * @path: unix socket path, at most 107 bytes; a leading "unix:" is accepted
  *
  * @since: VH_1.0
  * @thread: handle
@@ -148,7 +148,7 @@ VH_API vh_rc vh_master_connect(struct vh_master *m, const char *path);
 /**
  * vh_master_listen() - listen for a back-end that connects (server mode)
  * @m: the front-end
- * @path: unix socket path
+ * @path: unix socket path, as for vh_master_connect()
  *
  * @since: VH_1.0
  * @thread: handle
@@ -176,7 +176,9 @@ VH_API vh_rc vh_master_accept(struct vh_master *m);
  * @since: VH_1.0
  * @thread: handle
  * @blocks: no
- * @errors: EINVAL EBADF ENOTSOCK EPROTOTYPE EBUSY ESHUTDOWN EISCONN ENOMEM EMFILE
+ * @errors: EINVAL EBADF ENOTSOCK EPROTOTYPE ENOTCONN EBUSY ESHUTDOWN EISCONN ENOMEM EMFILE
+ *
+ * Return: 0, -ENOTCONN when the socket is not connected, -EINVAL also when it listens.
  */
 VH_API vh_rc vh_master_adopt(struct vh_master *m, vh_fd fd);
 
@@ -211,6 +213,8 @@ VH_API vh_rc vh_master_disconnect(struct vh_master *m);
  * @thread: any
  * @blocks: no
  * @errors: EINVAL
+ *
+ * Return: (borrowed) the fd.
  */
 VH_API vh_fd vh_master_fd(struct vh_master *m);
 
@@ -332,7 +336,7 @@ VH_API vh_rc vh_master_cancel(struct vh_master *m);
 /**
  * vh_master_next_event() - take the oldest pending event
  * @m: the front-end
- * @out: (out)
+ * @out: (out) the event
  *
  * @since: VH_1.0
  * @thread: handle
@@ -374,7 +378,7 @@ VH_API vh_rc vh_master_backend(struct vh_master *m, struct vh_backend **out);
 /**
  * vh_master_get_stats() - counters
  * @m: the front-end
- * @out: (out)
+ * @out: (out) the counters
  *
  * @since: VH_1.0
  * @thread: handle

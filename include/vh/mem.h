@@ -17,10 +17,11 @@ VH_BEGIN_DECLS
 
 #define VH_MEM_MAX_REGIONS 509
 
+/* vh_snapshot_translate(): what is to be done there, as bits. */
 #define VH_MEM_READ  1u
 #define VH_MEM_WRITE 2u
 
-/* Region flags. */
+/* vh_region.flags */
 #define VH_REGION_HUGE	 1u /* vh_mem_alloc: ask for huge pages, fails if there are none; report: has them */
 #define VH_REGION_SEALED 2u /* report: the file can't shrink (F_SEAL_SHRINK) */
 #define VH_REGION_BROKEN 4u /* report: the file was truncated under the mapping */
@@ -131,7 +132,7 @@ VH_API vh_rc vh_mem_remove(struct vh_mem *mem, const struct vh_region *region);
 /**
  * vh_mem_regions() - list the regions, by ascending guest address
  * @mem: the memory
- * @out: (nullable) (out) (array max)
+ * @out: (nullable) (out) (array max) the first @max of them; NULL with @max 0: only count
  * @max: room at @out
  *
  * @since: VH_1.0
@@ -184,7 +185,7 @@ VH_API uint32_t vh_snapshot_number(const struct vh_snapshot *snap);
 /**
  * vh_snapshot_regions() - list the regions, by ascending guest address
  * @snap: the snapshot
- * @out: (nullable) (out) (array max)
+ * @out: (nullable) (out) (array max) the first @max of them; NULL with @max 0: only count
  * @max: room at @out
  *
  * @since: VH_1.0

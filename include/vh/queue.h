@@ -77,7 +77,7 @@ struct vh_queue_opts {
 /** struct vh_queue_stats - counters since the queue was made. Size-first out struct. */
 struct vh_queue_stats {
 	uint32_t size;
-	uint32_t state;	    /* VH_QUEUE_* */
+	uint32_t state;	    /* as vh_queue_state() tells it */
 	uint64_t requests;  /* popped or submitted */
 	uint64_t completed; /* pushed or reaped */
 	uint64_t bytes_in;  /* readable bytes of popped requests; written bytes reaped */
@@ -103,9 +103,10 @@ struct vh_queue_stats {
  * @since: VH_1.0
  * @thread: any
  * @blocks: no
- * @errors: EINVAL ENOMEM EFAULT ENOTSUP
+ * @errors: EINVAL EBADF ENOMEM EMFILE EFAULT ENOTSUP
  *
- * Return: 0, -EFAULT when a ring is not wholly inside one region, -ENOTSUP for a ring layout that is not built in.
+ * Return: 0, -EFAULT when a ring is not wholly inside one region, -ENOTSUP for a ring layout that is not built in,
+ * -EINVAL also when an fd is no eventfd.
  */
 VH_API vh_rc vh_queue_open(struct vh_mem *mem, const struct vh_queue_opts *opts, vh_fd kick_fd, vh_fd call_fd,
 			   struct vh_queue **out);
@@ -114,7 +115,7 @@ VH_API vh_rc vh_queue_open(struct vh_mem *mem, const struct vh_queue_opts *opts,
  * vh_queue_free() - free a queue made by vh_queue_open()
  * @q: (nullable)
  *
- * Requests in flight are dropped: their tokens and segments die.
+ * Requests in flight are dropped: their tokens and segments die. A queue of a vh_slave or vh_driver is left as it is.
  *
  * @since: VH_1.0
  * @thread: queue
@@ -126,7 +127,7 @@ VH_API void vh_queue_free(struct vh_queue *q);
 /**
  * vh_queue_pop() - take requests that the driver made available
  * @q: device-side queue
- * @reqs: (out) (array max)
+ * @reqs: (out) (array max) the requests
  * @max: room at @reqs
  *
  * The available index is loaded once per call. Each request is validated as a whole before it is returned; one that
@@ -137,7 +138,7 @@ VH_API void vh_queue_free(struct vh_queue *q);
  * @since: VH_1.0
  * @thread: queue
  * @blocks: no
- * @errors: EINVAL EBUSY EPIPE EPROTO EFAULT
+ * @errors: EINVAL EBUSY EPROTO EFAULT
  *
  * Return: requests at @reqs, 0 when there are none (also while stopped, disabled or draining), -EPROTO or -EFAULT
  * when the queue is broken, -EBUSY when another thread is inside.
@@ -147,7 +148,7 @@ VH_API vh_count vh_queue_pop(struct vh_queue *q, struct vh_req *reqs, uint32_t m
 /**
  * vh_queue_push() - complete requests, in any order
  * @q: device-side queue
- * @cpls: (array n)
+ * @cpls: (array n) tokens of the requests, and how much was written for each
  * @n: completions
  *
  * All n are checked first; then they are published at once, and the driver is notified at most once. written is
@@ -164,7 +165,8 @@ VH_API vh_count vh_queue_pop(struct vh_queue *q, struct vh_req *reqs, uint32_t m
  *
  * Return: 0; -ESTALE when tokens are from a ring that was stopped: these are dropped, the others are published; -EINVAL
  * when one is not in flight or named twice: nothing changes; -EFAULT when guest memory was truncated: nothing is
- * published and the queue is broken.
+ * published and the queue is broken; -EPROTO when the queue is broken already: nothing is published, and the requests
+ * end.
  */
 VH_API vh_rc vh_queue_push(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n);
 
@@ -197,15 +199,15 @@ VH_API vh_rc vh_queue_unpop(struct vh_queue *q, uint32_t n);
  * @blocks: no
  * @errors: EINVAL EBUSY EFAULT EPROTO
  *
- * Return: requests taken, fewer than n when the ring is full or a later one is wrong (submit it again to learn why);
- * -EFAULT when the first one's segment is outside.
+ * Return: requests taken, fewer than n when the ring is full or a later one is wrong (submit it again to learn why), 0
+ * also while the queue is stopped; -EFAULT when a segment of the first one is outside.
  */
 VH_API vh_count vh_queue_submit(struct vh_queue *q, const struct vh_req *reqs, uint32_t n);
 
 /**
  * vh_queue_reap() - take completions
  * @q: driver-side queue
- * @cpls: (out) (array max)
+ * @cpls: (out) (array max) the completions
  * @max: room at @cpls
  *
  * Every used element is checked against the driver's own record: an id that is not in flight or a length above the
@@ -256,20 +258,22 @@ VH_API vh_rc vh_queue_disarm(struct vh_queue *q);
  * @since: VH_1.0
  * @thread: any
  * @blocks: no
- * @errors: EINVAL EMFILE ENOMEM
+ * @errors: EINVAL EMFILE ENFILE ENOMEM
  *
  * Return: (borrowed) the fd, or a negative errno value.
  */
 VH_API vh_fd vh_queue_fd(struct vh_queue *q);
 
 /**
- * vh_queue_state() - VH_QUEUE_STOPPED, _RUNNING, _DRAINING or _BROKEN
+ * vh_queue_state() - whether it is stopped, runs, drains or is broken
  * @q: either side
  *
  * @since: VH_1.0
  * @thread: any
  * @blocks: no
  * @errors: EINVAL
+ *
+ * Return: VH_QUEUE_STOPPED, VH_QUEUE_RUNNING, VH_QUEUE_DRAINING or VH_QUEUE_BROKEN.
  */
 VH_API vh_count vh_queue_state(struct vh_queue *q);
 
@@ -291,7 +295,7 @@ VH_API vh_rc vh_queue_stop(struct vh_queue *q, uint32_t *base);
 /**
  * vh_queue_get_stats() - counters
  * @q: either side
- * @out: (out)
+ * @out: (out) the counters
  *
  * @since: VH_1.0
  * @thread: any
@@ -309,6 +313,8 @@ VH_API vh_rc vh_queue_get_stats(struct vh_queue *q, struct vh_queue_stats *out);
  * @thread: any
  * @blocks: no
  * @errors: EINVAL ENOENT
+ *
+ * Return: 0, -ENOENT while the queue is stopped and has no memory.
  */
 VH_API vh_rc vh_queue_dup_snapshot(struct vh_queue *q, struct vh_snapshot **out);
 

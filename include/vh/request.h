@@ -103,7 +103,7 @@ VH_API vh_rc vh_master_get_max_mem_slots(struct vh_master *m, uint32_t *out);
  * vh_master_get_config() - GET_CONFIG
  * @m: the front-end
  * @offset: first byte
- * @buf: (out) (array len)
+ * @buf: (out) (array len) the bytes
  * @len: bytes, 1..VH_CONFIG_MAX
  *
  * Common back-ends ignore the offset, so everything from 0 on is asked for, up to VH_CONFIG_MAX bytes.
@@ -121,7 +121,7 @@ VH_API vh_rc vh_master_get_config(struct vh_master *m, uint32_t offset, void *bu
  * vh_master_set_config() - SET_CONFIG
  * @m: the front-end
  * @offset: first byte
- * @buf: (array len)
+ * @buf: (array len) the bytes to write
  * @len: bytes, 1..VH_CONFIG_MAX
  * @flags: VH_CONFIG_WRITE or VH_CONFIG_MIGRATION
  *
@@ -303,7 +303,7 @@ VH_API vh_rc vh_master_set_status(struct vh_master *m, uint32_t status);
 /**
  * vh_master_get_status() - GET_STATUS
  * @m: the front-end
- * @out: (out)
+ * @out: (out) device status byte (virtio 1.2 section 2.1)
  *
  * @since: VH_1.0
  * @thread: handle

@@ -95,6 +95,9 @@ VH_API vh_rc vh_slave_new(const struct vh_slave_opts *opts, struct vh_device *de
  * @thread: handle
  * @blocks: no
  * @errors: EINVAL ENAMETOOLONG EADDRINUSE EEXIST EACCES ENOENT EMFILE EBUSY ENOMEM ENFILE ESHUTDOWN
+ *
+ * Return: 0; -EADDRINUSE when somebody listens there; -EEXIST when there is something that is no socket; -EBUSY when the
+ * slave listens or is connected already, or another thread is inside.
  */
 VH_API vh_rc vh_slave_listen(struct vh_slave *s, const char *path);
 
@@ -106,7 +109,10 @@ VH_API vh_rc vh_slave_listen(struct vh_slave *s, const char *path);
  * @since: VH_1.0
  * @thread: handle
  * @blocks: no
- * @errors: EINVAL ENOTSOCK EPROTOTYPE EBADF EMFILE EBUSY ENOMEM ENFILE ESHUTDOWN
+ * @errors: EINVAL ENOTSOCK EPROTOTYPE ENOTCONN EBADF EMFILE EBUSY ENOMEM ENFILE ESHUTDOWN
+ *
+ * Return: 0; -ENOTCONN when the socket neither listens nor is connected; -EBUSY when the slave listens or is connected
+ * already, or another thread is inside.
  */
 VH_API vh_rc vh_slave_adopt(struct vh_slave *s, vh_fd fd);
 
@@ -156,7 +162,7 @@ VH_API vh_count vh_slave_wait(struct vh_slave *s, int32_t timeout_ms);
 /**
  * vh_slave_next_event() - take the oldest pending event
  * @s: the back-end
- * @out: (out)
+ * @out: (out) the event
  *
  * @since: VH_1.0
  * @thread: handle
@@ -206,7 +212,7 @@ VH_API vh_rc vh_slave_disconnect(struct vh_slave *s);
 /**
  * vh_slave_get_stats() - counters
  * @s: the back-end
- * @out: (out)
+ * @out: (out) the counters
  *
  * @since: VH_1.0
  * @thread: handle
