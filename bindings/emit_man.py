@@ -303,7 +303,7 @@ class Manual:
             page.heading("CONSTANTS")
         for group in dict.fromkeys(c["group"] for c in constants):
             if group:
-                page.heading(page.inline(sentence(group)), "SS")
+                page.heading(page.inline(group), "SS")
             self.numbers(page, [c for c in constants if c["group"] == group])
 
     def overview(self, template, example):
