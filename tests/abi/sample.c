@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+#include "sample.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "pair.h"
+
+#define PATTERN	 0xa5 /* in memory that a call is to fill */
+#define ROOM	 64   /* elements of every array */
+#define MEM_SIZE 0x10000
+
+static struct {
+	struct pair pair, idle; /* one that runs, one that nobody dispatches */
+	struct {
+		const char *kind;
+		uint64_t handle;
+	} handles[16];
+	unsigned n;
+} world;
+
+static uint64_t keep(const char *kind, uint64_t handle)
+{
+	CHECK(handle && world.n < 16, "no %s", kind);
+	world.handles[world.n].kind = kind;
+	world.handles[world.n++].handle = handle;
+	return handle;
+}
+
+static uint64_t world_handle(const char *kind)
+{
+	for (unsigned i = 0; i < world.n; i++)
+		if (!strcmp(world.handles[i].kind, kind))
+			return world.handles[i].handle;
+	CHECK(false, "the tests know no way to have a %s", kind);
+	return 0;
+}
+
+void world_open(void)
+{
+	uint64_t backend = 0, driver = 0, blk = 0, snapshot = 0, mem;
+
+	memset(&world, 0, sizeof(world));
+	pair_open(&world.pair, new_ram_disk(1 << 20));
+	pair_start(&world.pair);
+	pair_open(&world.idle, new_device(NULL, NULL));
+	mem = keep("vh_mem", new_mem(MEM_SIZE));
+	CHECK(!VH(mem_dup_snapshot, mem, at(&snapshot)), "no snapshot");
+	keep("vh_snapshot", snapshot);
+	keep("vh_queue", new_queue(mem, "VH_QUEUE_DEVICE"));
+	keep("vh_device", new_device(NULL, NULL));
+	keep("vh_slave", world.idle.slave);
+	keep("vh_master", world.pair.master);
+	CHECK(!VH(master_backend, world.pair.master, at(&backend)), "no backend");
+	keep("vh_backend", backend);
+	CHECK(!VH(driver_new, 0, backend, at(&driver)) && !VH(driver_start, driver), "no driver");
+	keep("vh_driver", driver);
+	CHECK(!VH(blk_new, driver, at(&blk)), "no block driver");
+	keep("vh_blk", blk);
+}
+
+void world_close(void)
+{
+	VH(blk_free, world_handle("vh_blk"));
+	VH(driver_free, world_handle("vh_driver"));
+	VH(device_free, world_handle("vh_device"));
+	VH(queue_free, world_handle("vh_queue"));
+	VH(snapshot_free, world_handle("vh_snapshot"));
+	VH(mem_free, world_handle("vh_mem"));
+	pair_close(&world.idle);
+	pair_close(&world.pair);
+}
+
+bool is_context(const struct dyn_param *p)
+{
+	return p->type == T_PTR && !strcmp(p->name, "ctx");
+}
+
+bool is_handle(const struct dyn_param *p)
+{
+	return p->type == T_PTR && p->element == T_STRUCT && !dyn_struct(p->structure);
+}
+
+bool is_memory(const struct dyn_param *p)
+{
+	return p->type == T_PTR && !is_handle(p) && !is_context(p);
+}
+
+/* Values without which a call is wrong in itself: in "function.parameter" or in "struct.field". */
+static const struct {
+	const char *name, *constant;
+	uint64_t value;
+} good[] = {
+	{"vh_queue_opts.role", "VH_QUEUE_DEVICE", 0},
+	{"vh_queue_opts.num", NULL, 16},
+	{"vh_queue_opts.driver", NULL, 0x1000},
+	{"vh_queue_opts.device", NULL, 0x2000},
+	{"vh_queue_open.kick_fd", NULL, (uint64_t)-1},
+	{"vh_queue_open.call_fd", NULL, (uint64_t)-1},
+	{"vh_device_opts.type", "VH_TYPE_BLK", 0},
+	{"vh_blkdev_opts.kind", "VH_BLKDEV_NULL", 0},
+	{"vh_blkdev_opts.capacity", NULL, 1 << 20},
+	{"vh_blkdev_new.fd", NULL, (uint64_t)-1},
+	{"vh_master_msg.request", NULL, 1},
+	{"vh_device_error.rc", NULL, (uint64_t)-5},
+	{"vh_snapshot_translate.perm", "VH_MEM_READ", 0},
+	{"vh_snapshot_translate.len", NULL, 1},
+};
+
+static uint64_t good_value(const char *owner, const char *name)
+{
+	char both[80];
+
+	snprintf(both, sizeof(both), "%s.%s", owner, name);
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+		if (!strcmp(good[i].name, both))
+			return good[i].constant ? (uint64_t)dyn_constant(good[i].constant) : good[i].value;
+	return 0;
+}
+
+static size_t element_size(const struct dyn_param *p)
+{
+	const struct dyn_struct *s = dyn_struct(p->structure);
+
+	return s && p->element == T_STRUCT ? s->size : dyn_width(p->element);
+}
+
+/* A struct that goes in: good values, closures in ops. */
+static void fill_struct(char *to, const struct dyn_struct *s)
+{
+	void *made = s->shape == S_OPS ? dyn_ops(s->name, "destroy") : dyn_new(s->name);
+
+	for (unsigned f = 0; f < s->n_fields; f++) {
+		const uint64_t value = good_value(s->name, s->fields[f].name);
+
+		if (value)
+			dyn_set(made, s->name, s->fields[f].name, value);
+	}
+	memcpy(to, made, s->size);
+	free(made);
+}
+
+static void make_memory(struct sample *s, unsigned i, const struct dyn_param *p)
+{
+	const struct dyn_struct *structure = p->element == T_STRUCT ? dyn_struct(p->structure) : NULL;
+	const size_t n = p->count[0] ? ROOM : p->element == T_I8 ? ROOM : 1;
+
+	s->bytes[i] = n * element_size(p);
+	s->args[i] = at(malloc(s->bytes[i]));
+	memset(pointer(s->args[i]), p->flags & P_OUT ? PATTERN : 0, s->bytes[i]);
+	if (p->element == T_I8 && p->flags & P_CONST)
+		strcpy(pointer(s->args[i]), "unix:/nonexistent/vh.sock");
+	else if (structure && p->flags & P_OUT && structure->shape != S_FROZEN)
+		sample_set_size(s, i, structure->size);
+	else if (structure && structure->shape != S_FROZEN)
+		fill_struct(pointer(s->args[i]), structure);
+}
+
+/* A device belongs to one back-end: a call that would attach it has one of its own. */
+static uint64_t handle_for(struct sample *s, const struct dyn_param *p)
+{
+	const struct dyn_param *last = &s->call->params[s->call->n_params - 1];
+
+	if (strcmp(p->structure, "vh_device") || !(last->flags & P_OUT))
+		return world_handle(p->structure);
+	s->fresh_kind = p->structure;
+	return s->fresh = new_device(NULL, NULL);
+}
+
+static bool counts_something(const struct dyn_call *call, const char *name)
+{
+	for (unsigned i = 0; i < call->n_params; i++)
+		if (!strcmp(call->params[i].count, name))
+			return true;
+	return false;
+}
+
+void sample_make(struct sample *s, const struct dyn_call *call)
+{
+	memset(s, 0, sizeof(*s));
+	s->call = call;
+	for (unsigned i = 0; i < call->n_params; i++) {
+		const struct dyn_param *p = &call->params[i];
+
+		if (is_context(p))
+			s->args[i] = at(&s->receiver);
+		else if (is_handle(p))
+			s->args[i] = handle_for(s, p);
+		else if (is_memory(p))
+			make_memory(s, i, p);
+		else
+			s->args[i] = counts_something(call, p->name) ? 1 : good_value(call->name, p->name);
+	}
+}
+
+int sample_ops(const struct dyn_call *call)
+{
+	for (unsigned i = 0; i < call->n_params; i++) {
+		const struct dyn_struct *s = dyn_struct(call->params[i].structure);
+
+		if (s && s->shape == S_OPS)
+			return (int)i;
+	}
+	return -1;
+}
+
+/* Ops that a handle of the world was given are taken away again, before what ctx points to goes. */
+static void take_ops_back(const struct sample *s)
+{
+	const int i = sample_ops(s->call);
+	uint64_t args[DYN_MAX_PARAMS];
+
+	if (i < 0 || s->call->params[s->call->n_params - 1].flags & P_OUT)
+		return;
+	memcpy(args, s->args, sizeof(args));
+	args[i] = 0;
+	dyn_invoke(s->call, args);
+}
+
+void sample_resize(struct sample *s, unsigned i, size_t bytes, int fill)
+{
+	char *grown = malloc(bytes);
+
+	memset(grown, fill, bytes);
+	memcpy(grown, pointer(s->args[i]), bytes < s->bytes[i] ? bytes : s->bytes[i]);
+	free(pointer(s->args[i]));
+	s->args[i] = at(grown);
+	s->bytes[i] = bytes;
+}
+
+void sample_set_size(struct sample *s, unsigned i, uint32_t size)
+{
+	memcpy(pointer(s->args[i]), &size, sizeof(size));
+}
+
+int64_t sample_call(struct sample *s)
+{
+	for (unsigned i = 0; i < s->call->n_params; i++)
+		if (is_memory(&s->call->params[i]) && s->args[i]) {
+			free(s->before[i]);
+			s->before[i] = malloc(s->bytes[i]);
+			memcpy(s->before[i], pointer(s->args[i]), s->bytes[i]);
+		}
+	return dyn_invoke(s->call, s->args);
+}
+
+bool sample_untouched(const struct sample *s, unsigned i)
+{
+	return !s->before[i] || !s->args[i] || !memcmp(s->before[i], pointer(s->args[i]), s->bytes[i]);
+}
+
+/* An out-parameter that owns something and was written holds a handle or a file descriptor. */
+static void give_back(const struct sample *s, unsigned i)
+{
+	const struct dyn_param *p = &s->call->params[i];
+	char name[80];
+
+	if (!(p->flags & P_OWNED) || !s->args[i] || sample_untouched(s, i))
+		return;
+	if (p->element == T_PTR) {
+		snprintf(name, sizeof(name), "%s_free", p->structure);
+		dyn_invoke(dyn_call(name), (const uint64_t[]){*(uint64_t *)pointer(s->args[i])});
+	} else {
+		close(*(int32_t *)pointer(s->args[i]));
+	}
+}
+
+void sample_free(struct sample *s)
+{
+	take_ops_back(s);
+	for (unsigned i = 0; i < s->call->n_params; i++)
+		if (is_memory(&s->call->params[i])) {
+			give_back(s, i);
+			free(s->before[i]);
+			free(pointer(s->args[i]));
+		}
+	if (s->fresh)
+		VH(device_free, s->fresh);
+}
