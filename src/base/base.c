@@ -36,7 +36,7 @@ vh_rc vhi_opts_in(void *dst, size_t dst_size, const void *src, const char *what)
 	return 0;
 }
 
-vh_rc vhi_out_fill(void *dst, const void *src, size_t src_size, const char *what)
+vh_rc vhi_out_check(const void *dst, const char *what)
 {
 	uint32_t size;
 
@@ -46,6 +46,17 @@ vh_rc vhi_out_fill(void *dst, const void *src, size_t src_size, const char *what
 	if (size < 2 * sizeof(uint32_t))
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "%s: size is %u; set it to sizeof the struct", what,
 				size);
+	return 0;
+}
+
+vh_rc vhi_out_fill(void *dst, const void *src, size_t src_size, const char *what)
+{
+	uint32_t size;
+	vh_rc rc = vhi_out_check(dst, what);
+
+	if (rc)
+		return rc;
+	memcpy(&size, dst, sizeof(size));
 	if (size > src_size)
 		memset((char *)dst + src_size, 0, size - src_size);
 	memcpy((char *)dst + sizeof(size), (const char *)src + sizeof(size),

@@ -62,6 +62,7 @@ static inline bool vhi_is_pow2(uint64_t n)
 vh_rc vhi_opts_in(void *dst, size_t dst_size, const void *src, const char *what);
 
 /* Fill a size-first out struct up to the smaller of both sizes; the caller's size field stays. */
+vh_rc vhi_out_check(const void *dst, const char *what); /* that it can be filled, before anything is done */
 vh_rc vhi_out_fill(void *dst, const void *src, size_t src_size, const char *what);
 
 /* The destroy member that stands right after two uint32_t in every ops struct; NULL when the struct is too short. */

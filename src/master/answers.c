@@ -80,7 +80,7 @@ static int own_reply(struct vhi_answer *a, const void *payload, uint32_t size, c
 	const struct vhi_wire_header h = {
 		.request = a->request, .flags = VHI_WIRE_VERSION | VHI_WIRE_REPLY, .size = size};
 
-	if (size > sizeof(a->value) || n_fds > VHI_ARRAY_SIZE(a->fds) || (size && !payload) || (n_fds && !fds) ||
+	if (size > sizeof(a->value) || n_fds > VHI_ARRAY_SIZE(a->fds) ||
 	    vhi_wire_check_reply(VHI_WIRE_BACK_END, a->msg, true, &h, payload, n_fds))
 		return bad_answer(a, "its reply has another size or other fds, see the protocol");
 	for (; a->n_fds < n_fds; a->n_fds++) {
@@ -107,6 +107,9 @@ static int give_answer(struct vh_master *m, uint64_t token, vh_rc result, const 
 	bool status = a && (!a->own || result);
 	int rc = 0;
 
+	if ((size && !payload) || (n_fds && !fds))
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
+				"vh_master_answer: %u bytes and %u fds, but NULL for one of them", size, n_fds);
 	if (!a)
 		return vhi_fail(-ESTALE, VH_ERROR_STATE, 0, "vh_master_answer: nobody waits for token %llu (any more)",
 				(unsigned long long)token);

@@ -537,6 +537,9 @@ vh_rc vh_master_finish(struct vh_master *m, uint64_t ticket, void *buf, uint32_t
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
 				"vh_master_finish: room for %u bytes and %u fds, but NULL for one of them or for out",
 				cap, max_fds);
+	rc = out ? vhi_out_check(out, "vh_master_finish") : 0;
+	if (rc)
+		return rc;
 	rc = vhi_master_enter(m, "vh_master_finish", VHI_CALL_INSIDE);
 	if (rc)
 		return rc;
