@@ -10,6 +10,7 @@ import os
 import sys
 
 import emit_messages
+import emit_vectors
 import model
 import parse
 
@@ -22,6 +23,7 @@ def api_json(api):
 OUTPUTS = {
     "abi/libvh.api.json": api_json,
     "python/vh/testing/_messages.py": emit_messages.messages_py,
+    "tests/abi/vectors.def": emit_vectors.vectors_def,
 }
 
 
