@@ -9,6 +9,7 @@ import json
 import os
 import sys
 
+import emit_cffi
 import emit_messages
 import emit_vectors
 import model
@@ -23,6 +24,8 @@ def api_json(api):
 OUTPUTS = {
     "abi/libvh.api.json": api_json,
     "python/vh/testing/_messages.py": emit_messages.messages_py,
+    "python/vh/_cdef.py": emit_cffi.cdef_py,
+    "python/vh/_model.py": emit_cffi.model_py,
     "tests/abi/vectors.def": emit_vectors.vectors_def,
 }
 

@@ -1,2 +1,56 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
-"""libvh for Python. So far it holds vh.testing, the conformance kit for vhost-user peers."""
+"""libvh for Python: vhost-user back-ends (Slave, Device), front-ends (connect, Master), drivers (Driver, Blk), rings (Queue)
+and guest memory (Memory, Snapshot). vh.testing, the conformance kit for peers, works without the C library.
+"""
+import importlib
+import pkgutil
+from typing import TYPE_CHECKING, Any
+
+# In a build tree the compiled part lies in a folder of its own.
+__path__ = pkgutil.extend_path(__path__, __name__)
+
+if TYPE_CHECKING:
+    from vh._blk import Blk as Blk, BlkDone as BlkDone, BlkIo as BlkIo
+    from vh._device import Device as Device, Later as Later
+    from vh._driver import Driver as Driver
+    from vh._error import VhError as VhError, error_name as error_name
+    from vh._event import Message as Message, event_name as event_name, \
+        feature_name as feature_name, message_name as message_name
+    from vh._lib import version as version
+    from vh._master import Backend as Backend, BackendRequest as BackendRequest, Master as Master, Reply as Reply, \
+        connect as connect
+    from vh._memory import Memory as Memory, Snapshot as Snapshot, guard_install as guard_install, \
+        guard_remove as guard_remove
+    from vh._model import *
+    from vh._queue import ALL as ALL, Batch as Batch, Completion as Completion, Queue as Queue, Request as Request
+    from vh._slave import Slave as Slave, serve as serve
+
+_FROM = {
+    "_blk": "Blk BlkDone BlkIo",
+    "_device": "Device Later",
+    "_driver": "Driver",
+    "_error": "VhError error_name",
+    "_event": "Message event_name feature_name message_name",
+    "_lib": "version",
+    "_master": "Backend BackendRequest Master Reply connect",
+    "_memory": "Memory Snapshot guard_install guard_remove",
+    "_queue": "ALL Batch Completion Queue Request",
+    "_slave": "Slave serve",
+}
+_WHERE = {name: module for module, names in _FROM.items() for name in names.split()}
+__all__ = list(_WHERE)
+
+
+def __getattr__(name: str) -> Any:
+    """The C library is loaded when something of it is asked for; constants and enumerations need none."""
+    if name.startswith("_"):
+        raise AttributeError(f"module 'vh' has no attribute {name!r}")
+    module = importlib.import_module(f"vh.{_WHERE.get(name, '_model')}")
+    if not hasattr(module, name):
+        raise AttributeError(f"module 'vh' has no attribute {name!r}")
+    value = globals()[name] = getattr(module, name)
+    return value
+
+
+def __dir__() -> "list[str]":
+    return sorted({*globals(), *__all__, *(n for n in dir(importlib.import_module("vh._model")) if n[0] != "_")})

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
+"""Waiting on what a handle's fileno() says: in this thread, or in an asyncio task."""
+import asyncio
+import os
+import select
+import time
+from typing import Any, Callable
+
+# A signal that arrives just before the system call does not interrupt it; its handler has to run all the same.
+SLICE_S = 0.25
+
+
+def wait(handle: Any, timeout: "float | None", ready: "Callable[[], bool] | None" = None) -> bool:
+    """Sleep until handle's fd is readable, or, if that is given, until ready(), which is asked first. False: the time
+    passed. Signal handlers run, and closing the handle ends the wait."""
+    end = None if timeout is None else time.monotonic() + timeout
+    handle._enter()
+    try:
+        poll = select.poll()
+        poll.register(handle.fileno(), select.POLLIN)
+        while not (ready and ready()):
+            left = SLICE_S if end is None else min(SLICE_S, max(0, end - time.monotonic()))
+            there = poll.poll(left * 1000)
+            if handle.closed:
+                raise handle._gone()
+            if there and not ready:
+                return True
+            if not there and end is not None and time.monotonic() >= end:
+                return False
+        return True
+    finally:
+        handle._leave()
+
+
+def _set(there: "asyncio.Future[None]") -> None:
+    if not there.done():
+        there.set_result(None)
+
+
+async def readable(handle: Any) -> None:
+    """Until handle's fd is readable. Several tasks may wait on one handle."""
+    loop = asyncio.get_running_loop()
+    there = loop.create_future()
+    fd = os.dup(handle.fileno())  # a loop knows one reader for each fd
+    try:
+        loop.add_reader(fd, _set, there)
+        try:
+            await there
+        finally:
+            loop.remove_reader(fd)
+    finally:
+        os.close(fd)
+
+
+async def first(*handles: Any) -> None:
+    """Until one of their fds is readable."""
+    tasks = [asyncio.ensure_future(readable(h)) for h in handles]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

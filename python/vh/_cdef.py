@@ -1,0 +1,740 @@
+# SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
+# Made from include/vh/*.h by ./run regen; do not edit.
+"""The C side as cffi reads it: declarations, callbacks, and which threads may call what."""
+
+CDEF = """
+typedef int32_t vh_rc;
+typedef int32_t vh_count;
+typedef int32_t vh_fd;
+typedef uint64_t vh_gpa;
+typedef uint64_t vh_uva;
+typedef uint64_t vh_iova;
+struct vh_mem;
+struct vh_snapshot;
+struct vh_queue;
+struct vh_device;
+struct vh_slave;
+struct vh_master;
+struct vh_backend;
+struct vh_driver;
+struct vh_blk;
+struct vh_error {
+    uint32_t size;
+    int32_t code;
+    uint32_t domain;
+    uint32_t queue;
+    uint32_t request;
+    uint32_t site;
+    char text[232];
+};
+struct vh_log_ops {
+    uint32_t size;
+    uint32_t level;
+    void (*destroy)(void *ctx);
+    void (*line)(void *ctx, uint32_t level, const char *text);
+};
+struct vh_msg_info {
+    uint32_t size;
+    uint32_t direction;
+    uint32_t channel;
+    uint32_t request;
+    uint32_t flags;
+    uint32_t payload_size;
+    uint32_t n_fds;
+    uint32_t verdict;
+    uint64_t time_ns;
+    uint64_t payload;
+};
+struct vh_tap_ops {
+    uint32_t size;
+    uint32_t flags;
+    void (*destroy)(void *ctx);
+    void (*message)(void *ctx, const struct vh_msg_info *info);
+};
+struct vh_event {
+    uint32_t size;
+    uint32_t kind;
+    uint32_t queue;
+    int32_t reason;
+    uint64_t value;
+    uint64_t count;
+};
+struct vh_vring_addr {
+    uint32_t index;
+    uint32_t flags;
+    uint64_t desc;
+    uint64_t used;
+    uint64_t avail;
+    uint64_t log;
+};
+struct vh_region {
+    vh_gpa gpa;
+    vh_uva uva;
+    uint64_t len;
+    uint64_t offset;
+    uint64_t host;
+    uint64_t page_size;
+    uint32_t flags;
+    uint32_t number;
+    uint64_t reserved;
+};
+struct vh_seg {
+    uint64_t addr;
+    uint64_t len;
+};
+struct vh_mem_opts {
+    uint32_t size;
+    uint32_t flags;
+    uint32_t max_regions;
+    uint32_t require_seal;
+};
+struct vh_req {
+    uint64_t token;
+    uint64_t segs;
+    uint64_t user;
+    uint64_t rd_len;
+    uint64_t wr_len;
+    uint32_t n_rd;
+    uint32_t n_wr;
+    uint32_t seq;
+    uint16_t queue;
+    uint16_t flags;
+    uint32_t mem;
+    uint32_t reserved;
+};
+struct vh_cpl {
+    uint64_t token;
+    uint32_t written;
+    uint32_t flags;
+};
+struct vh_queue_opts {
+    uint32_t size;
+    uint32_t role;
+    uint32_t num;
+    uint32_t index;
+    uint64_t features;
+    vh_gpa desc;
+    vh_gpa driver;
+    vh_gpa device;
+    uint32_t base;
+    uint32_t max_segs;
+    vh_gpa indirect;
+    uint32_t max_indirect;
+    uint32_t flags;
+};
+struct vh_queue_stats {
+    uint32_t size;
+    uint32_t state;
+    uint64_t requests;
+    uint64_t completed;
+    uint64_t bytes_in;
+    uint64_t bytes_out;
+    uint64_t kicks;
+    uint64_t calls;
+    uint64_t errors;
+    uint64_t seg_waits;
+    uint32_t in_flight;
+    uint32_t broken_site;
+    uint64_t oldest_in_flight_ns;
+    uint64_t failed;
+};
+struct vh_device_ops {
+    uint32_t size;
+    uint32_t flags;
+    void (*destroy)(void *ctx);
+    int32_t (*get_config)(void *ctx, uint32_t offset, void *buf, uint32_t len);
+    int32_t (*set_config)(void *ctx, uint32_t offset, const void *buf, uint32_t len, uint32_t flags, uint64_t later);
+    int32_t (*set_features)(void *ctx, uint64_t features, uint64_t later);
+    int32_t (*reset)(void *ctx, uint64_t later);
+    void (*queue_started)(void *ctx, struct vh_queue *q, uint32_t index);
+    void (*queue_stopped)(void *ctx, uint32_t index);
+    int32_t (*on_batch)(void *ctx, struct vh_queue *q, uint32_t index, uint32_t budget);
+    vh_fd (*poll_fd)(void *ctx);
+    int32_t (*on_poll)(void *ctx);
+};
+struct vh_device_opts {
+    uint32_t size;
+    uint32_t type;
+    uint64_t features;
+    uint32_t max_queues;
+    uint32_t max_queue_size;
+};
+struct vh_blkdev_opts {
+    uint32_t size;
+    uint32_t kind;
+    uint64_t capacity;
+    uint32_t flags;
+    uint32_t max_queues;
+    uint32_t max_queue_size;
+    uint32_t block_size;
+    char serial[20];
+    uint32_t reserved;
+};
+struct vh_slave_opts {
+    uint32_t size;
+    uint32_t message_timeout_ms;
+    uint32_t drain_timeout_ms;
+    uint32_t budget;
+    uint64_t mask_features;
+    uint64_t mask_protocol_features;
+    uint32_t require_seal;
+    uint32_t socket_mode;
+};
+struct vh_slave_stats {
+    uint32_t size;
+    uint32_t connected;
+    uint64_t connections;
+    uint64_t refused;
+    uint64_t messages_in;
+    uint64_t messages_out;
+    uint64_t bytes_in;
+    uint64_t bytes_out;
+    uint64_t rejected;
+    uint64_t errors;
+    uint32_t owed;
+    uint32_t n_queues;
+    uint64_t oldest_owed_ns;
+    uint64_t conn_messages_in;
+    uint64_t conn_messages_out;
+    uint64_t conn_bytes_in;
+    uint64_t conn_bytes_out;
+    uint64_t conn_rejected;
+    uint64_t queue_requests;
+    uint64_t queue_completed;
+    uint64_t queue_failed;
+    uint64_t queue_bytes_in;
+    uint64_t queue_bytes_out;
+    uint64_t queue_kicks;
+    uint64_t queue_calls;
+    uint64_t queue_errors;
+    uint64_t queue_in_flight;
+    uint64_t oldest_in_flight_ns;
+};
+struct vh_master_opts {
+    uint32_t size;
+    uint32_t timeout_ms;
+    uint64_t mask_protocol_features;
+    uint64_t mask_features;
+};
+struct vh_backend_req {
+    uint32_t size;
+    uint32_t request;
+    uint32_t payload_size;
+    uint32_t n_fds;
+    uint64_t payload;
+    uint64_t fds;
+    uint64_t token;
+};
+struct vh_master_ops {
+    uint32_t size;
+    uint32_t flags;
+    void (*destroy)(void *ctx);
+    int32_t (*backend_request)(void *ctx, const struct vh_backend_req *req);
+};
+struct vh_master_msg {
+    uint32_t size;
+    uint32_t request;
+    uint32_t reply;
+    uint32_t payload_size;
+    uint64_t payload;
+    uint32_t n_fds;
+    uint32_t reserved;
+};
+struct vh_master_reply {
+    uint32_t size;
+    uint32_t request;
+    uint32_t flags;
+    uint32_t payload_size;
+    uint32_t n_fds;
+    uint32_t reserved;
+};
+struct vh_master_stats {
+    uint32_t size;
+    uint32_t connected;
+    uint64_t messages_in;
+    uint64_t messages_out;
+    uint64_t bytes_in;
+    uint64_t bytes_out;
+    uint64_t rejected;
+    uint64_t backend_requests;
+    uint32_t tickets;
+    uint32_t reserved;
+    uint64_t oldest_ticket_ns;
+};
+struct vh_driver_opts {
+    uint32_t size;
+    uint32_t n_queues;
+    uint32_t queue_size;
+    uint32_t type;
+    uint64_t features;
+    uint64_t mask_features;
+};
+struct vh_blk_io {
+    uint32_t op;
+    uint32_t flags;
+    uint64_t offset;
+    uint64_t addr;
+    uint64_t len;
+    uint64_t user;
+    uint64_t reserved;
+};
+struct vh_blk_done {
+    uint64_t user;
+    int32_t rc;
+    uint32_t reserved;
+};
+struct vh_blk_info {
+    uint32_t size;
+    uint32_t block_size;
+    uint64_t capacity;
+    uint64_t features;
+    uint32_t read_only;
+    uint32_t n_queues;
+    uint32_t max_queues;
+    uint32_t seg_max;
+    uint32_t max_discard;
+    uint32_t max_write_zeroes;
+    uint32_t write_cache;
+    uint32_t reserved;
+};
+#define VH_F_NOTIFY_ON_EMPTY 24
+#define VH_F_LOG_ALL 26
+#define VH_F_ANY_LAYOUT 27
+#define VH_F_RING_INDIRECT_DESC 28
+#define VH_F_RING_EVENT_IDX 29
+#define VH_F_PROTOCOL_FEATURES 30
+#define VH_F_VERSION_1 32
+#define VH_F_ACCESS_PLATFORM 33
+#define VH_F_RING_PACKED 34
+#define VH_F_IN_ORDER 35
+#define VH_F_ORDER_PLATFORM 36
+#define VH_F_RING_RESET 40
+#define VH_TYPE_NET 1
+#define VH_TYPE_BLK 2
+#define VH_VERSION_MAJOR 0
+#define VH_VERSION_MINOR 1
+#define VH_VERSION_PATCH 0
+#define VH_ERROR_ARGUMENT 1
+#define VH_ERROR_SYSTEM 2
+#define VH_ERROR_PEER 3
+#define VH_ERROR_MEMORY 4
+#define VH_ERROR_QUEUE 5
+#define VH_ERROR_DEVICE 6
+#define VH_ERROR_STATE 7
+#define VH_ERROR_NONE 4294967295
+#define VH_ERROR_TEXT_SIZE 232
+#define VH_LOG_ERROR 1
+#define VH_LOG_WARNING 2
+#define VH_LOG_INFO 3
+#define VH_LOG_DEBUG 4
+#define VH_MSG_SENT 0
+#define VH_MSG_RECEIVED 1
+#define VH_MSG_CHANNEL_MAIN 0
+#define VH_MSG_CHANNEL_BACKEND 1
+#define VH_EVENT_CONNECTED 1
+#define VH_EVENT_DISCONNECTED 2
+#define VH_EVENT_REFUSED 3
+#define VH_EVENT_STARTED 4
+#define VH_EVENT_STOPPED 5
+#define VH_EVENT_ENABLED 6
+#define VH_EVENT_DISABLED 7
+#define VH_EVENT_DRAINING 8
+#define VH_EVENT_BROKEN 9
+#define VH_EVENT_MEMORY_CHANGED 10
+#define VH_EVENT_CONFIG_WRITTEN 11
+#define VH_EVENT_RESET 12
+#define VH_EVENT_STATUS 13
+#define VH_EVENT_NEGOTIATED 14
+#define VH_EVENT_DEVICE_ERROR 15
+#define VH_EVENT_CONFIG_CHANGED 64
+#define VH_EVENT_BACKEND_REQUEST 65
+#define VH_START_KICK_FD 1
+#define VH_START_COMPLETED 2
+#define VH_START_KICK 3
+#define VH_MSG_MAX_FDS 8
+#define VH_MSG_MAX_PAYLOAD 4096
+#define VH_CONFIG_MAX 256
+#define VH_CONFIG_WRITE 0
+#define VH_CONFIG_MIGRATION 1
+#define VH_PF_MQ 0
+#define VH_PF_LOG_SHMFD 1
+#define VH_PF_RARP 2
+#define VH_PF_REPLY_ACK 3
+#define VH_PF_MTU 4
+#define VH_PF_BACKEND_REQ 5
+#define VH_PF_CROSS_ENDIAN 6
+#define VH_PF_CRYPTO_SESSION 7
+#define VH_PF_PAGEFAULT 8
+#define VH_PF_CONFIG 9
+#define VH_PF_BACKEND_SEND_FD 10
+#define VH_PF_HOST_NOTIFIER 11
+#define VH_PF_INFLIGHT_SHMFD 12
+#define VH_PF_RESET_DEVICE 13
+#define VH_PF_INBAND_NOTIFICATIONS 14
+#define VH_PF_CONFIGURE_MEM_SLOTS 15
+#define VH_PF_STATUS 16
+#define VH_PF_XEN_MMAP 17
+#define VH_PF_SHARED_OBJECT 18
+#define VH_PF_DEVICE_STATE 19
+#define VH_PF_GET_VRING_BASE_INFLIGHT 20
+#define VH_PF_GPA_ADDRESSES 21
+#define VH_PF_SHMEM 22
+#define VH_PF_GET_VRING_BASE_SKIP_DRAIN 23
+#define VH_MEM_MAX_REGIONS 509
+#define VH_MEM_READ 1
+#define VH_MEM_WRITE 2
+#define VH_REGION_HUGE 1
+#define VH_REGION_SEALED 2
+#define VH_REGION_BROKEN 4
+#define VH_QUEUE_MAX_SIZE 32768
+#define VH_QUEUE_DEVICE 1
+#define VH_QUEUE_DRIVER 2
+#define VH_REQ_RESUBMITTED 1
+#define VH_REQ_LAST 2
+#define VH_QUEUE_STOPPED 0
+#define VH_QUEUE_RUNNING 1
+#define VH_QUEUE_DRAINING 2
+#define VH_QUEUE_BROKEN 3
+#define VH_QUEUE_SLEEP 0
+#define VH_QUEUE_MORE 1
+#define VH_DEVICE_MANUAL_QUEUES 1
+#define VH_BLKDEV_NULL 1
+#define VH_BLKDEV_RAM 2
+#define VH_BLKDEV_FILE 3
+#define VH_BLKDEV_READONLY 1
+#define VH_BLKDEV_NO_URING 2
+#define VH_REPLY_TABLE 0
+#define VH_REPLY_NONE 1
+#define VH_REPLY_ACK 2
+#define VH_REPLY_OWN 3
+#define VH_BLK_SECTOR 512
+#define VH_BLK_ID_SIZE 20
+#define VH_BLK_READ 0
+#define VH_BLK_WRITE 1
+#define VH_BLK_FLUSH 4
+#define VH_BLK_GET_ID 8
+#define VH_BLK_DISCARD 11
+#define VH_BLK_WRITE_ZEROES 13
+#define VH_BLK_UNMAP 1
+#define VH_BLK_F_SIZE_MAX 1
+#define VH_BLK_F_SEG_MAX 2
+#define VH_BLK_F_GEOMETRY 4
+#define VH_BLK_F_RO 5
+#define VH_BLK_F_BLK_SIZE 6
+#define VH_BLK_F_FLUSH 9
+#define VH_BLK_F_TOPOLOGY 10
+#define VH_BLK_F_CONFIG_WCE 11
+#define VH_BLK_F_MQ 12
+#define VH_BLK_F_DISCARD 13
+#define VH_BLK_F_WRITE_ZEROES 14
+#define VH_BLK_F_LIFETIME 15
+#define VH_BLK_F_SECURE_ERASE 16
+#define VH_BLK_F_ZONED 17
+uint32_t vh_version(void);
+vh_rc vh_error_get(struct vh_error *out);
+const char *vh_error_name(int32_t code);
+vh_count vh_msg_json(const struct vh_msg_info *info, char *buf, size_t cap);
+const char *vh_msg_name(uint32_t channel, uint32_t request);
+const char *vh_feature_name(uint32_t space, uint32_t bit);
+const char *vh_event_name(uint32_t kind);
+vh_rc vh_mem_new(const struct vh_mem_opts *opts, struct vh_mem **out);
+void vh_mem_free(struct vh_mem *mem);
+vh_rc vh_mem_alloc(struct vh_mem *mem, vh_gpa gpa, uint64_t len, uint32_t flags);
+vh_rc vh_mem_add_fd(struct vh_mem *mem, vh_fd fd, const struct vh_region *region);
+vh_rc vh_mem_remove(struct vh_mem *mem, const struct vh_region *region);
+vh_count vh_mem_regions(struct vh_mem *mem, struct vh_region *out, uint32_t max);
+vh_rc vh_mem_dup_fd(struct vh_mem *mem, uint32_t index, vh_fd *out);
+vh_rc vh_mem_dup_snapshot(struct vh_mem *mem, struct vh_snapshot **out);
+uint32_t vh_snapshot_number(const struct vh_snapshot *snap);
+vh_count vh_snapshot_regions(const struct vh_snapshot *snap, struct vh_region *out, uint32_t max);
+vh_count vh_snapshot_translate(const struct vh_snapshot *snap, vh_gpa gpa, uint64_t len, uint32_t perm,
+        struct vh_seg *segs, uint32_t max);
+void vh_snapshot_free(struct vh_snapshot *snap);
+vh_rc vh_mem_guard_install(void);
+vh_rc vh_mem_guard_remove(void);
+vh_rc vh_queue_open(struct vh_mem *mem, const struct vh_queue_opts *opts, vh_fd kick_fd, vh_fd call_fd,
+        struct vh_queue **out);
+void vh_queue_free(struct vh_queue *q);
+vh_count vh_queue_pop(struct vh_queue *q, struct vh_req *reqs, uint32_t max);
+vh_rc vh_queue_push(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n);
+vh_rc vh_queue_unpop(struct vh_queue *q, uint32_t n);
+vh_count vh_queue_submit(struct vh_queue *q, const struct vh_req *reqs, uint32_t n);
+vh_count vh_queue_reap(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max);
+vh_count vh_queue_arm(struct vh_queue *q);
+vh_rc vh_queue_disarm(struct vh_queue *q);
+vh_fd vh_queue_fd(struct vh_queue *q);
+vh_count vh_queue_state(struct vh_queue *q);
+vh_rc vh_queue_stop(struct vh_queue *q, uint32_t *base);
+vh_rc vh_queue_get_stats(struct vh_queue *q, struct vh_queue_stats *out);
+vh_rc vh_queue_dup_snapshot(struct vh_queue *q, struct vh_snapshot **out);
+vh_rc vh_device_new(const struct vh_device_opts *opts, const struct vh_device_ops *ops, void *ctx,
+        struct vh_device **out);
+vh_rc vh_device_finish(struct vh_device *dev, uint64_t later, vh_rc rc);
+vh_rc vh_device_config_changed(struct vh_device *dev);
+vh_rc vh_device_error(struct vh_device *dev, uint32_t queue, vh_rc rc);
+vh_rc vh_blkdev_new(const struct vh_blkdev_opts *opts, vh_fd fd, struct vh_device **out);
+void vh_device_free(struct vh_device *dev);
+const char *vh_backend_kind(const struct vh_backend *b);
+vh_rc vh_backend_get_features(struct vh_backend *b, uint64_t *out);
+vh_rc vh_backend_get_config(struct vh_backend *b, uint32_t offset, void *buf, uint32_t len);
+vh_rc vh_backend_set_config(struct vh_backend *b, uint32_t offset, const void *buf, uint32_t len);
+vh_rc vh_slave_new(const struct vh_slave_opts *opts, struct vh_device *dev, struct vh_slave **out);
+vh_rc vh_slave_listen(struct vh_slave *s, const char *path);
+vh_rc vh_slave_adopt(struct vh_slave *s, vh_fd fd);
+vh_fd vh_slave_fd(struct vh_slave *s);
+vh_count vh_slave_dispatch(struct vh_slave *s);
+vh_count vh_slave_wait(struct vh_slave *s, int32_t timeout_ms);
+vh_count vh_slave_next_event(struct vh_slave *s, struct vh_event *out);
+vh_rc vh_slave_queue(struct vh_slave *s, uint32_t index, struct vh_queue **out);
+vh_rc vh_slave_dup_snapshot(struct vh_slave *s, struct vh_snapshot **out);
+vh_rc vh_slave_disconnect(struct vh_slave *s);
+vh_rc vh_slave_get_stats(struct vh_slave *s, struct vh_slave_stats *out);
+vh_rc vh_slave_set_log(struct vh_slave *s, const struct vh_log_ops *ops, void *ctx);
+vh_rc vh_slave_set_tap(struct vh_slave *s, const struct vh_tap_ops *ops, void *ctx);
+vh_rc vh_slave_stop(struct vh_slave *s);
+void vh_slave_free(struct vh_slave *s);
+vh_rc vh_master_new(const struct vh_master_opts *opts, const struct vh_master_ops *ops, void *ctx,
+        struct vh_master **out);
+vh_rc vh_master_connect(struct vh_master *m, const char *path);
+vh_rc vh_master_listen(struct vh_master *m, const char *path);
+vh_rc vh_master_accept(struct vh_master *m);
+vh_rc vh_master_adopt(struct vh_master *m, vh_fd fd);
+vh_rc vh_master_socketpair(struct vh_master *m, vh_fd *peer_fd);
+vh_rc vh_master_disconnect(struct vh_master *m);
+vh_fd vh_master_fd(struct vh_master *m);
+vh_count vh_master_dispatch(struct vh_master *m);
+vh_rc vh_master_submit(struct vh_master *m, const struct vh_master_msg *msg, const vh_fd *fds, uint64_t *ticket);
+vh_rc vh_master_finish(struct vh_master *m, uint64_t ticket, void *buf, uint32_t cap, vh_fd *fds, uint32_t max_fds,
+        struct vh_master_reply *out);
+vh_rc vh_master_answer(struct vh_master *m, uint64_t token, vh_rc rc, const void *payload, uint32_t payload_size,
+        const vh_fd *fds, uint32_t n_fds);
+vh_rc vh_master_resume(struct vh_master *m);
+vh_rc vh_master_cancel(struct vh_master *m);
+vh_count vh_master_next_event(struct vh_master *m, struct vh_event *out);
+vh_rc vh_master_negotiate(struct vh_master *m, uint64_t features, uint64_t *acked);
+vh_rc vh_master_backend(struct vh_master *m, struct vh_backend **out);
+vh_rc vh_master_get_stats(struct vh_master *m, struct vh_master_stats *out);
+vh_rc vh_master_set_log(struct vh_master *m, const struct vh_log_ops *ops, void *ctx);
+vh_rc vh_master_set_tap(struct vh_master *m, const struct vh_tap_ops *ops, void *ctx);
+vh_rc vh_master_stop(struct vh_master *m);
+void vh_master_free(struct vh_master *m);
+vh_rc vh_master_get_features(struct vh_master *m, uint64_t *out);
+vh_rc vh_master_set_features(struct vh_master *m, uint64_t features);
+vh_rc vh_master_get_protocol_features(struct vh_master *m, uint64_t *out);
+vh_rc vh_master_set_protocol_features(struct vh_master *m, uint64_t features);
+vh_rc vh_master_set_owner(struct vh_master *m);
+vh_rc vh_master_get_queue_num(struct vh_master *m, uint32_t *out);
+vh_rc vh_master_get_max_mem_slots(struct vh_master *m, uint32_t *out);
+vh_rc vh_master_get_config(struct vh_master *m, uint32_t offset, void *buf, uint32_t len);
+vh_rc vh_master_set_config(struct vh_master *m, uint32_t offset, const void *buf, uint32_t len, uint32_t flags);
+vh_rc vh_master_set_mem(struct vh_master *m, struct vh_mem *mem);
+vh_rc vh_master_add_mem_region(struct vh_master *m, struct vh_mem *mem, uint32_t index);
+vh_rc vh_master_remove_mem_region(struct vh_master *m, const struct vh_region *region);
+vh_rc vh_master_set_vring_num(struct vh_master *m, uint32_t queue, uint32_t num);
+vh_rc vh_master_set_vring_addr(struct vh_master *m, const struct vh_vring_addr *addr);
+vh_rc vh_master_set_vring_base(struct vh_master *m, uint32_t queue, uint32_t base);
+vh_rc vh_master_get_vring_base(struct vh_master *m, uint32_t queue, uint32_t *base);
+vh_rc vh_master_set_vring_kick(struct vh_master *m, uint32_t queue, vh_fd fd);
+vh_rc vh_master_set_vring_call(struct vh_master *m, uint32_t queue, vh_fd fd);
+vh_rc vh_master_set_vring_err(struct vh_master *m, uint32_t queue, vh_fd fd);
+vh_rc vh_master_set_vring_enable(struct vh_master *m, uint32_t queue, uint32_t on);
+vh_rc vh_master_reset_device(struct vh_master *m);
+vh_rc vh_master_set_status(struct vh_master *m, uint32_t status);
+vh_rc vh_master_get_status(struct vh_master *m, uint32_t *out);
+vh_rc vh_driver_new(const struct vh_driver_opts *opts, struct vh_backend *b, struct vh_driver **out);
+void vh_driver_free(struct vh_driver *d);
+vh_rc vh_driver_features(struct vh_driver *d, uint64_t *out);
+vh_rc vh_driver_alloc(struct vh_driver *d, uint64_t len, uint64_t *addr);
+vh_rc vh_driver_dup_snapshot(struct vh_driver *d, struct vh_snapshot **out);
+vh_rc vh_driver_start(struct vh_driver *d);
+vh_rc vh_driver_stop(struct vh_driver *d);
+vh_rc vh_driver_queue(struct vh_driver *d, uint32_t index, struct vh_queue **out);
+vh_rc vh_blk_new(struct vh_driver *d, struct vh_blk **out);
+void vh_blk_free(struct vh_blk *b);
+vh_rc vh_blk_get_info(struct vh_blk *b, struct vh_blk_info *out);
+vh_count vh_blk_submit(struct vh_blk *b, uint32_t queue, const struct vh_blk_io *ios, uint32_t n);
+vh_count vh_blk_reap(struct vh_blk *b, uint32_t queue, struct vh_blk_done *done, uint32_t max);
+vh_rc vh_blk_wait(struct vh_blk *b, uint32_t queue, int32_t timeout_ms);
+"""
+
+# In compiled mode cffi makes these functions; they run what Python binds to them.
+CALLBACK_CDEF = """
+extern "Python" {
+void vhpy_log_destroy(void *ctx);
+void vhpy_log_line(void *ctx, uint32_t level, const char *text);
+void vhpy_tap_destroy(void *ctx);
+void vhpy_tap_message(void *ctx, const struct vh_msg_info *info);
+void vhpy_device_destroy(void *ctx);
+int32_t vhpy_device_get_config(void *ctx, uint32_t offset, void *buf, uint32_t len);
+int32_t vhpy_device_set_config(void *ctx, uint32_t offset, const void *buf, uint32_t len, uint32_t flags,
+        uint64_t later);
+int32_t vhpy_device_set_features(void *ctx, uint64_t features, uint64_t later);
+int32_t vhpy_device_reset(void *ctx, uint64_t later);
+void vhpy_device_queue_started(void *ctx, struct vh_queue *q, uint32_t index);
+void vhpy_device_queue_stopped(void *ctx, uint32_t index);
+int32_t vhpy_device_on_batch(void *ctx, struct vh_queue *q, uint32_t index, uint32_t budget);
+vh_fd vhpy_device_poll_fd(void *ctx);
+int32_t vhpy_device_on_poll(void *ctx);
+void vhpy_master_destroy(void *ctx);
+int32_t vhpy_master_backend_request(void *ctx, const struct vh_backend_req *req);
+}
+"""
+
+# In dlopen mode they are closures of these types.
+CALLBACK_TYPES = {
+    "vhpy_log_destroy":
+        "void(*)(void *)",
+    "vhpy_log_line":
+        "void(*)(void *, uint32_t, const char *)",
+    "vhpy_tap_destroy":
+        "void(*)(void *)",
+    "vhpy_tap_message":
+        "void(*)(void *, const struct vh_msg_info *)",
+    "vhpy_device_destroy":
+        "void(*)(void *)",
+    "vhpy_device_get_config":
+        "int32_t(*)(void *, uint32_t, void *, uint32_t)",
+    "vhpy_device_set_config":
+        "int32_t(*)(void *, uint32_t, const void *, uint32_t, uint32_t, uint64_t)",
+    "vhpy_device_set_features":
+        "int32_t(*)(void *, uint64_t, uint64_t)",
+    "vhpy_device_reset":
+        "int32_t(*)(void *, uint64_t)",
+    "vhpy_device_queue_started":
+        "void(*)(void *, struct vh_queue *, uint32_t)",
+    "vhpy_device_queue_stopped":
+        "void(*)(void *, uint32_t)",
+    "vhpy_device_on_batch":
+        "int32_t(*)(void *, struct vh_queue *, uint32_t, uint32_t)",
+    "vhpy_device_poll_fd":
+        "vh_fd(*)(void *)",
+    "vhpy_device_on_poll":
+        "int32_t(*)(void *)",
+    "vhpy_master_destroy":
+        "void(*)(void *)",
+    "vhpy_master_backend_request":
+        "int32_t(*)(void *, const struct vh_backend_req *)",
+}
+
+# Function -> its @thread tag.
+THREAD = {
+    "vh_version": "signal",
+    "vh_error_get": "any",
+    "vh_error_name": "any",
+    "vh_msg_json": "any",
+    "vh_msg_name": "any",
+    "vh_feature_name": "any",
+    "vh_event_name": "any",
+    "vh_mem_new": "any",
+    "vh_mem_free": "handle",
+    "vh_mem_alloc": "handle",
+    "vh_mem_add_fd": "handle",
+    "vh_mem_remove": "handle",
+    "vh_mem_regions": "any",
+    "vh_mem_dup_fd": "any",
+    "vh_mem_dup_snapshot": "any",
+    "vh_snapshot_number": "any",
+    "vh_snapshot_regions": "any",
+    "vh_snapshot_translate": "any",
+    "vh_snapshot_free": "any",
+    "vh_mem_guard_install": "any",
+    "vh_mem_guard_remove": "any",
+    "vh_queue_open": "any",
+    "vh_queue_free": "queue",
+    "vh_queue_pop": "queue",
+    "vh_queue_push": "queue",
+    "vh_queue_unpop": "queue",
+    "vh_queue_submit": "queue",
+    "vh_queue_reap": "queue",
+    "vh_queue_arm": "queue",
+    "vh_queue_disarm": "queue",
+    "vh_queue_fd": "any",
+    "vh_queue_state": "any",
+    "vh_queue_stop": "queue",
+    "vh_queue_get_stats": "any",
+    "vh_queue_dup_snapshot": "any",
+    "vh_device_new": "any",
+    "vh_device_finish": "any",
+    "vh_device_config_changed": "handle",
+    "vh_device_error": "any",
+    "vh_blkdev_new": "any",
+    "vh_device_free": "handle",
+    "vh_backend_kind": "any",
+    "vh_backend_get_features": "handle",
+    "vh_backend_get_config": "handle",
+    "vh_backend_set_config": "handle",
+    "vh_slave_new": "any",
+    "vh_slave_listen": "handle",
+    "vh_slave_adopt": "handle",
+    "vh_slave_fd": "any",
+    "vh_slave_dispatch": "handle",
+    "vh_slave_wait": "handle",
+    "vh_slave_next_event": "handle",
+    "vh_slave_queue": "any",
+    "vh_slave_dup_snapshot": "any",
+    "vh_slave_disconnect": "handle",
+    "vh_slave_get_stats": "handle",
+    "vh_slave_set_log": "handle",
+    "vh_slave_set_tap": "handle",
+    "vh_slave_stop": "any",
+    "vh_slave_free": "handle",
+    "vh_master_new": "any",
+    "vh_master_connect": "handle",
+    "vh_master_listen": "handle",
+    "vh_master_accept": "handle",
+    "vh_master_adopt": "handle",
+    "vh_master_socketpair": "handle",
+    "vh_master_disconnect": "handle",
+    "vh_master_fd": "any",
+    "vh_master_dispatch": "handle",
+    "vh_master_submit": "handle",
+    "vh_master_finish": "handle",
+    "vh_master_answer": "handle",
+    "vh_master_resume": "handle",
+    "vh_master_cancel": "signal",
+    "vh_master_next_event": "handle",
+    "vh_master_negotiate": "handle",
+    "vh_master_backend": "any",
+    "vh_master_get_stats": "handle",
+    "vh_master_set_log": "handle",
+    "vh_master_set_tap": "handle",
+    "vh_master_stop": "any",
+    "vh_master_free": "handle",
+    "vh_master_get_features": "handle",
+    "vh_master_set_features": "handle",
+    "vh_master_get_protocol_features": "handle",
+    "vh_master_set_protocol_features": "handle",
+    "vh_master_set_owner": "handle",
+    "vh_master_get_queue_num": "handle",
+    "vh_master_get_max_mem_slots": "handle",
+    "vh_master_get_config": "handle",
+    "vh_master_set_config": "handle",
+    "vh_master_set_mem": "handle",
+    "vh_master_add_mem_region": "handle",
+    "vh_master_remove_mem_region": "handle",
+    "vh_master_set_vring_num": "handle",
+    "vh_master_set_vring_addr": "handle",
+    "vh_master_set_vring_base": "handle",
+    "vh_master_get_vring_base": "handle",
+    "vh_master_set_vring_kick": "handle",
+    "vh_master_set_vring_call": "handle",
+    "vh_master_set_vring_err": "handle",
+    "vh_master_set_vring_enable": "handle",
+    "vh_master_reset_device": "handle",
+    "vh_master_set_status": "handle",
+    "vh_master_get_status": "handle",
+    "vh_driver_new": "any",
+    "vh_driver_free": "handle",
+    "vh_driver_features": "any",
+    "vh_driver_alloc": "handle",
+    "vh_driver_dup_snapshot": "any",
+    "vh_driver_start": "handle",
+    "vh_driver_stop": "handle",
+    "vh_driver_queue": "any",
+    "vh_blk_new": "any",
+    "vh_blk_free": "handle",
+    "vh_blk_get_info": "any",
+    "vh_blk_submit": "queue",
+    "vh_blk_reap": "queue",
+    "vh_blk_wait": "queue",
+}

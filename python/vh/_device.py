@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
+"""Devices: built in ones in C, and Python classes."""
+import errno
+import os
+import weakref
+from typing import Any, Callable
+
+from vh import _error, _event, _model
+from vh._event import target
+from vh._handle import Handle, create
+from vh._lib import bind, fd_of, ffi, new_ops, new_sized
+from vh._model import (BLK_ID_SIZE, BLKDEV_FILE, BLKDEV_NO_URING, BLKDEV_NULL, BLKDEV_RAM, BLKDEV_READONLY, CONFIG_MAX,
+                       DEVICE_MANUAL_QUEUES)
+from vh._queue import Queue
+
+
+class Later:
+    """The answer to a callback that can't be given yet: return it from the callback, and finish() it once."""
+
+    def __init__(self, device: "Device", token: int):
+        self._device, self._token = device, token
+
+    def finish(self, rc: int = 0) -> None:
+        """0, or a negative errno value. VhError with ESTALE when nobody waits for it any more."""
+        self._device._call("vh_device_finish", self._token, rc)
+
+
+class Device(Handle):
+    """What answers requests. Derive from it: attributes say what is offered, methods are called from the slave's dispatch().
+
+    A method that refuses returns a negative errno value; one that has nothing to say returns None. What a method raises
+    comes out of the dispatch(), wait() or serve() in progress, as the same object.
+    """
+
+    _free = "vh_device_free"
+
+    _slave: "weakref.ref[Any] | None" = None
+
+    type: int = 0  # DeviceType, or any virtio device id
+    features: int = 0  # feature bits, beyond what the rings add
+    max_queues: int = 0  # 0 = 1
+    max_queue_size: int = 0  # 0 = 32768
+    config: bytes = b""  # config space; zeroes follow
+
+    def __init__(self) -> None:
+        mine = {name: c for name, c in _MEMBERS.items() if name in _ALWAYS or self._overrides(name)}
+        if ("poll_fd" in mine) != ("on_poll" in mine):
+            raise TypeError(f"{type(self).__name__} has one of poll_fd and on_poll; it needs both or none")
+        opts = new_sized("vh_device_opts", type=self.type, features=self.features, max_queues=self.max_queues,
+                         max_queue_size=self.max_queue_size)
+        ops = new_ops("vh_device_ops", mine, flags=0 if "on_batch" in mine else DEVICE_MANUAL_QUEUES)
+        self._adopt(create("vh_device_new", "vh_device", opts, ops, _event.context(weakref.ref(self))))
+
+    @classmethod
+    def _overrides(cls, name: str) -> bool:
+        return getattr(cls, name) is not getattr(Device, name)
+
+    # What a class defines, if it wants to be asked or told.
+
+    def get_config(self, offset: int, length: int) -> "bytes | int":
+        """Read config space; fewer bytes than asked for are followed by zeroes."""
+        return self.config[offset:offset + length]
+
+    def set_config(self, offset: int, data: bytes, flags: int, later: Later) -> "int | Later | None":
+        """Write config space."""
+        return -errno.EOPNOTSUPP
+
+    def set_features(self, features: int, later: Later) -> "int | Later | None":
+        """The driver's choice; 0 when its connection ends."""
+
+    def reset(self, later: Later) -> "int | Later | None":
+        """A device reset; the requests in flight have ended."""
+
+    def queue_started(self, queue: Queue, index: int) -> None:
+        """A queue became able to run."""
+
+    def queue_stopped(self, index: int) -> None:
+        """A queue stopped. Requests that it has in flight are to be pushed all the same."""
+
+    def on_batch(self, queue: Queue, index: int, budget: int) -> "int | None":
+        """There may be requests: pop at most budget, push now or later. A negative errno value breaks the queue.
+
+        Without this method nobody is told: the queues of the slave are yours to drive.
+        """
+
+    def poll_fd(self) -> Any:
+        """A file descriptor, or an object with one, that is readable when on_poll() has something to do."""
+
+    def on_poll(self) -> "int | None":
+        """poll_fd is readable: make it not so, and push what has completed."""
+
+    # What it can do.
+
+    def config_changed(self) -> None:
+        """Tell the driver that config space changed."""
+        self._call("vh_device_config_changed")
+
+    def error(self, queue: int, rc: int) -> None:
+        """The device could not do a request of that queue, for this reason (a negative errno value)."""
+        self._call("vh_device_error", queue, rc)
+
+    def _queue(self, ptr: Any, index: int) -> Queue:
+        slave = self._slave() if self._slave else None
+        if slave is None:
+            raise _error.make(errno.EBADF, "the device's slave is gone")
+        found: Queue = slave._queue_at(ptr, index)
+        return found
+
+    # Devices in C: no request enters Python.
+
+    @staticmethod
+    def null(capacity: int, **options: Any) -> "Device":
+        """A block device of that many bytes which keeps nothing. Options: readonly, max_queues, max_queue_size,
+        block_size, serial."""
+        return Builtin(BLKDEV_NULL, capacity, **options)
+
+    @staticmethod
+    def ram(capacity: int, **options: Any) -> "Device":
+        """A block device in memory."""
+        return Builtin(BLKDEV_RAM, capacity, **options)
+
+    @staticmethod
+    def file(path: Any, capacity: int = 0, **options: Any) -> "Device":
+        """A block device on a file: a path, a file descriptor or an open file. Option: uring=False."""
+        if not isinstance(path, (str, bytes, os.PathLike)):
+            return Builtin(BLKDEV_FILE, capacity, fd=fd_of(path), **options)
+        fd = os.open(path, (os.O_RDONLY if options.get("readonly") else os.O_RDWR) | os.O_CLOEXEC)
+        try:
+            return Builtin(BLKDEV_FILE, capacity, fd=fd, **options)
+        finally:
+            os.close(fd)
+
+
+class Builtin(Device):
+    """A block device in C."""
+
+    type = _model.TYPE_BLK
+
+    def __init__(self, kind: int, capacity: int, *, fd: int = -1, readonly: bool = False, uring: bool = True,
+                 max_queues: int = 0, max_queue_size: int = 0, block_size: int = 0, serial: "str | bytes" = b""):
+        raw = serial.encode() if isinstance(serial, str) else bytes(serial)
+        if len(raw) > BLK_ID_SIZE:
+            raise ValueError(f"a serial of {len(raw)} bytes; there is room for {BLK_ID_SIZE}")
+        flags = (BLKDEV_READONLY if readonly else 0) | (0 if uring else BLKDEV_NO_URING)
+        opts = new_sized("vh_blkdev_opts", kind=kind, capacity=capacity, flags=flags, max_queues=max_queues,
+                         max_queue_size=max_queue_size, block_size=block_size)
+        ffi.memmove(opts.serial, raw, len(raw))
+        self._adopt(create("vh_blkdev_new", "vh_device", opts, fd))
+
+
+# The callbacks. A device that is gone already, because it was never closed, has nothing to say any more.
+
+
+def _status(result: Any) -> int:
+    """What a callback returned, for the library."""
+    if result is None:
+        return 0
+    if isinstance(result, Later):
+        return -errno.EINPROGRESS
+    if not isinstance(result, int):
+        raise TypeError(f"a device's method returned {type(result).__name__}; it can be None, an int or what it got as later")
+    return int(result)
+
+
+def _get_config(ctx: Any, offset: int, buf: Any, length: int) -> int:
+    device = target(ctx)()
+    data = b"" if device is None else device.get_config(offset, length)
+    if isinstance(data, int):
+        return data
+    data = bytes(data)[:length]
+    ffi.memmove(buf, data.ljust(length, b"\0"), length)
+    return 0
+
+
+def _set_config(ctx: Any, offset: int, buf: Any, length: int, flags: int, later: int) -> int:
+    device = target(ctx)()
+    data = ffi.buffer(ffi.cast("char *", buf), length)[:]
+    return 0 if device is None else _status(device.set_config(offset, data, flags, Later(device, later)))
+
+
+def _set_features(ctx: Any, features: int, later: int) -> int:
+    device = target(ctx)()
+    return 0 if device is None else _status(device.set_features(_model.Features(features), Later(device, later)))
+
+
+def _reset(ctx: Any, later: int) -> int:
+    device = target(ctx)()
+    return 0 if device is None else _status(device.reset(Later(device, later)))
+
+
+def _queue_started(ctx: Any, ptr: Any, index: int) -> None:
+    device = target(ctx)()
+    if device is not None:
+        device.queue_started(device._queue(ptr, index), index)
+
+
+def _queue_stopped(ctx: Any, index: int) -> None:
+    device = target(ctx)()
+    if device is not None:
+        device.queue_stopped(index)
+
+
+def _on_batch(ctx: Any, ptr: Any, index: int, budget: int) -> int:
+    device = target(ctx)()
+    if device is None:
+        return 0
+    queue = device._queue(ptr, index)
+    queue._full = False
+    result = device.on_batch(queue, index, budget)
+    return int(queue._full) if result is None else _status(result)
+
+
+def _poll_fd(ctx: Any) -> int:
+    device = target(ctx)()
+    return -1 if device is None else fd_of(device.poll_fd())
+
+
+def _on_poll(ctx: Any) -> int:
+    device = target(ctx)()
+    return 0 if device is None else _status(device.on_poll())
+
+
+_MEMBERS = {"destroy": "vhpy_device_destroy"}
+_ALWAYS = ("destroy", "get_config")
+_functions: "tuple[Callable[..., Any], ...]" = (
+    _get_config, _set_config, _set_features, _reset, _queue_started, _queue_stopped, _on_batch, _poll_fd,
+    _on_poll)
+for _function in _functions:
+    _name = _function.__name__[1:]
+    _void = _name.startswith("queue_")
+    bind(f"vhpy_device_{_name}", _function, _error.raised_void if _void else _error.raised)
+    _MEMBERS[_name] = f"vhpy_device_{_name}"

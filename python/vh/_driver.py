@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
+"""A driver session: from a back-end to running queues."""
+from typing import Any
+
+from vh._handle import Handle
+from vh._lib import ffi, lib, new_sized
+from vh._master import Backend, Master
+from vh._memory import Snapshot, take_snapshot
+from vh._model import Features
+from vh._queue import Queue
+
+
+class Driver(Handle):
+    """A session with a back-end: it negotiates, owns the memory of rings and buffers, and starts and stops the queues."""
+
+    _free = "vh_driver_free"
+    _leaks = True
+
+    def __init__(self, backend: "Master | Backend", *, n_queues: int = 0, queue_size: int = 0, type: int = 0,
+                 features: int = 0, mask_features: int = 0):  # pylint: disable=redefined-builtin
+        """type: DeviceType.BLK wants what Blk can do with; features: further bits that you can do with."""
+        if isinstance(backend, Master):
+            backend = backend.backend()
+        if not isinstance(backend, Backend):
+            raise TypeError(f"a Master or a Backend is wanted, not {backend.__class__.__name__}")
+        opts = new_sized("vh_driver_opts", n_queues=n_queues, queue_size=queue_size, type=type, features=features,
+                         mask_features=mask_features)
+        self._master = backend._master
+        self._queues: "dict[int, Queue]" = {}
+        out = ffi.new("struct vh_driver **")
+        ptr = backend._enter()
+        try:
+            with backend._serial:
+                self._master.go_on(lib.vh_driver_new, opts, ptr, out)
+            self._adopt(out[0], backend)
+        finally:
+            backend._leave()
+
+    def _wait(self, name: str, *args: Any) -> int:
+        ptr = self._enter()
+        try:
+            with self._serial:
+                return self._master.go_on(getattr(lib, name), ptr, *args)
+        finally:
+            self._leave()
+
+    @property
+    def features(self) -> Features:
+        """What both sides have."""
+        out = ffi.new("uint64_t *")
+        self._call("vh_driver_features", out)
+        return Features(out[0])
+
+    def alloc(self, length: int) -> memoryview:
+        """Zeroed memory for buffers that the device can reach too; it lives as long as the session, and its views."""
+        out = ffi.new("uint64_t *")
+        self._wait("vh_driver_alloc", length, out)
+        return self.snapshot()._pin(out[0], length, True)
+
+    def start(self) -> None:
+        """Share memory, start and enable every queue."""
+        self._wait("vh_driver_start")
+
+    def stop(self) -> None:
+        """Stop every queue; requests in flight complete first. start() goes on from there."""
+        self._wait("vh_driver_stop")
+
+    def queue(self, index: int) -> Queue:
+        """A queue of the session, to submit() and reap(); the same object each time."""
+        out = ffi.new("struct vh_queue **")
+        self._call("vh_driver_queue", index, out)
+        if index not in self._queues or self._queues[index].closed:
+            self._queues[index] = Queue._borrow(out[0], self, index)
+        return self._queues[index]
+
+    def snapshot(self) -> Snapshot:
+        """The session's guest memory as it is now."""
+        return take_snapshot(self, "vh_driver_dup_snapshot")
+
+    def _end(self) -> None:
+        self._queues.clear()
+        super()._end()
+
+    def poll_back_end(self) -> None:
+        """See whether the back-end is still there, and serve its requests; VhError when it is gone."""
+        self._master.dispatch()

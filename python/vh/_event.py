@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
+"""News of a handle, log lines, and messages as they cross the socket; the callbacks that tell of them."""
+import enum
+import itertools
+from typing import Any, Callable, Iterator, TypeVar
+
+from vh import _error, _model
+from vh._handle import Handle
+from vh._lib import bind, ffi, lib, new_ops, text
+from vh._model import Event
+
+T = TypeVar("T", bound=enum.IntEnum)
+_keys = itertools.count(1)
+_targets: "dict[int, Any]" = {}
+
+
+def known(kind: "type[T]", value: int) -> "T | int":
+    """The member of an enumeration, or the number as it is."""
+    try:
+        return kind(value)
+    except ValueError:
+        return value
+
+
+# The ctx of an ops struct is a number, looked up here: a library that calls once too often finds nothing.
+
+
+def context(target: Any) -> Any:
+    """A ctx that means this object until destroy() is called for it."""
+    key = next(_keys)
+    _targets[key] = target
+    return ffi.cast("void *", key)
+
+
+def target(ctx: Any) -> Any:
+    return _targets[int(ffi.cast("uintptr_t", ctx))]
+
+
+def _destroy(ctx: Any) -> None:
+    key = int(ffi.cast("uintptr_t", ctx))
+    if key not in _targets:
+        raise RuntimeError("libvh called destroy() of a callback's context that was destroyed already")
+    del _targets[key]
+
+
+for _name in ("log", "tap", "device", "master"):
+    bind(f"vhpy_{_name}_destroy", _destroy, _error.raised_void)
+
+
+class Message:
+    """One vhost-user message as it crossed the socket."""
+
+    def __init__(self, info: Any):
+        self.payload: bytes = ffi.buffer(ffi.cast("char *", info.payload), info.payload_size)[:]             if info.payload_size else b""
+        self._payload = ffi.from_buffer(self.payload)
+        self._info = ffi.new("struct vh_msg_info *", info[0])
+        self._info.payload = int(ffi.cast("uintptr_t", self._payload))
+
+    @property
+    def sent(self) -> bool:
+        return bool(self._info.direction == _model.MSG_SENT)
+
+    @property
+    def channel(self) -> int:
+        """MSG_CHANNEL_MAIN or MSG_CHANNEL_BACKEND."""
+        return int(self._info.channel)
+
+    @property
+    def request(self) -> int:
+        return int(self._info.request)
+
+    @property
+    def name(self) -> str:
+        return message_name(self.request, self.channel)
+
+    @property
+    def flags(self) -> int:
+        return int(self._info.flags)
+
+    @property
+    def n_fds(self) -> int:
+        return int(self._info.n_fds)
+
+    @property
+    def verdict(self) -> int:
+        """Number of the check that refused it, 0 = accepted."""
+        return int(self._info.verdict)
+
+    @property
+    def time_ns(self) -> int:
+        """Of CLOCK_MONOTONIC."""
+        return int(self._info.time_ns)
+
+    def json(self) -> str:
+        """One line, with the payload's fields by name."""
+        buf = ffi.new("char[]", 1 << 16)
+        _error.check(lib.vh_msg_json(self._info, buf, len(buf)))
+        return text(buf)
+
+    def __repr__(self) -> str:
+        return f"<vh.Message {self.name} {'sent' if self.sent else 'received'}, {len(self.payload)} bytes>"
+
+
+def message_name(request: int, channel: int = _model.MSG_CHANNEL_MAIN) -> str:
+    """Name of a message without VHOST_USER_."""
+    return text(lib.vh_msg_name(channel, request))
+
+
+def feature_name(bit: int, device: int = 0) -> str:
+    """Name of a feature bit of that virtio device type; 0: of a protocol feature. "" for one without a name."""
+    return text(lib.vh_feature_name(device, bit))
+
+
+def event_name(kind: int) -> str:
+    return text(lib.vh_event_name(kind))
+
+
+def _line(ctx: Any, level: int, line: Any) -> None:
+    target(ctx)(known(_model.LogLevel, level), text(line))
+
+
+def _message(ctx: Any, info: Any) -> None:
+    target(ctx)(Message(info))
+
+
+bind("vhpy_log_line", _line, _error.raised_void)
+bind("vhpy_tap_message", _message, _error.raised_void)
+
+
+class Observed(Handle):
+    """What a master and a slave have in common: a pollable fd, events, a log, a tap."""
+
+    _side = ""  # "vh_slave", "vh_master"
+    _leaks = True
+
+    def fileno(self) -> int:
+        """Readable when dispatch() has something to do."""
+        return self._call(f"{self._side}_fd")
+
+    def dispatch(self) -> bool:
+        """Do what is to be done, never wait. True: there is more to do at once."""
+        return self._call(f"{self._side}_dispatch") > 0
+
+    def next_event(self) -> "Event | None":
+        """The oldest pending event."""
+        e = ffi.new("struct vh_event *")
+        e.size = ffi.sizeof(e[0])
+        if not self._call(f"{self._side}_next_event", e):
+            return None
+        return Event(known(_model.EventKind, e.kind), e.queue, e.reason, e.value, e.count)
+
+    def events(self) -> "Iterator[Event]":
+        """All pending events."""
+        while True:
+            event = self.next_event()
+            if event is None:
+                return
+            yield event
+
+    def set_log(self, line: "Callable[[_model.LogLevel | int, str], object] | None",
+                level: int = _model.LOG_WARNING) -> None:
+        """Have line(level, text) called for each line of log, down to that level; None: nowhere."""
+        self._observe("log", line, level=level, line="vhpy_log_line")
+
+    def set_tap(self, message: "Callable[[Message], object] | None") -> None:
+        """Have message(Message) called for each message that crosses the socket; None: off."""
+        self._observe("tap", message, message="vhpy_tap_message")
+
+    def _observe(self, what: str, function: Any, level: int = 0, **members: str) -> None:
+        if function is None:
+            self._call(f"{self._side}_set_{what}", ffi.NULL, ffi.NULL)
+            return
+        if not callable(function):
+            raise TypeError(f"a callable is wanted for the {what}, not {type(function).__name__}")
+        values = {"level": level} if what == "log" else {}
+        ops = new_ops(f"vh_{what}_ops", {"destroy": f"vhpy_{what}_destroy", **members}, **values)
+        self._enter()  # so that the context is not made for a call that does not happen
+        try:
+            self._call(f"{self._side}_set_{what}", ops, context(function))
+        finally:
+            self._leave()
+
+    def stop(self) -> None:
+        """Make every call on this handle fail with ESHUTDOWN; from any thread. Waits for calls in progress."""
+        self._call(f"{self._side}_stop")

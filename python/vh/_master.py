@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
+"""The front-end: a connection to a back-end, and what can be asked of it."""
+import asyncio
+import dataclasses
+import errno
+import os
+import weakref
+from typing import Any, AsyncIterator, Callable, Sequence
+
+from vh import _aio, _error, _event, _model
+from vh._event import target
+from vh._handle import Handle, create
+from vh._lib import bind, fd_of, ffi, lib, milliseconds, new_ops, new_sized, path_bytes, record, text
+from vh._model import MSG_MAX_FDS, MSG_MAX_PAYLOAD, Event, Features, MasterStats
+from vh._request import Requests
+
+
+@dataclasses.dataclass(frozen=True)
+class Reply:
+    """What came back for a raw request. The file descriptors are yours to close."""
+
+    request: int
+    flags: int
+    payload: bytes
+    fds: "tuple[int, ...]"
+
+
+class BackendRequest:
+    """A request that the back-end makes. Its file descriptors are closed after the callback: os.dup() what is to be kept."""
+
+    def __init__(self, master: "Master", req: Any):
+        self.request = int(req.request)
+        self.payload: bytes = ffi.buffer(ffi.cast("char *", req.payload), req.payload_size)[:] if req.payload_size else b""
+        self.fds = tuple(ffi.cast("vh_fd *", req.fds)[0:req.n_fds]) if req.n_fds else ()
+        self.token = int(req.token)
+        self._master = master
+
+    @property
+    def name(self) -> str:
+        return _event.message_name(self.request, _model.MSG_CHANNEL_BACKEND)
+
+    def answer(self, rc: int = 0, payload: Any = b"", fds: "Sequence[Any]" = ()) -> None:
+        """The answer, also from inside of the callback, which has to return the request itself then."""
+        self._master.answer(self.token, rc, payload, fds)
+
+
+class Master(Requests):
+    """A front-end. What waits does so for timeout seconds at most (10 if not said), which ends the connection; Ctrl-C
+    ends a wait, not the connection. Calls of several threads wait for each other."""
+
+    _free = "vh_master_free"
+    _side = "vh_master"
+
+    def __init__(self, *, timeout: "float | None" = None, mask_features: int = 0, mask_protocol_features: int = 0,
+                 on_backend_request: "Callable[[BackendRequest], int | BackendRequest | None] | None" = None):
+        """on_backend_request gets the requests of the back-end that the library does not answer: it returns None for yes,
+        a negative errno value to refuse, the request itself to answer() it another time."""
+        opts = new_sized("vh_master_opts", timeout_ms=milliseconds(timeout), mask_features=mask_features,
+                         mask_protocol_features=mask_protocol_features)
+        ops, ctx = ffi.NULL, ffi.NULL
+        if on_backend_request is not None:
+            if not callable(on_backend_request):
+                raise TypeError("on_backend_request is no callable")
+            ops = new_ops("vh_master_ops", {"destroy": "vhpy_master_destroy",
+                                            "backend_request": "vhpy_master_backend_request"})
+            ctx = _event.context(weakref.ref(self))
+        self._on_request = on_backend_request
+        self._adopt(create("vh_master_new", "vh_master", opts, ops, ctx))
+
+    def _wait(self, name: str, *args: Any, again: bool = False) -> int:
+        """A call that waits. A signal makes it come back; Python's handlers run then, and if they raise nothing it goes on.
+        again: a call whose result gets lost in that, so that it has to be made once more."""
+        ptr = self._enter()
+        try:
+            with self._serial:
+                return self.go_on(getattr(lib, name), ptr, *args, again=again)
+        finally:
+            self._leave()
+
+    def go_on(self, call: Any, *args: Any, again: bool = True) -> int:
+        """A call of the library that waits on this connection; the caller is using both."""
+        rc = call(*args)
+        while rc == -errno.EINTR:
+            _error.reraise()
+            rc = lib.vh_master_resume(self._ptr)
+            if rc == -errno.EAGAIN or (rc == 0 and again):
+                rc = call(*args)
+        _error.reraise()
+        return _error.check(rc)
+
+    def _interrupt(self, ptr: Any) -> None:
+        lib.vh_master_cancel(ptr)
+
+    # The connection.
+
+    def connect(self, path: "str | bytes | os.PathLike[str]") -> None:
+        """Connect to a back-end that listens on a unix socket; "unix:" may stand before the path."""
+        self._wait("vh_master_connect", path_bytes(path), again=True)
+
+    def listen(self, path: "str | bytes | os.PathLike[str]") -> None:
+        """Listen for a back-end that connects."""
+        self._call("vh_master_listen", path_bytes(path))
+
+    def accept(self) -> None:
+        """Wait for the back-end to connect after listen()."""
+        self._wait("vh_master_accept", again=True)
+
+    def adopt(self, fd: Any) -> None:
+        """Use a connected unix stream socket; it stays yours."""
+        self._call("vh_master_adopt", fd_of(fd))
+
+    def socketpair(self) -> int:
+        """Connect to a back-end that will be given this file descriptor; yours to close."""
+        out = ffi.new("vh_fd *")
+        self._call("vh_master_socketpair", out)
+        return int(out[0])
+
+    def disconnect(self) -> None:
+        """Close the connection."""
+        self._call("vh_master_disconnect")
+
+    def cancel(self) -> None:
+        """End a wait of another thread: it gets VhError with ECANCELED, and the connection is over."""
+        self._call("vh_master_cancel")
+
+    def negotiate(self, features: int = (1 << 64) - 1) -> Features:
+        """Features and protocol features, in the order that every back-end takes; what both sides have."""
+        out = ffi.new("uint64_t *")
+        self._wait("vh_master_negotiate", features, out, again=True)
+        return Features(out[0])
+
+    def backend(self) -> "Backend":
+        """This connection as a target for a driver."""
+        return Backend(self)
+
+    @property
+    def stats(self) -> MasterStats:
+        out = new_sized("vh_master_stats")
+        self._call("vh_master_get_stats", out)
+        return record(MasterStats, out)  # type: ignore[no-any-return]
+
+    # Raw requests.
+
+    def submit(self, request: int, payload: Any = b"", fds: "Sequence[Any]" = (),
+               reply: int = _model.REPLY_TABLE) -> int:
+        """Send any request. A ticket for finish(), 0 when no reply is expected."""
+        buf, numbers = ffi.from_buffer(payload), ffi.new("vh_fd[]", [fd_of(fd) for fd in fds] or 1)
+        msg = new_sized("vh_master_msg", request=request, reply=reply, payload_size=len(buf),
+                        payload=int(ffi.cast("uintptr_t", buf)), n_fds=len(fds))
+        ticket = ffi.new("uint64_t *")
+        self._call("vh_master_submit", msg, numbers, ticket)
+        return int(ticket[0])
+
+    def finish(self, ticket: int) -> "Reply | None":
+        """The reply to a request, None when it is not here yet."""
+        buf, fds, out = ffi.new("char[]", MSG_MAX_PAYLOAD), ffi.new("vh_fd[]", MSG_MAX_FDS), new_sized("vh_master_reply")
+        try:
+            self._call("vh_master_finish", ticket, buf, MSG_MAX_PAYLOAD, fds, MSG_MAX_FDS, out)
+        except _error.VhError as e:
+            if e.errno == errno.EINPROGRESS:
+                return None
+            raise
+        return Reply(out.request, out.flags, ffi.buffer(buf, out.payload_size)[:], tuple(fds[0:out.n_fds]))
+
+    def request(self, request: int, payload: Any = b"", fds: "Sequence[Any]" = (),
+                reply: int = _model.REPLY_TABLE, timeout: "float | None" = 10.0) -> "Reply | None":
+        """Send any request and wait for its reply. None when it has none."""
+        ticket = self.submit(request, payload, fds, reply)
+        if not ticket:
+            return None
+        found: "list[Reply]" = []
+
+        def ready() -> bool:
+            while self.dispatch():
+                pass
+            found.extend(r for r in (self.finish(ticket),) if r)
+            return bool(found)
+
+        if not _aio.wait(self, timeout, ready):
+            self.disconnect()  # a late reply must not meet the next request
+            raise _error.make(errno.ETIMEDOUT, f"no reply to {_event.message_name(request)} in {timeout} s")
+        return found[0]
+
+    def answer(self, token: int, rc: int = 0, payload: Any = b"", fds: "Sequence[Any]" = ()) -> None:
+        """Answer a request of the back-end that its callback left open."""
+        buf, numbers = ffi.from_buffer(payload), ffi.new("vh_fd[]", [fd_of(fd) for fd in fds] or 1)
+        self._call("vh_master_answer", token, rc, buf if len(buf) else ffi.NULL, len(buf), numbers, len(fds))
+
+    async def async_events(self) -> "AsyncIterator[Event]":
+        """Serve the connection as an asyncio task, and tell what is new, until the connection ends."""
+        over = False
+        while not over:
+            try:
+                while self.dispatch():
+                    await asyncio.sleep(0)
+            except _error.VhError as e:
+                over = True
+                if self._closed or e.errno == errno.ESHUTDOWN:
+                    return
+            for event in self.events():
+                yield event
+            if not over:
+                await _aio.readable(self)
+
+
+class Backend(Handle):
+    """A device to drive, whatever it is reached through."""
+
+    def __init__(self, master: Master):
+        out = ffi.new("struct vh_backend **")
+        ptr = master._enter()
+        try:
+            _error.check(lib.vh_master_backend(ptr, out))
+            self._adopt(out[0], master)
+        finally:
+            master._leave()
+        self._master = master
+
+    def _wait(self, name: str, *args: Any) -> int:
+        ptr = self._enter()
+        try:
+            with self._serial:
+                return self._master.go_on(getattr(lib, name), ptr, *args)
+        finally:
+            self._leave()
+
+    @property
+    def kind(self) -> str:
+        """"vhost-user" for a master."""
+        ptr = self._enter()
+        try:
+            return text(lib.vh_backend_kind(ptr))
+        finally:
+            self._leave()
+
+    def get_features(self) -> Features:
+        """What the device offers, without what only the transport has."""
+        out = ffi.new("uint64_t *")
+        self._wait("vh_backend_get_features", out)
+        return Features(out[0])
+
+    def get_config(self, offset: int = 0, length: int = _model.CONFIG_MAX) -> bytes:
+        buf = ffi.new("char[]", max(length, 1))
+        self._wait("vh_backend_get_config", offset, buf, length)
+        return ffi.buffer(buf, length)[:]  # type: ignore[no-any-return]
+
+    def set_config(self, offset: int, data: Any) -> None:
+        buf = ffi.from_buffer(data)
+        self._wait("vh_backend_set_config", offset, buf, len(buf))
+
+
+def connect(path: "str | bytes | os.PathLike[str]", **options: Any) -> Master:
+    """A front-end that is connected to the back-end at "unix:/path"."""
+    master = Master(**options)
+    try:
+        master.connect(path)
+    except BaseException:
+        master.close()
+        raise
+    return master
+
+
+def _backend_request(ctx: Any, req: Any) -> int:
+    master = target(ctx)()
+    if master is None:
+        return -errno.EOPNOTSUPP
+    result = master._on_request(BackendRequest(master, req))
+    return -errno.EINPROGRESS if isinstance(result, BackendRequest) else int(result or 0)
+
+
+bind("vhpy_master_backend_request", _backend_request, _error.raised)

@@ -1,0 +1,413 @@
+# SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
+# Made from include/vh/*.h by ./run regen; do not edit.
+"""Constants by their C names without VH_, enumerations, and records that the library fills."""
+import dataclasses
+import enum
+
+__version__ = "0.1.0"
+F_NOTIFY_ON_EMPTY = 24
+F_LOG_ALL = 26
+F_ANY_LAYOUT = 27
+F_RING_INDIRECT_DESC = 28
+F_RING_EVENT_IDX = 29
+F_PROTOCOL_FEATURES = 30
+F_VERSION_1 = 32
+F_ACCESS_PLATFORM = 33
+F_RING_PACKED = 34
+F_IN_ORDER = 35
+F_ORDER_PLATFORM = 36
+F_RING_RESET = 40
+TYPE_NET = 1
+TYPE_BLK = 2
+VERSION_MAJOR = 0
+VERSION_MINOR = 1
+VERSION_PATCH = 0
+ERROR_ARGUMENT = 1
+ERROR_SYSTEM = 2
+ERROR_PEER = 3
+ERROR_MEMORY = 4
+ERROR_QUEUE = 5
+ERROR_DEVICE = 6
+ERROR_STATE = 7
+ERROR_NONE = 4294967295
+ERROR_TEXT_SIZE = 232
+LOG_ERROR = 1
+LOG_WARNING = 2
+LOG_INFO = 3
+LOG_DEBUG = 4
+MSG_SENT = 0
+MSG_RECEIVED = 1
+MSG_CHANNEL_MAIN = 0
+MSG_CHANNEL_BACKEND = 1
+EVENT_CONNECTED = 1
+EVENT_DISCONNECTED = 2
+EVENT_REFUSED = 3
+EVENT_STARTED = 4
+EVENT_STOPPED = 5
+EVENT_ENABLED = 6
+EVENT_DISABLED = 7
+EVENT_DRAINING = 8
+EVENT_BROKEN = 9
+EVENT_MEMORY_CHANGED = 10
+EVENT_CONFIG_WRITTEN = 11
+EVENT_RESET = 12
+EVENT_STATUS = 13
+EVENT_NEGOTIATED = 14
+EVENT_DEVICE_ERROR = 15
+EVENT_CONFIG_CHANGED = 64
+EVENT_BACKEND_REQUEST = 65
+START_KICK_FD = 1
+START_COMPLETED = 2
+START_KICK = 3
+MSG_MAX_FDS = 8
+MSG_MAX_PAYLOAD = 4096
+CONFIG_MAX = 256
+CONFIG_WRITE = 0
+CONFIG_MIGRATION = 1
+PF_MQ = 0
+PF_LOG_SHMFD = 1
+PF_RARP = 2
+PF_REPLY_ACK = 3
+PF_MTU = 4
+PF_BACKEND_REQ = 5
+PF_CROSS_ENDIAN = 6
+PF_CRYPTO_SESSION = 7
+PF_PAGEFAULT = 8
+PF_CONFIG = 9
+PF_BACKEND_SEND_FD = 10
+PF_HOST_NOTIFIER = 11
+PF_INFLIGHT_SHMFD = 12
+PF_RESET_DEVICE = 13
+PF_INBAND_NOTIFICATIONS = 14
+PF_CONFIGURE_MEM_SLOTS = 15
+PF_STATUS = 16
+PF_XEN_MMAP = 17
+PF_SHARED_OBJECT = 18
+PF_DEVICE_STATE = 19
+PF_GET_VRING_BASE_INFLIGHT = 20
+PF_GPA_ADDRESSES = 21
+PF_SHMEM = 22
+PF_GET_VRING_BASE_SKIP_DRAIN = 23
+MEM_MAX_REGIONS = 509
+MEM_READ = 1
+MEM_WRITE = 2
+REGION_HUGE = 1
+REGION_SEALED = 2
+REGION_BROKEN = 4
+QUEUE_MAX_SIZE = 32768
+QUEUE_DEVICE = 1
+QUEUE_DRIVER = 2
+REQ_RESUBMITTED = 1
+REQ_LAST = 2
+QUEUE_STOPPED = 0
+QUEUE_RUNNING = 1
+QUEUE_DRAINING = 2
+QUEUE_BROKEN = 3
+QUEUE_SLEEP = 0
+QUEUE_MORE = 1
+DEVICE_MANUAL_QUEUES = 1
+BLKDEV_NULL = 1
+BLKDEV_RAM = 2
+BLKDEV_FILE = 3
+BLKDEV_READONLY = 1
+BLKDEV_NO_URING = 2
+REPLY_TABLE = 0
+REPLY_NONE = 1
+REPLY_ACK = 2
+REPLY_OWN = 3
+BLK_SECTOR = 512
+BLK_ID_SIZE = 20
+BLK_READ = 0
+BLK_WRITE = 1
+BLK_FLUSH = 4
+BLK_GET_ID = 8
+BLK_DISCARD = 11
+BLK_WRITE_ZEROES = 13
+BLK_UNMAP = 1
+BLK_F_SIZE_MAX = 1
+BLK_F_SEG_MAX = 2
+BLK_F_GEOMETRY = 4
+BLK_F_RO = 5
+BLK_F_BLK_SIZE = 6
+BLK_F_FLUSH = 9
+BLK_F_TOPOLOGY = 10
+BLK_F_CONFIG_WCE = 11
+BLK_F_MQ = 12
+BLK_F_DISCARD = 13
+BLK_F_WRITE_ZEROES = 14
+BLK_F_LIFETIME = 15
+BLK_F_SECURE_ERASE = 16
+BLK_F_ZONED = 17
+
+
+class Features(enum.IntFlag, boundary=enum.KEEP):
+    """Feature bits of the rings and of the transport."""
+
+    NOTIFY_ON_EMPTY = 1 << 24
+    LOG_ALL = 1 << 26
+    ANY_LAYOUT = 1 << 27
+    RING_INDIRECT_DESC = 1 << 28
+    RING_EVENT_IDX = 1 << 29
+    PROTOCOL_FEATURES = 1 << 30
+    VERSION_1 = 1 << 32
+    ACCESS_PLATFORM = 1 << 33
+    RING_PACKED = 1 << 34
+    IN_ORDER = 1 << 35
+    ORDER_PLATFORM = 1 << 36
+    RING_RESET = 1 << 40
+
+
+class ProtocolFeatures(enum.IntFlag, boundary=enum.KEEP):
+    """vhost-user protocol feature bits."""
+
+    MQ = 1 << 0
+    LOG_SHMFD = 1 << 1
+    RARP = 1 << 2
+    REPLY_ACK = 1 << 3
+    MTU = 1 << 4
+    BACKEND_REQ = 1 << 5
+    CROSS_ENDIAN = 1 << 6
+    CRYPTO_SESSION = 1 << 7
+    PAGEFAULT = 1 << 8
+    CONFIG = 1 << 9
+    BACKEND_SEND_FD = 1 << 10
+    HOST_NOTIFIER = 1 << 11
+    INFLIGHT_SHMFD = 1 << 12
+    RESET_DEVICE = 1 << 13
+    INBAND_NOTIFICATIONS = 1 << 14
+    CONFIGURE_MEM_SLOTS = 1 << 15
+    STATUS = 1 << 16
+    XEN_MMAP = 1 << 17
+    SHARED_OBJECT = 1 << 18
+    DEVICE_STATE = 1 << 19
+    GET_VRING_BASE_INFLIGHT = 1 << 20
+    GPA_ADDRESSES = 1 << 21
+    SHMEM = 1 << 22
+    GET_VRING_BASE_SKIP_DRAIN = 1 << 23
+
+
+class BlkFeatures(enum.IntFlag, boundary=enum.KEEP):
+    """Feature bits of a block device."""
+
+    SIZE_MAX = 1 << 1
+    SEG_MAX = 1 << 2
+    GEOMETRY = 1 << 4
+    RO = 1 << 5
+    BLK_SIZE = 1 << 6
+    FLUSH = 1 << 9
+    TOPOLOGY = 1 << 10
+    CONFIG_WCE = 1 << 11
+    MQ = 1 << 12
+    DISCARD = 1 << 13
+    WRITE_ZEROES = 1 << 14
+    LIFETIME = 1 << 15
+    SECURE_ERASE = 1 << 16
+    ZONED = 1 << 17
+
+
+class DeviceType(enum.IntEnum):
+    """Virtio device types."""
+
+    NET = 1
+    BLK = 2
+
+
+class ErrorDomain(enum.IntEnum):
+    """Who refused."""
+
+
+
+class LogLevel(enum.IntEnum):
+    """How much a log line matters."""
+
+    ERROR = 1
+    WARNING = 2
+    INFO = 3
+    DEBUG = 4
+
+
+class EventKind(enum.IntEnum):
+    """Kinds of events."""
+
+    CONNECTED = 1
+    DISCONNECTED = 2  # reason: see struct vh_event; value: number of the check that ended it, 0 = none
+    REFUSED = 3  # a second client was closed at once
+    STARTED = 4  # queue; reason: VH_START_*
+    STOPPED = 5  # queue; value: base
+    ENABLED = 6  # queue
+    DISABLED = 7  # queue
+    DRAINING = 8  # queue; value: requests in flight
+    BROKEN = 9  # queue; reason: negative errno value, value: number of the check
+    MEMORY_CHANGED = 10  # value: snapshot number
+    CONFIG_WRITTEN = 11
+    RESET = 12  # reason: what the device said, 0 or a negative errno value
+    STATUS = 13  # value: device status byte
+    NEGOTIATED = 14  # value: feature bits acked
+    DEVICE_ERROR = 15  # queue; reason: what vh_device_error() said last; value: vh_queue_stats.failed
+    CONFIG_CHANGED = 64  # the back-end says that config space changed
+    BACKEND_REQUEST = 65  # a back-end request was served; reason: 0, 1 = refused; value: its id
+
+
+class StartReason(enum.IntEnum):
+    """Why a ring started."""
+
+    KICK_FD = 1  # SET_VRING_KICK found the ring complete
+    COMPLETED = 2  # the missing message arrived
+    KICK = 3  # the first kick
+
+
+class QueueState(enum.IntEnum):
+    """What a queue does."""
+
+    STOPPED = 0
+    RUNNING = 1
+    DRAINING = 2  # no more pops; stops when the last request in flight is pushed
+    BROKEN = 3  # the peer broke the ring or its memory; restart to recover
+
+
+class RegionFlags(enum.IntFlag, boundary=enum.KEEP):
+    """What is said of a region."""
+
+    HUGE = 1  # vh_mem_alloc: ask for huge pages, fails if there are none; report: has them
+    SEALED = 2  # report: the file can't shrink (F_SEAL_SHRINK)
+    BROKEN = 4  # report: the file was truncated under the mapping
+
+
+class ReplyMode(enum.IntEnum):
+    """What reply a raw request expects."""
+
+    TABLE = 0  # as the message table says; ask for a status where REPLY_ACK allows it
+    NONE = 1  # expect none, ask for none
+    ACK = 2  # set need_reply, expect a u64 status
+    OWN = 3  # expect a reply of the message's own
+
+
+class BlkOp(enum.IntEnum):
+    """Block requests."""
+
+    READ = 0
+    WRITE = 1
+    FLUSH = 4
+    GET_ID = 8
+    DISCARD = 11
+    WRITE_ZEROES = 13
+
+
+@dataclasses.dataclass(frozen=True)
+class Region:
+    """One range of guest memory. @frozen, 64 bytes."""
+
+    gpa: int = 0  # guest physical address
+    uva: int = 0  # front-end user address, the key on the wire
+    len: int = 0  # bytes
+    offset: int = 0  # offset in the file of the region's first byte
+    host: int = 0  # address of the first byte in this process
+    page_size: int = 0  # page size of the backing, bytes
+    flags: int = 0  # VH_REGION_*
+    number: int = 0  # snapshot number that this description was taken from
+
+
+@dataclasses.dataclass(frozen=True)
+class VringAddr:
+    """SET_VRING_ADDR: addresses as the back-end is to see them. @frozen, 40 bytes."""
+
+    index: int = 0
+    flags: int = 0  # bit 0: log writes to the used ring
+    desc: int = 0  # vh_uva, or vh_iova with ACCESS_PLATFORM
+    used: int = 0
+    avail: int = 0
+    log: int = 0  # vh_gpa at which writes to the used ring are logged
+
+
+@dataclasses.dataclass(frozen=True)
+class Event:
+    """News of a handle. Size-first out struct."""
+
+    kind: int = 0  # VH_EVENT_*
+    queue: int = 0  # queue index, VH_ERROR_NONE for the device
+    reason: int = 0  # by kind
+    value: int = 0  # by kind
+    count: int = 0  # how many of this kind were coalesced into it, >= 1
+
+
+@dataclasses.dataclass(frozen=True)
+class QueueStats:
+    """Counters since the queue was made. Size-first out struct."""
+
+    state: int = 0  # as vh_queue_state() tells it
+    requests: int = 0  # popped or submitted
+    completed: int = 0  # pushed or reaped
+    bytes_in: int = 0  # readable bytes of popped requests; written bytes reaped
+    bytes_out: int = 0  # written bytes pushed; readable bytes submitted
+    kicks: int = 0  # device: kicks received; driver: kicks sent
+    calls: int = 0  # device: calls sent; driver: calls received
+    errors: int = 0  # times that the queue broke
+    seg_waits: int = 0  # pops cut short because the segment pool was used up
+    in_flight: int = 0
+    broken_site: int = 0  # number of the check that broke it, 0 = none
+    oldest_in_flight_ns: int = 0  # age of the oldest request in flight, 0 = none or unknown
+    failed: int = 0  # device: requests that it could not do, see vh_device_error()
+
+
+@dataclasses.dataclass(frozen=True)
+class SlaveStats:
+    """Counters. Size-first out struct."""
+
+    connected: int = 0  # 1 while a front-end is connected
+    connections: int = 0  # taken
+    refused: int = 0  # second clients
+    messages_in: int = 0
+    messages_out: int = 0
+    bytes_in: int = 0  # control socket
+    bytes_out: int = 0
+    rejected: int = 0  # messages refused by a check
+    errors: int = 0  # connections ended by us
+    owed: int = 0  # replies owed
+    n_queues: int = 0
+    oldest_owed_ns: int = 0  # age of the oldest owed reply, 0 = none
+    conn_messages_in: int = 0
+    conn_messages_out: int = 0
+    conn_bytes_in: int = 0
+    conn_bytes_out: int = 0
+    conn_rejected: int = 0
+    queue_requests: int = 0
+    queue_completed: int = 0
+    queue_failed: int = 0
+    queue_bytes_in: int = 0
+    queue_bytes_out: int = 0
+    queue_kicks: int = 0
+    queue_calls: int = 0
+    queue_errors: int = 0
+    queue_in_flight: int = 0  # now
+    oldest_in_flight_ns: int = 0  # of all queues, now
+
+
+@dataclasses.dataclass(frozen=True)
+class MasterStats:
+    """Counters since vh_master_new(). Size-first out struct."""
+
+    connected: int = 0
+    messages_in: int = 0
+    messages_out: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    rejected: int = 0  # replies and back-end requests refused by a check
+    backend_requests: int = 0
+    tickets: int = 0  # replies expected now
+    oldest_ticket_ns: int = 0  # age of the oldest expected reply, 0 = none
+
+
+@dataclasses.dataclass(frozen=True)
+class BlkInfo:
+    """What the device is. Size-first out struct."""
+
+    block_size: int = 0  # bytes
+    capacity: int = 0  # bytes
+    features: int = 0  # negotiated
+    read_only: int = 0
+    n_queues: int = 0  # of the session
+    max_queues: int = 0  # that the device has
+    seg_max: int = 0  # data segments in a request, 0 = not said
+    max_discard: int = 0  # sectors in a request, 0 = no discard
+    max_write_zeroes: int = 0  # sectors in a request, 0 = no write-zeroes
+    write_cache: int = 0  # 1: flush is needed

@@ -1,0 +1,512 @@
+# SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
+"""Virtqueues: batches of requests that are not touched before you touch them.
+
+A queue is driven by one thread at a time; a second one that comes at the same time gets VhError with EBUSY.
+"""
+import array
+import errno
+import itertools
+import threading
+from typing import Any, Iterable, Iterator, NamedTuple, Sequence, overload
+
+from vh import _aio, _error, _model
+from vh._event import known
+from vh._handle import Handle, create
+from vh._lib import fd_of, ffi, lib, new_sized, record
+from vh._memory import Memory, Snapshot, take_snapshot
+from vh._model import QUEUE_MAX_SIZE, QueueState, QueueStats
+
+ALL = 0xFFFFFFFF  # written: everything that the request has room for
+
+_pop, _push = lib.vh_queue_pop, lib.vh_queue_push
+_at = {name: ffi.offsetof("struct vh_req", name) for name in ("token", "mem")}
+_REQ, _CPL = ffi.sizeof("struct vh_req"), ffi.sizeof("struct vh_cpl")
+_serials = itertools.count()
+
+
+class _Room:
+    """Arrays for a batch. Tokens go from one to the other without a step of the interpreter for each."""
+
+    def __init__(self, size: int):
+        self.size = size
+        self.reqs, self.cpls = ffi.new("struct vh_req[]", size), ffi.new("struct vh_cpl[]", size)
+        reqs, cpls = memoryview(ffi.buffer(self.reqs)).cast("B"), memoryview(ffi.buffer(self.cpls)).cast("B")
+        self.mem = reqs.cast("I")[_at["mem"] // 4::_REQ // 4]
+        self.tokens = reqs.cast("Q")[_at["token"] // 8::_REQ // 8]
+        self.cpl_tokens = cpls.cast("Q")[0::_CPL // 8]
+        self.written = cpls.cast("I")[ffi.offsetof("struct vh_cpl", "written") // 4::_CPL // 4]
+        self.uniform: "int | None" = 0  # what all of written are, if they are the same
+        self.cut(size)
+
+    def cut(self, n: int) -> None:
+        self.n = n
+        self.source, self.target = self.tokens[:n], self.cpl_tokens[:n]
+
+    def fill(self, written: int) -> None:
+        self.written[:] = memoryview(array.array("I", [written]) * self.size)
+        self.uniform = written
+
+
+class Request:
+    """One request of a batch. It can be used until it is pushed."""
+
+    __slots__ = ("_batch", "_index", "_req", "_room")
+
+    def __init__(self, batch: "Batch", index: int, room: _Room):
+        self._batch, self._index, self._room, self._req = batch, index, room, room.reqs[index]
+
+    def _live(self) -> Any:
+        if self._batch._room is not self._room or index_in(self._batch._pushed, self._index):
+            raise ValueError("this request was completed; its memory is the driver's again")
+        return self._req
+
+    @property
+    def token(self) -> int:
+        return int(self._live().token)
+
+    @property
+    def rd_len(self) -> int:
+        """Bytes that can be read."""
+        return int(self._live().rd_len)
+
+    @property
+    def wr_len(self) -> int:
+        """Bytes that can be written."""
+        return int(self._live().wr_len)
+
+    @property
+    def seq(self) -> int:
+        """Order of pop since the ring started."""
+        return int(self._live().seq)
+
+    @property
+    def queue(self) -> int:
+        """Index of its queue."""
+        return int(self._live().queue)
+
+    @property
+    def flags(self) -> int:
+        """REQ_RESUBMITTED, REQ_LAST."""
+        return int(self._live().flags)
+
+    def _segments(self, writable: bool) -> "Iterator[tuple[int, int]]":
+        r = self._live()
+        segs = ffi.cast("struct vh_seg *", r.segs)
+        for i in range(r.n_rd, r.n_rd + r.n_wr) if writable else range(r.n_rd):
+            yield segs[i].addr, segs[i].len
+
+    @property
+    def readable(self) -> "tuple[memoryview, ...]":
+        """What the driver sends: read-only views, nothing is copied."""
+        return tuple(self._batch._snapshot()._pin(addr, n, False) for addr, n in self._segments(False))
+
+    @property
+    def writable(self) -> "tuple[memoryview, ...]":
+        """Room for the answer. Let go of these views before the push: release(), del, or a with block."""
+        return tuple(self._batch._queue._export(self._batch, self._live().token, addr, n)
+                     for addr, n in self._segments(True))
+
+    def read(self, length: int = -1, offset: int = 0) -> bytes:
+        """A copy of readable bytes, from an offset on."""
+        if offset < 0:
+            raise ValueError(f"an offset of {offset}")
+        left, parts = self.rd_len if length < 0 else length, []
+        for addr, n in self._segments(False):
+            skip = min(offset, n)
+            take = min(n - skip, left)
+            parts.append(ffi.buffer(ffi.cast("char *", addr + skip), take)[:])
+            offset, left = offset - skip, left - take
+        return b"".join(parts)
+
+    def write(self, data: Any, offset: int = 0) -> int:
+        """Copy data into the room for the answer, from an offset on, and count it as written. Bytes written."""
+        source = ffi.from_buffer(data)
+        size, done = len(source), 0
+        if offset < 0 or offset + size > self.wr_len:
+            raise ValueError(f"{size} bytes at {offset}: the request has room for {self.wr_len}")
+        end = offset + size
+        for addr, n in self._segments(True):
+            skip = min(offset, n)
+            take = min(n - skip, size - done)
+            ffi.memmove(ffi.cast("char *", addr + skip), source + done, take)
+            offset, done = offset - skip, done + take
+        self.written = max(self.written, end)
+        return done
+
+    @property
+    def written(self) -> int:
+        """Bytes from the start of the writable ones that the driver is told were written."""
+        self._live()
+        return self._batch._touch().written[self._index]
+
+    @written.setter
+    def written(self, n: int) -> None:
+        if not 0 <= n <= ALL:
+            raise ValueError(f"{n} bytes written")
+        self._live()
+        room = self._batch._touch()
+        room.written[self._index], room.uniform = n, None
+
+    def __repr__(self) -> str:
+        if self._batch._room is not self._room:
+            return "<vh.Request completed>"
+        return f"<vh.Request {self._req.token:#x}: {self._req.rd_len} bytes to read, {self._req.wr_len} to write>"
+
+
+def index_in(pushed: "set[int] | None", index: int) -> bool:
+    return pushed is not None and index in pushed
+
+
+class Batch(Sequence[Request]):
+    """Requests that were popped together. They are turned into Python objects one by one, when they are looked at."""
+
+    __slots__ = ("_queue", "_room", "_n", "_pinned", "_touched", "_pushed")
+
+    def __init__(self, queue: "Queue", room: "_Room | None", n: int, pinned: "Snapshot | None"):
+        self._queue, self._room, self._n, self._pinned = queue, room, n, pinned
+        self._touched, self._pushed = False, None  # type: bool, set[int] | None
+
+    def _open(self) -> _Room:
+        if self._room is None:
+            raise ValueError("this batch was completed")
+        return self._room
+
+    def _touch(self) -> _Room:
+        """Its completions, after which each has a length of its own."""
+        room = self._open()
+        if not self._touched:
+            self._touched = True
+            if room.uniform != 0:
+                room.fill(0)
+        return room
+
+    def _snapshot(self) -> Snapshot:
+        assert self._pinned is not None
+        return self._pinned
+
+    def __len__(self) -> int:
+        return self._n
+
+    @overload
+    def __getitem__(self, index: int) -> Request: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "list[Request]": ...
+
+    def __getitem__(self, index: "int | slice") -> "Request | list[Request]":
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(self._n))]
+        i = index + self._n if index < 0 else index
+        if not 0 <= i < self._n:
+            raise IndexError(f"request {index} of a batch of {self._n}")
+        return Request(self, i, self._open())
+
+    def __iter__(self) -> "Iterator[Request]":
+        for i in range(self._n):
+            yield Request(self, i, self._open())
+
+    def __repr__(self) -> str:
+        return f"<vh.Batch of {self._n}{' completed' if self._room is None and self._n else ''}>"
+
+
+class Completion(NamedTuple):
+    """A request that a device has done, on the driver's side."""
+
+    user: int
+    written: int
+
+
+class Queue(Handle):
+    """One virtqueue, of a slave or a driver, or stand-alone over rings in memory of your own.
+
+    With stale_views="allow" a push does not mind that writable views of its requests are around. Such a view is safe to
+    look at, but shows what the driver does with its memory now.
+    """
+
+    def __init__(self, memory: Memory, *, role: int, num: int, desc: int, driver: int, device: int, index: int = 0,
+                 features: int = 1 << _model.F_VERSION_1, base: int = 0, max_segs: int = 0, indirect: int = 0,
+                 max_indirect: int = 0, kick: Any = None, call: Any = None, stale_views: str = "refuse"):
+        """A stand-alone queue; kick and call are eventfds, which stay yours."""
+        opts = new_sized("vh_queue_opts", role=role, num=num, index=index, features=features, desc=desc, driver=driver,
+                         device=device, base=base, max_segs=max_segs, indirect=indirect, max_indirect=max_indirect)
+        ptr = memory._enter()
+        try:
+            self._take(create("vh_queue_open", "vh_queue", ptr, opts, fd_of(kick), fd_of(call)), memory, index,
+                       stale_views, "vh_queue_free")
+        finally:
+            memory._leave()
+
+    @classmethod
+    def _borrow(cls, ptr: Any, owner: Handle, index: int) -> "Queue":
+        self = cls.__new__(cls)
+        self._take(ptr, owner, index, "refuse", None)
+        return self
+
+    def _take(self, ptr: Any, owner: Handle, index: int, stale_views: str, free: "str | None") -> None:
+        self._free = free  # type: ignore[misc]
+        self._gate = threading.RLock()
+        self._rooms: "list[_Room]" = []
+        self._exports: "set[tuple[int, int]]" = set()  # writable views: token of the request, number of the view
+        self._pinned: "Snapshot | None" = None
+        self._number = -1  # of the snapshot that is pinned
+        self._newest: "_Room | None" = None  # of the last pop
+        self._full = False  # the last pop got all that it asked for
+        self.index = index
+        self.stale_views = stale_views
+        self._adopt(ptr, owner)
+
+    @property
+    def stale_views(self) -> str:
+        """"refuse" or "allow"."""
+        return "allow" if self._stale_ok else "refuse"
+
+    @stale_views.setter
+    def stale_views(self, what: str) -> None:
+        if what not in ("allow", "refuse"):
+            raise ValueError(f"stale_views can be \"allow\" or \"refuse\", not {what!r}")
+        self._stale_ok = what == "allow"
+
+    def _forked(self) -> None:
+        super()._forked()
+        self._gate = threading.RLock()
+
+    def _busy(self) -> BaseException:
+        return _error.make(errno.EBUSY, "another thread is in a call of this queue; one at a time may drive it")
+
+    def _guarded(self, name: str, *args: Any) -> int:
+        if not self._gate.acquire(False):
+            raise self._busy()
+        try:
+            return self._call(name, *args)
+        finally:
+            self._gate.release()
+
+    def close(self) -> None:
+        """Close it. Requests of a stand-alone queue that are in flight are dropped."""
+        with self._gate:
+            super().close()
+
+    def _end(self) -> None:
+        self._rooms.clear()
+        self._pinned = None
+        super()._end()
+
+    # The data path: no call that is not needed.
+
+    def pop(self, max: int = 64) -> Batch:  # pylint: disable=redefined-builtin
+        """Requests that the driver made available, up to that many; an empty batch when there are none."""
+        if not self._gate.acquire(False):
+            raise self._busy()
+        try:
+            rooms = self._rooms
+            max = max if max < QUEUE_MAX_SIZE else QUEUE_MAX_SIZE
+            room = rooms.pop() if rooms else _Room(max if max > 64 else 64)
+            if room.size < max:
+                room = _Room(max)
+            ptr = self._ptr
+            if ptr is None:
+                raise self._gone()
+            n = _pop(ptr, room.reqs, max)
+            self._full = n == max
+            if n > 0:
+                self._newest = room
+                if room.mem[0] == self._number:
+                    return Batch(self, room, n, self._pinned)
+                return self._repinned(room, n, max)
+            rooms.append(room)
+            if n < 0:
+                raise _error.last(n)
+            return Batch(self, None, 0, None)
+        finally:
+            self._gate.release()
+
+    def _repinned(self, room: _Room, n: int, limit: int) -> Batch:
+        """The memory changed since the last pop. Its snapshot is taken now; if it changed again meanwhile, the requests
+        are popped again."""
+        while True:
+            self._pinned = take_snapshot(self, "vh_queue_dup_snapshot")
+            self._number = self._pinned.number
+            if not n or room.mem[0] == self._number:
+                return Batch(self, room, n, self._pinned)
+            self._call("vh_queue_unpop", n)
+            n = self._call("vh_queue_pop", room.reqs, limit)
+
+    def complete(self, batch: Batch, written: int = 0) -> None:
+        """Push a whole batch. Each of its requests has written that many bytes; ALL: as many as it has room for."""
+        if not self._gate.acquire(False):
+            raise self._busy()
+        try:
+            room = batch._room
+            if room is None or batch._queue is not self or batch._pushed:
+                return self._push_odd(batch, written)
+            if self._exports:
+                self._refuse_exported(room.tokens[:batch._n])
+            if batch._n != room.n:
+                room.cut(batch._n)
+            room.target[:] = room.source
+            if room.uniform != written:
+                room.fill(written)
+            self._publish(batch, room)
+        finally:
+            self._gate.release()
+
+    def _publish(self, batch: Batch, room: _Room) -> None:
+        ptr = self._ptr
+        if ptr is None:
+            raise self._gone()
+        rc = _push(ptr, room.cpls, batch._n)
+        if rc == 0 or rc == -errno.ESTALE:
+            batch._room = None
+            self._rooms.append(room)
+        if rc:
+            raise _error.last(rc)
+
+    def _push_odd(self, batch: Batch, written: int) -> None:
+        if not isinstance(batch, Batch):
+            raise TypeError(f"a Batch is wanted, not {type(batch).__name__}; push() takes requests")
+        if batch._n == 0:
+            return
+        rest = [r for r in batch if not index_in(batch._pushed, r._index)]
+        for request in rest:
+            request.written = written
+        self._push_some(rest)
+
+    def push(self, what: "Batch | Request | Iterable[Request]") -> None:
+        """Push a batch, a request or some of them, each with its own `written`."""
+        if not self._gate.acquire(False):
+            raise self._busy()
+        try:
+            if isinstance(what, Batch) and what._queue is self and not what._pushed:
+                if what._n == 0:
+                    return
+                if not what._touched:
+                    return self.complete(what, 0)
+                room = what._open()
+                self._refuse_exported(room.tokens[:what._n])
+                room.cpl_tokens[:what._n] = room.tokens[:what._n]
+                return self._publish(what, room)
+            if isinstance(what, Batch):
+                what._open()
+                what = [r for r in what if not index_in(what._pushed, r._index)]
+            self._push_some([what] if isinstance(what, Request) else list(what))
+        finally:
+            self._gate.release()
+
+    def _push_some(self, requests: "list[Request]") -> None:
+        if any(r._batch._queue is not self for r in requests):
+            raise ValueError("a request of another queue")
+        if not requests:
+            return
+        self._refuse_exported([r.token for r in requests])
+        cpls = ffi.new("struct vh_cpl[]", [{"token": r.token, "written": r.written} for r in requests])
+        try:
+            self._call("vh_queue_push", cpls, len(requests))
+        except _error.VhError as e:
+            if e.errno != errno.ESTALE:
+                raise
+            self._pushed(requests)
+            raise
+        self._pushed(requests)
+
+    @staticmethod
+    def _pushed(requests: "list[Request]") -> None:
+        for r in requests:
+            done = r._batch._pushed = r._batch._pushed or set()
+            done.add(r._index)
+
+    def _export(self, batch: Batch, token: int, addr: int, length: int) -> memoryview:
+        key = (token, next(_serials))
+        view = batch._snapshot()._pin(addr, length, True, lambda: self._exports.discard(key))
+        self._exports.add(key)
+        return view
+
+    def _refuse_exported(self, tokens: "Iterable[int]") -> None:
+        if self._stale_ok or not self._exports:
+            return
+        held = {token for token, _ in list(self._exports)}
+        if not held.isdisjoint(tokens):
+            raise BufferError("a writable view of a request that is to be pushed is still around: release() it, or take "
+                              "the queue with stale_views=\"allow\"")
+
+    def unpop(self, batch: Batch) -> None:
+        """Give a batch back, the last one that was popped, as if it had not been."""
+        if not self._gate.acquire(False):
+            raise self._busy()
+        try:
+            room = batch._open()
+            if room is not self._newest or batch._pushed:
+                raise ValueError("only the last batch can be given back, and only whole")
+            self._refuse_exported(room.tokens[:batch._n])
+            self._call("vh_queue_unpop", batch._n)
+            batch._room = None
+            self._rooms.append(room)
+        finally:
+            self._gate.release()
+
+    # The driver's side.
+
+    def submit(self, requests: "Iterable[tuple[Sequence[Any], Sequence[Any], int]]") -> int:
+        """Make requests available: (readable buffers, writable buffers, cookie), all buffers in the queue's memory.
+        The number taken; fewer when the ring is full."""
+        keep, rows = [], []
+        for readable, writable, user in requests:
+            buffers = [*(ffi.from_buffer(b) for b in readable), *(ffi.from_buffer(b, require_writable=True) for b in writable)]
+            segs = ffi.new("struct vh_seg[]", [{"addr": int(ffi.cast("uintptr_t", b)), "len": len(b)} for b in buffers])
+            keep.append((buffers, segs))
+            rows.append({"segs": int(ffi.cast("uintptr_t", segs)), "n_rd": len(readable), "n_wr": len(writable),
+                         "user": user})
+        return self._guarded("vh_queue_submit", ffi.new("struct vh_req[]", rows), len(rows))
+
+    def reap(self, max: int = 64) -> "list[Completion]":  # pylint: disable=redefined-builtin
+        """Requests that the device has done."""
+        cpls = ffi.new("struct vh_cpl[]", max)
+        n = self._guarded("vh_queue_reap", cpls, max)
+        return [Completion(c.token, c.written) for c in cpls[0:n]]
+
+    # Waiting.
+
+    def arm(self) -> bool:
+        """Ask to be notified, before going to sleep on fileno(). True: there is work already, do not sleep."""
+        return self._guarded("vh_queue_arm") == _model.QUEUE_MORE
+
+    def disarm(self) -> None:
+        """Ask not to be notified while polling."""
+        self._guarded("vh_queue_disarm")
+
+    def fileno(self) -> int:
+        """Readable when the queue wants attention; the same for the life of the queue."""
+        return self._call("vh_queue_fd")
+
+    def wait(self, timeout: "float | None" = None) -> bool:
+        """Sleep until there may be something to pop or reap. False: the time passed."""
+        return _aio.wait(self, timeout, self.arm)
+
+    async def async_wait(self) -> None:
+        """Sleep until there may be something to pop or reap."""
+        while not self.arm():
+            await _aio.readable(self)
+
+    @property
+    def state(self) -> "QueueState | int":
+        return known(QueueState, self._call("vh_queue_state"))
+
+    @property
+    def stats(self) -> QueueStats:
+        out = new_sized("vh_queue_stats")
+        self._call("vh_queue_get_stats", out)
+        return record(QueueStats, out)  # type: ignore[no-any-return]
+
+    def snapshot(self) -> Snapshot:
+        """The guest memory that its segments point into."""
+        return take_snapshot(self, "vh_queue_dup_snapshot")
+
+    def stop(self) -> int:
+        """Stop a stand-alone queue; index of the first request that was not taken."""
+        out = ffi.new("uint32_t *")
+        self._guarded("vh_queue_stop", out)
+        return int(out[0])
+
+    def _about(self) -> str:
+        return f" {self.index}"
+
+

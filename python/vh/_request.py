@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
+"""The requests of a vhost-user front-end, one method for each message."""
+from typing import Any
+
+from vh import _model
+from vh._event import Observed
+from vh._lib import fd_of, ffi
+from vh._memory import Memory, _region
+from vh._model import CONFIG_WRITE, Features, ProtocolFeatures, Region, VringAddr
+
+
+class Requests(Observed):
+    """Mixed into Master."""
+
+    def _wait(self, name: str, *args: Any, again: bool = False) -> int:
+        raise NotImplementedError
+
+    def _get(self, name: str, ctype: str, *args: Any) -> int:
+        out = ffi.new(f"{ctype} *")
+        self._wait(f"vh_master_get_{name}", *args, out, again=True)
+        return int(out[0])
+
+    def get_features(self) -> Features:
+        return Features(self._get("features", "uint64_t"))
+
+    def set_features(self, features: int) -> None:
+        self._wait("vh_master_set_features", features)
+
+    def get_protocol_features(self) -> ProtocolFeatures:
+        return ProtocolFeatures(self._get("protocol_features", "uint64_t"))
+
+    def set_protocol_features(self, features: int) -> None:
+        self._wait("vh_master_set_protocol_features", features)
+
+    def set_owner(self) -> None:
+        self._wait("vh_master_set_owner")
+
+    def get_queue_num(self) -> int:
+        return self._get("queue_num", "uint32_t")
+
+    def get_max_mem_slots(self) -> int:
+        return self._get("max_mem_slots", "uint32_t")
+
+    def get_config(self, offset: int = 0, length: int = _model.CONFIG_MAX) -> bytes:
+        buf = ffi.new("char[]", max(length, 1))
+        self._wait("vh_master_get_config", offset, buf, length, again=True)
+        return ffi.buffer(buf, length)[:]  # type: ignore[no-any-return]
+
+    def set_config(self, offset: int, data: Any, flags: int = CONFIG_WRITE) -> None:
+        buf = ffi.from_buffer(data)
+        self._wait("vh_master_set_config", offset, buf, len(buf), flags)
+
+    def set_mem(self, memory: Memory) -> None:
+        """Share all regions."""
+        ptr = memory._enter()
+        try:
+            self._wait("vh_master_set_mem", ptr, again=True)
+        finally:
+            memory._leave()
+
+    def add_mem_region(self, memory: Memory, index: int) -> None:
+        ptr = memory._enter()
+        try:
+            self._wait("vh_master_add_mem_region", ptr, index)
+        finally:
+            memory._leave()
+
+    def remove_mem_region(self, region: Region) -> None:
+        self._wait("vh_master_remove_mem_region", _region(region))
+
+    def set_vring_num(self, queue: int, num: int) -> None:
+        self._wait("vh_master_set_vring_num", queue, num)
+
+    def set_vring_addr(self, addr: VringAddr) -> None:
+        values = {name: getattr(addr, name) for name in VringAddr.__dataclass_fields__}
+        self._wait("vh_master_set_vring_addr", ffi.new("struct vh_vring_addr *", values))
+
+    def set_vring_base(self, queue: int, base: int) -> None:
+        self._wait("vh_master_set_vring_base", queue, base)
+
+    def get_vring_base(self, queue: int) -> int:
+        """Stops the ring."""
+        return self._get("vring_base", "uint32_t", queue)
+
+    def set_vring_kick(self, queue: int, fd: Any) -> None:
+        """Starts the ring."""
+        self._wait("vh_master_set_vring_kick", queue, fd_of(fd))
+
+    def set_vring_call(self, queue: int, fd: Any) -> None:
+        self._wait("vh_master_set_vring_call", queue, fd_of(fd))
+
+    def set_vring_err(self, queue: int, fd: Any) -> None:
+        self._wait("vh_master_set_vring_err", queue, fd_of(fd))
+
+    def set_vring_enable(self, queue: int, on: bool = True) -> None:
+        self._wait("vh_master_set_vring_enable", queue, int(on))
+
+    def reset_device(self) -> None:
+        self._wait("vh_master_reset_device")
+
+    def set_status(self, status: int) -> None:
+        self._wait("vh_master_set_status", status)
+
+    def get_status(self) -> int:
+        return self._get("status", "uint32_t")

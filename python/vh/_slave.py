@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
+"""The back-end: a device behind a unix socket."""
+import asyncio
+import errno
+import os
+import weakref
+from typing import Any, AsyncIterator, Callable
+
+from vh import _aio, _error
+from vh._device import Device
+from vh._event import Observed
+from vh._handle import create
+from vh._lib import fd_of, ffi, lib, milliseconds, new_sized, path_bytes, record
+from vh._memory import Snapshot, take_snapshot
+from vh._model import Event, SlaveStats
+from vh._queue import Queue
+
+
+class Slave(Observed):
+    """A device and one connection at a time. It serves while dispatch(), wait() or serve() is called."""
+
+    _free = "vh_slave_free"
+    _side = "vh_slave"
+
+    def __init__(self, device: Device, *, message_timeout: "float | None" = None, drain_timeout: "float | None" = None,
+                 budget: int = 0, mask_features: int = 0, mask_protocol_features: int = 0, require_seal: bool = False,
+                 socket_mode: int = 0):
+        """Times in seconds; budget: requests per queue and wake-up."""
+        if not isinstance(device, Device):
+            raise TypeError(f"a Device is wanted, not {type(device).__name__}")
+        opts = new_sized("vh_slave_opts", message_timeout_ms=milliseconds(message_timeout),
+                         drain_timeout_ms=milliseconds(drain_timeout), budget=budget, mask_features=mask_features,
+                         mask_protocol_features=mask_protocol_features, require_seal=int(require_seal),
+                         socket_mode=socket_mode)
+        ptr = device._enter()
+        try:
+            self._adopt(create("vh_slave_new", "vh_slave", opts, ptr), device)
+        finally:
+            device._leave()
+        device._slave = weakref.ref(self)
+        self._device = device
+        self._queues: "dict[int, Queue]" = {}
+        self._more = False  # the last dispatch left something
+
+    @property
+    def device(self) -> Device:
+        return self._device
+
+    def _end(self) -> None:
+        self._queues.clear()
+        super()._end()
+
+    def listen(self, path: "str | bytes | os.PathLike[str]") -> None:
+        """Listen on a unix socket path."""
+        self._call("vh_slave_listen", path_bytes(path))
+
+    def adopt(self, fd: Any) -> None:
+        """Use a unix stream socket that is open already, listening or connected; it stays yours."""
+        self._call("vh_slave_adopt", fd_of(fd))
+
+    def dispatch(self) -> bool:
+        """Do what is to be done, never wait. True: there is more to do at once."""
+        self._more = super().dispatch()
+        return self._more
+
+    def wait(self, timeout: "float | None" = None) -> bool:
+        """Wait until there is something to do, and do it. False: the time passed.
+
+        Other threads may use the slave meanwhile. What a device's method raises is raised here.
+        """
+        if not self._more and not _aio.wait(self, timeout):
+            return False
+        self.dispatch()
+        return True
+
+    def serve(self, until: "Callable[[], object] | None" = None) -> None:
+        """Serve until stop(), close(), or until() says so, which is asked after each thing that was done."""
+        try:
+            while not (until and until()):
+                self.wait()
+        except _error.VhError as e:
+            self._over(e)
+
+    def _over(self, e: _error.VhError) -> None:
+        if e.errno != errno.ESHUTDOWN and not self._closed:
+            raise e
+
+    async def async_serve(self) -> None:
+        """Serve as an asyncio task, until it is cancelled or the slave is stopped or closed."""
+        async for _ in self.async_events():
+            pass
+
+    async def async_events(self) -> "AsyncIterator[Event]":
+        """Serve, and tell what is new."""
+        try:
+            while True:
+                while self.dispatch():
+                    await asyncio.sleep(0)
+                for event in self.events():
+                    yield event
+                await _aio.readable(self)
+        except _error.VhError as e:
+            self._over(e)
+
+    def queue(self, index: int, *, stale_views: "str | None" = None) -> Queue:
+        """A queue of the device; the same object each time."""
+        out = ffi.new("struct vh_queue **")
+        self._call("vh_slave_queue", index, out)
+        queue = self._queue_at(out[0], index)
+        if stale_views is not None:
+            queue.stale_views = stale_views
+        return queue
+
+    def _queue_at(self, ptr: Any, index: int) -> Queue:
+        queue = self._queues.get(index)
+        if queue is None or queue.closed:
+            queue = self._queues[index] = Queue._borrow(ptr, self, index)
+        return queue
+
+    def snapshot(self) -> Snapshot:
+        """The guest memory that the front-end shares now."""
+        return take_snapshot(self, "vh_slave_dup_snapshot")
+
+    def disconnect(self) -> None:
+        """End the connection, keep listening."""
+        self._call("vh_slave_disconnect")
+
+    @property
+    def stats(self) -> SlaveStats:
+        out = new_sized("vh_slave_stats")
+        self._call("vh_slave_get_stats", out)
+        return record(SlaveStats, out)  # type: ignore[no-any-return]
+
+    def _interrupt(self, ptr: Any) -> None:
+        if not _error.state.exiting:  # then a callback may never end
+            lib.vh_slave_stop(ptr)
+
+
+def serve(device: Device, path: "str | bytes | os.PathLike[str]", **options: Any) -> None:
+    """Serve a device on a unix socket until Ctrl-C."""
+    with Slave(device, **options) as slave:
+        slave.listen(path)
+        slave.serve()
