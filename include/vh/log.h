@@ -71,8 +71,8 @@ struct vh_msg_info {
 
 /** struct vh_tap_ops - receiver of every message of a handle. Sized. */
 struct vh_tap_ops {
-	uint32_t size; /* sizeof(struct vh_tap_ops) */
-	uint32_t flags;
+	uint32_t size;	/* sizeof(struct vh_tap_ops) */
+	uint32_t flags; /* must be 0 */
 	/**
 	 * destroy() - the ops are not used any more
 	 * @ctx: what was given with the ops

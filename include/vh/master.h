@@ -40,8 +40,8 @@ struct vh_backend_req {
 
 /** struct vh_master_ops - requests that the back-end makes. Sized; any may be NULL. */
 struct vh_master_ops {
-	uint32_t size;
-	uint32_t flags;
+	uint32_t size;	/* sizeof(struct vh_master_ops) */
+	uint32_t flags; /* must be 0 */
 	/**
 	 * destroy() - the front-end is freed
 	 * @ctx: what was given with the ops

@@ -47,8 +47,8 @@ struct vh_seg {
 
 /** struct vh_mem_opts - options of vh_mem_new(). Sized, zero means default. */
 struct vh_mem_opts {
-	uint32_t size; /* sizeof(struct vh_mem_opts) */
-	uint32_t flags;
+	uint32_t size;	       /* sizeof(struct vh_mem_opts) */
+	uint32_t flags;	       /* must be 0 */
 	uint32_t max_regions;  /* 0 = VH_MEM_MAX_REGIONS */
 	uint32_t require_seal; /* 1: a region whose memfd lacks F_SEAL_SHRINK is refused (-EPERM) */
 };
