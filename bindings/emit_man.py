@@ -19,7 +19,8 @@ MEANING = {
     "EAGAIN": "Not now; it may work later.",
     "EALREADY": "It is in that state already.",
     "EBADF": "A file descriptor is not open.",
-    "EBUSY": "Another thread is inside a call on the same object, or this call can't be made in the callback that makes it.",
+    "EBUSY": "Another thread is inside a call on the same object, or this call can't be made in the callback that "
+             "makes it.",
     "ECANCELED": "vh_master_cancel() ended the wait, and with it the connection.",
     "ECONNREFUSED": "Nobody listens at that path.",
     "ECONNRESET": "The peer closed the connection.",
@@ -71,13 +72,13 @@ CALLED = {
 WAITS = {True: "It may block.", False: "It does not block."}
 SHAPES = {
     "frozen": "The layout is frozen: {bytes} bytes on every architecture, in every version.",
-    "sized": "Set all of it to zero, then `size` to `sizeof(struct {name})`: a field that is zero has its default. A library "
-             "that is too old to know a field refuses a value that is not zero there with -EINVAL.",
+    "sized": "Set all of it to zero, then `size` to `sizeof(struct {name})`: a field that is zero has its default. A "
+             "library that is too old to know a field refuses a value that is not zero there with -EINVAL.",
     "passed": "The library fills it and sets `size` to what it knows of the struct, in bytes.",
-    "out": "Set `size` to `sizeof(struct {name})` before a call that fills it. A library that knows fewer fields sets the "
-           "rest to zero.",
-    "ops": "Set all of it to zero, then `size` to `sizeof(struct {name})`. The callbacks are copied when they are given to "
-           "the library; the pointer that is given with them is the first argument of each.",
+    "out": "Set `size` to `sizeof(struct {name})` before a call that fills it. A library that knows fewer fields sets "
+           "the rest to zero.",
+    "ops": "Set all of it to zero, then `size` to `sizeof(struct {name})`. The callbacks are copied when they are "
+           "given to the library; the pointer that is given with them is the first argument of each.",
 }
 RESULTS = {"vh_rc": "0 on success.", "vh_count": "A count, 0 or more.", "vh_fd": "The file descriptor."}
 CTX = "what was given with the ops"
@@ -103,6 +104,14 @@ def definition(struct):
               declaration(f["type"], f["name"], f["array"]) + ";" for f in struct["fields"]]
     body = "".join("    " + line.replace("\n", "\n    ") + "\n" for line in fields)
     return f"struct {struct['name']} {{\n{body}}};"
+
+
+def split_doc(struct):
+    """What stands before and behind the words of its first line that say which shape it has."""
+    match = re.fullmatch(r"(.*?)\. (?:@frozen, \d+ bytes|Sized|Size-first out struct)[.,;]? ?(.*)", struct["doc"])
+    if not match:
+        raise SystemExit(f"struct {struct['name']}: its shape is not said in the first line of its comment")
+    return match.groups()
 
 
 def reasons(function):
@@ -159,7 +168,7 @@ class Manual:
         return roff.Writer(name, title.rstrip("."), self.pages, self.version)
 
     def constants(self, page, own):
-        """The numbers whose group is of this struct or function, and those that the page's texts name: alone, or as VH_X_*."""
+        """The numbers whose group is of this struct or function, and what the texts name, alone or as VH_X_*."""
         grouped = [c for c in self.api["constants"] if re.match(rf"{re.escape(own)}(\.\w+|\(\))", c["group"])]
         found = [c["name"] for c in grouped]
         for name in sorted({m for text in page.texts for m in re.findall(r"VH_[A-Z0-9_]+\*?", text)}):
@@ -183,7 +192,7 @@ class Manual:
 
     @staticmethod
     def body(page, function):
-        """What it does, its parameters (the ctx of a callback is told once, for all of them), and more of what it does."""
+        """What it does, its parameters (a callback's ctx is told once, for all of them), and more of what it does."""
         page.text(sentence(function["summary"]))
         page.items([(parameter(p), p["doc"]) for p in function["params"] if p["doc"] != CTX])
         page.paragraphs(function["description"])
@@ -223,13 +232,13 @@ class Manual:
         structs = [p["type"]["base"][7:] for p in function["params"] if p["type"]["base"].startswith("struct ")]
         names = [s for s in structs if s in self.pages] + [f"vh_{function['header']}", "libvh"]
         if structs:
-            makers = [f["name"] for f in self.api["functions"]
-                      if re.search(r"_(new|open)$", f["name"]) and f["params"][-1]["type"]["base"] == f"struct {structs[0]}"]
-            names += makers + [n for n in [f"{structs[0]}_free"] if n in self.pages]
+            names += [f["name"] for f in self.api["functions"] if f["name"].endswith(("_new", "_open")) and
+                      f["params"][-1]["type"]["base"] == f"struct {structs[0]}"]
+            names += [n for n in [f"{structs[0]}_free"] if n in self.pages]
         return names
 
     def struct(self, struct):
-        title, rest = re.fullmatch(r"(.*?)\. (?:@frozen, \d+ bytes|Sized|Size-first out struct)[.,;]? ?(.*)", struct["doc"]).groups()
+        title, rest = split_doc(struct)
         page = self.page(struct["name"], title)
         page.heading("SYNOPSIS")
         page.code(f"#include <vh/{struct['header']}>\n\n{definition(struct)}")
@@ -289,7 +298,7 @@ class Manual:
             rows = [x for x in self.api[kind] if x["header"] == name]
             if rows:
                 page.heading(title)
-                page.items([(page.link(x["name"]), sentence(x.get("summary") or x["doc"].split(". ")[0])) for x in rows])
+                page.items([(page.link(x["name"]), sentence(x.get("summary") or split_doc(x)[0])) for x in rows])
         types = [t for t in self.api["typedefs"] if t["header"] == name]
         if types:
             page.heading("TYPES")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
-"""Text of the headers' comments as man(7) source: what is a name in it is set as one, and what links to a page says so."""
+"""Text of the headers' comments as man(7) source: names are set as such, and those that have a page say so."""
 import re
 import textwrap
 
@@ -35,6 +35,11 @@ def bold(text):
 
 def italic(text):
     return f"\\fI{verbatim(text)}\\fP"
+
+
+def guarded(line):
+    """A line that begins with a dot or a quote would be a request to roff."""
+    return "\\&" + line if line.startswith((".", "'")) else line
 
 
 class Writer:
@@ -87,17 +92,15 @@ class Writer:
         self.raw(f".{level} {text}")
 
     def text(self, text):
-        """Lines of a paragraph. A name is never hyphenated, so that it can be looked for, and copied. A line that begins
-        with a dot or a quote would be a request to roff."""
+        """Lines of a paragraph. A name is never hyphenated, so that it can be looked for, and copied."""
         whole = " ".join("\\%" + word if "\\f" in word else word for word in self.inline(text).split())
         for line in textwrap.wrap(whole, 100, break_long_words=False, break_on_hyphens=False):
-            self.raw("\\&" + line if line[0] in ".'" else line)
+            self.raw(guarded(line))
 
     def code(self, text):
         self.raw(".EX")
         for line in text.expandtabs(4).splitlines():
-            line = verbatim(line)
-            self.raw("\\&" + line if line[:1] in (".", "'") else line)
+            self.raw(guarded(verbatim(line)))
         self.raw(".EE")
 
     def indented(self, text):
