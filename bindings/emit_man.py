@@ -135,7 +135,7 @@ def reasons(function):
 
 def sentence(text):
     """With a capital, unless it begins with what may be a name, and a full stop."""
-    text = re.sub(r"^[a-z](?=[a-z]*[ ,;:])", lambda m: m.group(0).upper(), text.strip())
+    text = re.sub(r"^[a-z](?=[a-z]*(?:[ ,;:]|$))", lambda m: m.group(0).upper(), text.strip())
     return text + ("" if not text or text.endswith((".", ":")) else ".")
 
 
