@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
-"""./run demo: three pairs of peers move data over vhost-user, and what arrived is compared with what was sent.
+"""./run demo: pairs of peers move data over vhost-user, and what arrived is compared with what was sent.
 
 Writes a table to the terminal and build/demo.json; exit code 0 only when every row is ok.
 """
@@ -19,12 +19,15 @@ import time
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(TOP, "tests", "lab"))
 # pylint: disable=wrong-import-position
+import ext4  # noqa: E402
 import kernel  # noqa: E402
 import proc  # noqa: E402
 import qemu  # noqa: E402
 from pattern import pattern  # noqa: E402
 
 MIB = 1 << 20
+HERE = os.path.dirname(os.path.abspath(__file__))
+PYTHON = "/usr/bin/python3"
 QSD = "/usr/bin/qemu-storage-daemon"
 
 
@@ -39,24 +42,30 @@ def file_bytes(path):
 
 
 class Place:
-    """Where one row works: a short path for sockets and images, a folder for its logs, the vhctl to run."""
+    """Where one row works: a short path for sockets and images, a folder for its logs, the build that is used."""
 
-    def __init__(self, vhctl, tmp, logs):
-        self.vhctl = vhctl
+    def __init__(self, build, tmp, logs):
+        self.build = build
+        self.vhctl = os.path.join(build, "vhctl")
+        self.client = [self.vhctl, "io", "blk"]
         self.image = os.path.join(tmp, "disk.img")
         self.socket = os.path.join(tmp, "blk.sock")
         self.logs = logs
         self.step = 0
+
+    def shell(self, *argv):
+        """A command as a user gives it who has sourced env.sh."""
+        return ["/bin/sh", "-c", '. "$0"; exec "$@"', os.path.join(self.build, "env.sh"), *argv]
 
     def serve(self, *options):
         return proc.Process("vhctl-serve", [self.vhctl, "serve", "blk", "--socket", self.socket, "--file", self.image, *options],
                             self.logs)
 
     def io(self, *words):
-        """One `vhctl io blk`; its JSON."""
+        """One `vhctl io blk`, or what has the same words; its JSON."""
         self.step += 1
-        name = f"vhctl-io-{self.step}-{words[0]}"
-        argv = [self.vhctl, "io", "blk", f"unix:{self.socket}", *words, "--json"]
+        name = f"io-{self.step}-{words[0]}"
+        argv = [*self.client, f"unix:{self.socket}", *words, "--json"]
         out = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60, check=False)
         with open(os.path.join(self.logs, name + ".log"), "wb") as log:
             log.write(out.stdout + out.stderr)
@@ -97,8 +106,8 @@ def exercise(place, model, rng):
     return f"{size // MIB} MiB verified, then {writes} random writes, each flushed, read back, and compared with the image"
 
 
-def row_libvh(place, rng):
-    model = new_image(place, 16 * MIB, rng)
+def serve_and_exercise(place, rng, size=16 * MIB):
+    model = new_image(place, size, rng)
     with place.serve("--queues", "2") as server:
         server.wait_for_socket(place.socket)
         detail = exercise(place, model, rng)
@@ -107,6 +116,41 @@ def row_libvh(place, rng):
         check(rc == 0, f"the back-end's exit code after SIGTERM is {rc}\n{server.tail()}")
     check(not os.path.exists(place.socket), "the back-end left its socket behind")
     return detail
+
+
+def drive(language):
+    """The C back-end, driven by a program in another language."""
+    def work(place, rng):
+        place.client = place.shell(*language(place, "drive"))
+        return serve_and_exercise(place, rng, 4 * MIB)
+    return work
+
+
+def device(language):
+    """A device in another language: the C front-end exercises it, then a guest mounts the file system on it."""
+    def work(place, rng):
+        model = new_image(place, MIB, rng)
+        argv = place.shell(*language(place, "device"), place.socket, place.image)
+        with proc.Process("device", argv, place.logs) as server:
+            server.wait_for_socket(place.socket)
+            exercise(place, model, rng)
+            check(server.end() == 0, f"the device's exit code after SIGTERM is not 0\n{server.tail()}")
+        size, seed = 4 * MIB, rng.getrandbits(32)
+        ext4.make(place.image, 24 * MIB, {"host": pattern(seed, 0, size)})
+        guest = qemu.BlockGuest(place.logs)
+        with proc.Process("device-of-guest", argv, place.logs) as server:
+            server.wait_for_socket(place.socket)
+            guest.boot(place.socket, "mount", seed, queues=2)
+            check(server.alive(), f"the device ended\n{server.tail()}")
+        ext4.check(place.image)
+        check(ext4.read(place.image, "guest") == pattern(seed + 1, 0, size), "the guest's file is not what it wrote")
+        return (f"1 MiB exercised by vhctl; Linux {guest.version} mounted an ext4, compared a file of {size // MIB} MiB "
+                "and wrote another, which the host found in the image")
+    return work
+
+
+def python(_, what):
+    return [PYTHON, os.path.join(HERE, f"blk_{what}.py")]
 
 
 def row_guest(place, rng):
@@ -135,13 +179,17 @@ def row_qsd(place, rng):
     return detail
 
 
+QEMU_FILES = ((qemu.QEMU, "qemu-system-x86"), ("/usr/bin/zstd", "zstd"), ("/usr/sbin/mke2fs", "e2fsprogs"))
 # key, name, front-end, back-end, package of the peer, files that must be there with the packages that bring them
 ROWS = (
-    ("libvh", "libvh and itself", "libvh (vhctl io)", "libvh (vhctl serve)", "", (), row_libvh),
+    ("libvh", "libvh and itself", "libvh (vhctl io)", "libvh (vhctl serve)", "", (), serve_and_exercise),
     ("qemu", "Linux guest in QEMU", "QEMU, Linux guest", "libvh (vhctl serve)", "qemu-system-x86",
-     ((qemu.QEMU, "qemu-system-x86"), ("/usr/bin/zstd", "zstd")), row_guest),
+     QEMU_FILES, row_guest),
     ("qsd", "qemu-storage-daemon", "libvh (vhctl io)", "qemu-storage-daemon", "qemu-system-common",
      ((QSD, "qemu-system-common"),), row_qsd),
+    ("python-drives", "Python drives", "libvh (Python)", "libvh (vhctl serve)", "python3-cffi", (), drive(python)),
+    ("python-device", "Python device", "vhctl io, Linux guest", "libvh (Python class)", "python3-cffi",
+     QEMU_FILES, device(python)),
 )
 
 
@@ -158,7 +206,7 @@ def run_row(spec, options):
         for path, owner in files:
             if not os.path.exists(path):
                 raise kernel.Missing(owner, f"apt did not bring {path}")
-        row["detail"] = work(Place(options.vhctl, tmp, logs), random.Random(options.seed))
+        row["detail"] = work(Place(options.build, tmp, logs), random.Random(options.seed))
         row.update(status="ok", verified=True)
     except kernel.Missing as e:
         row.update(status="missing", package=e.package, detail=str(e))
@@ -191,7 +239,7 @@ def show(rows, logs):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--row", choices=[spec[0] for spec in ROWS], action="append", help="only this row")
-    parser.add_argument("--vhctl", default=os.path.join(TOP, "build", "vhctl"))
+    parser.add_argument("--build", default=os.path.join(TOP, "build"), help="the build folder that is used")
     parser.add_argument("--json", default=os.path.join(TOP, "build", "demo.json"))
     parser.add_argument("--logs", default=os.path.join(TOP, "build", "demo"))
     parser.add_argument("--seed", type=int, default=random.SystemRandom().getrandbits(32))
