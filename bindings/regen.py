@@ -10,7 +10,9 @@ import os
 import sys
 
 import emit_cffi
+import emit_go
 import emit_messages
+import emit_swig
 import emit_vectors
 import model
 import parse
@@ -27,6 +29,8 @@ OUTPUTS = {
     "python/vh/_cdef.py": emit_cffi.cdef_py,
     "python/vh/_model.py": emit_cffi.model_py,
     "tests/abi/vectors.def": emit_vectors.vectors_def,
+    **emit_go.OUTPUTS,
+    **emit_swig.OUTPUTS,
 }
 
 

@@ -1,0 +1,3 @@
+module github.com/libvh/libvh/go
+
+go 1.19

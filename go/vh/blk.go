@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
+
+package vh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"github.com/libvh/libvh/go/internal/raw"
+)
+
+type (
+	BlkIO   = raw.BlkIO
+	BlkDone = raw.BlkDone
+	BlkInfo = raw.BlkInfo
+)
+
+// Blk is a virtio-blk driver. Submit and Reap are for batches, one goroutine for each queue; ReadAt, WriteAt and Flush
+// do one request at a time on queue 0, from any goroutine. Don't mix the two on queue 0.
+type Blk struct {
+	d    *Driver
+	s    *blkSession
+	info BlkInfo
+
+	mu     sync.Mutex
+	sleeps map[int]*waiter
+
+	one    chan struct{} // held by who uses buf
+	buf    []byte
+	cookie uint64 // of the last request on buf
+	busy   bool   // it is in flight
+}
+
+// bufferSize is how much ReadAt and WriteAt move in a request.
+const bufferSize = 256 << 10
+
+// look is how often a waiting goroutine looks whether the connection is still there: another's call may have seen its end.
+const look = 100 * time.Millisecond
+
+// NewBlk is a block driver over a session, which has one at a time.
+func NewBlk(ctx context.Context, d *Driver) (*Blk, error) {
+	b := &Blk{d: d, sleeps: map[int]*waiter{}, one: make(chan struct{}, 1)}
+	var info BlkInfo
+	err := d.wait(ctx, func() error {
+		p, err := made(func(out **raw.Blk) error { return raw.BlkNew(d.s.p, out) })
+		if err != nil {
+			return err
+		}
+		s := &blkSession{p: p}
+		b.s, d.s.blk = s, s
+		return raw.BlkGetInfo(p, &info)
+	})
+	b.info = info
+	if err == nil {
+		b.buf, err = d.Alloc(ctx, bufferSize)
+	}
+	if err != nil {
+		if b.s != nil {
+			b.Close()
+		}
+		return nil, err
+	}
+	return b, nil
+}
+
+// Close gives it up; requests in flight are lost to the caller. The Driver goes on.
+func (b *Blk) Close() error {
+	err := b.d.do(func() error {
+		b.s.free()
+		return nil
+	})
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, w := range b.sleeps {
+		w.close()
+	}
+	b.sleeps = nil
+	if isClosed(err) {
+		return nil
+	}
+	return err
+}
+
+// Info is what the device is.
+func (b *Blk) Info() BlkInfo { return b.info }
+
+// Size in bytes.
+func (b *Blk) Size() int64 { return int64(b.info.Capacity) }
+
+// Addr is the address of a buffer from Driver.Alloc, for BlkIO.
+func Addr(buf []byte) uint64 {
+	if len(buf) == 0 {
+		return 0
+	}
+	return uint64(uintptr(unsafe.Pointer(&buf[0])))
+}
+
+// Submit starts requests; how many were taken.
+func (b *Blk) Submit(queue int, ios []BlkIO) (n int, err error) {
+	err = b.use(func(p *raw.Blk) error {
+		n, err = raw.BlkSubmit(p, uint32(queue), ios)
+		return err
+	})
+	return n, err
+}
+
+// Reap takes ended requests, at most len(done), 0 when there are none.
+func (b *Blk) Reap(queue int, done []BlkDone) (n int, err error) {
+	err = b.use(func(p *raw.Blk) error {
+		n, err = raw.BlkReap(p, uint32(queue), done)
+		return err
+	})
+	return n, err
+}
+
+// Wait parks the goroutine until Reap has something. The connection is served meanwhile.
+func (b *Blk) Wait(ctx context.Context, queue int) error {
+	for {
+		var w *waiter
+		err := b.d.do(func() error {
+			return b.use(func(p *raw.Blk) (err error) {
+				if w, err = b.waiter(queue); err != nil {
+					return err
+				}
+				return raw.BlkWait(p, uint32(queue), 0)
+			})
+		})
+		if !errors.Is(err, syscall.ETIMEDOUT) {
+			return err
+		}
+		if err := w.wait(ctx, look); err != nil {
+			return err
+		}
+	}
+}
+
+// waiter waits for the queue and for the connection.
+func (b *Blk) waiter(queue int) (*waiter, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if w := b.sleeps[queue]; w != nil {
+		return w, nil
+	}
+	var q *raw.Queue
+	if err := raw.DriverQueue(b.d.s.p, uint32(queue), &q); err != nil {
+		return nil, err
+	}
+	fd, err := raw.QueueFD(q).Get()
+	if err != nil {
+		return nil, err
+	}
+	master, err := raw.MasterFD(b.d.m.p).Get()
+	if err != nil {
+		return nil, err
+	}
+	w, err := waiterFor(fd, master)
+	if err == nil {
+		b.sleeps[queue] = w
+	}
+	return w, err
+}
+
+func (b *Blk) use(call func(*raw.Blk) error) error {
+	defer runtime.KeepAlive(b)
+	if err := b.s.life.enter(); err != nil {
+		return err
+	}
+	defer b.s.life.leave()
+	return call(b.s.p)
+}
+
+// ReadAt reads; offset and length may be anything.
+func (b *Blk) ReadAt(p []byte, off int64) (int, error) {
+	return b.ReadAtContext(context.Background(), p, off)
+}
+
+// WriteAt writes; offset and length are multiples of BlkSector.
+func (b *Blk) WriteAt(p []byte, off int64) (int, error) {
+	return b.WriteAtContext(context.Background(), p, off)
+}
+
+// ReadAtContext is ReadAt with a context.
+func (b *Blk) ReadAtContext(ctx context.Context, p []byte, off int64) (n int, err error) {
+	if off < 0 {
+		return 0, fmt.Errorf("vh: read at %d: %w", off, syscall.EINVAL)
+	}
+	for n < len(p) {
+		at := off + int64(n)
+		if at >= b.Size() {
+			return n, io.EOF
+		}
+		skip := int(at % BlkSector)
+		length := (skip + len(p) - n + BlkSector - 1) / BlkSector * BlkSector
+		length = int(least(int64(length), bufferSize, b.Size()-at+int64(skip)))
+		err := b.request(ctx, BlkIO{Op: BlkRead, Offset: uint64(at) - uint64(skip), Len: uint64(length)}, nil, func() {
+			n += copy(p[n:], b.buf[skip:length])
+		})
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// WriteAtContext is WriteAt with a context.
+func (b *Blk) WriteAtContext(ctx context.Context, p []byte, off int64) (n int, err error) {
+	if off < 0 || off%BlkSector != 0 || len(p)%BlkSector != 0 {
+		return 0, fmt.Errorf("vh: write of %d bytes at %d: not whole sectors: %w", len(p), off, syscall.EINVAL)
+	}
+	for n < len(p) {
+		piece := p[n:least(len(p), n+bufferSize)]
+		err := b.request(ctx, BlkIO{Op: BlkWrite, Offset: uint64(off) + uint64(n), Len: uint64(len(piece))},
+			func() { copy(b.buf, piece) }, nil)
+		if err != nil {
+			return n, err
+		}
+		n += len(piece)
+	}
+	return n, nil
+}
+
+// Flush returns when the disk has what was written.
+func (b *Blk) Flush(ctx context.Context) error { return b.request(ctx, BlkIO{Op: BlkFlush}, nil, nil) }
+
+// ID is what the device calls itself.
+func (b *Blk) ID(ctx context.Context) (id string, err error) {
+	err = b.request(ctx, BlkIO{Op: BlkGetID, Len: BlkIDSize}, nil, func() {
+		id = text(b.buf[:BlkIDSize])
+	})
+	return id, err
+}
+
+func text(nulPadded []byte) string {
+	for i, c := range nulPadded {
+		if c == 0 {
+			return string(nulPadded[:i])
+		}
+	}
+	return string(nulPadded)
+}
+
+// request does one request on the buffer: before fills it, after takes from it. One that was given up because of its
+// context may still be in flight; the next waits for it first.
+func (b *Blk) request(ctx context.Context, request BlkIO, before, after func()) error {
+	select {
+	case b.one <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-b.one }()
+	if b.busy {
+		if _, err := b.result(ctx); err != nil {
+			return err
+		}
+	}
+	if before != nil {
+		before()
+	}
+	if request.Len != 0 {
+		request.Addr = Addr(b.buf)
+	}
+	b.cookie++
+	request.User = b.cookie
+	n, err := b.Submit(0, []BlkIO{request})
+	if err != nil {
+		return err
+	}
+	if n != 1 {
+		return fmt.Errorf("vh: queue 0 is full of other requests: %w", syscall.EBUSY)
+	}
+	b.busy = true
+	rc, err := b.result(ctx)
+	if err != nil {
+		return err
+	}
+	if rc != 0 {
+		return fmt.Errorf("vh: block request %d at %d: %w", request.Op, request.Offset, syscall.Errno(-rc))
+	}
+	if after != nil {
+		after()
+	}
+	return nil
+}
+
+// result waits for the last request.
+func (b *Blk) result(ctx context.Context) (rc int32, err error) {
+	var done [1]BlkDone
+	for {
+		n, err := b.Reap(0, done[:])
+		if err != nil {
+			return 0, err
+		}
+		if n == 1 && done[0].User == b.cookie {
+			b.busy = false
+			return done[0].Rc, nil
+		}
+		if n == 0 {
+			if err := b.Wait(ctx, 0); err != nil {
+				return 0, err
+			}
+		}
+	}
+}
+
+func least[T int | int64](a T, more ...T) T {
+	for _, b := range more {
+		if b < a {
+			a = b
+		}
+	}
+	return a
+}

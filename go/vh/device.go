@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
+
+package vh
+
+import (
+	"io"
+	"os"
+	"runtime"
+
+	"github.com/libvh/libvh/go/internal/raw"
+)
+
+type (
+	DeviceOpts = raw.DeviceOpts
+	BlkdevOpts = raw.BlkdevOpts
+)
+
+// What a device in Go may do besides, each by an interface of its own. The calls come from inside Slave.Dispatch and
+// Serve, on their goroutine. An error that is a plain syscall.Errno is just the answer to the front-end; any other
+// error is that for the front-end too, and Dispatch or Serve returns it. A panic goes on from there as well.
+type (
+	// BatchHandler handles requests: pop, do, push, now or later. More: it stopped because of the budget. Without it
+	// the device's user pops and pushes. An error breaks the queue; what is wrong with one request belongs in its status.
+	BatchHandler interface {
+		OnBatch(q *Queue, index, budget int) (more bool, err error)
+	}
+	// ConfigReader has a config space; buf is zeroed before.
+	ConfigReader interface {
+		ReadConfig(offset uint32, buf []byte) error
+	}
+	// ConfigWriter lets it be written; buf is good during the call. Flags: ConfigWrite or ConfigMigration.
+	ConfigWriter interface {
+		WriteConfig(offset uint32, buf []byte, flags uint32, later Later) error
+	}
+	// FeatureSetter is told the driver's choice; 0 when the connection ended.
+	FeatureSetter interface {
+		SetFeatures(features uint64, later Later) error
+	}
+	// Resetter is told of a device reset, after the requests in flight are done.
+	Resetter interface {
+		Reset(later Later) error
+	}
+	// QueueStarter is told when a queue became able to run.
+	QueueStarter interface {
+		QueueStarted(q *Queue, index int)
+	}
+	// QueueStopper is told when a queue stopped.
+	QueueStopper interface {
+		QueueStopped(index int)
+	}
+)
+
+// Later names one call of a device's that returned ErrLater, for Device.Finish.
+type Later uint64
+
+// Device answers requests, behind one Slave at a time.
+type Device struct {
+	*handle
+	p      *raw.Device
+	at     *handle // of the Slave that it was given to last
+	queues map[int]*Queue
+}
+
+// NewDevice is a device in Go: handler implements any of the interfaces above, and io.Closer if it wants to know when
+// the device is gone.
+func NewDevice(opts *DeviceOpts, handler any) (*Device, error) {
+	return newDevice(func(d *Device, out **raw.Device) error { return raw.DeviceNew(opts, d.ops(handler), out) })
+}
+
+// NewBlkdev is a block device of the library's. File: for BlkdevFile, duplicated; else nil.
+func NewBlkdev(opts *BlkdevOpts, file *os.File) (*Device, error) {
+	return newDevice(func(_ *Device, out **raw.Device) error {
+		return withFd(file, func(fd int32) error { return raw.BlkdevNew(opts, fd, out) })
+	})
+}
+
+// NewNull is a block device that completes at once and holds nothing.
+func NewNull(capacity uint64) (*Device, error) {
+	return NewBlkdev(&BlkdevOpts{Kind: BlkdevNull, Capacity: capacity}, nil)
+}
+
+// NewRAM is a block device in memory.
+func NewRAM(capacity uint64) (*Device, error) {
+	return NewBlkdev(&BlkdevOpts{Kind: BlkdevRam, Capacity: capacity}, nil)
+}
+
+// NewFile is a block device in a file, which is duplicated.
+func NewFile(file *os.File) (*Device, error) { return NewBlkdev(&BlkdevOpts{Kind: BlkdevFile}, file) }
+
+func newDevice(make func(*Device, **raw.Device) error) (*Device, error) {
+	d := &Device{handle: newHandle(&caught{}), queues: map[int]*Queue{}}
+	p, err := made(func(out **raw.Device) error { return make(d, out) })
+	d.p = p
+	if c := d.caught.take(); c.panicked {
+		panic(c.value)
+	}
+	if err != nil {
+		return nil, err
+	}
+	runtime.SetFinalizer(d, (*Device).Close)
+	return d, nil
+}
+
+// Close frees it; one that is attached goes when its Slave goes.
+func (d *Device) Close() error {
+	runtime.SetFinalizer(d, nil)
+	return d.shut(func() { raw.DeviceFree(d.p) })
+}
+
+// Finish answers a callback that returned ErrLater. It may come before the callback has returned.
+func (d *Device) Finish(later Later, answer error) error {
+	return d.any(func() error { return raw.DeviceFinish(d.p, uint64(later), code(answer)) })
+}
+
+// Failed tells that the device could not do a request: it is counted, logged, and an event of the Slave.
+func (d *Device) Failed(queue int, why error) error {
+	return d.any(func() error { return raw.DeviceError(d.p, uint32(queue), code(why)) })
+}
+
+// ConfigChanged tells the driver that config space changed.
+func (d *Device) ConfigChanged() error {
+	call := func() error {
+		return d.any(func() error { return raw.DeviceConfigChanged(d.p) })
+	}
+	if d.at != nil {
+		if err := d.at.do(call); err != os.ErrClosed {
+			return err
+		}
+	}
+	return call()
+}
+
+// any is a call that may come at any time, also while another goroutine is inside.
+func (d *Device) any(call func() error) error {
+	if err := d.life.enter(); err != nil {
+		return err
+	}
+	defer d.life.leave()
+	return call()
+}
+
+// queue is the same object for each call of a queue.
+func (d *Device) queue(p *raw.Queue, index int) *Queue {
+	q := d.queues[index]
+	if q == nil || q.p != p {
+		q = borrowed(p, &d.at.life, nil)
+		d.queues[index] = q
+	}
+	return q
+}
+
+// ops are the callbacks of those interfaces that handler implements.
+func (d *Device) ops(handler any) *raw.DeviceOps {
+	run, ops := d.caught.run, &raw.DeviceOps{Flags: DeviceManualQueues}
+	if h, ok := handler.(BatchHandler); ok {
+		ops.Flags = 0
+		ops.OnBatch = func(q *raw.Queue, index, budget uint32) (more int32) {
+			rc := run(func() error {
+				again, err := h.OnBatch(d.queue(q, int(index)), int(index), int(budget))
+				if again {
+					more = 1
+				}
+				return err
+			})
+			if rc != 0 {
+				return rc
+			}
+			return more
+		}
+	}
+	if h, ok := handler.(ConfigReader); ok {
+		ops.GetConfig = func(offset uint32, buf []byte) int32 {
+			return run(func() error { return h.ReadConfig(offset, buf) })
+		}
+	}
+	if h, ok := handler.(ConfigWriter); ok {
+		ops.SetConfig = func(offset uint32, buf []byte, flags uint32, later uint64) int32 {
+			return run(func() error { return h.WriteConfig(offset, buf, flags, Later(later)) })
+		}
+	}
+	if h, ok := handler.(FeatureSetter); ok {
+		ops.SetFeatures = func(features, later uint64) int32 {
+			return run(func() error { return h.SetFeatures(features, Later(later)) })
+		}
+	}
+	d.newsOps(ops, handler)
+	return ops
+}
+
+// newsOps are those that are told what happened.
+func (d *Device) newsOps(ops *raw.DeviceOps, handler any) {
+	run := d.caught.run
+	if h, ok := handler.(Resetter); ok {
+		ops.Reset = func(later uint64) int32 {
+			return run(func() error { return h.Reset(Later(later)) })
+		}
+	}
+	if h, ok := handler.(QueueStarter); ok {
+		ops.QueueStarted = func(q *raw.Queue, index uint32) {
+			run(func() error { h.QueueStarted(d.queue(q, int(index)), int(index)); return nil })
+		}
+	}
+	if h, ok := handler.(QueueStopper); ok {
+		ops.QueueStopped = func(index uint32) {
+			run(func() error { h.QueueStopped(int(index)); return nil })
+		}
+	}
+	if h, ok := handler.(io.Closer); ok {
+		ops.Destroy = func() { run(h.Close) }
+	}
+}
+
+// attach gives it to a Slave, out of which comes from now on what comes out of its callbacks.
+func (d *Device) attach(at *handle, make func() error) error {
+	return d.do(func() error {
+		if err := make(); err != nil {
+			return err
+		}
+		d.at, d.queues = at, map[int]*Queue{}
+		return nil
+	})
+}

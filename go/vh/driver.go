@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
+
+package vh
+
+import (
+	"context"
+	"os"
+	"runtime"
+	"unsafe"
+
+	"github.com/libvh/libvh/go/internal/raw"
+)
+
+// DriverOpts are options of NewDriver.
+type DriverOpts = raw.DriverOpts
+
+// A session is what the library has of a Driver. Its Master knows it, because it must not outlive the Master; whoever is
+// inside of the Master's handle may touch it.
+type session struct {
+	p    *raw.Driver
+	blk  *blkSession
+	life life
+}
+
+type blkSession struct {
+	p    *raw.Blk
+	life life
+}
+
+func (s *blkSession) free() {
+	if s != nil && s.life.end() {
+		raw.BlkFree(s.p)
+	}
+}
+
+type sessions struct{ all []*session }
+
+func (s *session) free() {
+	if s.life.end() {
+		s.blk.free()
+		raw.DriverFree(s.p)
+	}
+}
+
+func (ss *sessions) freeAll() {
+	for _, s := range ss.all {
+		s.free()
+	}
+	ss.all = nil
+}
+
+func (ss *sessions) drop(gone *session) {
+	for i, s := range ss.all {
+		if s == gone {
+			ss.all = append(ss.all[:i], ss.all[i+1:]...)
+			return
+		}
+	}
+}
+
+// Driver takes a back-end from open to running queues. It uses its Master's connection and ends with it.
+type Driver struct {
+	m *Master
+	s *session
+}
+
+// NewDriver negotiates and allocates rings; nil options are the defaults.
+func NewDriver(ctx context.Context, m *Master, opts *DriverOpts) (*Driver, error) {
+	d := &Driver{m: m, s: &session{}}
+	err := m.wait(ctx, again, func() error {
+		p, err := made(func(out **raw.Driver) error {
+			return m.withBackend(func(b *raw.Backend) error { return raw.DriverNew(opts, b, out) })
+		})
+		if err == nil {
+			d.s.p = p
+			m.sessions.all = append(m.sessions.all, d.s)
+		}
+		return err
+	})
+	if err != nil {
+		if d.s.p != nil {
+			d.Close()
+		}
+		return nil, err
+	}
+	runtime.SetFinalizer(d, (*Driver).Close)
+	return d, nil
+}
+
+// Close stops what runs, and ends a Blk of it.
+func (d *Driver) Close() error {
+	runtime.SetFinalizer(d, nil)
+	err := d.m.do(func() error {
+		d.m.sessions.drop(d.s)
+		d.s.free()
+		return nil
+	})
+	if err == os.ErrClosed { // with the Master
+		return nil
+	}
+	return err
+}
+
+// wait is a call that waits for the back-end.
+func (d *Driver) wait(ctx context.Context, call func() error) error {
+	defer runtime.KeepAlive(d)
+	return d.m.wait(ctx, again, func() error { return d.s.use(call) })
+}
+
+// do is one that does not.
+func (d *Driver) do(call func() error) error {
+	defer runtime.KeepAlive(d)
+	return d.m.do(func() error { return d.s.use(call) })
+}
+
+func (s *session) use(call func() error) error {
+	if err := s.life.enter(); err != nil {
+		return err
+	}
+	defer s.life.leave()
+	return call()
+}
+
+// Start shares memory, starts and enables every queue.
+func (d *Driver) Start(ctx context.Context) error {
+	return d.wait(ctx, func() error { return raw.DriverStart(d.s.p) })
+}
+
+// Stop stops every queue; requests in flight complete first.
+func (d *Driver) Stop(ctx context.Context) error {
+	return d.wait(ctx, func() error { return raw.DriverStop(d.s.p) })
+}
+
+// Features are the bits that both sides have.
+func (d *Driver) Features() (features uint64, err error) {
+	err = d.do(func() error { return raw.DriverFeatures(d.s.p, &features) })
+	return features, err
+}
+
+// Alloc is zeroed memory that the device sees, good until the Driver is closed: buffers for Queue.Submit and Blk.Submit.
+func (d *Driver) Alloc(ctx context.Context, length int) ([]byte, error) {
+	var addr uint64
+	if err := d.wait(ctx, func() error { return raw.DriverAlloc(d.s.p, uint64(length), &addr) }); err != nil {
+		return nil, err
+	}
+	return unsafe.Slice((*byte)(raw.At(addr)), length), nil
+}
+
+// Queue is a queue of the session. It ends with the Driver.
+func (d *Driver) Queue(index int) (*Queue, error) {
+	var p *raw.Queue
+	if err := d.do(func() error { return raw.DriverQueue(d.s.p, uint32(index), &p) }); err != nil {
+		return nil, err
+	}
+	return borrowed(p, &d.s.life, d), nil
+}
+
+// Snapshot pins the session's guest memory.
+func (d *Driver) Snapshot() (*Snapshot, error) {
+	return newSnapshot(func(out **raw.Snapshot) error {
+		return d.do(func() error { return raw.DriverDupSnapshot(d.s.p, out) })
+	})
+}

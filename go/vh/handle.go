@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
+
+package vh
+
+import (
+	"context"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+)
+
+// A handle is apart from the object that it belongs to, so that others may know it and the collector still finds that
+// object unused. It lets one call at a time into the library. What that call's callbacks call in turn comes on the same thread,
+// which belongs to the goroutine until the call is over, and is let in.
+type handle struct {
+	held   chan struct{}
+	thread atomic.Int32 // that is inside, 0 = none
+	depth  int
+	closed bool
+	dead   bool // a callback ended its goroutine
+	caught *caught
+	life   life
+}
+
+func newHandle(c *caught) *handle {
+	return &handle{held: make(chan struct{}, 1), caught: c}
+}
+
+// enter is followed by leave, unless it failed.
+func (h *handle) enter(ctx context.Context) error {
+	runtime.LockOSThread()
+	thread := int32(syscall.Gettid())
+	if h.thread.Load() != thread {
+		select {
+		case h.held <- struct{}{}:
+		case <-ctx.Done():
+			runtime.UnlockOSThread()
+			return ctx.Err()
+		}
+		h.thread.Store(thread)
+	}
+	h.depth++
+	err := error(nil)
+	switch {
+	case h.dead:
+		err = ErrGoexit
+	case h.closed:
+		err = os.ErrClosed
+	default:
+		return nil
+	}
+	h.leave()
+	return err
+}
+
+// busy: another goroutine is inside.
+func (h *handle) busy() bool {
+	thread := h.thread.Load()
+	return thread != 0 && thread != int32(syscall.Gettid())
+}
+
+// leave goes on with a panic of the callbacks, if there was one, once the library is left.
+func (h *handle) leave() {
+	var c outcome
+	h.depth--
+	if h.depth == 0 {
+		c = h.caught.take()
+		h.dead = h.dead || c.goexit
+		h.thread.Store(0)
+		<-h.held
+	}
+	runtime.UnlockOSThread()
+	if c.panicked {
+		panic(c.value)
+	}
+}
+
+// do is one call that does not block.
+func (h *handle) do(call func() error) error {
+	if err := h.enter(context.Background()); err != nil {
+		return err
+	}
+	defer h.leave()
+	return call()
+}
+
+// shut is do for the last call; closing what is closed already is fine. What hangs on the handle is refused from then
+// on: free runs when no call on it is in progress.
+func (h *handle) shut(free func()) error {
+	err := h.do(func() error {
+		h.closed = true
+		h.life.end()
+		free()
+		return nil
+	})
+	if err == os.ErrClosed {
+		return nil
+	}
+	return err
+}
+
+// made is a handle that a call gives. The library writes it to a place of its own: cgo looks at the whole object.
+func made[T any](call func(out **T) error) (*T, error) {
+	out := new(*T)
+	err := call(out)
+	return *out, err
+}
+
+// caught is what came out of callbacks during one call into the library.
+type caught struct {
+	mu sync.Mutex // log lines may come from any call
+	outcome
+}
+
+type outcome struct {
+	value    any
+	panicked bool
+	err      error // the first that was not just an errno value
+	goexit   bool
+}
+
+func (c *caught) take() outcome {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	got := c.outcome
+	c.outcome = outcome{}
+	return got
+}
+
+// takeErr is the error that a callback returned during this call.
+func (c *caught) takeErr() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	err := c.err
+	c.err = nil
+	return err
+}
+
+// run is one callback. C gets the errno value of its error. One that is not just a number is told to the caller as well.
+func (c *caught) run(callback func() error) int32 {
+	err := c.guard(callback)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.goexit { // it came back, so it was panic(nil)
+		c.goexit, c.panicked = false, true
+	}
+	if _, number := err.(syscall.Errno); err != nil && !number && c.err == nil {
+		c.err = err
+	}
+	return code(err)
+}
+
+// guard keeps a panic from unwinding the library's frames: it goes on in leave. Goexit can't be kept from that.
+func (c *caught) guard(callback func() error) (err error) {
+	finished := false
+	defer func() {
+		if finished {
+			return
+		}
+		value := recover()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if value == nil {
+			c.goexit = true
+		} else if !c.panicked {
+			c.panicked, c.value = true, value
+		}
+		err = syscall.ECANCELED
+	}()
+	err = callback()
+	finished = true
+	return err
+}
+
+// life is shared by a handle and what hangs on it, such as its queues: their calls are refused once it ends.
+type life struct{ users atomic.Int64 }
+
+const over = -1 << 40
+
+// enter is followed by leave, unless it failed.
+func (l *life) enter() error {
+	if l.users.Add(1) <= 0 {
+		l.users.Add(-1)
+		return os.ErrClosed
+	}
+	return nil
+}
+
+func (l *life) leave() { l.users.Add(-1) }
+
+// end waits for the calls in progress, none of which blocks; whether it was the first to come.
+func (l *life) end() bool {
+	for {
+		n := l.users.Load()
+		if n < 0 {
+			return false
+		}
+		if n == 0 && l.users.CompareAndSwap(0, over) {
+			return true
+		}
+		runtime.Gosched()
+	}
+}

@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
+
+package vh
+
+import (
+	"context"
+	"errors"
+	"os"
+	"runtime"
+	"syscall"
+	"unsafe"
+
+	"github.com/libvh/libvh/go/internal/raw"
+)
+
+type (
+	MasterOpts  = raw.MasterOpts
+	MasterStats = raw.MasterStats
+	VringAddr   = raw.VringAddr
+)
+
+// Master is a vhost-user front-end. Calls may come from several goroutines, one at a time is let in. A context that is
+// done while a call waits for the back-end ends the connection, because a late reply must not be taken for the next
+// one; the error is then both the context's and ECANCELED. MasterOpts.TimeoutMS limits each wait too.
+type Master struct {
+	*handle
+	p        *raw.Master
+	sleep    *waiter
+	sessions *sessions
+}
+
+// BackendRequest is a request that the back-end makes, good during the callback.
+type BackendRequest struct {
+	ID      uint32
+	Payload []byte
+	Token   uint64 // for Answer, 0 when no answer is wanted
+	fds     []int32
+}
+
+// Files are duplicates of what came with it.
+func (r *BackendRequest) Files() ([]*os.File, error) {
+	files := make([]*os.File, 0, len(r.fds))
+	for _, fd := range r.fds {
+		dup, _, errno := syscall.Syscall(syscall.SYS_FCNTL, uintptr(fd), syscall.F_DUPFD_CLOEXEC, 0)
+		if errno != 0 {
+			closeAll(files)
+			return nil, os.NewSyscallError("fcntl", errno)
+		}
+		files = append(files, fileOf(int32(dup), "vhost-user"))
+	}
+	return files, nil
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
+}
+
+// Dial connects to a back-end that listens; "unix:" before the path is accepted.
+func Dial(ctx context.Context, path string) (*Master, error) {
+	m, err := NewMaster(nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.Connect(ctx, path); err != nil {
+		m.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
+// NewMaster is a front-end without a connection; nil options are the defaults. Request is called for what the back-end
+// asks and the library does not answer itself; it may return ErrLater, and call Submit and Answer. Nil: refuse.
+func NewMaster(opts *MasterOpts, request func(*BackendRequest) error) (*Master, error) {
+	m := &Master{handle: newHandle(&caught{}), sessions: &sessions{}}
+	p, err := made(func(out **raw.Master) error { return raw.MasterNew(opts, masterOps(m.caught, request), out) })
+	if err != nil {
+		return nil, err
+	}
+	m.p = p
+	fd, err := raw.MasterFD(m.p).Get()
+	if err == nil {
+		m.sleep, err = newWaiter(fd)
+	}
+	if err != nil {
+		raw.MasterFree(m.p)
+		return nil, err
+	}
+	runtime.SetFinalizer(m, (*Master).Close)
+	return m, nil
+}
+
+func masterOps(c *caught, request func(*BackendRequest) error) *raw.MasterOps {
+	if request == nil {
+		return nil
+	}
+	return &raw.MasterOps{BackendRequest: func(req *raw.BackendReq) int32 {
+		r := BackendRequest{ID: req.Request, Token: req.Token,
+			Payload: unsafe.Slice((*byte)(raw.At(req.Payload)), int(req.PayloadSize)),
+			fds:     unsafe.Slice((*int32)(raw.At(req.Fds)), int(req.NFds))}
+		return c.run(func() error { return request(&r) })
+	}}
+}
+
+// Close ends a call that waits, its Drivers, and the connection.
+func (m *Master) Close() error {
+	runtime.SetFinalizer(m, nil)
+	m.sleep.close()
+	if m.busy() {
+		m.cancel()
+	}
+	return m.shut(func() {
+		m.sessions.freeAll()
+		raw.MasterFree(m.p)
+	})
+}
+
+// cancel ends a call that waits, and the connection with it.
+func (m *Master) cancel() {
+	if m.life.enter() == nil {
+		raw.MasterCancel(m.p)
+		m.life.leave()
+	}
+}
+
+// after says what a call that a signal interrupted needs when its reply has come.
+type after int
+
+const (
+	settled after = iota // nothing: the reply was all
+	again                // the call once more
+)
+
+// wait is a call that waits for the back-end.
+func (m *Master) wait(ctx context.Context, then after, call func() error) error {
+	if err := m.enter(ctx); err != nil {
+		return err
+	}
+	defer m.leave()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	stop := onDone(ctx, func() { raw.MasterCancel(m.p) })
+	err := m.resumed(then, call)
+	if stop() {
+		return because(ctx, err)
+	}
+	return err
+}
+
+// resumed goes on after signals, which Go programs get for reasons of their own.
+func (m *Master) resumed(then after, call func() error) error {
+	for {
+		err := call()
+		if !errors.Is(err, syscall.EINTR) {
+			return err
+		}
+		for errors.Is(err, syscall.EINTR) {
+			err = raw.MasterResume(m.p)
+		}
+		if !errors.Is(err, syscall.EAGAIN) && (err != nil || then == settled) {
+			return err
+		}
+	}
+}
+
+// Connect to a back-end that listens.
+func (m *Master) Connect(ctx context.Context, path string) error {
+	if err := plain(path); err != nil {
+		return err
+	}
+	return m.wait(ctx, again, func() error { return raw.MasterConnect(m.p, path) })
+}
+
+// Listen for a back-end that connects.
+func (m *Master) Listen(path string) error {
+	if err := plain(path); err != nil {
+		return err
+	}
+	return m.do(func() error { return raw.MasterListen(m.p, path) })
+}
+
+// Accept waits for it.
+func (m *Master) Accept(ctx context.Context) error {
+	return m.wait(ctx, again, func() error { return raw.MasterAccept(m.p) })
+}
+
+// Adopt uses a connected unix stream socket, which is duplicated.
+func (m *Master) Adopt(socket *os.File) error {
+	return withFd(socket, func(fd int32) error {
+		return m.do(func() error { return raw.MasterAdopt(m.p, fd) })
+	})
+}
+
+// Socketpair connects to a back-end that will be given the other end.
+func (m *Master) Socketpair() (*os.File, error) {
+	var fd int32
+	if err := m.do(func() error { return raw.MasterSocketpair(m.p, &fd) }); err != nil {
+		return nil, err
+	}
+	return fileOf(fd, "vhost-user"), nil
+}
+
+// Disconnect closes the connection; what is expected on it fails.
+func (m *Master) Disconnect() error { return m.do(func() error { return raw.MasterDisconnect(m.p) }) }
+
+// Dispatch sends and receives what can be, and never blocks. More: there is more to do at once.
+func (m *Master) Dispatch() (more bool, err error) {
+	err = m.do(func() error {
+		n, err := raw.MasterDispatch(m.p).Get()
+		more = n > 0
+		if said := m.caught.takeErr(); said != nil {
+			return said
+		}
+		return err
+	})
+	return more, err
+}
+
+// Wait parks the goroutine until Dispatch has something to do.
+func (m *Master) Wait(ctx context.Context) error { return m.sleep.wait(ctx, 0) }
+
+// NextEvent takes the oldest pending event; ok is false when there is none.
+func (m *Master) NextEvent() (event Event, ok bool, err error) {
+	err = m.do(func() error {
+		n, err := raw.MasterNextEvent(m.p, &event).Get()
+		ok = n > 0
+		return err
+	})
+	return event, ok, err
+}
+
+// Stop makes every further call return ESHUTDOWN, also one that waits.
+func (m *Master) Stop() error {
+	if m.busy() {
+		m.cancel()
+	}
+	defer m.sleep.wake()
+	return m.do(func() error { return raw.MasterStop(m.p) })
+}
+
+// Stats are counters.
+func (m *Master) Stats() (stats MasterStats, err error) {
+	err = m.do(func() error { return raw.MasterGetStats(m.p, &stats) })
+	return stats, err
+}
+
+// SetLog sends log lines to line, nil: nowhere. Level: LogError to LogDebug.
+func (m *Master) SetLog(level uint32, line func(level uint32, text string)) error {
+	return m.do(func() error { return raw.MasterSetLog(m.p, logOps(m.caught, level, line)) })
+}
+
+// SetTap shows message every message; nil: off.
+func (m *Master) SetTap(message func(*Message)) error {
+	return m.do(func() error { return raw.MasterSetTap(m.p, tapOps(m.caught, message)) })
+}
+
+// Kind is what is behind it: "vhost-user".
+func (m *Master) Kind() (kind string, err error) {
+	err = m.backend(func(b *raw.Backend) error {
+		kind = raw.BackendKind(b)
+		return nil
+	})
+	return kind, err
+}
+
+func (m *Master) backend(call func(*raw.Backend) error) error {
+	return m.do(func() error { return m.withBackend(call) })
+}
+
+func (m *Master) withBackend(call func(*raw.Backend) error) error {
+	var b *raw.Backend
+	if err := raw.MasterBackend(m.p, &b); err != nil {
+		return err
+	}
+	return call(b)
+}

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
+
+package vh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+
+	"github.com/libvh/libvh/go/internal/raw"
+)
+
+// RawRequest is any vhost-user message.
+type RawRequest struct {
+	ID      uint32
+	Reply   uint32 // ReplyTable, ReplyNone, ReplyAck or ReplyOwn
+	Payload []byte
+	Files   []*os.File
+}
+
+// RawReply is what came back.
+type RawReply struct {
+	ID, Flags uint32
+	Payload   []byte
+	Files     []*os.File // the caller's to close
+}
+
+// Ticket names a reply that is expected; 0 is none.
+type Ticket uint64
+
+// Submit sends a message and does not wait.
+func (m *Master) Submit(r *RawRequest) (ticket Ticket, err error) {
+	err = withFds(r.Files, func(fds []int32) error {
+		return m.do(func() error {
+			t, err := raw.MasterSubmit(m.p, &raw.MasterMsg{Request: r.ID, Reply: r.Reply}, r.Payload, fds)
+			ticket = Ticket(t)
+			return err
+		})
+	})
+	return ticket, err
+}
+
+// Finish waits for a reply, with the goroutine parked. When ctx is done the reply is still expected: ask again.
+func (m *Master) Finish(ctx context.Context, ticket Ticket) (*RawReply, error) {
+	for {
+		more, failed := m.Dispatch()
+		reply, err := m.finish(ticket)
+		if !errors.Is(err, syscall.EINPROGRESS) {
+			return reply, err
+		}
+		if failed != nil {
+			return nil, failed
+		}
+		if !more {
+			if err := m.sleep.wait(ctx, 0); err != nil {
+				return nil, err
+			}
+		}
+	}
+}
+
+func (m *Master) finish(ticket Ticket) (*RawReply, error) {
+	var header raw.MasterReply
+	payload, fds := make([]byte, MsgMaxPayload), make([]int32, MsgMaxFds)
+	err := m.do(func() error { return raw.MasterFinish(m.p, uint64(ticket), payload, fds, &header) })
+	if err != nil {
+		return nil, err
+	}
+	reply := &RawReply{ID: header.Request, Flags: header.Flags, Payload: payload[:header.PayloadSize]}
+	for _, fd := range fds[:header.NFds] {
+		reply.Files = append(reply.Files, fileOf(fd, "vhost-user"))
+	}
+	return reply, nil
+}
+
+// Answer a BackendRequest whose callback returned ErrLater. Payload and files go with a request that has a reply of its
+// own.
+func (m *Master) Answer(token uint64, answer error, payload []byte, files []*os.File) error {
+	return withFds(files, func(fds []int32) error {
+		return m.do(func() error { return raw.MasterAnswer(m.p, token, code(answer), payload, fds) })
+	})
+}
+
+// Negotiate features and protocol features; acked is what both sides have. Features are bits: 1 << FRingEventIdx.
+func (m *Master) Negotiate(ctx context.Context, features uint64) (acked uint64, err error) {
+	err = m.wait(ctx, again, func() error { return raw.MasterNegotiate(m.p, features, &acked) })
+	return acked, err
+}
+
+// ask waits for a number.
+func ask[T any](ctx context.Context, m *Master, call func(*raw.Master, *T) error) (value T, err error) {
+	err = m.wait(ctx, again, func() error { return call(m.p, &value) })
+	return value, err
+}
+
+// tell waits for a status.
+func (m *Master) tell(ctx context.Context, call func(*raw.Master) error) error {
+	return m.wait(ctx, settled, func() error { return call(m.p) })
+}
+
+// Features that the back-end offers, as on the wire.
+func (m *Master) Features(ctx context.Context) (uint64, error) {
+	return ask(ctx, m, raw.MasterGetFeatures)
+}
+
+// SetFeatures of the offer.
+func (m *Master) SetFeatures(ctx context.Context, features uint64) error {
+	return m.tell(ctx, func(p *raw.Master) error { return raw.MasterSetFeatures(p, features) })
+}
+
+// ProtocolFeatures that the back-end offers, as on the wire.
+func (m *Master) ProtocolFeatures(ctx context.Context) (uint64, error) {
+	return ask(ctx, m, raw.MasterGetProtocolFeatures)
+}
+
+// SetProtocolFeatures of the offer.
+func (m *Master) SetProtocolFeatures(ctx context.Context, features uint64) error {
+	return m.tell(ctx, func(p *raw.Master) error { return raw.MasterSetProtocolFeatures(p, features) })
+}
+
+// SetOwner starts a session.
+func (m *Master) SetOwner(ctx context.Context) error { return m.tell(ctx, raw.MasterSetOwner) }
+
+// QueueNum is how many queues the back-end has; net: pairs.
+func (m *Master) QueueNum(ctx context.Context) (uint32, error) {
+	return ask(ctx, m, raw.MasterGetQueueNum)
+}
+
+// MaxMemSlots is how many regions it can take.
+func (m *Master) MaxMemSlots(ctx context.Context) (uint32, error) {
+	return ask(ctx, m, raw.MasterGetMaxMemSlots)
+}
+
+// Config reads config space into buf.
+func (m *Master) Config(ctx context.Context, offset uint32, buf []byte) error {
+	return m.wait(ctx, again, func() error { return raw.MasterGetConfig(m.p, offset, buf) })
+}
+
+// SetConfig writes config space. Flags: ConfigWrite or ConfigMigration.
+func (m *Master) SetConfig(ctx context.Context, offset uint32, buf []byte, flags uint32) error {
+	return m.tell(ctx, func(p *raw.Master) error { return raw.MasterSetConfig(p, offset, buf, flags) })
+}
+
+// DeviceFeatures, DeviceConfig and SetDeviceConfig are the same for whatever a device is reached through.
+func (m *Master) DeviceFeatures(ctx context.Context) (features uint64, err error) {
+	err = m.wait(ctx, again, func() error {
+		return m.withBackend(func(b *raw.Backend) error { return raw.BackendGetFeatures(b, &features) })
+	})
+	return features, err
+}
+
+// DeviceConfig reads config space into buf.
+func (m *Master) DeviceConfig(ctx context.Context, offset uint32, buf []byte) error {
+	return m.wait(ctx, again, func() error {
+		return m.withBackend(func(b *raw.Backend) error { return raw.BackendGetConfig(b, offset, buf) })
+	})
+}
+
+// SetDeviceConfig writes config space.
+func (m *Master) SetDeviceConfig(ctx context.Context, offset uint32, buf []byte) error {
+	return m.wait(ctx, settled, func() error {
+		return m.withBackend(func(b *raw.Backend) error { return raw.BackendSetConfig(b, offset, buf) })
+	})
+}
+
+// SetMem shares all regions of mem.
+func (m *Master) SetMem(ctx context.Context, mem *Memory) error {
+	return m.withMemory(ctx, mem, again, func(p *raw.Master) error { return raw.MasterSetMem(p, mem.p) })
+}
+
+// AddMemRegion shares one more, by its place in Memory.Regions.
+func (m *Master) AddMemRegion(ctx context.Context, mem *Memory, index int) error {
+	return m.withMemory(ctx, mem, settled, func(p *raw.Master) error {
+		return raw.MasterAddMemRegion(p, mem.p, uint32(index))
+	})
+}
+
+func (m *Master) withMemory(ctx context.Context, mem *Memory, then after, call func(*raw.Master) error) error {
+	if mem == nil {
+		return fmt.Errorf("vh: no memory: %w", syscall.EINVAL)
+	}
+	if err := mem.enter(ctx); err != nil {
+		return err
+	}
+	defer mem.leave()
+	return m.wait(ctx, then, func() error { return call(m.p) })
+}
+
+// RemoveMemRegion takes one back.
+func (m *Master) RemoveMemRegion(ctx context.Context, region *Region) error {
+	return m.tell(ctx, func(p *raw.Master) error { return raw.MasterRemoveMemRegion(p, region) })
+}
+
+// SetVringNum is a ring's size.
+func (m *Master) SetVringNum(ctx context.Context, queue, num uint32) error {
+	return m.tell(ctx, func(p *raw.Master) error { return raw.MasterSetVringNum(p, queue, num) })
+}
+
+// SetVringAddr tells where a ring is.
+func (m *Master) SetVringAddr(ctx context.Context, addr *VringAddr) error {
+	return m.tell(ctx, func(p *raw.Master) error { return raw.MasterSetVringAddr(p, addr) })
+}
+
+// SetVringBase is where a ring begins.
+func (m *Master) SetVringBase(ctx context.Context, queue, base uint32) error {
+	return m.tell(ctx, func(p *raw.Master) error { return raw.MasterSetVringBase(p, queue, base) })
+}
+
+// VringBase stops a ring and tells where it was.
+func (m *Master) VringBase(ctx context.Context, queue uint32) (uint32, error) {
+	return ask(ctx, m, func(p *raw.Master, base *uint32) error { return raw.MasterGetVringBase(p, queue, base) })
+}
+
+// SetVringKick starts a ring; nil: the back-end polls.
+func (m *Master) SetVringKick(ctx context.Context, queue uint32, eventfd *os.File) error {
+	return m.vringFd(ctx, queue, eventfd, raw.MasterSetVringKick)
+}
+
+// SetVringCall is how the back-end tells of completions; nil: not at all.
+func (m *Master) SetVringCall(ctx context.Context, queue uint32, eventfd *os.File) error {
+	return m.vringFd(ctx, queue, eventfd, raw.MasterSetVringCall)
+}
+
+// SetVringErr is how the back-end tells that a ring is broken; nil: not at all.
+func (m *Master) SetVringErr(ctx context.Context, queue uint32, eventfd *os.File) error {
+	return m.vringFd(ctx, queue, eventfd, raw.MasterSetVringErr)
+}
+
+func (m *Master) vringFd(ctx context.Context, queue uint32, f *os.File,
+	call func(*raw.Master, uint32, int32) error) error {
+	return withFd(f, func(fd int32) error {
+		return m.tell(ctx, func(p *raw.Master) error { return call(p, queue, fd) })
+	})
+}
+
+// SetVringEnable lets a ring run, or not.
+func (m *Master) SetVringEnable(ctx context.Context, queue uint32, on bool) error {
+	enable := uint32(0)
+	if on {
+		enable = 1
+	}
+	return m.tell(ctx, func(p *raw.Master) error { return raw.MasterSetVringEnable(p, queue, enable) })
+}
+
+// ResetDevice resets it.
+func (m *Master) ResetDevice(ctx context.Context) error { return m.tell(ctx, raw.MasterResetDevice) }
+
+// SetStatus writes the device status byte.
+func (m *Master) SetStatus(ctx context.Context, status uint32) error {
+	return m.tell(ctx, func(p *raw.Master) error { return raw.MasterSetStatus(p, status) })
+}
+
+// Status reads the device status byte.
+func (m *Master) Status(ctx context.Context) (uint32, error) {
+	return ask(ctx, m, raw.MasterGetStatus)
+}

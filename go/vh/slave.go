@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
+
+package vh
+
+import (
+	"context"
+	"os"
+	"runtime"
+
+	"github.com/libvh/libvh/go/internal/raw"
+)
+
+type (
+	SlaveOpts  = raw.SlaveOpts
+	SlaveStats = raw.SlaveStats
+	Event      = raw.Event
+)
+
+// Slave is a vhost-user back-end: a device behind a unix socket. Calls may come from several goroutines, one at a time
+// is let in; its queues may be driven meanwhile.
+type Slave struct {
+	*handle
+	p     *raw.Slave
+	dev   *Device
+	sleep *waiter
+}
+
+// Listen is a back-end at a socket path; "unix:" before it is accepted. It does nothing before Serve.
+func Listen(path string, dev *Device) (*Slave, error) {
+	s, err := NewSlave(dev, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Listen(path); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// NewSlave is a back-end without a socket; nil options are the defaults.
+func NewSlave(dev *Device, opts *SlaveOpts) (*Slave, error) {
+	s := &Slave{handle: newHandle(dev.caught), dev: dev}
+	err := dev.attach(s.handle, func() (err error) {
+		s.p, err = made(func(out **raw.Slave) error { return raw.SlaveNew(opts, dev.p, out) })
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	fd, err := raw.SlaveFD(s.p).Get()
+	if err == nil {
+		s.sleep, err = newWaiter(fd)
+	}
+	if err != nil {
+		raw.SlaveFree(s.p)
+		return nil, err
+	}
+	runtime.SetFinalizer(s, (*Slave).Close)
+	return s, nil
+}
+
+// Close ends the connection and removes the socket. Serve returns os.ErrClosed.
+func (s *Slave) Close() error {
+	runtime.SetFinalizer(s, nil)
+	s.sleep.close()
+	return s.shut(func() { raw.SlaveFree(s.p) })
+}
+
+// Listen on a socket path. A stale socket there is replaced, anything else stays and is an error.
+func (s *Slave) Listen(path string) error {
+	if err := plain(path); err != nil {
+		return err
+	}
+	return s.do(func() error { return raw.SlaveListen(s.p, path) })
+}
+
+// Adopt uses a unix stream socket that is open already, listening or connected. It is duplicated.
+func (s *Slave) Adopt(socket *os.File) error {
+	return withFd(socket, func(fd int32) error {
+		return s.do(func() error { return raw.SlaveAdopt(s.p, fd) })
+	})
+}
+
+// Serve dispatches until ctx is done, Close or Stop comes, or a callback of the device returns an error. The connection
+// survives it: Serve may be called again.
+func (s *Slave) Serve(ctx context.Context) error {
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		more, err := s.Dispatch()
+		if err == nil && !more {
+			err = s.Wait(ctx)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// Wait parks the goroutine until Dispatch has something to do.
+func (s *Slave) Wait(ctx context.Context) error { return s.sleep.wait(ctx, 0) }
+
+// Dispatch does what is to be done and never blocks. More: there is more to do at once.
+func (s *Slave) Dispatch() (more bool, err error) {
+	err = s.do(func() error {
+		n, err := raw.SlaveDispatch(s.p).Get()
+		more = n > 0
+		if said := s.caught.takeErr(); said != nil {
+			return said
+		}
+		return err
+	})
+	return more, err
+}
+
+// NextEvent takes the oldest pending event; ok is false when there is none.
+func (s *Slave) NextEvent() (event Event, ok bool, err error) {
+	err = s.do(func() error {
+		n, err := raw.SlaveNextEvent(s.p, &event).Get()
+		ok = n > 0
+		return err
+	})
+	return event, ok, err
+}
+
+// Queue is a queue of the device. It ends with the Slave.
+func (s *Slave) Queue(index int) (*Queue, error) {
+	var p *raw.Queue
+	if err := s.do(func() error { return raw.SlaveQueue(s.p, uint32(index), &p) }); err != nil {
+		return nil, err
+	}
+	return borrowed(p, &s.life, s), nil
+}
+
+// Snapshot pins the guest memory that the front-end shares now.
+func (s *Slave) Snapshot() (*Snapshot, error) {
+	return newSnapshot(func(out **raw.Snapshot) error {
+		return s.do(func() error { return raw.SlaveDupSnapshot(s.p, out) })
+	})
+}
+
+// Disconnect ends the connection and goes on listening.
+func (s *Slave) Disconnect() error { return s.do(func() error { return raw.SlaveDisconnect(s.p) }) }
+
+// Stats are counters.
+func (s *Slave) Stats() (stats SlaveStats, err error) {
+	err = s.do(func() error { return raw.SlaveGetStats(s.p, &stats) })
+	return stats, err
+}
+
+// Stop makes every further call return ESHUTDOWN, also one that waits.
+func (s *Slave) Stop() error {
+	defer s.sleep.wake()
+	return s.do(func() error { return raw.SlaveStop(s.p) })
+}
+
+// SetLog sends log lines to line, nil: nowhere. Level: LogError to LogDebug.
+func (s *Slave) SetLog(level uint32, line func(level uint32, text string)) error {
+	return s.do(func() error { return raw.SlaveSetLog(s.p, logOps(s.caught, level, line)) })
+}
+
+// SetTap shows message every message; nil: off.
+func (s *Slave) SetTap(message func(*Message)) error {
+	return s.do(func() error { return raw.SlaveSetTap(s.p, tapOps(s.caught, message)) })
+}
