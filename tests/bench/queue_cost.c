@@ -189,7 +189,7 @@ int main(int argc, char **argv)
 	for (size_t i = 0; argc > 1 && i < sizeof(shapes) / sizeof(shapes[0]); i++)
 		if (!strcmp(argv[1], shapes[i].name))
 			s = &shapes[i];
-	if (!s || !regions || regions > 509 || !batch || batch > NUM / s->n || rounds < SAMPLES) {
+	if (!s || !regions || regions > 509 || !batch || batch > (s->indirect ? NUM : NUM / s->n) || rounds < SAMPLES) {
 		fprintf(stderr, "usage: queue_cost s0|s1|s2|s3 [regions [batch [rounds]]]\n");
 		return 2;
 	}
