@@ -21,6 +21,9 @@ ENUMS = (
     ("BlkOp", "IntEnum", "VH_BLK_", "vh_blk_io.op", "Block requests."),
 )
 BIT_NUMBERS = ("VH_F_", "VH_PF_", "VH_BLK_F_")
+HELPER = "vh_rc vhpy_push(struct vh_queue *q, const struct vh_req *reqs, struct vh_cpl *cpls, uint32_t n)"
+HELPER_BODY = ("{", "    for (uint32_t i = 0; i < n; i++)", "        cpls[i].token = reqs[i].token;",
+               "    return vh_queue_push(q, cpls, n);", "}")
 # Structs that become a record as they are.
 RECORDS = ("vh_region", "vh_vring_addr", "vh_event", "vh_queue_stats", "vh_slave_stats", "vh_master_stats", "vh_blk_info")
 
@@ -87,7 +90,9 @@ def cdef_py(api):
            'CALLBACK_CDEF = """', 'extern "Python" {']
     for name, (_, func) in called.items():
         out += prototype(name, func)
-    out += ["}", '"""\n', "# In dlopen mode they are closures of these types.", "CALLBACK_TYPES = {"]
+    out += ["}", '"""\n', "# And this one, whose body is below: a batch is pushed without a step of the interpreter for each request.",
+            f'HELPER_CDEF = "{HELPER};"\n', 'HELPER_C = """', "#include <string.h>", "#include <vh/vh.h>\n",
+            f"static {HELPER}", *HELPER_BODY, '"""\n', "# In dlopen mode they are closures of these types.", "CALLBACK_TYPES = {"]
     for name, (_, func) in called.items():
         types = ", ".join(p["type"]["c"] for p in func["params"])
         out += [f'    "{name}":', f'        "{declared(func["returns"], "(*)").replace(" (*)", "(*)")}({types})",']

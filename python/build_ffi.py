@@ -30,8 +30,8 @@ def pkg_config():
 
 def builder(**how):
     ffi = cffi.FFI()
-    ffi.cdef(_cdef.CDEF + _cdef.CALLBACK_CDEF)
-    ffi.set_source("vh._cffi", "#include <string.h>\n#include <vh/vh.h>", **how)
+    ffi.cdef(_cdef.CDEF + _cdef.CALLBACK_CDEF + _cdef.HELPER_CDEF)
+    ffi.set_source("vh._cffi", _cdef.HELPER_C, **how)
     return ffi
 
 

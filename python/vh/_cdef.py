@@ -580,6 +580,21 @@ int32_t vhpy_master_backend_request(void *ctx, const struct vh_backend_req *req)
 }
 """
 
+# And this one, whose body is below: a batch is pushed without a step of the interpreter for each request.
+HELPER_CDEF = "vh_rc vhpy_push(struct vh_queue *q, const struct vh_req *reqs, struct vh_cpl *cpls, uint32_t n);"
+
+HELPER_C = """
+#include <string.h>
+#include <vh/vh.h>
+
+static vh_rc vhpy_push(struct vh_queue *q, const struct vh_req *reqs, struct vh_cpl *cpls, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        cpls[i].token = reqs[i].token;
+    return vh_queue_push(q, cpls, n);
+}
+"""
+
 # In dlopen mode they are closures of these types.
 CALLBACK_TYPES = {
     "vhpy_log_destroy":

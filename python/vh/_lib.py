@@ -14,6 +14,7 @@ BUNDLED = os.path.join(os.path.dirname(__file__), "libvh.so.1")
 
 ffi: Any
 lib: Any
+push_batch: Any  # vh_queue_push() of what was popped: (queue, requests, completions without tokens, n)
 callbacks: dict[str, Any] = {}  # name in C -> what goes into an ops struct
 _bind: Callable[..., Any]
 
@@ -24,12 +25,18 @@ if MODE == "abi":
     ffi.cdef(_cdef.CDEF)
     lib = ffi.dlopen(os.environ.get("VH_PYTHON_LIBRARY") or (BUNDLED if os.path.exists(BUNDLED) else "libvh.so.1"))
 
+    def push_batch(ptr: Any, reqs: Any, cpls: Any, n: int) -> int:
+        for i in range(n):
+            cpls[i].token = reqs[i].token
+        return int(lib.vh_queue_push(ptr, cpls, n))
+
     def _bind(name: str, function: Callable[..., Any], onerror: Callable[..., Any]) -> Any:
         return ffi.callback(_cdef.CALLBACK_TYPES[name], function, onerror=onerror)
 
 elif MODE == "api":
     _cffi: Any = importlib.import_module("vh._cffi")
     ffi, lib = _cffi.ffi, _cffi.lib
+    push_batch = lib.vhpy_push
 
     def _bind(name: str, function: Callable[..., Any], onerror: Callable[..., Any]) -> Any:
         ffi.def_extern(name=name, onerror=onerror)(function)

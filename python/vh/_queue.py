@@ -6,19 +6,18 @@ A queue is driven by one thread at a time; a second one that comes at the same t
 import array
 import errno
 import itertools
-import threading
 from typing import Any, Iterable, Iterator, NamedTuple, Sequence, overload
 
 from vh import _aio, _error, _model
 from vh._event import known
 from vh._handle import Handle, create
-from vh._lib import fd_of, ffi, lib, new_sized, record
+from vh._lib import fd_of, ffi, lib, new_sized, push_batch, record
 from vh._memory import Memory, Snapshot, take_snapshot
 from vh._model import QUEUE_MAX_SIZE, QueueState, QueueStats
 
 ALL = 0xFFFFFFFF  # written: everything that the request has room for
 
-_pop, _push = lib.vh_queue_pop, lib.vh_queue_push
+_pop, _STALE = lib.vh_queue_pop, -errno.ESTALE
 _at = {name: ffi.offsetof("struct vh_req", name) for name in ("token", "mem")}
 _REQ, _CPL = ffi.sizeof("struct vh_req"), ffi.sizeof("struct vh_cpl")
 _serials = itertools.count()
@@ -27,22 +26,35 @@ _serials = itertools.count()
 class _Room:
     """Arrays for a batch. Tokens go from one to the other without a step of the interpreter for each."""
 
-    def __init__(self, size: int):
+    def __init__(self, queue: "Queue", size: int):
+        self.queue = queue
         self.size = size
         self.reqs, self.cpls = ffi.new("struct vh_req[]", size), ffi.new("struct vh_cpl[]", size)
         reqs, cpls = memoryview(ffi.buffer(self.reqs)).cast("B"), memoryview(ffi.buffer(self.cpls)).cast("B")
         self.mem = reqs.cast("I")[_at["mem"] // 4::_REQ // 4]
         self.tokens = reqs.cast("Q")[_at["token"] // 8::_REQ // 8]
-        self.cpl_tokens = cpls.cast("Q")[0::_CPL // 8]
         self.written = cpls.cast("I")[ffi.offsetof("struct vh_cpl", "written") // 4::_CPL // 4]
         self.uniform: "int | None" = 0  # what all of written are, if they are the same
-        self.cut(size)
+        self.pinned: "Snapshot | None" = None  # the memory that its requests lie in
+        self.number = -1  # of that snapshot
+        # Of the batch that has it now:
+        self.touched = False  # a request has a length of its own
+        self.pushed: "set[int]" = set()  # indices of requests that were pushed alone
 
-    def cut(self, n: int) -> None:
-        self.n = n
-        self.source, self.target = self.tokens[:n], self.cpl_tokens[:n]
+    def reset(self) -> None:
+        self.touched = False
+        self.pushed.clear()
+
+    def prepare(self, written: "int | None") -> None:
+        """Completions that say so; None: those that no request has a length for say nothing."""
+        if written is not None:
+            self.fill(written)
+        elif not self.touched:
+            self.fill(0)
 
     def fill(self, written: int) -> None:
+        if self.uniform == written:
+            return
         self.written[:] = memoryview(array.array("I", [written]) * self.size)
         self.uniform = written
 
@@ -56,9 +68,13 @@ class Request:
         self._batch, self._index, self._room, self._req = batch, index, room, room.reqs[index]
 
     def _live(self) -> Any:
-        if self._batch._room is not self._room or index_in(self._batch._pushed, self._index):
+        if self._batch._room is not self._room or self._index in self._room.pushed:
             raise ValueError("this request was completed; its memory is the driver's again")
         return self._req
+
+    def _snapshot(self) -> Snapshot:
+        assert self._room.pinned is not None  # since its room has requests
+        return self._room.pinned
 
     @property
     def token(self) -> int:
@@ -98,12 +114,12 @@ class Request:
     @property
     def readable(self) -> "tuple[memoryview, ...]":
         """What the driver sends: read-only views, nothing is copied."""
-        return tuple(self._batch._snapshot()._pin(addr, n, False) for addr, n in self._segments(False))
+        return tuple(self._snapshot()._pin(addr, n, False) for addr, n in self._segments(False))
 
     @property
     def writable(self) -> "tuple[memoryview, ...]":
         """Room for the answer. Let go of these views before the push: release(), del, or a with block."""
-        return tuple(self._batch._queue._export(self._batch, self._live().token, addr, n)
+        return tuple(self._room.queue._export(self._snapshot(), self._live().token, addr, n)
                      for addr, n in self._segments(True))
 
     def read(self, length: int = -1, offset: int = 0) -> bytes:
@@ -153,18 +169,14 @@ class Request:
         return f"<vh.Request {self._req.token:#x}: {self._req.rd_len} bytes to read, {self._req.wr_len} to write>"
 
 
-def index_in(pushed: "set[int] | None", index: int) -> bool:
-    return pushed is not None and index in pushed
-
-
 class Batch(Sequence[Request]):
     """Requests that were popped together. They are turned into Python objects one by one, when they are looked at."""
 
-    __slots__ = ("_queue", "_room", "_n", "_pinned", "_touched", "_pushed")
+    __slots__ = ("_room", "_n")
 
-    def __init__(self, queue: "Queue", room: "_Room | None", n: int, pinned: "Snapshot | None"):
-        self._queue, self._room, self._n, self._pinned = queue, room, n, pinned
-        self._touched, self._pushed = False, None  # type: bool, set[int] | None
+    def __init__(self, room: "_Room | None", n: int):
+        self._room = room  # None: completed, or empty from the start
+        self._n = n
 
     def _open(self) -> _Room:
         if self._room is None:
@@ -174,15 +186,17 @@ class Batch(Sequence[Request]):
     def _touch(self) -> _Room:
         """Its completions, after which each has a length of its own."""
         room = self._open()
-        if not self._touched:
-            self._touched = True
-            if room.uniform != 0:
-                room.fill(0)
+        if not room.touched:
+            room.prepare(None)
+            room.touched = True
         return room
 
-    def _snapshot(self) -> Snapshot:
-        assert self._pinned is not None
-        return self._pinned
+    def _rest(self) -> "list[Request]":
+        """Those that were not pushed alone."""
+        if not self._n:
+            return []
+        room = self._open()
+        return [Request(self, i, room) for i in range(self._n) if i not in room.pushed]
 
     def __len__(self) -> int:
         return self._n
@@ -244,11 +258,9 @@ class Queue(Handle):
 
     def _take(self, ptr: Any, owner: Handle, index: int, stale_views: str, free: "str | None") -> None:
         self._free = free  # type: ignore[misc]
-        self._gate = threading.RLock()
+        self._inside = False  # a call is in progress
         self._rooms: "list[_Room]" = []
         self._exports: "set[tuple[int, int]]" = set()  # writable views: token of the request, number of the view
-        self._pinned: "Snapshot | None" = None
-        self._number = -1  # of the snapshot that is pinned
         self._newest: "_Room | None" = None  # of the last pop
         self._full = False  # the last pop got all that it asked for
         self.index = index
@@ -268,132 +280,127 @@ class Queue(Handle):
 
     def _forked(self) -> None:
         super()._forked()
-        self._gate = threading.RLock()
+        self._inside = False
+
+    # One call at a time. The interpreter switches threads at calls and at loops only, so nothing comes between the question
+    # and the mark, and a mark is cheaper than a lock. Who closes a queue leaves its end to the call in progress.
+
+    def _begin(self) -> None:
+        if self._inside:
+            raise self._busy()
+        self._inside = True
+
+    def _finish(self) -> None:
+        self._inside = False
+        if self._closed and not self._uses:
+            self._end()
 
     def _busy(self) -> BaseException:
-        return _error.make(errno.EBUSY, "another thread is in a call of this queue; one at a time may drive it")
+        return _error.make(errno.EBUSY, "another call of this queue is in progress; one thread at a time may drive it")
 
     def _guarded(self, name: str, *args: Any) -> int:
-        if not self._gate.acquire(False):
-            raise self._busy()
+        self._begin()
         try:
             return self._call(name, *args)
         finally:
-            self._gate.release()
-
-    def close(self) -> None:
-        """Close it. Requests of a stand-alone queue that are in flight are dropped."""
-        with self._gate:
-            super().close()
+            self._finish()
 
     def _end(self) -> None:
-        self._rooms.clear()
-        self._pinned = None
-        super()._end()
+        if not self._inside:
+            self._rooms.clear()
+            self._newest = None
+            super()._end()
 
-    # The data path: no call that is not needed.
+    # The data path: no call and no look-up that is not needed.
 
     def pop(self, max: int = 64) -> Batch:  # pylint: disable=redefined-builtin
         """Requests that the driver made available, up to that many; an empty batch when there are none."""
-        if not self._gate.acquire(False):
+        if self._inside:
             raise self._busy()
+        self._inside = True
         try:
             rooms = self._rooms
-            max = max if max < QUEUE_MAX_SIZE else QUEUE_MAX_SIZE
-            room = rooms.pop() if rooms else _Room(max if max > 64 else 64)
-            if room.size < max:
-                room = _Room(max)
-            ptr = self._ptr
-            if ptr is None:
+            room = rooms.pop() if rooms else _Room(self, 64)
+            if max > room.size:
+                max = min(max, QUEUE_MAX_SIZE)
+                room = _Room(self, max)
+            if self._closed:
                 raise self._gone()
-            n = _pop(ptr, room.reqs, max)
+            n = _pop(self._ptr, room.reqs, max)
             self._full = n == max
-            if n > 0:
-                self._newest = room
-                if room.mem[0] == self._number:
-                    return Batch(self, room, n, self._pinned)
-                return self._repinned(room, n, max)
-            rooms.append(room)
-            if n < 0:
-                raise _error.last(n)
-            return Batch(self, None, 0, None)
+            if n <= 0:
+                rooms.append(room)
+                return Batch(None, _error.check(n))
+            self._newest = room
+            if room.mem[0] != room.number:
+                n = self._pin_room(room, n, max)
+            return Batch(room, n)
         finally:
-            self._gate.release()
+            self._inside = False
+            if self._closed:
+                self._finish()
 
-    def _repinned(self, room: _Room, n: int, limit: int) -> Batch:
-        """The memory changed since the last pop. Its snapshot is taken now; if it changed again meanwhile, the requests
-        are popped again."""
+    def _pin_room(self, room: _Room, n: int, limit: int) -> int:
+        """Keep the memory of what was popped, for views. If it changed just now the requests are popped again; how many
+        they are then."""
         while True:
-            self._pinned = take_snapshot(self, "vh_queue_dup_snapshot")
-            self._number = self._pinned.number
-            if not n or room.mem[0] == self._number:
-                return Batch(self, room, n, self._pinned)
+            room.pinned = take_snapshot(self, "vh_queue_dup_snapshot")
+            room.number = room.pinned.number
+            if not n or room.mem[0] == room.number:
+                return n
             self._call("vh_queue_unpop", n)
             n = self._call("vh_queue_pop", room.reqs, limit)
 
-    def complete(self, batch: Batch, written: int = 0) -> None:
-        """Push a whole batch. Each of its requests has written that many bytes; ALL: as many as it has room for."""
-        if not self._gate.acquire(False):
+    def complete(self, batch: Batch, written: "int | None" = 0) -> None:
+        """Push a whole batch. Each of its requests has written that many bytes; ALL: as many as it has room for; None:
+        what its `written` says."""
+        if self._inside:
             raise self._busy()
+        self._inside = True
         try:
             room = batch._room
-            if room is None or batch._queue is not self or batch._pushed:
-                return self._push_odd(batch, written)
+            if room is None or room.queue is not self or room.pushed:
+                return self._complete_rest(batch, written)
+            if room.uniform != written:
+                room.prepare(written)
             if self._exports:
                 self._refuse_exported(room.tokens[:batch._n])
-            if batch._n != room.n:
-                room.cut(batch._n)
-            room.target[:] = room.source
-            if room.uniform != written:
-                room.fill(written)
-            self._publish(batch, room)
+            if self._closed:
+                raise self._gone()
+            rc = push_batch(self._ptr, room.reqs, room.cpls, batch._n)
+            if rc == 0 or rc == _STALE:
+                batch._room = None
+                if room.touched:
+                    room.reset()
+                self._rooms.append(room)
+            if rc:
+                raise _error.last(rc)
         finally:
-            self._gate.release()
+            self._inside = False
+            if self._closed:
+                self._finish()
 
-    def _publish(self, batch: Batch, room: _Room) -> None:
-        ptr = self._ptr
-        if ptr is None:
-            raise self._gone()
-        rc = _push(ptr, room.cpls, batch._n)
-        if rc == 0 or rc == -errno.ESTALE:
-            batch._room = None
-            self._rooms.append(room)
-        if rc:
-            raise _error.last(rc)
-
-    def _push_odd(self, batch: Batch, written: int) -> None:
+    def _complete_rest(self, batch: Batch, written: "int | None") -> None:
         if not isinstance(batch, Batch):
             raise TypeError(f"a Batch is wanted, not {type(batch).__name__}; push() takes requests")
-        if batch._n == 0:
-            return
-        rest = [r for r in batch if not index_in(batch._pushed, r._index)]
+        rest = batch._rest()
         for request in rest:
-            request.written = written
+            if written is not None:
+                request.written = written
         self._push_some(rest)
 
     def push(self, what: "Batch | Request | Iterable[Request]") -> None:
         """Push a batch, a request or some of them, each with its own `written`."""
-        if not self._gate.acquire(False):
-            raise self._busy()
+        if isinstance(what, Batch):
+            return self.complete(what, None)
+        self._begin()
         try:
-            if isinstance(what, Batch) and what._queue is self and not what._pushed:
-                if what._n == 0:
-                    return
-                if not what._touched:
-                    return self.complete(what, 0)
-                room = what._open()
-                self._refuse_exported(room.tokens[:what._n])
-                room.cpl_tokens[:what._n] = room.tokens[:what._n]
-                return self._publish(what, room)
-            if isinstance(what, Batch):
-                what._open()
-                what = [r for r in what if not index_in(what._pushed, r._index)]
             self._push_some([what] if isinstance(what, Request) else list(what))
         finally:
-            self._gate.release()
+            self._finish()
 
     def _push_some(self, requests: "list[Request]") -> None:
-        if any(r._batch._queue is not self for r in requests):
+        if any(r._room.queue is not self for r in requests):
             raise ValueError("a request of another queue")
         if not requests:
             return
@@ -411,12 +418,11 @@ class Queue(Handle):
     @staticmethod
     def _pushed(requests: "list[Request]") -> None:
         for r in requests:
-            done = r._batch._pushed = r._batch._pushed or set()
-            done.add(r._index)
+            r._room.pushed.add(r._index)
 
-    def _export(self, batch: Batch, token: int, addr: int, length: int) -> memoryview:
+    def _export(self, snapshot: Snapshot, token: int, addr: int, length: int) -> memoryview:
         key = (token, next(_serials))
-        view = batch._snapshot()._pin(addr, length, True, lambda: self._exports.discard(key))
+        view = snapshot._pin(addr, length, True, lambda: self._exports.discard(key))
         self._exports.add(key)
         return view
 
@@ -430,18 +436,18 @@ class Queue(Handle):
 
     def unpop(self, batch: Batch) -> None:
         """Give a batch back, the last one that was popped, as if it had not been."""
-        if not self._gate.acquire(False):
-            raise self._busy()
+        self._begin()
         try:
             room = batch._open()
-            if room is not self._newest or batch._pushed:
+            if room is not self._newest or room.pushed:
                 raise ValueError("only the last batch can be given back, and only whole")
             self._refuse_exported(room.tokens[:batch._n])
             self._call("vh_queue_unpop", batch._n)
             batch._room = None
+            room.reset()
             self._rooms.append(room)
         finally:
-            self._gate.release()
+            self._finish()
 
     # The driver's side.
 
