@@ -11,7 +11,7 @@ ENUMS = (
     ("ProtocolFeatures", "IntFlag", "VH_PF_", "", "vhost-user protocol feature bits."),
     ("BlkFeatures", "IntFlag", "VH_BLK_F_", "", "Feature bits of a block device."),
     ("DeviceType", "IntEnum", "VH_TYPE_", "", "Virtio device types."),
-    ("ErrorDomain", "IntEnum", "VH_ERROR_", "Who refused", "Who refused."),
+    ("ErrorDomain", "IntEnum", "VH_ERROR_", "vh_error.domain", "Who refused."),
     ("LogLevel", "IntEnum", "VH_LOG_", "", "How much a log line matters."),
     ("EventKind", "IntEnum", "VH_EVENT_", "", "Kinds of events."),
     ("StartReason", "IntEnum", "VH_START_", "", "Why a ring started."),
@@ -107,7 +107,10 @@ def member(name, prefix):
 
 
 def chosen(api, prefix, group):
-    return [c for c in api["constants"] if c["name"].startswith(prefix) and c["group"].startswith(group)]
+    found = [c for c in api["constants"] if c["name"].startswith(prefix) and c["group"].startswith(group)]
+    if not found:
+        raise SystemExit(f"emit_cffi.py: no constant {prefix}* has a comment that begins with '{group}'")
+    return found
 
 
 def enum_lines(api, name, base, prefix, group, doc):

@@ -84,8 +84,10 @@ class Blk(Handle):
 
     def close(self) -> None:
         """Close it, and the connection if it was made here. Requests in flight are lost."""
-        super().close()
-        self._close_made()
+        try:
+            super().close()
+        finally:
+            self._close_made()
 
     def _forked(self) -> None:
         super()._forked()

@@ -5,6 +5,7 @@ Each handle counts its uses: calls in progress, children (a queue of a slave, a 
 when it is closed and the last use ends, whatever the order in which the objects die.
 """
 import atexit
+import contextlib
 import errno
 import os
 import sys
@@ -74,9 +75,11 @@ class Handle:
         if self._free:
             getattr(lib, self._free)(ptr)
         parent, self._parent = self._parent, None
-        if parent:
-            parent._leave()
-        _error.reraise()
+        try:
+            if parent:
+                parent._leave()
+        finally:
+            _error.reraise()
 
     def _gone(self) -> BaseException:
         if _error.state.exiting:
@@ -112,8 +115,12 @@ class Handle:
         """
         if self._closed:
             return
-        for child in list(self._children):
-            child.close()
+        with contextlib.ExitStack() as order:  # to the end, also when what closing runs raises something
+            order.callback(self._close)
+            for child in list(self._children):
+                order.callback(child.close)
+
+    def _close(self) -> None:
         with self._mutex:
             if self._closed:
                 return

@@ -84,7 +84,7 @@ def fd_of(fd: Any) -> int:
     """A file descriptor, or that of an object which has one; -1 for None."""
     if fd is None:
         return -1
-    number = fd if isinstance(fd, int) else fd.fileno()
+    number = fd if isinstance(fd, int) else getattr(fd, "fileno", lambda: None)()
     if not isinstance(number, int):
         raise TypeError(f"a file descriptor is wanted, not {type(fd).__name__}")
     return number

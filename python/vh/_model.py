@@ -215,6 +215,13 @@ class DeviceType(enum.IntEnum):
 class ErrorDomain(enum.IntEnum):
     """Who refused."""
 
+    ARGUMENT = 1  # the caller's argument
+    SYSTEM = 2  # a system call or an allocation
+    PEER = 3  # the other end of the connection
+    MEMORY = 4  # guest memory
+    QUEUE = 5  # a virtqueue
+    DEVICE = 6  # the device behind a back-end
+    STATE = 7  # right call, wrong moment
 
 
 class LogLevel(enum.IntEnum):

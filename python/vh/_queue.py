@@ -41,10 +41,6 @@ class _Room:
         self.touched = False  # a request has a length of its own
         self.pushed: "set[int]" = set()  # indices of requests that were pushed alone
 
-    def reset(self) -> None:
-        self.touched = False
-        self.pushed.clear()
-
     def prepare(self, written: "int | None") -> None:
         """Completions that say so; None: those that no request has a length for say nothing."""
         if written is not None:
@@ -190,6 +186,14 @@ class Batch(Sequence[Request]):
             room.prepare(None)
             room.touched = True
         return room
+
+    def _done(self, room: _Room) -> None:
+        """It is over; its arrays are for another."""
+        self._room = None
+        if room.touched:
+            room.touched = False
+            room.pushed.clear()
+        room.queue._rooms.append(room)
 
     def _rest(self) -> "list[Request]":
         """Those that were not pushed alone."""
@@ -369,20 +373,19 @@ class Queue(Handle):
                 raise self._gone()
             rc = push_batch(self._ptr, room.reqs, room.cpls, batch._n)
             if rc == 0 or rc == _STALE:
-                batch._room = None
-                if room.touched:
-                    room.reset()
-                self._rooms.append(room)
+                batch._done(room)
             if rc:
                 raise _error.last(rc)
+        except AttributeError:
+            if isinstance(batch, Batch):
+                raise
+            raise TypeError(f"a Batch is wanted, not {type(batch).__name__}; push() takes requests") from None
         finally:
             self._inside = False
             if self._closed:
                 self._finish()
 
     def _complete_rest(self, batch: Batch, written: "int | None") -> None:
-        if not isinstance(batch, Batch):
-            raise TypeError(f"a Batch is wanted, not {type(batch).__name__}; push() takes requests")
         rest = batch._rest()
         for request in rest:
             if written is not None:
@@ -400,6 +403,8 @@ class Queue(Handle):
             self._finish()
 
     def _push_some(self, requests: "list[Request]") -> None:
+        if not all(isinstance(r, Request) for r in requests):
+            raise TypeError("a Batch, a Request or some of these are wanted")
         if any(r._room.queue is not self for r in requests):
             raise ValueError("a request of another queue")
         if not requests:
@@ -418,7 +423,10 @@ class Queue(Handle):
     @staticmethod
     def _pushed(requests: "list[Request]") -> None:
         for r in requests:
-            r._room.pushed.add(r._index)
+            room, batch = r._room, r._batch
+            room.pushed.add(r._index)
+            if len(room.pushed) == batch._n:
+                batch._done(room)
 
     def _export(self, snapshot: Snapshot, token: int, addr: int, length: int) -> memoryview:
         key = (token, next(_serials))
@@ -443,9 +451,7 @@ class Queue(Handle):
                 raise ValueError("only the last batch can be given back, and only whole")
             self._refuse_exported(room.tokens[:batch._n])
             self._call("vh_queue_unpop", batch._n)
-            batch._room = None
-            room.reset()
-            self._rooms.append(room)
+            batch._done(room)
         finally:
             self._finish()
 
