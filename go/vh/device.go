@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"sync/atomic"
 
 	"github.com/libvh/libvh/go/internal/raw"
 )
@@ -56,15 +57,21 @@ type Later uint64
 // Device answers requests, behind one Slave at a time.
 type Device struct {
 	*handle
-	p      *raw.Device
-	at     *handle // of the Slave that it was given to last
+	p     *raw.Device
+	calls *calls
+}
+
+// calls is what callbacks know, which the library keeps: not the Device itself, so that a forgotten one is found.
+type calls struct {
+	caught *caught
+	at     atomic.Pointer[handle] // of the Slave that the Device was given to last
 	queues map[int]*Queue
 }
 
 // NewDevice is a device in Go: handler implements any of the interfaces above, and io.Closer if it wants to know when
 // the device is gone.
 func NewDevice(opts *DeviceOpts, handler any) (*Device, error) {
-	return newDevice(func(d *Device, out **raw.Device) error { return raw.DeviceNew(opts, d.ops(handler), out) })
+	return newDevice(func(d *Device, out **raw.Device) error { return raw.DeviceNew(opts, d.calls.ops(handler), out) })
 }
 
 // NewBlkdev is a block device of the library's. File: for BlkdevFile, duplicated; else nil.
@@ -88,11 +95,12 @@ func NewRAM(capacity uint64) (*Device, error) {
 func NewFile(file *os.File) (*Device, error) { return NewBlkdev(&BlkdevOpts{Kind: BlkdevFile}, file) }
 
 func newDevice(make func(*Device, **raw.Device) error) (*Device, error) {
-	d := &Device{handle: newHandle(&caught{}), queues: map[int]*Queue{}}
+	c := &caught{}
+	d := &Device{handle: newHandle(c), calls: &calls{caught: c, queues: map[int]*Queue{}}}
 	p, err := made(func(out **raw.Device) error { return make(d, out) })
 	d.p = p
-	if c := d.caught.take(); c.panicked {
-		panic(c.value)
+	if got := c.take(); got.panicked {
+		panic(got.value)
 	}
 	if err != nil {
 		return nil, err
@@ -104,7 +112,7 @@ func newDevice(make func(*Device, **raw.Device) error) (*Device, error) {
 // Close frees it; one that is attached goes when its Slave goes.
 func (d *Device) Close() error {
 	runtime.SetFinalizer(d, nil)
-	return d.shut(func() { raw.DeviceFree(d.p) })
+	return d.shut(nil, func() { raw.DeviceFree(d.p) })
 }
 
 // Finish answers a callback that returned ErrLater. It may come before the callback has returned.
@@ -122,8 +130,8 @@ func (d *Device) ConfigChanged() error {
 	call := func() error {
 		return d.any(func() error { return raw.DeviceConfigChanged(d.p) })
 	}
-	if d.at != nil {
-		if err := d.at.do(call); err != os.ErrClosed {
+	if at := d.calls.at.Load(); at != nil {
+		if err := at.do(call); err != os.ErrClosed {
 			return err
 		}
 	}
@@ -140,23 +148,23 @@ func (d *Device) any(call func() error) error {
 }
 
 // queue is the same object for each call of a queue.
-func (d *Device) queue(p *raw.Queue, index int) *Queue {
-	q := d.queues[index]
+func (c *calls) queue(p *raw.Queue, index int) *Queue {
+	q := c.queues[index]
 	if q == nil || q.p != p {
-		q = borrowed(p, &d.at.life, nil)
-		d.queues[index] = q
+		q = borrowed(p, &c.at.Load().life, nil)
+		c.queues[index] = q
 	}
 	return q
 }
 
 // ops are the callbacks of those interfaces that handler implements.
-func (d *Device) ops(handler any) *raw.DeviceOps {
-	run, ops := d.caught.run, &raw.DeviceOps{Flags: DeviceManualQueues}
+func (c *calls) ops(handler any) *raw.DeviceOps {
+	run, ops := c.caught.run, &raw.DeviceOps{Flags: DeviceManualQueues}
 	if h, ok := handler.(BatchHandler); ok {
 		ops.Flags = 0
 		ops.OnBatch = func(q *raw.Queue, index, budget uint32) (more int32) {
 			rc := run(func() error {
-				again, err := h.OnBatch(d.queue(q, int(index)), int(index), int(budget))
+				again, err := h.OnBatch(c.queue(q, int(index)), int(index), int(budget))
 				if again {
 					more = 1
 				}
@@ -183,13 +191,13 @@ func (d *Device) ops(handler any) *raw.DeviceOps {
 			return run(func() error { return h.SetFeatures(features, Later(later)) })
 		}
 	}
-	d.newsOps(ops, handler)
+	c.newsOps(ops, handler)
 	return ops
 }
 
 // newsOps are those that are told what happened.
-func (d *Device) newsOps(ops *raw.DeviceOps, handler any) {
-	run := d.caught.run
+func (c *calls) newsOps(ops *raw.DeviceOps, handler any) {
+	run := c.caught.run
 	if h, ok := handler.(Resetter); ok {
 		ops.Reset = func(later uint64) int32 {
 			return run(func() error { return h.Reset(Later(later)) })
@@ -197,7 +205,7 @@ func (d *Device) newsOps(ops *raw.DeviceOps, handler any) {
 	}
 	if h, ok := handler.(QueueStarter); ok {
 		ops.QueueStarted = func(q *raw.Queue, index uint32) {
-			run(func() error { h.QueueStarted(d.queue(q, int(index)), int(index)); return nil })
+			run(func() error { h.QueueStarted(c.queue(q, int(index)), int(index)); return nil })
 		}
 	}
 	if h, ok := handler.(QueueStopper); ok {
@@ -216,7 +224,8 @@ func (d *Device) attach(at *handle, make func() error) error {
 		if err := make(); err != nil {
 			return err
 		}
-		d.at, d.queues = at, map[int]*Queue{}
+		d.calls.queues = map[int]*Queue{}
+		d.calls.at.Store(at)
 		return nil
 	})
 }

@@ -18,7 +18,7 @@ type handle struct {
 	held   chan struct{}
 	thread atomic.Int32 // that is inside, 0 = none
 	depth  int
-	closed bool
+	closed atomic.Bool
 	dead   bool // a callback ended its goroutine
 	caught *caught
 	life   life
@@ -30,6 +30,23 @@ func newHandle(c *caught) *handle {
 
 // enter is followed by leave, unless it failed.
 func (h *handle) enter(ctx context.Context) error {
+	err := h.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	switch {
+	case h.dead:
+		err = ErrGoexit
+	case h.closed.Load():
+		err = os.ErrClosed
+	default:
+		return nil
+	}
+	h.leave()
+	return err
+}
+
+func (h *handle) acquire(ctx context.Context) error {
 	runtime.LockOSThread()
 	thread := int32(syscall.Gettid())
 	if h.thread.Load() != thread {
@@ -42,17 +59,7 @@ func (h *handle) enter(ctx context.Context) error {
 		h.thread.Store(thread)
 	}
 	h.depth++
-	err := error(nil)
-	switch {
-	case h.dead:
-		err = ErrGoexit
-	case h.closed:
-		err = os.ErrClosed
-	default:
-		return nil
-	}
-	h.leave()
-	return err
+	return nil
 }
 
 // busy: another goroutine is inside.
@@ -83,22 +90,34 @@ func (h *handle) do(call func() error) error {
 		return err
 	}
 	defer h.leave()
-	return call()
+	return h.told(call())
 }
 
-// shut is do for the last call; closing what is closed already is fine. What hangs on the handle is refused from then
-// on: free runs when no call on it is in progress.
-func (h *handle) shut(free func()) error {
-	err := h.do(func() error {
-		h.closed = true
-		h.life.end()
-		free()
-		return nil
-	})
-	if err == os.ErrClosed {
-		return nil
+// told is the error of a call. One that the handle was closed under, by a callback or by another goroutine, says so.
+func (h *handle) told(err error) error {
+	if err != nil && h.closed.Load() {
+		return os.ErrClosed
 	}
 	return err
+}
+
+// shut is for the last call; closing what is closed already is fine. What hangs on the handle is refused from then on.
+// Interrupt ends a call that waits, if the handle has such.
+func (h *handle) shut(interrupt, free func()) error {
+	if !h.closed.CompareAndSwap(false, true) {
+		return nil
+	}
+	if interrupt != nil && h.busy() {
+		interrupt()
+	}
+	h.acquire(context.Background())
+	defer h.leave()
+	if h.dead {
+		return ErrGoexit
+	}
+	h.life.end()
+	free()
+	return nil
 }
 
 // made is a handle that a call gives. The library writes it to a place of its own: cgo looks at the whole object.

@@ -107,10 +107,7 @@ func masterOps(c *caught, request func(*BackendRequest) error) *raw.MasterOps {
 func (m *Master) Close() error {
 	runtime.SetFinalizer(m, nil)
 	m.sleep.close()
-	if m.busy() {
-		m.cancel()
-	}
-	return m.shut(func() {
+	return m.shut(m.cancel, func() {
 		m.sessions.freeAll()
 		raw.MasterFree(m.p)
 	})
@@ -142,7 +139,7 @@ func (m *Master) wait(ctx context.Context, then after, call func() error) error 
 		return err
 	}
 	stop := onDone(ctx, func() { raw.MasterCancel(m.p) })
-	err := m.resumed(then, call)
+	err := m.told(m.resumed(then, call))
 	if stop() {
 		return because(ctx, err)
 	}

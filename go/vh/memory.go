@@ -44,7 +44,7 @@ func NewMemory(opts *MemOpts) (*Memory, error) {
 // Close gives it up. Mappings go when the last Snapshot that has them goes.
 func (m *Memory) Close() error {
 	runtime.SetFinalizer(m, nil)
-	return m.shut(func() { raw.MemFree(m.p) })
+	return m.shut(nil, func() { raw.MemFree(m.p) })
 }
 
 // Alloc adds a region in a memfd. Flags: 0 or RegionHuge.

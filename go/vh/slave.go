@@ -64,7 +64,7 @@ func NewSlave(dev *Device, opts *SlaveOpts) (*Slave, error) {
 func (s *Slave) Close() error {
 	runtime.SetFinalizer(s, nil)
 	s.sleep.close()
-	return s.shut(func() { raw.SlaveFree(s.p) })
+	return s.shut(nil, func() { raw.SlaveFree(s.p) })
 }
 
 // Listen on a socket path. A stale socket there is replaced, anything else stays and is an error.

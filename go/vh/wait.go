@@ -20,6 +20,7 @@ type waiter struct {
 	conn syscall.RawConn
 	busy atomic.Bool
 	over atomic.Bool // nothing is to be waited for any more
+	shut atomic.Bool
 }
 
 func newWaiter(fd int) (*waiter, error) {
@@ -58,6 +59,7 @@ func waiterFor(fds ...int) (*waiter, error) {
 
 func (w *waiter) close() {
 	if w != nil {
+		w.shut.Store(true)
 		w.file.Close()
 	}
 }
@@ -94,7 +96,7 @@ func (w *waiter) wait(ctx context.Context, limit time.Duration) error {
 		until = time.Now().Add(limit)
 	}
 	if err := w.file.SetReadDeadline(until); err != nil {
-		return err
+		return err // it is closed
 	}
 	if w.over.Load() {
 		return nil
@@ -103,6 +105,9 @@ func (w *waiter) wait(ctx context.Context, limit time.Duration) error {
 	err := w.conn.Read(readable)
 	if stop() {
 		return ctx.Err()
+	}
+	if w.shut.Load() {
+		return os.ErrClosed
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return nil
