@@ -28,6 +28,7 @@ from pattern import pattern  # noqa: E402
 MIB = 1 << 20
 HERE = os.path.dirname(os.path.abspath(__file__))
 PYTHON = "/usr/bin/python3"
+GO = "/usr/bin/go"  # Debian's, whatever else is first in PATH
 QSD = "/usr/bin/qemu-storage-daemon"
 
 
@@ -179,7 +180,18 @@ def row_qsd(place, rng):
     return detail
 
 
+def go(place, what):
+    """Built as a user builds who has sourced env.sh."""
+    program = os.path.join(place.logs, f"go-{what}")
+    if not os.path.exists(program):
+        argv = place.shell(GO, "build", "-o", program, f"./internal/demo/{what}")
+        got = subprocess.run(argv, cwd=os.path.join(TOP, "go"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        check(got.returncode == 0, f"{' '.join(argv)}: {got.stdout.decode(errors='replace').strip()}")
+    return [program]
+
+
 QEMU_FILES = ((qemu.QEMU, "qemu-system-x86"), ("/usr/bin/zstd", "zstd"), ("/usr/sbin/mke2fs", "e2fsprogs"))
+GO_FILES = ((GO, "golang-go"),)
 # key, name, front-end, back-end, package of the peer, files that must be there with the packages that bring them
 ROWS = (
     ("libvh", "libvh and itself", "libvh (vhctl io)", "libvh (vhctl serve)", "", (), serve_and_exercise),
@@ -190,6 +202,9 @@ ROWS = (
     ("python-drives", "Python drives", "libvh (Python)", "libvh (vhctl serve)", "python3-cffi", (), drive(python)),
     ("python-device", "Python device", "vhctl io, Linux guest", "libvh (Python class)", "python3-cffi",
      QEMU_FILES, device(python)),
+    ("go-drives", "Go drives", "libvh (Go)", "libvh (vhctl serve)", "golang-go", GO_FILES, drive(go)),
+    ("go-device", "Go device", "vhctl io, Linux guest", "libvh (Go type)", "golang-go",
+     (*GO_FILES, *QEMU_FILES), device(go)),
 )
 
 
