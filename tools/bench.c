@@ -302,8 +302,8 @@ static int prepare(struct bench *b, const char *name)
 		return usage("--bs is larger than the device, which has %" PRIu64 " bytes", t->info.capacity);
 	if (b->op == VH_BLK_WRITE && t->info.read_only)
 		return say(EXIT_WRONG, "%s: the device is read-only", name);
-	b->started = calloc(total, sizeof(uint64_t));
-	b->addrs = calloc(total, sizeof(uint64_t));
+	b->started = calloc((size_t)total, sizeof(uint64_t));
+	b->addrs = calloc((size_t)total, sizeof(uint64_t));
 	if (!b->started || !b->addrs)
 		return say(EXIT_WRONG, "out of memory");
 	for (uint32_t q = 0; q < b->queues && !e; q++)

@@ -89,7 +89,8 @@ static bool file_in_memory(const struct vhi_file *f)
 {
 	struct statfs st;
 
-	return !vhi_sys.fstatfs(f->fd, &st) && (st.f_type == TMPFS_MAGIC || st.f_type == RAMFS_MAGIC);
+	return !vhi_sys.fstatfs(f->fd, &st) &&
+	       ((uint32_t)st.f_type == TMPFS_MAGIC || (uint32_t)st.f_type == RAMFS_MAGIC);
 }
 
 /* Without io_uring requests are run where they are popped. Running out of fds is told, as it would hit later anyway. */

@@ -109,7 +109,7 @@ static int queue_begin(struct vh_driver *d, struct vhi_driver_queue *dq)
 		rc = 0;
 	if (rc)
 		return rc;
-	vhi_shm_zero((uint8_t VHI_SHM *)(uintptr_t)dq->rings, dq->rings_len);
+	vhi_shm_zero((uint8_t VHI_SHM *)(uintptr_t)dq->rings, (size_t)dq->rings_len);
 	dq->ring.base = 0;
 	dq->ring.fresh = true;
 	now = vhi_mem_snapshot(d->mem);

@@ -109,7 +109,7 @@ static bool copy_table(struct vh_queue *q, uint64_t addr, uint32_t len)
 			return false;
 		at = addr - r->gpa.v;
 		take = VHI_MIN((uint64_t)len, r->len - at);
-		vhi_shm_copy_in(to, (const void VHI_SHM *)(uintptr_t)(r->host + at), take);
+		vhi_shm_copy_in(to, (const void VHI_SHM *)(uintptr_t)(r->host + at), (size_t)take);
 		to += take;
 		addr += take;
 		len -= (uint32_t)take;
