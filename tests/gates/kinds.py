@@ -105,7 +105,7 @@ def built_and_tested(preset, only="", env=None, prefix=()):
 
 def script(name, *args):
     return lambda job: last_line(job.run(PYTHON, os.path.join(GATES, name), *args,
-                                         env={"PYTHONPATH": os.path.join(TOP, "bindings")}))
+                                         env={"PYTHONPATH": os.pathsep.join((os.path.join(TOP, "bindings"), os.path.join(TOP, "abi")))}))
 
 
 def pytest(folder, env=None):
@@ -232,6 +232,11 @@ KINDS = (
     Kind("regen", script("regen.py"), about="what is made from the headers is what they make now"),
     Kind("man", script("man.py", RELEASE), ("build",), about="the manual pages"),
     Kind("symbols", script("symbols.py", GCC), ("gcc",), about="exports, imports, forbidden symbols"),
+    Kind("layout", script("abi.py", "layout"), about="the headers against the promised layouts, constants, signatures"),
+    Kind("abidiff", script("abi.py", "library", GCC), ("gcc",), about="the library against its baseline"),
+    Kind("sets", script("sets.py", GCC), ("gcc",), about="map, tags, library, Python and Go have the same functions"),
+    Kind("abi", ctest("gcc", "^abi/"), ("gcc",), about="the library through libffi, from the model alone"),
+    Kind("breaks", script("breaks.py"), about="each break of the interface turns its gate red"),
     Kind("layers", script("layers.py", GCC), ("gcc",), about="includes that go up don't compile"),
     Kind("format", script("format.py"), about="clang-format, SPDX lines"),
     Kind("uapi", script("uapi.py"), about="our constants against the Linux headers"),
