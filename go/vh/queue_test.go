@@ -8,6 +8,7 @@ import (
 	"errors"
 	"os"
 	"runtime/pprof"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -314,4 +315,22 @@ func TestRegionsOfAFile(t *testing.T) {
 	if got[0] != 42 {
 		t.Fatal("not the same memory")
 	}
+}
+
+func TestARegionThatTheProcessCanNotAddress(t *testing.T) {
+	const size = 5 << 30
+	f, err := os.CreateTemp("", "vh")
+	must(t, err)
+	defer os.Remove(f.Name())
+	defer f.Close()
+	must(t, f.Truncate(size))
+	mem, err := vh.NewMemory(nil)
+	must(t, err)
+	defer mem.Close()
+	err = mem.AddFile(f, &vh.Region{UVA: 0x5000, Len: size})
+	if strconv.IntSize == 32 {
+		want(t, err, syscall.ENOMEM) // a part of it would be worse
+		return
+	}
+	must(t, err)
 }

@@ -189,6 +189,11 @@ def demo(row):
     return work
 
 
+def go(what):
+    """The Go module against the library that ./run build makes."""
+    return lambda job: last_line(job.run(PYTHON, os.path.join(TOP, "tests", "go", "run.py"), what, RELEASE))
+
+
 def run_command(job):
     """What ./run says to people, and the shape of demo.json's rows."""
     for words, code in ((("help",), 0), (("nonsense",), 2)):
@@ -245,6 +250,11 @@ KINDS = (
     Kind("hostile-asan", pytest("hostile", {"VH_BUILD": build_dir("asan"), **ASAN}), ("asan",),
          about="the same against a back-end with sanitizers"),
     Kind("codec", pytest("py", {"VH_BUILD": GCC}), ("gcc",), about="the Python codec, and vhctl as users meet it"),
+    Kind("go", go("go"), ("build",), about="the Go module: Debian's Go, vet, tests, race detector, pointer checks"),
+    Kind("go-new", go("new"), ("build",), about="the same with the newest Go of the machine"),
+    Kind("go-get", go("get"), ("build",), about="go get from a module proxy, without swig"),
+    Kind("go-pie", go("pie"), ("build",), about="the Go tests as position-independent programs"),
+    Kind("go-386", go("386"), ("build",), about="library and Go tests for i386, 32 bits wide"),
     Kind("run", run_command, about="the script's own words"),
 )
 
