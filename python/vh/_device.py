@@ -200,13 +200,21 @@ def _queue_stopped(ctx: Any, index: int) -> None:
         device.queue_stopped(index)
 
 
+_DRIVERS = (_model.ErrorDomain.QUEUE, _model.ErrorDomain.MEMORY, _model.ErrorDomain.PEER)
+
+
 def _on_batch(ctx: Any, ptr: Any, index: int, budget: int) -> int:
     device = target(ctx)()
     if device is None:
         return 0
     queue = device._queue(ptr, index)
     queue._full = False
-    result = device.on_batch(queue, index, budget)
+    try:
+        result = device.on_batch(queue, index, budget)
+    except _error.VhError as e:
+        if e.domain not in _DRIVERS or e.queue != index:
+            raise
+        return -(e.errno or errno.EIO)  # the driver broke its queue: that is an event, and no reason to end serve()
     return int(queue._full) if result is None else _status(result)
 
 

@@ -2,8 +2,8 @@
 """Failures of the library as exceptions, and exceptions of callbacks on their way through it."""
 import errno
 import os
-import sys
 import threading
+from traceback import format_exception
 from typing import Any
 
 from vh import _model
@@ -80,11 +80,11 @@ state = _State()
 def raised(_kind: Any, value: BaseException, traceback: Any) -> int:
     """cffi calls this for an exception that a callback let through; the result goes to the library."""
     value = value.with_traceback(traceback)
-    if state.raised is None:
-        state.raised = value
-    else:  # no call is left that could raise it
-        sys.unraisablehook(sys.UnraisableHookArgs(  # type: ignore[call-arg]
-            (type(value), value, traceback, "a second one in the same call", None)))
+    first = state.raised
+    if first is None or isinstance(first, Exception) and not isinstance(value, Exception):  # such as KeyboardInterrupt
+        state.raised, value.__context__ = value, first
+    else:  # one call raises one exception
+        first.add_note("Then, in the same call: " + "".join(format_exception(value)).rstrip())
     code = getattr(value, "errno", None) if isinstance(value, OSError) else None
     return -code if isinstance(code, int) and 0 < code < 4096 else -errno.ECANCELED
 

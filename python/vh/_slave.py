@@ -74,10 +74,10 @@ class Slave(Observed):
         return True
 
     def serve(self, until: "Callable[[], object] | None" = None) -> None:
-        """Serve until stop(), close(), or until() says so, which is asked after each thing that was done."""
+        """Serve until stop(), close(), or until() says so, which is asked a few times a second."""
         try:
             while not (until and until()):
-                self.wait()
+                self.wait(_aio.SLICE_S if until else None)
         except _error.VhError as e:
             self._over(e)
 

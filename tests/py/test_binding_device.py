@@ -177,6 +177,38 @@ def test_half_of_a_poll_is_refused():
         Half()
 
 
+def test_a_driver_that_breaks_its_queue_does_not_end_the_serving():
+    with Turns(Null()) as t, vh.Memory() as memory:
+        run, m = t.run, t.master
+        run(m.negotiate)
+        memory.alloc(0x100000, MIB)
+        run(m.set_mem, memory)
+        uva = memory.regions()[0].uva
+        run(m.set_vring_num, 0, 64)
+        run(m.set_vring_addr, vh.VringAddr(index=0, desc=uva, avail=uva + 0x1000, used=uva + 0x2000))
+        memory.view(0x101002, 2)[:] = b"\xff\xff"
+        run(m.set_vring_kick, 0, None)
+        run(m.set_vring_enable, 0)
+        run(m.get_features)
+        broken = [e for e in t.slave.events() if e.kind == vh.EventKind.BROKEN]
+        assert broken and broken[0].queue == 0 and broken[0].reason == -errno.EPROTO
+        with pytest.raises(vh.VhError) as e:
+            t.slave.queue(0).pop()
+        assert e.value.queue == 0 and e.value.domain is vh.ErrorDomain.QUEUE
+
+
+def test_a_second_exception_of_one_call_is_a_note_of_the_first():
+    def tap(message):
+        raise RuntimeError(message.name)
+
+    with Turns(Null()) as t:
+        t.master.set_tap(tap)
+        with pytest.raises(RuntimeError) as e:
+            t.run(t.master.get_features)
+        assert "GET_FEATURES" in e.value.__notes__[0]
+        t.master.set_tap(None)
+
+
 def test_without_on_batch_the_queues_are_the_user_s():
     class Manual(vh.Device):
         type = vh.TYPE_BLK

@@ -1,0 +1,387 @@
+# SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
+"""The front-end, the driver session and the block driver, against back-ends of the library and of vhctl."""
+import asyncio
+import errno
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import numpy
+import pytest
+from binding import MIB, VHCTL, WAIT, Null, Turns, served, vh
+
+
+@pytest.fixture(name="ram")
+def _ram(tmp_path):
+    """vhctl serving a disk in memory, in a process of its own."""
+    path = str(tmp_path / "ram")
+    with subprocess.Popen([VHCTL, "serve", "blk", "--socket", path, "--ram", "4M", "--queues", "2"],
+                          stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as server:
+        server.stderr.readline()  # it listens
+        yield path
+        server.send_signal(signal.SIGTERM)
+        server.stderr.read()
+
+
+def test_whole_reads_and_writes(ram):
+    with vh.Blk("unix:" + ram) as disk:
+        data = os.urandom(3 * MIB)  # more than one chunk
+        disk.write(512, data)
+        disk.flush()
+        assert disk.read(512, len(data)) == data
+        array = numpy.zeros((4, 128), "<u4")
+        assert disk.readinto(512, array) is array
+        assert array.tobytes() == data[:2048]
+        disk.write(0, numpy.arange(128, dtype="<u4"))
+        assert numpy.frombuffer(disk.read(0, 512), "<u4")[127] == 127
+        disk.write_zeroes(512, 4096, unmap=True)
+        disk.discard(0, 512)
+        assert disk.read(512, 4096) == bytes(4096)
+        assert disk.capacity == 4 * MIB and disk.info.n_queues == 1
+        assert isinstance(disk.get_id(), str)
+
+
+def test_batches_without_a_copy(ram):
+    with vh.Blk(ram, n_queues=2, queue_size=16) as disk:
+        memory = disk.alloc(16 * 512)
+        for i in range(16):
+            memory[512 * i:512 * i + 512] = bytes([i]) * 512
+        taken = disk.submit([vh.BlkIo(vh.BlkOp.WRITE, 512 * i, memory[512 * i:512 * i + 512], i) for i in range(4)], queue=1)
+        assert taken == 4
+        done = []
+        while len(done) < 4:
+            assert disk.wait(WAIT, queue=1)
+            done += disk.reap(queue=1)
+        assert sorted(done) == [(i, 0) for i in range(4)]
+        assert disk.read(0, 2048) == bytes(memory[:2048])
+        assert disk.wait(0.02) is False
+
+
+def test_completions_of_a_batch_survive_a_read_on_the_same_queue(ram):
+    with vh.Blk(ram) as disk:
+        buffer = disk.alloc(512)
+        disk.submit([vh.BlkIo(vh.BlkOp.READ, 0, buffer, 77)])
+        disk.read(512, 512)
+        assert disk.wait(WAIT) and disk.reap() == [(77, 0)]
+
+
+def test_what_the_device_can_t_do_is_an_error(ram):
+    with vh.Blk(ram) as disk:
+        for call, code in ((lambda: disk.read(4 * MIB, 512), errno.ERANGE), (lambda: disk.read(1, 512), errno.EINVAL),
+                           (lambda: disk.submit([vh.BlkIo(99)]), errno.EINVAL),
+                           (lambda: disk.submit([vh.BlkIo(vh.BlkOp.READ, 0, bytearray(512))]), errno.EFAULT),
+                           (lambda: disk.wait(0, queue=9), errno.EINVAL), (lambda: disk.reap(queue=-1), errno.EINVAL)):
+            with pytest.raises(vh.VhError) as e:
+                call()
+            assert e.value.errno in (code, errno.EOPNOTSUPP), e.value
+        with pytest.raises((BufferError, TypeError, ValueError)):
+            disk.submit([vh.BlkIo(vh.BlkOp.READ, 0, b"not writable")])
+        with pytest.raises((OverflowError, vh.VhError)):
+            disk.read(-512, 512)
+        with pytest.raises(ValueError):
+            disk.read(0, -1)
+        assert disk.read(0, 0) == b""
+
+
+def test_the_session_keeps_its_parents_and_closes_in_the_right_order(ram):
+    master = vh.connect("unix:" + ram, timeout=WAIT)
+    driver = vh.Driver(master, type=vh.DeviceType.BLK)
+    driver.start()
+    disk = vh.Blk(driver)
+    queue, window = driver.queue(0), driver.alloc(4096)
+    assert queue is driver.queue(0) and queue.index == 0
+    assert driver.features & vh.Features.VERSION_1
+    backend = master.backend()
+    assert backend.kind == "vhost-user" and backend.get_features() & vh.Features.VERSION_1
+    assert int.from_bytes(backend.get_config(0, 8), "little") == 4 * MIB // 512
+    disk.write(0, b"1" * 512)
+    master.close()
+    assert disk.closed and driver.closed and queue.closed and backend.closed
+    window[:4] = b"safe"
+    assert bytes(window[:4]) == b"safe"
+    for use in (lambda: disk.read(0, 512), driver.start, queue.reap, master.get_features, backend.get_features):
+        with pytest.raises(vh.VhError) as e:
+            use()
+        assert e.value.errno == errno.EBADF
+
+
+def test_a_child_keeps_its_parent_alive(ram):
+    master = vh.connect(ram)
+    driver = vh.Driver(master, type=vh.TYPE_BLK)
+    driver.start()
+    disk = vh.Blk(driver)
+    owner, master, driver = master, None, None
+    assert disk.read(0, 512) == bytes(512)
+    owner.close()
+
+
+def test_an_end_of_the_connection_is_the_built_in_exception(tmp_path):
+    with served(Null(), tmp_path / "s") as slave:
+        master = vh.connect(tmp_path / "s", timeout=WAIT)
+        master.get_features()
+        slave.close()
+        with pytest.raises(ConnectionResetError) as e:
+            for _ in range(100):
+                master.get_features()
+        assert isinstance(e.value, vh.VhError) and e.value.domain is vh.ErrorDomain.PEER
+        master.close()
+    with pytest.raises(FileNotFoundError):
+        vh.connect(f"unix:{tmp_path}/none")
+    with pytest.raises(ConnectionRefusedError):
+        with socket.socket(socket.AF_UNIX) as s:
+            s.bind(str(tmp_path / "dead"))
+        vh.connect(tmp_path / "dead")
+
+
+def test_a_deadline_is_a_timeout_error(tmp_path):
+    with socket.socket(socket.AF_UNIX) as mute:
+        mute.bind(str(tmp_path / "mute"))
+        mute.listen()
+        with vh.connect(tmp_path / "mute", timeout=0.1) as master, pytest.raises(TimeoutError) as e:
+            master.get_features()
+    assert e.value.name == "ETIMEDOUT" and e.value.request == 1
+
+
+def test_each_request_has_its_method(tmp_path):
+    device = Null()
+    with Turns(device) as t, vh.Memory() as memory:
+        m, run = t.master, t.run
+        offered = run(m.get_features)
+        run(m.set_owner)
+        protocol = run(m.get_protocol_features)
+        run(m.set_protocol_features, protocol & ~vh.ProtocolFeatures.BACKEND_REQ)
+        run(m.set_features, offered)
+        assert run(m.get_queue_num) == 2 and run(m.get_max_mem_slots) > 1
+        memory.alloc(0x100000, MIB)
+        run(m.set_mem, memory)
+        memory.alloc(0x10000000, MIB)
+        run(m.add_mem_region, memory, 1)
+        run(m.remove_mem_region, memory.regions()[1])
+        region = memory.regions()[0]
+        run(m.set_vring_num, 0, 64)
+        run(m.set_vring_base, 0, 5)
+        run(m.set_vring_addr, vh.VringAddr(index=0, desc=region.uva, avail=region.uva + 0x1000, used=region.uva + 0x2000))
+        memory.view(0x101002, 2)[:] = (5).to_bytes(2, "little")  # nothing new is available
+        kick, call = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC), os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        run(m.set_vring_call, 0, call)
+        run(m.set_vring_err, 0, None)
+        run(m.set_vring_kick, 0, kick)
+        run(m.set_vring_enable, 0, True)
+        with t.slave.snapshot() as seen:
+            assert [(r.gpa, r.len) for r in seen.regions()] == [(0x100000, MIB)]
+        assert run(m.get_vring_base, 0) == 5
+        run(m.set_status, 3)
+        assert run(m.get_status) == 3
+        run(m.reset_device)
+        assert "reset" in device.said
+        events = {e.kind for e in t.slave.events()}
+        assert {vh.EventKind.CONNECTED, vh.EventKind.STARTED, vh.EventKind.STOPPED, vh.EventKind.RESET} <= events
+        assert m.stats.messages_out == t.slave.stats.messages_in > 15
+        os.close(kick)
+        os.close(call)
+
+
+def test_any_message_can_be_sent_as_it_is():
+    with Turns(Null()) as t:
+        ticket = t.master.submit(1)
+        assert t.master.finish(ticket) is None
+        reply = t.run(lambda: t.master.request(1))
+        assert int.from_bytes(reply.payload, "little") & vh.Features.VERSION_1 and reply.fds == ()
+        assert t.master.finish(ticket).payload == reply.payload
+        assert t.run(lambda: t.master.request(3)) is None  # SET_OWNER has no reply
+        with pytest.raises(vh.VhError) as e:
+            t.master.submit(1, bytes(5000))
+        assert e.value.errno == errno.EINVAL
+        with pytest.raises(TypeError):
+            t.master.submit(1, "text")
+        with pytest.raises((vh.VhError, OverflowError)):
+            t.master.submit(5, bytes(8), fds=[-5])
+        with pytest.raises(vh.VhError):
+            t.master.finish(12345)
+
+
+def test_the_back_end_may_ask_too():
+    asked = []
+
+    def answer(request):
+        asked.append((request.name, request.request, request.payload))
+        return -errno.EOPNOTSUPP
+
+    device = Null()
+    with vh.Slave(device) as slave, vh.Master(timeout=WAIT, on_backend_request=answer) as master:
+        fd = master.socketpair()
+        slave.adopt(fd)
+        os.close(fd)
+        stop = threading.Event()
+        thread = threading.Thread(target=lambda: slave.serve(stop.is_set))
+        thread.start()
+        driver = vh.Driver(master, type=vh.TYPE_BLK)
+        driver.start()
+        device.config_changed()
+        end = time.monotonic() + WAIT
+        while not any(e.kind == vh.EventKind.CONFIG_CHANGED for e in master.events()):
+            master.dispatch()
+            assert time.monotonic() < end
+        stop.set()
+        slave.disconnect()
+        thread.join(WAIT)
+    assert asked == []  # that one the library answers
+
+
+def test_tap_and_log_see_what_happens():
+    taken, other = [], []
+    with Turns(Null()) as t:
+        t.master.set_tap(taken.append)
+        t.slave.set_tap(other.append)
+        t.run(t.master.get_features)
+        t.master.set_tap(None)
+        t.run(t.master.get_features)
+        t.slave.set_tap(None)
+    assert [(m.name, m.sent, len(m.payload)) for m in taken] == [("GET_FEATURES", True, 0), ("GET_FEATURES", False, 8)]
+    line = json.loads(taken[1].json())
+    assert line["req"] == "GET_FEATURES" and line["size"] == 8
+    assert taken[0].time_ns <= taken[1].time_ns and taken[1].verdict == 0 and taken[1].n_fds == 0
+    assert len(other) == 4
+
+
+def test_a_tap_that_raises_is_heard():
+    error = ArithmeticError("tap")
+
+    def tap(message):
+        raise error
+
+    with Turns(Null()) as t:
+        t.master.set_tap(tap)
+        with pytest.raises(ArithmeticError) as e:
+            t.run(t.master.get_features)
+        assert e.value is error
+        t.master.set_tap(None)
+
+
+def test_names():
+    assert vh.error_name(-errno.EPROTO) == "EPROTO" and vh.error_name(524) == "ENOTSUPP"
+    assert vh.message_name(1) == "GET_FEATURES"
+    assert vh.feature_name(vh.PF_MQ) and vh.feature_name(vh.BLK_F_RO, vh.TYPE_BLK)
+    assert vh.event_name(vh.EventKind.STARTED) == "started" and vh.event_name(999) == ""
+    assert "VERSION_1" in repr(vh.Features(1 << 32 | 1 << 55))
+    with pytest.raises(AttributeError):
+        vh.nonsense  # pylint: disable=pointless-statement
+
+
+def test_memory_and_snapshots(tmp_path):
+    with vh.Memory(max_regions=2) as memory:
+        memory.alloc(0x1000, 0x2000)
+        path = tmp_path / "file"
+        path.write_bytes(b"abc".ljust(8192, b"\0"))
+        with open(path, "r+b") as f:
+            memory.add_fd(f, vh.Region(gpa=0x3000, uva=1 << 40, len=8192))
+        assert [(r.gpa, r.len) for r in memory.regions()] == [(0x1000, 0x2000), (0x3000, 0x2000)]
+        with pytest.raises(vh.VhError) as e:
+            memory.alloc(0x10000, 4096)
+        assert e.value.errno == errno.ENOSPC
+        with pytest.raises(FileExistsError):
+            vh_two = vh.Memory()
+            try:
+                vh_two.alloc(0, 8192)
+                vh_two.alloc(4096, 4096)
+            finally:
+                vh_two.close()
+        with memory.snapshot() as snap:
+            assert len(snap.segments(0x2ff0, 0x20)) == 2
+            with pytest.raises(vh.VhError, match="2 regions"):
+                snap.view(0x2ff0, 0x20)
+            view = snap.view(0x3000, 3)
+            assert view.readonly and bytes(view) == b"abc"
+            with pytest.raises(vh.VhError) as e:
+                snap.view(0x5000, 1)
+            assert e.value.errno == errno.EFAULT
+            number = snap.number
+        memory.view(0x3000, 3)[:] = b"xyz"
+        assert bytes(view) == b"xyz" and path.read_bytes()[:3] == b"xyz"
+        fd = memory.dup_fd(1)
+        assert os.fstat(fd).st_size == 8192
+        os.close(fd)
+        memory.remove(memory.regions()[1])
+        with memory.snapshot() as snap:
+            assert snap.number > number
+        for wrong in (lambda: memory.alloc(-1, 4096), lambda: memory.alloc(1 << 70, 4096)):
+            with pytest.raises(OverflowError):
+                wrong()
+        with pytest.raises(vh.VhError):
+            memory.alloc(0, 0)
+    assert bytes(view) == b"xyz"  # closed, and still there
+    vh.guard_install()
+    vh.guard_remove()
+    with pytest.raises(vh.VhError) as e:
+        vh.guard_remove()
+    assert e.value.errno == errno.ENOENT
+
+
+# asyncio
+
+
+def test_a_slave_and_a_driver_in_one_event_loop(tmp_path):
+    async def work():
+        device = Null()
+        with vh.Slave(device) as slave:
+            slave.listen(tmp_path / "s")
+            serving = asyncio.create_task(slave.async_serve())
+            disk = await asyncio.to_thread(vh.Blk, tmp_path / "s")
+            buffer = await asyncio.to_thread(disk.alloc, 512)
+            assert await disk.async_io(vh.BlkIo(vh.BlkOp.READ, 0, buffer, 5)) == (5, 0)
+            assert disk.submit([vh.BlkIo(vh.BlkOp.READ, 0, buffer, 6)]) == 1
+            assert await disk.async_reap() == [(6, 0)]
+            await asyncio.to_thread(disk.close)
+            serving.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await serving
+
+    asyncio.run(asyncio.wait_for(work(), 3 * WAIT))
+
+
+def test_events_of_both_sides_in_one_event_loop(tmp_path):
+    async def work():
+        seen = []
+        with vh.Slave(vh.Device.ram(MIB)) as slave:
+            slave.listen(tmp_path / "s")
+
+            async def follow():
+                async for event in slave.async_events():
+                    seen.append(event.kind)
+                    if event.kind == vh.EventKind.DISCONNECTED:
+                        return
+
+            following = asyncio.create_task(follow())
+            with await asyncio.to_thread(vh.connect, tmp_path / "s") as master:
+                await asyncio.to_thread(master.negotiate)
+            await following
+            with await asyncio.to_thread(vh.connect, tmp_path / "s") as master:
+                slave.dispatch()
+                slave.disconnect()
+                theirs = [e.kind async for e in master.async_events()]
+        assert vh.EventKind.CONNECTED in seen and vh.EventKind.NEGOTIATED in seen
+        assert vh.EventKind.DISCONNECTED in theirs
+
+    asyncio.run(asyncio.wait_for(work(), 3 * WAIT))
+
+
+def test_an_idle_queue_wakes_its_task():
+    from binding import Pair
+
+    async def work(pair):
+        waiting = asyncio.create_task(pair.device.async_wait())
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+        pair.offer(1)
+        os.eventfd_write(kick, 1)
+        await waiting
+        pair.device.push(pair.device.pop())
+
+    kick = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+    with Pair(kick=kick) as pair:
+        asyncio.run(asyncio.wait_for(work(pair), WAIT))
+    os.close(kick)
