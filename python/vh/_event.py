@@ -10,6 +10,7 @@ from vh._lib import bind, ffi, lib, new_ops, text
 from vh._model import Event
 
 T = TypeVar("T", bound=enum.IntEnum)
+_NUMBER = ffi.typeof("uintptr_t")  # known by now, because destroy() may come from the collector
 _keys = itertools.count(1)
 _targets: "dict[int, Any]" = {}
 
@@ -33,11 +34,11 @@ def context(target: Any) -> Any:
 
 
 def target(ctx: Any) -> Any:
-    return _targets[int(ffi.cast("uintptr_t", ctx))]
+    return _targets[int(ffi.cast(_NUMBER, ctx))]
 
 
 def _destroy(ctx: Any) -> None:
-    key = int(ffi.cast("uintptr_t", ctx))
+    key = int(ffi.cast(_NUMBER, ctx))
     if key not in _targets:
         raise RuntimeError("libvh called destroy() of a callback's context that was destroyed already")
     del _targets[key]

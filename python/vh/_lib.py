@@ -24,6 +24,9 @@ if MODE == "abi":
     ffi = cffi.FFI()
     ffi.cdef(_cdef.CDEF)
     lib = ffi.dlopen(os.environ.get("VH_PYTHON_LIBRARY") or (BUNDLED if os.path.exists(BUNDLED) else "libvh.so.1"))
+    # cffi looks names up under a lock that the collector, in the middle of it, must not want again.
+    for _name in _cdef.THREAD:
+        getattr(lib, _name)
 
     def push_batch(ptr: Any, reqs: Any, cpls: Any, n: int) -> int:
         for i in range(n):
