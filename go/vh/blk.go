@@ -46,6 +46,9 @@ const look = 100 * time.Millisecond
 
 // NewBlk is a block driver over a session, which has one at a time.
 func NewBlk(ctx context.Context, d *Driver) (*Blk, error) {
+	if d == nil {
+		return nil, missing("driver")
+	}
 	b := &Blk{d: d, sleeps: map[int]*waiter{}, one: make(chan struct{}, 1)}
 	var info BlkInfo
 	err := d.wait(ctx, func() error {

@@ -66,6 +66,9 @@ type Driver struct {
 
 // NewDriver negotiates and allocates rings; nil options are the defaults.
 func NewDriver(ctx context.Context, m *Master, opts *DriverOpts) (*Driver, error) {
+	if m == nil {
+		return nil, missing("front-end")
+	}
 	d := &Driver{m: m, s: &session{}}
 	err := m.wait(ctx, again, func() error {
 		p, err := made(func(out **raw.Driver) error {

@@ -37,6 +37,9 @@ type Queue struct {
 
 // OpenQueue is a stand-alone queue over rings in guest memory. Kick and call are eventfds, or nil.
 func OpenQueue(mem *Memory, opts *QueueOpts, kick, call *os.File) (*Queue, error) {
+	if mem == nil {
+		return nil, missing("memory")
+	}
 	p, err := made(func(out **raw.Queue) error {
 		return withFds([]*os.File{kick, call}, func(fds []int32) error {
 			return mem.do(func() error { return raw.QueueOpen(mem.p, opts, fds[0], fds[1], out) })

@@ -334,3 +334,34 @@ func TestARegionThatTheProcessCanNotAddress(t *testing.T) {
 	}
 	must(t, err)
 }
+
+func TestMemoryThatIsTruncatedUnderUs(t *testing.T) {
+	must(t, vh.InstallMemoryGuard())
+	defer func() { must(t, vh.RemoveMemoryGuard()) }()
+	f, err := os.CreateTemp("", "vh")
+	must(t, err)
+	defer os.Remove(f.Name())
+	defer f.Close()
+	must(t, f.Truncate(1<<20))
+	mem, err := vh.NewMemory(nil)
+	must(t, err)
+	defer mem.Close()
+	must(t, mem.AddFile(f, &vh.Region{UVA: 0x5000, Len: 1 << 20}))
+	snap, err := mem.Snapshot()
+	must(t, err)
+	defer snap.Close()
+	view, err := snap.Slice(0, 1<<20, vh.MemRead|vh.MemWrite)
+	must(t, err)
+	view[0] = 1
+	must(t, f.Truncate(0))
+	sum := 0
+	for i := range view { // Go code that faults
+		sum += int(view[i])
+		view[i] = 2
+	}
+	regions, err := snap.Regions()
+	must(t, err)
+	if sum != 0 || regions[0].Flags&vh.RegionBroken == 0 {
+		t.Fatal(sum, regions[0])
+	}
+}

@@ -5,7 +5,6 @@ package vh
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"syscall"
 
@@ -179,7 +178,7 @@ func (m *Master) AddMemRegion(ctx context.Context, mem *Memory, index int) error
 
 func (m *Master) withMemory(ctx context.Context, mem *Memory, then after, call func(*raw.Master) error) error {
 	if mem == nil {
-		return fmt.Errorf("vh: no memory: %w", syscall.EINVAL)
+		return missing("memory")
 	}
 	if err := mem.enter(ctx); err != nil {
 		return err

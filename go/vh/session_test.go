@@ -199,6 +199,26 @@ func TestDialWhereNobodyListens(t *testing.T) {
 	}
 }
 
+func TestNilIsRefused(t *testing.T) {
+	ctx := within(t)
+	m, _ := pair(t, ram(t))
+	for what, call := range map[string]func() error{
+		"device": func() error { _, err := vh.NewSlave(nil, nil); return err },
+		"memory": func() error { _, err := vh.OpenQueue(nil, nil, nil, nil); return err },
+		"master": func() error { _, err := vh.NewDriver(ctx, nil, nil); return err },
+		"driver": func() error { _, err := vh.NewBlk(ctx, nil); return err },
+		"opts":   func() error { _, err := vh.NewDevice(nil, newDisk()); return err },
+		"shared": func() error { return m.SetMem(ctx, nil) },
+		"file":   func() error { _, err := vh.NewFile(nil); return err },
+	} {
+		t.Run(what, func(t *testing.T) {
+			if err := call(); !errors.Is(err, syscall.EINVAL) && !errors.Is(err, syscall.EBADF) {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
 func TestANulByteIsRefused(t *testing.T) {
 	_, err := vh.Dial(within(t), "/tmp/a\x00b")
 	want(t, err, syscall.EINVAL)

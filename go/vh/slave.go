@@ -40,6 +40,9 @@ func Listen(path string, dev *Device) (*Slave, error) {
 
 // NewSlave is a back-end without a socket; nil options are the defaults.
 func NewSlave(dev *Device, opts *SlaveOpts) (*Slave, error) {
+	if dev == nil {
+		return nil, missing("device")
+	}
 	s := &Slave{handle: newHandle(dev.caught), dev: dev}
 	err := dev.attach(s.handle, func() (err error) {
 		s.p, err = made(func(out **raw.Slave) error { return raw.SlaveNew(opts, dev.p, out) })

@@ -2,7 +2,7 @@
 """The Go module's checks: run.py KIND BUILD, where KIND is one of go, new, get, pie, 386.
 
 go: Debian's Go: gofmt, vet, tests, with the race detector, with all pointer checks, and the examples. new: tests with the newest Go
-of the machine. get: a program of someone else's gets the module from a proxy. pie: position-independent test programs.
+of the machine. get: someone else's program gets the module from a proxy, and in-tree after env.sh. pie: position-independent test programs.
 386: everything 32 bits wide. The build cache stays in BUILD.
 """
 import json
@@ -190,9 +190,33 @@ def get(build):
             go.run("clean", "-modcache", cwd=user)
     if not out.startswith("true true "):
         raise SystemExit(f"the program says: {out}")
+    in_tree(build)
     if "libvh" not in bare:
         raise SystemExit("without the library the build does not name it")
     return f"{PATH}@v0.1.0 from a proxy, without swig; without libvh: {bare.split('Perhaps')[0].splitlines()[-1]}"
+
+
+IN_TREE = """\
+set -e
+. "$1"/env.sh
+go mod init example.org/user
+go mod edit -replace=github.com/libvh/libvh/go="$VH_GO"
+go get github.com/libvh/libvh/go/vh
+go run .
+"""
+
+
+def in_tree(build):
+    """A program against a build that is not installed, after env.sh."""
+    with tempfile.TemporaryDirectory() as folder:
+        with open(os.path.join(folder, "main.go"), "w", encoding="utf-8") as f:
+            f.write(USER)
+        env = {**Go(build, PATH="/usr/bin:/bin").env}
+        for name in ("PKG_CONFIG_PATH", "LD_LIBRARY_PATH"):
+            del env[name]
+        got = subprocess.run(["/bin/sh", "-c", IN_TREE, "sh", build], cwd=folder, env=env, stdout=subprocess.PIPE, check=True)
+    if not got.stdout.startswith(b"true true "):
+        raise SystemExit(f"after env.sh the program says: {got.stdout.decode()}")
 
 
 def pie(build):
