@@ -62,7 +62,7 @@ static const struct dyn_field fields[] = {
 #define FIELD(...)
 
 #undef CALL
-#define CALL(n, s, r, c) {.name = n, .since = s, .result = r, .result_name = c},
+#define CALL(n, s, t, r, c) {.name = n, .since = s, .thread = t, .result = r, .result_name = c},
 static struct dyn_call calls[] = {
 #include "vectors.def"
 };

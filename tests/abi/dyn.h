@@ -53,7 +53,7 @@ struct dyn_param {
 };
 
 struct dyn_call {
-	const char *name, *since;
+	const char *name, *since, *thread;
 	enum dyn_type result;
 	const char *result_name; /* as it is written in C */
 	const struct dyn_param *params;

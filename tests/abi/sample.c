@@ -169,10 +169,18 @@ static uint64_t handle_for(struct sample *s, const struct dyn_param *p)
 	return s->fresh = new_device(NULL, NULL);
 }
 
-static bool counts_something(const struct dyn_call *call, const char *name)
+bool sample_counts(const struct dyn_call *call, const char *name)
 {
 	for (unsigned i = 0; i < call->n_params; i++)
 		if (!strcmp(call->params[i].count, name))
+			return true;
+	return false;
+}
+
+bool sample_is_counted(const struct dyn_call *call, const struct dyn_param *p)
+{
+	for (unsigned i = 0; i < call->n_params; i++)
+		if (!strcmp(call->params[i].name, p->count))
 			return true;
 	return false;
 }
@@ -191,7 +199,7 @@ void sample_make(struct sample *s, const struct dyn_call *call)
 		else if (is_memory(p))
 			make_memory(s, i, p);
 		else
-			s->args[i] = counts_something(call, p->name) ? 1 : good_value(call->name, p->name);
+			s->args[i] = sample_counts(call, p->name) ? 1 : good_value(call->name, p->name);
 	}
 }
 
@@ -233,6 +241,14 @@ void sample_resize(struct sample *s, unsigned i, size_t bytes, int fill)
 void sample_set_size(struct sample *s, unsigned i, uint32_t size)
 {
 	memcpy(pointer(s->args[i]), &size, sizeof(size));
+}
+
+void sample_other_failure(void)
+{
+	int32_t fd;
+
+	CHECK(VH(mem_dup_fd, world_handle("vh_mem"), UINT32_MAX, at(&fd)) == SAMPLE_OTHER_CODE,
+	      "there is a last region");
 }
 
 int64_t sample_call(struct sample *s)

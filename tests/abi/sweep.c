@@ -44,11 +44,15 @@ static int destroys(const struct sample *s)
 static void check_details(const struct sample *s, int64_t rc, const char *what)
 {
 	void *why = dyn_new("vh_error");
+	int64_t code;
 
-	if (strcmp(s->call->name, "vh_error_get")) { /* which leaves the details of others alone */
-		VH(error_get, at(why));
-		CHECK((int64_t)dyn_get(why, "vh_error", "code") == rc, "%s, %s: the details are of %lld", s->call->name,
-		      what, (long long)dyn_get(why, "vh_error", "code"));
+	VH(error_get, at(why));
+	code = (int64_t)dyn_get(why, "vh_error", "code");
+	/* What may be called from a signal handler can't say why, and the details can't be asked for wrongly. */
+	if (!strcmp(s->call->thread, "signal") || !strcmp(s->call->name, "vh_error_get")) {
+		CHECK(code == SAMPLE_OTHER_CODE, "%s, %s: the details are changed", s->call->name, what);
+	} else {
+		CHECK(code == rc, "%s, %s: the details are of %lld", s->call->name, what, (long long)code);
 		CHECK(dyn_get(why, "vh_error", "domain") == (uint64_t)dyn_constant("VH_ERROR_ARGUMENT"),
 		      "%s, %s: blamed is %llu, not the argument", s->call->name, what,
 		      (unsigned long long)dyn_get(why, "vh_error", "domain"));
@@ -60,7 +64,10 @@ static void check_details(const struct sample *s, int64_t rc, const char *what)
 static void expect_refused(struct sample *s, const char *what)
 {
 	const int expected = destroys(s);
-	const int64_t rc = sample_call(s);
+	int64_t rc;
+
+	sample_other_failure();
+	rc = sample_call(s);
 
 	if (dyn_says_errors(s->call)) {
 		CHECK(rc == -EINVAL, "%s, %s: %lld, not -EINVAL", s->call->name, what, (long long)rc);
@@ -74,15 +81,6 @@ static void expect_refused(struct sample *s, const char *what)
 	      s->receiver.destroyed, expected);
 }
 
-/* By a parameter of its own, not by a member of another. */
-static bool is_counted(const struct dyn_call *call, const struct dyn_param *p)
-{
-	for (unsigned i = 0; i < call->n_params; i++)
-		if (!strcmp(call->params[i].name, p->count))
-			return true;
-	return false;
-}
-
 static void null_pointers_of(const struct dyn_call *call, unsigned i)
 {
 	const struct dyn_param *p = &call->params[i];
@@ -92,7 +90,7 @@ static void null_pointers_of(const struct dyn_call *call, unsigned i)
 
 	/* An array that goes in may be NULL when there is nothing in it; here its count is 1. */
 	if (p->type != T_PTR || is_context(p) ||
-	    (p->flags & P_NULLABLE && !(p->flags & P_CONST && is_counted(call, p))))
+	    (p->flags & P_NULLABLE && !(p->flags & P_CONST && sample_is_counted(call, p))))
 		return;
 	sample_make(&s, call);
 	kept = s.args[i];
@@ -139,6 +137,47 @@ static void everything_null(void)
 	}
 }
 
+/* Numbers that no call takes, each in turn; where that is an error, nothing was written. */
+static void wrong_number(const struct dyn_call *call, unsigned i)
+{
+	const int expected = sample_ops(call) >= 0;
+	struct sample s;
+	int64_t rc;
+
+	world_open();
+	sample_make(&s, call);
+	s.args[i] = UINT64_MAX;
+	rc = sample_call(&s);
+	for (unsigned k = 0; dyn_says_errors(call) && rc < 0 && k < call->n_params; k++)
+		CHECK(sample_untouched(&s, k) || may_be_written(call, &call->params[k]),
+		      "%s with a wrong %s: failed, and wrote to %s", call->name, call->params[i].name,
+		      call->params[k].name);
+	CHECK(!dyn_says_errors(call) || rc >= 0 || s.receiver.destroyed == expected, "%s: destroy was called %d times",
+	      call->name, s.receiver.destroyed);
+	sample_free(&s);
+	world_close();
+}
+
+/* Not a count, whose memory has to be there, and not how long to wait. */
+static bool is_number(const struct dyn_call *call, const struct dyn_param *p)
+{
+	return p->type != T_PTR && !sample_counts(call, p->name) && !strstr(p->name, "timeout");
+}
+
+static void numbers_that_are_wrong(void)
+{
+	unsigned n, done = 0;
+	struct dyn_call *calls = dyn_calls(&n);
+
+	for (unsigned c = 0; c < n; c++)
+		for (unsigned i = 0; !dyn_is_callback(&calls[c]) && i < calls[c].n_params; i++)
+			if (is_number(&calls[c], &calls[c].params[i])) {
+				wrong_number(&calls[c], i);
+				done++;
+			}
+	CHECK(done > 30, "there are only %u numbers", done);
+}
+
 typedef void (*struct_test)(const struct dyn_call *call, unsigned i, const struct dyn_struct *structure);
 
 /* For every parameter that is a size-first struct, on its way in (ops and options) or out. */
@@ -168,8 +207,8 @@ static void wrong_size(const struct dyn_call *call, unsigned i, const struct dyn
 	char what[80];
 
 	sample_make(&s, call);
-	/* Just as much memory as is claimed: more than that may not be read. */
-	if (size <= DYN_SIZE_MAX)
+	/* Just as much memory as is claimed: more than that may not be read. What nobody can have is refused unseen. */
+	if (size != UINT32_MAX)
 		sample_resize(&s, i, size < sizeof(size) ? sizeof(size) : size, 0);
 	sample_set_size(&s, i, size);
 	snprintf(what, sizeof(what), "%s of size %u", structure->name, size);
@@ -278,6 +317,7 @@ static void fills_of_structs_that_come_out(void)
 const struct test sweep_tests[] = {
 	{"pointers_that_are_null", pointers_that_are_null},
 	{"everything_null", everything_null},
+	{"numbers_that_are_wrong", numbers_that_are_wrong},
 	{"sizes_that_cannot_be", sizes_that_cannot_be},
 	{"tails_of_structs_that_go_in", tails_of_structs_that_go_in},
 	{"fills_of_structs_that_come_out", fills_of_structs_that_come_out},
