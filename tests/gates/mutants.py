@@ -75,7 +75,7 @@ def compile_program(s):
     _, libs = run("pkg-config", "--libs", "--cflags", "libffi")
     program = os.path.join(s.build, "abi")
     run("gcc", "-std=c11", "-D_GNU_SOURCE", "-g", "-o", program,
-        *(os.path.join(sources, name) for name in sorted(os.listdir(sources)) if name.endswith(".c") and name != "older.c"),
+        *(os.path.join(sources, name) for name in sorted(os.listdir(sources)) if name.endswith(".c")),
         *libs.split(), "-ldl", "-lpthread")
     return program
 
