@@ -19,11 +19,11 @@ import proc  # noqa: E402  pylint: disable=wrong-import-position
 STRICT = "-std=c99 -Wall -Wextra -Wpedantic -Werror"
 
 
-def readme_example():
+def readme_example(language):
     with open(os.path.join(TOP, "README.md"), encoding="utf-8") as f:
-        blocks = re.findall(r"^```c\n(.*?)^```", f.read(), flags=re.S | re.M)
+        blocks = re.findall(rf"^```{language}\n(.*?)^```", f.read(), flags=re.S | re.M)
     if len(blocks) != 1:
-        raise proc.Failed(f"README.md has {len(blocks)} C examples instead of one")
+        raise proc.Failed(f"README.md has {len(blocks)} examples in {language} instead of one")
     return blocks[0]
 
 
@@ -54,7 +54,7 @@ def try_example(program, vhctl, env, work):
 def write_sources(work):
     os.mkdir(os.path.join(work, "src"))
     with open(os.path.join(work, "src", "peek.c"), "w", encoding="utf-8") as f:
-        f.write(readme_example())
+        f.write(readme_example("c"))
     for path in glob.glob(os.path.join(TOP, "examples", "*.c")):
         shutil.copy(path, os.path.join(work, "src"))
     return sorted(os.path.basename(p)[:-2] for p in glob.glob(os.path.join(work, "src", "*.c")))
@@ -88,8 +88,29 @@ def gate_readme(build, work):
         if text.strip() != os.path.join(build, "vhctl"):
             raise proc.Failed(f"after env.sh in {shell}, vhctl is {text!r}")
         try_example(f". {build}/env.sh; ./peek", os.path.join(build, "vhctl"), bare_env(), work)
-    lines = readme_example().strip().count("\n") + 1
-    return f"the example ({lines} lines) compiles as C99 and works, from sh and bash"
+    try_python(build, work)
+    try_go(build, work)
+    return "the examples in C (as C99, from sh and bash), Python and Go work as they stand there"
+
+
+def try_python(build, work):
+    with open(os.path.join(work, "zeroes.py"), "w", encoding="utf-8") as f:
+        f.write(readme_example("python"))
+    said = sh(f". {build}/env.sh; /usr/bin/python3 -X dev -W error zeroes.py", bare_env(), work)
+    if said != "the disk starts with byte 0\n":
+        raise proc.Failed(f"the README's example in Python said: {said!r}")
+
+
+def try_go(build, work):
+    """In a module of its own, by the commands that stand there; Debian's Go, whatever else there is."""
+    os.mkdir(os.path.join(work, "peek-go"))
+    with open(os.path.join(work, "peek-go", "main.go"), "w", encoding="utf-8") as f:
+        f.write(readme_example("go"))
+    with open(os.path.join(TOP, "README.md"), encoding="utf-8") as f:
+        edit = re.search(r"`(go mod edit [^`]*)`", f.read()).group(1)
+    env = bare_env(GOFLAGS="-mod=mod", GOPROXY="off", GOTOOLCHAIN="local", GOCACHE=os.path.join(build, "gocache"))
+    sh(f". {build}/env.sh; cd peek-go; go mod init peek; {edit}; go build -o ../peek-in-go", env, work)
+    try_example(f". {build}/env.sh; ./peek-in-go", os.path.join(build, "vhctl"), bare_env(), work)
 
 
 def main():
