@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from vh._memory import Memory as Memory, Snapshot as Snapshot, guard_install as guard_install, \
         guard_remove as guard_remove
     from vh._model import *
+    from vh._model import __version__ as __version__
     from vh._queue import ALL as ALL, Batch as Batch, Completion as Completion, Queue as Queue, Request as Request
     from vh._slave import Slave as Slave, serve as serve
 
@@ -43,7 +44,7 @@ __all__ = list(_WHERE)
 
 def __getattr__(name: str) -> Any:
     """The C library is loaded when something of it is asked for; constants and enumerations need none."""
-    if name.startswith("_"):
+    if name.startswith("_") and name != "__version__":
         raise AttributeError(f"module 'vh' has no attribute {name!r}")
     module = importlib.import_module(f"vh.{_WHERE.get(name, '_model')}")
     if not hasattr(module, name):

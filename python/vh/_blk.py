@@ -179,6 +179,8 @@ class Blk(Handle):
                 self._call("vh_blk_wait", queue, int(left * 1000 + 0.999))
                 return True
             except _error.VhError as e:
+                if self._closed:  # by another thread, which ended the connection too
+                    raise self._gone() from None
                 if e.errno not in (errno.EINTR, errno.ETIMEDOUT):
                     raise
             if end is not None and time.monotonic() >= end:

@@ -108,13 +108,16 @@ def script(name, *args):
                                          env={"PYTHONPATH": os.pathsep.join((os.path.join(TOP, "bindings"), os.path.join(TOP, "abi")))}))
 
 
-def pytest(folder, env=None):
-    """A folder of Python tests. Tests that skip fail the kind, by name."""
+def pytest(folder, env=None, only="", but=None, options=()):
+    """A folder of Python tests, or the files of it whose path matches and does not match. Tests that skip fail the kind, by
+    name."""
     def work(job):
         path = os.path.join(TOP, "tests", folder)
-        if not glob.glob(os.path.join(path, "**", "test_*.py"), recursive=True):
+        files = [f for f in sorted(glob.glob(os.path.join(path, "**", "test_*.py"), recursive=True))
+                 if re.search(only, f) and not (but and re.search(but, f))]
+        if not files:
             raise Skip(f"tests/{folder} has no tests")
-        out = job.run(PYTHON, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", path,
+        out = job.run(PYTHON, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", *options, *files,
                       env={"PYTHONPATH": os.path.join(TOP, "python"), "PYTHONDONTWRITEBYTECODE": "1", **(env or {})})
         skipped = re.findall(r"^SKIPPED (.*)", out, flags=re.M)
         if skipped:
@@ -251,7 +254,11 @@ KINDS = (
     Kind("readme", script("install.py", "readme", RELEASE), ("build",), about="the README's example"),
     Kind("hostile-asan", pytest("hostile", {"VH_BUILD": build_dir("asan"), **ASAN}), ("asan",),
          about="the same against a back-end with sanitizers"),
-    Kind("codec", pytest("py", {"VH_BUILD": GCC}), ("gcc",), about="the Python codec, and vhctl as users meet it"),
+    Kind("python", pytest("py", {"VH_BUILD": GCC}, "/test_binding_", options=("-W", "error")), ("gcc",),
+         about="the Python binding, compiled; the package, its types, its examples"),
+    Kind("python-abi", pytest("py", {"VH_BUILD": GCC, "VH_PYTHON_MODE": "abi"}, "/test_binding_", "_package",
+                              ("-W", "error")), ("gcc",), about="the same binding through dlopen and libffi"),
+    Kind("codec", pytest("py", {"VH_BUILD": GCC}, but="/test_binding_"), ("gcc",), about="the Python codec, and vhctl as users meet it"),
     Kind("go", go("go"), ("build",), about="the Go module: Debian's Go, vet, tests, race detector, pointer checks"),
     Kind("go-new", go("new"), ("build",), about="the same with the newest Go of the machine"),
     Kind("go-get", go("get"), ("build",), about="go get from a module proxy, without swig"),

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
+"""What is bound: all of the library, with the values of its headers, in the mode that was asked for."""
+import json
+import os
+import re
+import subprocess
+import sys
+
+from binding import LIBRARY, MODE, TOP, script, vh
+
+
+def test_every_name_of_the_library_is_bound():
+    from vh._lib import lib
+    exported = subprocess.run(["nm", "-D", "--defined-only", LIBRARY], stdout=subprocess.PIPE, text=True, check=True).stdout
+    names = {name.partition("@")[0] for name in re.findall(r" T (vh_\w+)", exported)}
+    assert names and names == {name for name in dir(lib) if name.startswith("vh_")}
+
+
+def test_constants_are_those_of_the_model():
+    with open(os.path.join(TOP, "abi", "libvh.api.json"), encoding="utf-8") as f:
+        constants = json.load(f)["constants"]
+    from vh._lib import lib
+    for c in constants:
+        assert getattr(vh, c["name"].removeprefix("VH_")) == getattr(lib, c["name"]) == c["value"]
+
+
+def test_the_mode_is_the_one_asked_for():
+    from vh import _lib
+    assert _lib.MODE == MODE and ("vh._cffi" in sys.modules) == (MODE == "api")
+    got = script("import vh; vh.Slave", env={"VH_PYTHON_MODE": "fast"})
+    assert got.returncode == 1 and "VH_PYTHON_MODE" in got.stderr
+    assert vh.version() == tuple(int(n) for n in vh.__version__.split("."))
