@@ -11,7 +11,7 @@ HEAD = """\
  * CONSTANT(name, value)
  * STRUCT(name, shape, {ARCHS: size}, {ARCHS: align})
  * FIELD(struct, name, type, count, {ARCHS: offset})
- * CALL(name, version node, @thread, result type, result's C type); a callback is named struct.member
+ * CALL(name, version node, @thread, @errors, result type, result's C type); a callback is named struct.member
  * PARAM(call, name, type, type that it points to, that struct's name, flags, parameter that counts the elements)
  */
 """
@@ -53,7 +53,8 @@ def param_rows(name, call, known):
 
 
 def call_rows(name, call, known):
-    yield row("CALL", quoted(name), quoted(call["since"]), quoted(call["thread"]), c_type(call["returns"], known), quoted(call["returns"]["c"]))
+    yield row("CALL", quoted(name), quoted(call["since"]), quoted(call["thread"]), quoted(" ".join(call["errors"])),
+              c_type(call["returns"], known), quoted(call["returns"]["c"]))
     yield from param_rows(name, call, known)
 
 

@@ -62,7 +62,7 @@ static const struct dyn_field fields[] = {
 #define FIELD(...)
 
 #undef CALL
-#define CALL(n, s, t, r, c) {.name = n, .since = s, .thread = t, .result = r, .result_name = c},
+#define CALL(n, s, t, e, r, c) {.name = n, .since = s, .thread = t, .errors = e, .result = r, .result_name = c},
 static struct dyn_call calls[] = {
 #include "vectors.def"
 };
@@ -231,7 +231,7 @@ static int64_t widened(enum dyn_type type, const void *result)
 	return type == T_I32 ? (int32_t)arg : type == T_U32 ? (int64_t)(uint32_t)arg : (int64_t)arg;
 }
 
-int64_t dyn_invoke(const struct dyn_call *call, const uint64_t *args)
+int64_t dyn_invoke(struct dyn_call *call, const uint64_t *args)
 {
 	union {
 		uint8_t u8;
@@ -258,7 +258,8 @@ int64_t dyn_invoke(const struct dyn_call *call, const uint64_t *args)
 		else
 			values[i].u64 = args[i];
 	}
-	ffi_call((ffi_cif *)&call->cif, call->fn, result, addresses);
+	atomic_fetch_add(&call->times, 1);
+	ffi_call(&call->cif, call->fn, result, addresses);
 	return widened(call->result, result);
 }
 

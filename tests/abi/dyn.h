@@ -7,6 +7,7 @@
 #define DYN_H
 
 #include <ffi.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -53,12 +54,13 @@ struct dyn_param {
 };
 
 struct dyn_call {
-	const char *name, *since, *thread;
+	const char *name, *since, *thread, *errors;
 	enum dyn_type result;
 	const char *result_name; /* as it is written in C */
 	const struct dyn_param *params;
 	unsigned n_params;
 	void (*fn)(void);
+	atomic_uint times; /* that it was called */
 	ffi_cif cif;
 	ffi_type *types[DYN_MAX_PARAMS];
 };
@@ -96,7 +98,7 @@ bool dyn_is_callback(const struct dyn_call *call);
 bool dyn_says_errors(const struct dyn_call *call); /* its result is 0 or a count, or a negative errno value */
 
 /* A call. A result is widened by its own sign; an address is a number. */
-int64_t dyn_invoke(const struct dyn_call *call, const uint64_t *args);
+int64_t dyn_invoke(struct dyn_call *call, const uint64_t *args);
 #define VH(name, ...) dyn_invoke(dyn_call("vh_" #name), (const uint64_t[]){__VA_ARGS__})
 
 static inline uint64_t at(const void *p)

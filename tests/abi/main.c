@@ -17,14 +17,26 @@
 
 unsigned check_count, check_failures;
 
+static void every_function_was_called(void)
+{
+	unsigned n;
+	struct dyn_call *calls = dyn_calls(&n);
+
+	for (unsigned i = 0; i < n; i++)
+		CHECK(calls[i].times || dyn_is_callback(&calls[i]), "%s was never called", calls[i].name);
+}
+
+static const struct test last_tests[] = {
+	{"every_function_was_called", every_function_was_called},
+	{NULL, NULL},
+};
+
 static const struct {
 	const char *name;
 	const struct test *tests;
 } groups[] = {
-	{"layout", layout_tests},
-	{"sweep", sweep_tests},
-	{"session", session_tests},
-	{"destroy", destroy_tests},
+	{"layout", layout_tests},   {"sweep", sweep_tests}, {"session", session_tests},
+	{"destroy", destroy_tests}, {"", last_tests}, /* of a run of all groups */
 };
 
 void check_failed(const char *file, int line, const char *format, ...)

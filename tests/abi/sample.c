@@ -185,7 +185,7 @@ bool sample_is_counted(const struct dyn_call *call, const struct dyn_param *p)
 	return false;
 }
 
-void sample_make(struct sample *s, const struct dyn_call *call)
+void sample_make(struct sample *s, struct dyn_call *call)
 {
 	memset(s, 0, sizeof(*s));
 	s->call = call;
@@ -251,15 +251,34 @@ void sample_other_failure(void)
 	      "there is a last region");
 }
 
+/* What a call says is what its documentation says that it can say. */
+static void check_documented(const struct dyn_call *call, int64_t rc)
+{
+	const char *name = rc < 0 && rc > -4096 ? strerrorname_np((int)-rc) : "no errno value", *found;
+
+	for (found = call->errors; name && (found = strstr(found, name)); found++) {
+		const char after = found[strlen(name)];
+
+		if ((found == call->errors || found[-1] == ' ') && (!after || after == ' '))
+			return;
+	}
+	CHECK(false, "%s: %s (%lld) is not in its @errors", call->name, name ? name : "?", (long long)rc);
+}
+
 int64_t sample_call(struct sample *s)
 {
+	int64_t rc;
+
 	for (unsigned i = 0; i < s->call->n_params; i++)
 		if (is_memory(&s->call->params[i]) && s->args[i]) {
 			free(s->before[i]);
 			s->before[i] = malloc(s->bytes[i]);
 			memcpy(s->before[i], pointer(s->args[i]), s->bytes[i]);
 		}
-	return dyn_invoke(s->call, s->args);
+	rc = dyn_invoke(s->call, s->args);
+	if (dyn_says_errors(s->call) && rc < 0)
+		check_documented(s->call, rc);
+	return rc;
 }
 
 bool sample_untouched(const struct sample *s, unsigned i)

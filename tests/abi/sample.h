@@ -12,7 +12,7 @@ void world_open(void);
 void world_close(void);
 
 struct sample {
-	const struct dyn_call *call;
+	struct dyn_call *call;
 	uint64_t args[DYN_MAX_PARAMS];
 	size_t bytes[DYN_MAX_PARAMS]; /* at each pointer that is not a handle */
 	void *before[DYN_MAX_PARAMS]; /* a copy of them */
@@ -21,7 +21,7 @@ struct sample {
 	const char *fresh_kind;
 };
 
-void sample_make(struct sample *s, const struct dyn_call *call);
+void sample_make(struct sample *s, struct dyn_call *call);
 void sample_free(struct sample *s); /* with what the call gave out */
 
 bool is_handle(const struct dyn_param *p);

@@ -250,7 +250,28 @@ static void backend_requests_reach_their_callback(void)
 	one_backend_request(-EINVAL);
 }
 
+static void names_and_numbers(void)
+{
+	const int64_t version = dyn_constant("VH_VERSION_MAJOR") << 16 | dyn_constant("VH_VERSION_MINOR") << 8 |
+				dyn_constant("VH_VERSION_PATCH");
+
+	CHECK(dyn_invoke(dyn_call("vh_version"), NULL) == version, "another version than the headers'");
+	CHECK(!strcmp(pointer((uint64_t)VH(error_name, (uint64_t)-EPROTO)), "EPROTO"), "the name of EPROTO");
+	CHECK(!strcmp(pointer((uint64_t)VH(msg_name, 0, 1)), "GET_FEATURES"), "the name of message 1");
+	CHECK(!VH(event_name, UINT32_MAX), "a name for no event");
+	CHECK(VH(feature_name, 0, (uint64_t)dyn_constant("VH_PF_MQ")), "no name for MQ");
+}
+
+static void the_guard_comes_and_goes(void)
+{
+	CHECK(dyn_invoke(dyn_call("vh_mem_guard_remove"), NULL) == -ENOENT, "there is a guard already");
+	CHECK(!dyn_invoke(dyn_call("vh_mem_guard_install"), NULL), "not installed");
+	CHECK(!dyn_invoke(dyn_call("vh_mem_guard_remove"), NULL), "not removed");
+}
+
 const struct test session_tests[] = {
+	{"names_and_numbers", names_and_numbers},
+	{"the_guard_comes_and_goes", the_guard_comes_and_goes},
 	{"a_device_of_closures_answers_requests", a_device_of_closures_answers_requests},
 	{"counters_and_events_arrive", counters_and_events_arrive},
 	{"lines_and_messages_are_seen", lines_and_messages_are_seen},

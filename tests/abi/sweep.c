@@ -81,7 +81,7 @@ static void expect_refused(struct sample *s, const char *what)
 	      s->receiver.destroyed, expected);
 }
 
-static void null_pointers_of(const struct dyn_call *call, unsigned i)
+static void null_pointers_of(struct dyn_call *call, unsigned i)
 {
 	const struct dyn_param *p = &call->params[i];
 	struct sample s;
@@ -138,7 +138,7 @@ static void everything_null(void)
 }
 
 /* Numbers that no call takes, each in turn; where that is an error, nothing was written. */
-static void wrong_number(const struct dyn_call *call, unsigned i)
+static void wrong_number(struct dyn_call *call, unsigned i)
 {
 	const int expected = sample_ops(call) >= 0;
 	struct sample s;
@@ -178,7 +178,7 @@ static void numbers_that_are_wrong(void)
 	CHECK(done > 30, "there are only %u numbers", done);
 }
 
-typedef void (*struct_test)(const struct dyn_call *call, unsigned i, const struct dyn_struct *structure);
+typedef void (*struct_test)(struct dyn_call *call, unsigned i, const struct dyn_struct *structure);
 
 /* For every parameter that is a size-first struct, on its way in (ops and options) or out. */
 static void for_structs(bool out, struct_test test)
@@ -201,7 +201,7 @@ static void for_structs(bool out, struct_test test)
 	CHECK(done > 5, "there are only %u such parameters", done);
 }
 
-static void wrong_size(const struct dyn_call *call, unsigned i, const struct dyn_struct *structure, uint32_t size)
+static void wrong_size(struct dyn_call *call, unsigned i, const struct dyn_struct *structure, uint32_t size)
 {
 	struct sample s;
 	char what[80];
@@ -216,7 +216,7 @@ static void wrong_size(const struct dyn_call *call, unsigned i, const struct dyn
 	sample_free(&s);
 }
 
-static void wrong_sizes_of(const struct dyn_call *call, unsigned i, const struct dyn_struct *structure)
+static void wrong_sizes_of(struct dyn_call *call, unsigned i, const struct dyn_struct *structure)
 {
 	for (uint32_t size = 0; size < DYN_SIZE_MIN; size++)
 		wrong_size(call, i, structure, size);
@@ -233,7 +233,7 @@ static void sizes_that_cannot_be(void)
 }
 
 /* The result of a call with that much of a struct: at most @claimed bytes of the good one, zeroes behind. */
-static int64_t result_with(const struct dyn_call *call, unsigned i, size_t claimed, size_t there, size_t kept)
+static int64_t result_with(struct dyn_call *call, unsigned i, size_t claimed, size_t there, size_t kept)
 {
 	struct sample s;
 	int64_t rc;
@@ -247,7 +247,7 @@ static int64_t result_with(const struct dyn_call *call, unsigned i, size_t claim
 	return rc;
 }
 
-static void tails_of(const struct dyn_call *call, unsigned i, const struct dyn_struct *structure)
+static void tails_of(struct dyn_call *call, unsigned i, const struct dyn_struct *structure)
 {
 	const size_t size = structure->size;
 	const int64_t exact = result_with(call, i, size, size, size);
@@ -282,7 +282,7 @@ static void tails_of_structs_that_go_in(void)
 }
 
 /* As much as the caller has room for, not a byte more; what the library does not know is zero. */
-static void fills_of(const struct dyn_call *call, unsigned i, const struct dyn_struct *structure)
+static void fills_of(struct dyn_call *call, unsigned i, const struct dyn_struct *structure)
 {
 	for (size_t room = DYN_SIZE_MIN; room <= structure->size + TAIL; room += 4) {
 		const size_t known = room < structure->size ? room : structure->size;
