@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
-"""./run bench: block requests between libvh and its peers, as ratios within one run, and the cost of a chain.
+"""./run bench: block requests between libvh and its peers, as ratios within one run, the cost of a chain, and of a
+chain from Python and Go.
 
 Every pair is measured once in each pass, in turn, so that what the machine does meanwhile hits all alike; the table
 has the median over the passes, and the median of the ratios taken within each pass. The first pair of a group is what the
@@ -136,12 +137,14 @@ def block_rows(results):
     return rows
 
 
-def chain_rows(shapes=("s0", "s1", "s2", "s3"), regions=(8, 64, 509)):
+def queue_cost():
+    """The C program that pops and pushes, built like the library that people use."""
+    subprocess.run(["cmake", "--build", BUILD, "--target", "queue_cost"], check=True, stdout=subprocess.DEVNULL)
+    return os.path.join(BUILD, "tests", "bench", "queue_cost")
+
+
+def chain_rows(exe, shapes=("s0", "s1", "s2", "s3"), regions=(8, 64, 509)):
     """Instructions for pop and push of one chain, in batches of 32, by callgrind; and time."""
-    subprocess.run(["cmake", "--preset", "gcc"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    tree = os.path.join(ROOT, "build-gcc")
-    subprocess.run(["cmake", "--build", tree, "--target", "queue_cost"], check=True, stdout=subprocess.DEVNULL)
-    exe = os.path.join(tree, "tests", "bench", "queue_cost")
     rows = []
     for shape, n in [(s, 1) for s in shapes] + [("s1", n) for n in regions]:
         counts = []
@@ -156,6 +159,36 @@ def chain_rows(shapes=("s0", "s1", "s2", "s3"), regions=(8, 64, 509)):
         rows.append({"shape": shape, "regions": n, "instructions": (ir1 - ir0) / (chains1 - chains0),
                      "ns": timed["ns_median"]})
     return rows
+
+
+# What popping and pushing a request that nobody looks at may cost at batch 64, as a multiple of C.
+LANGUAGE_GOALS = {"go": 1.5, "api": 2.0}
+LANGUAGES = {"c": "C", "go": "Go", "api": "Python", "abi": "Python (ABI mode)"}
+
+
+def language_rows(exe):
+    """Pop and push from Go and Python, each measured in turn with C, in batches of several sizes."""
+    user = ["/bin/sh", "-euc", '. "$0"; exec "$@"', os.path.join(BUILD, "env.sh")]
+    python = ["/usr/bin/python3", os.path.join(HERE, "py_queue.py"), "--c", exe]
+    runs = (([exe, "crossing"], {}, ROOT),
+            (["/usr/bin/go", "test", "./vh", "-run", "^$", "-bench", "Cost", "-benchtime", "1x"],
+             {"VH_QUEUE_COST": exe, "GOCACHE": os.path.join(BUILD, "gocache")}, os.path.join(ROOT, "go")),
+            (python, {}, ROOT), (python, {"VH_PYTHON_MODE": "abi"}, ROOT))
+    rows, crossings = [], {}
+    for argv, env, cwd in runs:
+        print(f"{os.path.basename(argv[0])} ...", file=sys.stderr, flush=True)
+        done = subprocess.run([*user, *argv], cwd=cwd, env={**os.environ, **env}, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=600, check=False)
+        if done.returncode:
+            raise proc.Failed(f"{' '.join(argv)}: {(done.stdout + done.stderr).decode(errors='replace').strip()}")
+        for line in (json.loads(text) for text in done.stdout.decode().splitlines() if text.startswith("{")):
+            if "crossing_ns" in line:
+                crossings[line["mode"]] = line["crossing_ns"]
+                continue
+            goal = LANGUAGE_GOALS.get(line["mode"]) if line["batch"] == 64 else None
+            verdict = "" if goal is None else "met" if line["ratio"] <= goal else "not met"
+            rows.append({**line, "crossing_ns": crossings[line["mode"]], "goal": goal, "verdict": verdict})
+    return rows, crossings
 
 
 def print_table(rows, columns):
@@ -189,12 +222,22 @@ def main():
         ("p50 us", lambda r: f"{r['p50_us']:.1f}"), ("p99 us", lambda r: f"{r['p99_us']:.1f}"),
         ("IOPS ratio", lambda r: f"{r['iops_ratio']:.2f} ({r['iops_ratio_range']})"),
         ("p99 ratio", lambda r: f"{r['p99_ratio']:.2f}"), ("compared with", lambda r: r["compared_with"])))
-    report["chain"] = chain_rows()
+    exe = queue_cost()
+    report["chain"] = chain_rows(exe)
     print()
     print_table(report["chain"], (
         ("pop + push", lambda r: r["shape"]), ("regions", lambda r: str(r["regions"])),
         ("instructions", lambda r: f"{r['instructions']:.0f}"),
         ("ns", lambda r: f"{r['ns']:.1f}")))
+    report["languages"], report["crossings"] = language_rows(exe)
+    print()
+    print_table(report["languages"], (
+        ("pop + push from", lambda r: LANGUAGES[r["mode"]]), ("batch", lambda r: str(r["batch"])),
+        ("ns", lambda r: f"{r['untouched_ns']:.0f}"), ("in C", lambda r: f"{r['c_ns']:.0f}"),
+        ("ratio", lambda r: f"{r['ratio']:.2f}"), ("goal", lambda r: f"{r['goal']} {r['verdict']}" if r["goal"] else ""),
+        ("touched", lambda r: f"{r['touched_ns']:.0f}")))
+    print("a crossing: " + ", ".join(f"{LANGUAGES[m]} {ns:.0f} ns" for m, ns in report["crossings"].items()) +
+          "; none for each request with a handler in C")
     with open(os.path.join(BUILD, "bench.json"), "w", encoding="utf-8") as f:
         json.dump(report, f, indent=1)
     return 0

@@ -175,6 +175,17 @@ static int by_value(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+/* One call into the library, the smallest that there is: what a crossing costs from C. */
+static double crossing_ns(void)
+{
+	enum { CALLS = 10000000 };
+	double t = now_ns();
+
+	for (uint32_t i = 0; i < CALLS; i++)
+		vh_version();
+	return (now_ns() - t) / CALLS;
+}
+
 int main(int argc, char **argv)
 {
 	static struct vh_req reqs[MAX_BATCH];
@@ -186,11 +197,15 @@ int main(int argc, char **argv)
 	enum { SAMPLES = 21 };
 	double ns[SAMPLES];
 
+	if (argc == 2 && !strcmp(argv[1], "crossing")) {
+		printf("{\"mode\": \"c\", \"crossing_ns\": %.1f}\n", crossing_ns());
+		return 0;
+	}
 	for (size_t i = 0; argc > 1 && i < sizeof(shapes) / sizeof(shapes[0]); i++)
 		if (!strcmp(argv[1], shapes[i].name))
 			s = &shapes[i];
 	if (!s || !regions || regions > 509 || !batch || batch > (s->indirect ? NUM : NUM / s->n) || rounds < SAMPLES) {
-		fprintf(stderr, "usage: queue_cost s0|s1|s2|s3 [regions [batch [rounds]]]\n");
+		fprintf(stderr, "usage: queue_cost s0|s1|s2|s3 [regions [batch [rounds]]], or queue_cost crossing\n");
 		return 2;
 	}
 	set_up(s, regions);
