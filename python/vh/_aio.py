@@ -10,10 +10,19 @@ from typing import Any, Callable
 SLICE_S = 0.25
 
 
+def deadline(timeout: "float | None") -> "float | None":
+    """Of a wait that begins now, on the clock of time.monotonic()."""
+    if timeout is None:
+        return None
+    if not timeout >= 0:
+        raise ValueError(f"a timeout of {timeout} seconds")
+    return time.monotonic() + timeout
+
+
 def wait(handle: Any, timeout: "float | None", ready: "Callable[[], bool] | None" = None) -> bool:
     """Sleep until handle's fd is readable, or, if that is given, until ready(), which is asked first. False: the time
     passed. Signal handlers run, and closing the handle ends the wait."""
-    end = None if timeout is None else time.monotonic() + timeout
+    end = deadline(timeout)
     handle._enter()
     try:
         poll = select.poll()

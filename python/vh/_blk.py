@@ -2,16 +2,17 @@
 """Block requests: whole reads and writes that wait, batches that don't, and both for asyncio."""
 import asyncio
 import collections
+import contextlib
 import errno
 import itertools
 import os
 import threading
 import time
-from typing import Any, Iterable, NamedTuple, TypeVar
+from typing import Any, Iterable, Iterator, NamedTuple, TypeVar
 
 from vh import _aio, _error, _model
 from vh._driver import Driver
-from vh._handle import Handle
+from vh._handle import Handle, expect
 from vh._lib import ffi, lib, new_sized, record
 from vh._master import Backend, Master, connect
 from vh._model import BLK_ID_SIZE, BlkInfo, BlkOp
@@ -47,6 +48,7 @@ class Blk(Handle):
     def __init__(self, where: "str | bytes | os.PathLike[str] | Master | Backend | Driver", *, n_queues: int = 0,
                  queue_size: int = 0, timeout: "float | None" = None):
         self._made: "list[Handle]" = []
+        self._gates: "list[Any]" = []
         try:
             target: Any = where
             if isinstance(target, (str, bytes, os.PathLike)):
@@ -54,8 +56,7 @@ class Blk(Handle):
             if isinstance(target, (Master, Backend)):
                 target = self._own(Driver(target, n_queues=n_queues, queue_size=queue_size, type=_model.TYPE_BLK))
                 target.start()
-            if not isinstance(target, Driver):
-                raise TypeError(f"a target is wanted, not {type(target).__name__}")
+            expect(target, Driver)
             out = ffi.new("struct vh_blk **")
             ptr = target._enter()
             try:
@@ -67,7 +68,7 @@ class Blk(Handle):
         except BaseException:
             self._close_made()
             raise
-        self._driver = target
+        self._driver: Driver = target
         self._bounce: "memoryview | None" = None
         self._cookies = itertools.count(OWN)
         n = self.info.n_queues
@@ -172,7 +173,7 @@ class Blk(Handle):
             gate.release()
 
     def _sleep(self, timeout: "float | None", queue: int) -> bool:
-        end = None if timeout is None else time.monotonic() + timeout
+        end = _aio.deadline(timeout)
         while True:
             left = _aio.SLICE_S if end is None else min(_aio.SLICE_S, max(0.0, end - time.monotonic()))
             try:
@@ -208,9 +209,7 @@ class Blk(Handle):
     def _chunks(self, op: int, offset: int, data: Any) -> None:
         """Read into or write from any buffer, through memory of the session."""
         view = memoryview(data).cast("B")
-        gate = self._gate(0)
-        try:
-            bounce, self._bounce = self._bounce or self.alloc(CHUNK), None  # an exception leaves it to the device
+        with self._bouncing() as bounce:
             for start in range(0, len(view), CHUNK):
                 part = view[start:start + CHUNK]
                 if op == BlkOp.WRITE:
@@ -218,6 +217,14 @@ class Blk(Handle):
                 self._do(op, offset + start, bounce[:len(part)])
                 if op == BlkOp.READ:
                     part[:] = bounce[:len(part)]
+
+    @contextlib.contextmanager
+    def _bouncing(self) -> "Iterator[memoryview]":
+        """Memory of the session for one call. An exception leaves it to the device, which may write to it yet."""
+        gate = self._gate(0)
+        try:
+            bounce, self._bounce = self._bounce or self.alloc(CHUNK), None
+            yield bounce
             self._bounce = bounce
         finally:
             gate.release()
@@ -247,9 +254,10 @@ class Blk(Handle):
 
     def get_id(self) -> str:
         """The serial of the device."""
-        buffer = self.alloc(BLK_ID_SIZE)
-        self._do(BlkOp.GET_ID, 0, buffer)
-        return bytes(buffer).rstrip(b"\0").decode("utf-8", "replace")
+        with self._bouncing() as bounce:
+            self._do(BlkOp.GET_ID, 0, bounce[:BLK_ID_SIZE])
+            found = bytes(bounce[:BLK_ID_SIZE])
+        return found.rstrip(b"\0").decode("utf-8", "replace")
 
     async def async_reap(self, max: int = 64, queue: int = 0) -> "list[BlkDone]":  # pylint: disable=redefined-builtin
         """Requests that ended, at least one; an asyncio task sleeps meanwhile."""

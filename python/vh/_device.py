@@ -158,7 +158,7 @@ def _status(result: Any) -> int:
     if isinstance(result, Later):
         return -errno.EINPROGRESS
     if not isinstance(result, int):
-        raise TypeError(f"a device's method returned {type(result).__name__}; it can be None, an int or what it got as later")
+        raise TypeError(f"a device's method returned {type(result).__name__}; it can be None, an int or its later")
     return int(result)
 
 

@@ -2,7 +2,7 @@
 """A driver session: from a back-end to running queues."""
 from typing import Any
 
-from vh._handle import Handle
+from vh._handle import Handle, expect
 from vh._lib import ffi, lib, new_sized
 from vh._master import Backend, Master
 from vh._memory import Snapshot, take_snapshot
@@ -19,10 +19,7 @@ class Driver(Handle):
     def __init__(self, backend: "Master | Backend", *, n_queues: int = 0, queue_size: int = 0, type: int = 0,
                  features: int = 0, mask_features: int = 0):  # pylint: disable=redefined-builtin
         """type: DeviceType.BLK wants what Blk can do with; features: further bits that you can do with."""
-        if isinstance(backend, Master):
-            backend = backend.backend()
-        if not isinstance(backend, Backend):
-            raise TypeError(f"a Master or a Backend is wanted, not {backend.__class__.__name__}")
+        backend = expect(backend.backend() if isinstance(backend, Master) else backend, Backend)
         opts = new_sized("vh_driver_opts", n_queues=n_queues, queue_size=queue_size, type=type, features=features,
                          mask_features=mask_features)
         self._master = backend._master
@@ -80,7 +77,3 @@ class Driver(Handle):
     def _end(self) -> None:
         self._queues.clear()
         super()._end()
-
-    def poll_back_end(self) -> None:
-        """See whether the back-end is still there, and serve its requests; VhError when it is gone."""
-        self._master.dispatch()

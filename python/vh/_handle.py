@@ -33,12 +33,13 @@ class Handle:
 
     _ptr: Any = None
     _closed = True
-    _why = "is closed"
+    _why = "was never made: its __init__() did not run to the end"
     _parent: "Handle | None" = None
 
     def _adopt(self, ptr: Any, parent: "Handle | None" = None) -> None:
         """Become the handle at ptr. Of a parent (which the caller is using) it is one more use."""
         self._ptr = ptr
+        self._why = "is closed"
         self._uses = 0
         self._mutex = threading.RLock()  # of these few members; the collector may come back here at any time
         self._serial: Any = parent._serial if parent else threading.RLock()
@@ -162,6 +163,13 @@ class Handle:
 
     def __repr__(self) -> str:
         return f"<vh.{type(self).__name__}{' closed' if self._closed else self._about()}>"
+
+
+def expect(handle: Any, kind: "type[Self]") -> Self:
+    """That handle, if it is of that kind."""
+    if not isinstance(handle, kind):
+        raise TypeError(f"a {kind.__name__} is wanted, not {type(handle).__name__}")
+    return handle
 
 
 def create(name: str, struct: str, *args: Any) -> Any:

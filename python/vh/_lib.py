@@ -99,7 +99,7 @@ def milliseconds(seconds: "float | None") -> int:
         return 0
     if not seconds >= 0:
         raise ValueError(f"a time of {seconds} seconds")
-    return max(1, min(int(seconds * 1000), 0x7FFFFFFF))
+    return max(1, int(min(seconds * 1000, 0x7FFFFFFF)))
 
 
 def version() -> "tuple[int, int, int]":

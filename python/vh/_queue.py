@@ -10,7 +10,7 @@ from typing import Any, Iterable, Iterator, NamedTuple, Sequence, overload
 
 from vh import _aio, _error, _model
 from vh._event import known
-from vh._handle import Handle, create
+from vh._handle import Handle, create, expect
 from vh._lib import fd_of, ffi, lib, new_sized, push_batch, record
 from vh._memory import Memory, Snapshot, take_snapshot
 from vh._model import QUEUE_MAX_SIZE, QueueState, QueueStats
@@ -20,6 +20,7 @@ ALL = 0xFFFFFFFF  # written: everything that the request has room for
 _pop, _STALE = lib.vh_queue_pop, -errno.ESTALE
 _at = {name: ffi.offsetof("struct vh_req", name) for name in ("token", "mem")}
 _REQ, _CPL = ffi.sizeof("struct vh_req"), ffi.sizeof("struct vh_cpl")
+_SEGS, _BYTES = ffi.typeof("struct vh_seg *"), ffi.typeof("char *")
 _serials = itertools.count()
 
 
@@ -103,7 +104,7 @@ class Request:
 
     def _segments(self, writable: bool) -> "Iterator[tuple[int, int]]":
         r = self._live()
-        segs = ffi.cast("struct vh_seg *", r.segs)
+        segs = ffi.cast(_SEGS, r.segs)
         for i in range(r.n_rd, r.n_rd + r.n_wr) if writable else range(r.n_rd):
             yield segs[i].addr, segs[i].len
 
@@ -122,27 +123,37 @@ class Request:
         """A copy of readable bytes, from an offset on."""
         if offset < 0:
             raise ValueError(f"an offset of {offset}")
-        left, parts = self.rd_len if length < 0 else length, []
-        for addr, n in self._segments(False):
-            skip = min(offset, n)
-            take = min(n - skip, left)
-            parts.append(ffi.buffer(ffi.cast("char *", addr + skip), take)[:])
+        req = self._live()
+        segs, left = ffi.cast(_SEGS, req.segs), req.rd_len if length < 0 else length
+        parts: "list[bytes]" = []
+        for i in range(req.n_rd):
+            seg = segs[i]
+            skip = min(offset, seg.len)
+            take = min(seg.len - skip, left)
+            parts.append(ffi.buffer(ffi.cast(_BYTES, seg.addr + skip), take)[:])
             offset, left = offset - skip, left - take
-        return b"".join(parts)
+            if not left:
+                break
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def write(self, data: Any, offset: int = 0) -> int:
         """Copy data into the room for the answer, from an offset on, and count it as written. Bytes written."""
-        source = ffi.from_buffer(data)
+        req, source = self._live(), ffi.from_buffer(data)
         size, done = len(source), 0
-        if offset < 0 or offset + size > self.wr_len:
-            raise ValueError(f"{size} bytes at {offset}: the request has room for {self.wr_len}")
         end = offset + size
-        for addr, n in self._segments(True):
-            skip = min(offset, n)
-            take = min(n - skip, size - done)
-            ffi.memmove(ffi.cast("char *", addr + skip), source + done, take)
+        if offset < 0 or end > req.wr_len:
+            raise ValueError(f"{size} bytes at {offset}: the request has room for {req.wr_len}")
+        segs = ffi.cast(_SEGS, req.segs)
+        for i in range(req.n_rd, req.n_rd + req.n_wr):
+            seg = segs[i]
+            skip = min(offset, seg.len)
+            take = min(seg.len - skip, size - done)
+            if take:
+                ffi.memmove(ffi.cast(_BYTES, seg.addr + skip), source + done, take)
             offset, done = offset - skip, done + take
-        self.written = max(self.written, end)
+        room = self._batch._touch()
+        if room.written[self._index] < end:
+            room.written[self._index], room.uniform = end, None
         return done
 
     @property
@@ -247,7 +258,7 @@ class Queue(Handle):
         """A stand-alone queue; kick and call are eventfds, which stay yours."""
         opts = new_sized("vh_queue_opts", role=role, num=num, index=index, features=features, desc=desc, driver=driver,
                          device=device, base=base, max_segs=max_segs, indirect=indirect, max_indirect=max_indirect)
-        ptr = memory._enter()
+        ptr = expect(memory, Memory)._enter()
         try:
             self._take(create("vh_queue_open", "vh_queue", ptr, opts, fd_of(kick), fd_of(call)), memory, index,
                        stale_views, "vh_queue_free")

@@ -4,6 +4,7 @@ from typing import Any
 
 from vh import _model
 from vh._event import Observed
+from vh._handle import expect
 from vh._lib import fd_of, ffi
 from vh._memory import Memory, _region
 from vh._model import CONFIG_WRITE, Features, ProtocolFeatures, Region, VringAddr
@@ -52,14 +53,14 @@ class Requests(Observed):
 
     def set_mem(self, memory: Memory) -> None:
         """Share all regions."""
-        ptr = memory._enter()
+        ptr = expect(memory, Memory)._enter()
         try:
             self._wait("vh_master_set_mem", ptr, again=True)
         finally:
             memory._leave()
 
     def add_mem_region(self, memory: Memory, index: int) -> None:
-        ptr = memory._enter()
+        ptr = expect(memory, Memory)._enter()
         try:
             self._wait("vh_master_add_mem_region", ptr, index)
         finally:

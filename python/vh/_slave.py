@@ -9,8 +9,8 @@ from typing import Any, AsyncIterator, Callable
 from vh import _aio, _error
 from vh._device import Device
 from vh._event import Observed
-from vh._handle import create
-from vh._lib import fd_of, ffi, lib, milliseconds, new_sized, path_bytes, record
+from vh._handle import create, expect
+from vh._lib import fd_of, ffi, milliseconds, new_sized, path_bytes, record
 from vh._memory import Snapshot, take_snapshot
 from vh._model import Event, SlaveStats
 from vh._queue import Queue
@@ -26,13 +26,11 @@ class Slave(Observed):
                  budget: int = 0, mask_features: int = 0, mask_protocol_features: int = 0, require_seal: bool = False,
                  socket_mode: int = 0):
         """Times in seconds; budget: requests per queue and wake-up."""
-        if not isinstance(device, Device):
-            raise TypeError(f"a Device is wanted, not {type(device).__name__}")
         opts = new_sized("vh_slave_opts", message_timeout_ms=milliseconds(message_timeout),
                          drain_timeout_ms=milliseconds(drain_timeout), budget=budget, mask_features=mask_features,
                          mask_protocol_features=mask_protocol_features, require_seal=int(require_seal),
                          socket_mode=socket_mode)
-        ptr = device._enter()
+        ptr = expect(device, Device)._enter()
         try:
             self._adopt(create("vh_slave_new", "vh_slave", opts, ptr), device)
         finally:
@@ -131,9 +129,14 @@ class Slave(Observed):
         self._call("vh_slave_get_stats", out)
         return record(SlaveStats, out)  # type: ignore[no-any-return]
 
-    def _interrupt(self, ptr: Any) -> None:
-        if not _error.state.exiting:  # then a callback may never end
-            lib.vh_slave_stop(ptr)
+    def close(self) -> None:
+        """Close it. A thread that serves it ends that first, with the methods of the device that it is in."""
+        if not self._closed and not _error.state.exiting:  # at the end of the interpreter a method may never end
+            try:
+                self.stop()
+            except _error.VhError:
+                pass  # another thread was faster
+        super().close()
 
 
 def serve(device: Device, path: "str | bytes | os.PathLike[str]", **options: Any) -> None:

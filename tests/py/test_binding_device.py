@@ -304,7 +304,7 @@ def test_nonsense_is_refused(tmp_path):
     device = type("Bad", (vh.Device,), {"max_queues": 1000})
     with pytest.raises(vh.VhError):
         device()
-    with vh.Device.null(MIB) as device, vh.Slave(device) as slave:
+    with vh.Device.null(MIB) as device, vh.Slave(device) as slave, vh.Master() as master:
         for path in ("with\0nul", b"\0"):
             with pytest.raises(ValueError):
                 slave.listen(path)
@@ -315,8 +315,20 @@ def test_nonsense_is_refused(tmp_path):
             slave.set_log("print")
         with pytest.raises(vh.VhError):
             slave.queue(7)
-        with pytest.raises(TypeError):
-            slave.adopt("fd")
+        for wrong in (lambda: slave.adopt("fd"), lambda: master.set_mem(device), lambda: vh.Driver(slave),
+                      lambda: vh.Blk(7), lambda: vh.Queue(device, role=1, num=8, desc=0, driver=0, device=0)):
+            with pytest.raises(TypeError):
+                wrong()
+        for timeout in (-1, float("nan")):
+            with pytest.raises(ValueError):
+                slave.wait(timeout)
+
+    class Unfinished(vh.Device):
+        def __init__(self):  # pylint: disable=super-init-not-called
+            pass
+
+    with pytest.raises(vh.VhError, match="never made"):
+        vh.Slave(Unfinished())
 
 
 def test_an_unattached_device_can_t_tell_anything():

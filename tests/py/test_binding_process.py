@@ -99,6 +99,24 @@ def test_closing_wakes_whoever_serves_and_whoever_waits(tmp_path):
         assert not thread.is_alive() and seen == [errno.EBADF]
 
 
+def test_a_method_in_progress_ends_before_its_slave_does(tmp_path):
+    class Slow(Null):
+        def on_batch(self, queue, index, budget):
+            batch = queue.pop(budget)
+            if batch:
+                inside.set()
+                time.sleep(0.2)
+            queue.complete(batch, vh.ALL)
+
+    inside = threading.Event()
+    with served(Slow(), tmp_path / "s") as slave:
+        disk = vh.Blk(tmp_path / "s")
+        disk.submit([vh.BlkIo(vh.BlkOp.READ, 0, disk.alloc(512))])
+        assert inside.wait(WAIT)
+    assert not slave.raised
+    disk.close()
+
+
 def test_stop_ends_serve(tmp_path):
     with served(Null(), tmp_path / "s") as slave:
         time.sleep(0.05)
