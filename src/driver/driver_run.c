@@ -160,10 +160,9 @@ static int ring_begin(struct vh_driver *d, uint32_t index)
 					       .err = -1};
 	int rc = d->b->ops->ring_start(d->b->ctx, index, &intent);
 
-	if (rc)
-		return rc;
-	dq->begun = true;
-	return ring_enable(d, index, true);
+	dq->partly = rc == -EINTR;
+	dq->begun = !rc || dq->partly;
+	return rc ? rc : ring_enable(d, index, true);
 }
 
 /* Nothing is in flight, so everything was taken: the driver knows where the ring must have stopped. */
@@ -199,6 +198,11 @@ static int ring_end(struct vh_driver *d, uint32_t index)
 	dq->begun = false;
 	/* Where it stands is not known when the back-end does not say, or has not completed all of it. */
 	dq->spoilt = uncompleted(d, dq, &dq->ring.base) || rc;
+	/* One that may not have been told where it begins says nothing by where it stopped. */
+	if (dq->partly) {
+		dq->partly = false;
+		return rc;
+	}
 	return rc || dq->spoilt ? rc : check_base(dq, index, base);
 }
 

@@ -39,6 +39,7 @@ struct vhi_driver_queue {
 	uint64_t rings_len;
 	uint32_t life; /* atomic: counts the times that it began from nothing; 0 = not yet */
 	bool begun;    /* the back-end runs it */
+	bool partly;   /* or it may: a signal ended the sequence that starts it */
 	bool spoilt;   /* can't go on: begins from nothing at the next start */
 };
 
