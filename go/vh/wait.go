@@ -95,8 +95,8 @@ func (w *waiter) wait(ctx context.Context, limit time.Duration) error {
 	if limit > 0 {
 		until = time.Now().Add(limit)
 	}
-	if err := w.file.SetReadDeadline(until); err != nil {
-		return err // it is closed
+	if w.file.SetReadDeadline(until) != nil { // it says so in another word
+		return os.ErrClosed
 	}
 	if w.over.Load() {
 		return nil

@@ -188,9 +188,10 @@ def get(build):
             bare = go.run("build", "./...", cwd=user, ok=False, PKG_CONFIG_PATH="/nowhere", GOCACHE=os.path.join(folder, "c"))
         finally:
             go.run("clean", "-modcache", cwd=user)
-    if not out.startswith("true true "):
-        raise SystemExit(f"the program says: {out}")
-    in_tree(build)
+    for said, expected in ((out, "true true "), (in_tree(build, USER), "true true "),
+                           (in_tree(build, quick_start()), "hello, says a disk of 67108864 bytes")):
+        if not said.startswith(expected):
+            raise SystemExit(f"instead of '{expected}' a program says: {said}")
     if "libvh" not in bare:
         raise SystemExit("without the library the build does not name it")
     return f"{PATH}@v0.1.0 from a proxy, without swig; without libvh: {bare.split('Perhaps')[0].splitlines()[-1]}"
@@ -206,17 +207,23 @@ go run .
 """
 
 
-def in_tree(build):
-    """A program against a build that is not installed, after env.sh."""
+def in_tree(build, program):
+    """What a program says against a build that is not installed, after env.sh."""
     with tempfile.TemporaryDirectory() as folder:
         with open(os.path.join(folder, "main.go"), "w", encoding="utf-8") as f:
-            f.write(USER)
-        env = {**Go(build, PATH="/usr/bin:/bin").env}
+            f.write(program.replace("/tmp/vh-go.sock", os.path.join(folder, "s")))
+        env = Go(build, PATH="/usr/bin:/bin").env
         for name in ("PKG_CONFIG_PATH", "LD_LIBRARY_PATH"):
             del env[name]
         got = subprocess.run(["/bin/sh", "-c", IN_TREE, "sh", build], cwd=folder, env=env, stdout=subprocess.PIPE, check=True)
-    if not got.stdout.startswith(b"true true "):
-        raise SystemExit(f"after env.sh the program says: {got.stdout.decode()}")
+    return got.stdout.decode()
+
+
+def quick_start():
+    """The program in the module's README."""
+    with open(os.path.join(MODULE, "README.md"), encoding="utf-8") as f:
+        program, = re.findall(r"```go\n(.*?)```", f.read(), flags=re.S)
+    return program
 
 
 def pie(build):
