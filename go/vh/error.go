@@ -51,6 +51,9 @@ func plain(s string) error {
 // missing is an argument that is nil.
 func missing(what string) error { return fmt.Errorf("vh: there is no %s: %w", what, syscall.EINVAL) }
 
+// inUse is for the second goroutine where there may be one.
+func inUse() error { return fmt.Errorf("vh: another goroutine is here: %w", syscall.EBUSY) }
+
 // fdOf is the descriptor of a file, which the library duplicates; -1 for nil. File.Fd would make it blocking.
 func fdOf(f *os.File) (int32, error) {
 	if f == nil {

@@ -216,9 +216,12 @@ func (l *life) end() bool {
 		if n < 0 {
 			return false
 		}
-		if n == 0 && l.users.CompareAndSwap(0, over) {
-			return true
+		if l.users.CompareAndSwap(n, n+over) {
+			break
 		}
+	}
+	for l.users.Load() != over {
 		runtime.Gosched()
 	}
+	return true
 }

@@ -4,9 +4,12 @@ package vh
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"unsafe"
 
 	"github.com/libvh/libvh/go/internal/raw"
@@ -30,6 +33,7 @@ type Queue struct {
 	mu    sync.Mutex
 	sleep *waiter
 	each  struct {
+		busy atomic.Bool
 		reqs []Req
 		cpls []Cpl
 	}
@@ -107,6 +111,9 @@ func (q *Queue) Submit(requests []Request) (int, error) {
 	}
 	// The library gets addresses of segments, so these can't be in memory of Go's.
 	memory := raw.Memory(uintptr(n)*unsafe.Sizeof(Seg{}) + 1)
+	if memory == nil {
+		return 0, fmt.Errorf("vh: no memory for %d segments: %w", n, syscall.ENOMEM)
+	}
 	defer raw.Free(memory)
 	segs := unsafe.Slice((*Seg)(memory), n)[:0]
 	reqs := make([]Req, len(requests))
@@ -215,6 +222,10 @@ const eachBatch = 64
 // Each pops requests, at most budget, and pushes what handle says was written of each. More: it stopped because of the
 // budget.
 func (q *Queue) Each(budget int, handle func(*Req) (written uint32)) (more bool, err error) {
+	if !q.each.busy.CompareAndSwap(false, true) {
+		return false, inUse()
+	}
+	defer q.each.busy.Store(false)
 	if q.each.reqs == nil {
 		q.each.reqs, q.each.cpls = make([]Req, eachBatch), make([]Cpl, eachBatch)
 	}

@@ -255,6 +255,48 @@ func TestASecondGoroutineIsRefused(t *testing.T) {
 	t.Logf("%d calls went in, %d were refused", taken, busy)
 }
 
+func TestEachIsForOneGoroutine(t *testing.T) {
+	r := newRings(t, 0)
+	r.submit(t, 2)
+	n := 0
+	more, err := r.device.Each(8, func(*vh.Req) uint32 {
+		n++
+		_, err := r.device.Each(8, func(*vh.Req) uint32 { return 0 })
+		want(t, err, syscall.EBUSY)
+		return 0
+	})
+	must(t, err)
+	if more || n != 2 {
+		t.Fatal(more, n)
+	}
+}
+
+func TestCloseWhileOthersAreInside(t *testing.T) {
+	r := newRings(t, 0)
+	r.submit(t, 8)
+	over := make(chan error)
+	for i := 0; i < 4; i++ {
+		go func() {
+			reqs := make([]vh.Req, 8)
+			for {
+				n, err := r.device.Pop(reqs)
+				if n > 0 {
+					err = r.device.Unpop(n)
+				}
+				if err != nil && !errors.Is(err, syscall.EBUSY) {
+					over <- err
+					return
+				}
+			}
+		}()
+	}
+	time.Sleep(5 * time.Millisecond)
+	must(t, r.device.Close())
+	for i := 0; i < 4; i++ {
+		want(t, <-over, os.ErrClosed)
+	}
+}
+
 func TestASnapshotKeepsItsViews(t *testing.T) {
 	mem, err := vh.NewMemory(nil)
 	must(t, err)

@@ -5,7 +5,6 @@ package vh
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"sync/atomic"
 	"syscall"
@@ -88,7 +87,7 @@ func (w *waiter) wait(ctx context.Context, limit time.Duration) error {
 		return err
 	}
 	if !w.busy.CompareAndSwap(false, true) {
-		return fmt.Errorf("vh: another goroutine waits here: %w", syscall.EBUSY)
+		return inUse()
 	}
 	defer w.busy.Store(false)
 	var until time.Time
