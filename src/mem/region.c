@@ -150,11 +150,7 @@ int vhi_region_map(struct vhi_region *r, bool require_seal)
 	mask = r->page_size - 1;
 	from = r->offset & ~mask;
 	to = (r->offset + r->len + mask) & ~mask;
-	/* More than a 32-bit process can address must not be mapped in part. */
-	map = MAP_FAILED;
-	errno = ENOMEM;
-	if (to - from <= SIZE_MAX)
-		map = vhi_sys.mmap(NULL, (size_t)(to - from), PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, (off_t)from);
+	map = vhi_sys.mmap(NULL, (size_t)(to - from), PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, (off_t)from);
 	rc = map == MAP_FAILED ? -errno : 0;
 	if (VHI_REFUSE(VHI_SITE_MEM_MMAP, rc))
 		return vhi_fail(rc, VH_ERROR_MEMORY, VHI_SITE_MEM_MMAP,
