@@ -11,6 +11,7 @@ import sys
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 GATES = os.path.join(TOP, "tests", "gates")
 PYTHON = "/usr/bin/python3"
+MODULES = os.pathsep.join(os.path.join(TOP, part) for part in ("bindings", "abi"))  # what gates import
 FULL = os.environ.get("VH_FULL") == "1"
 
 
@@ -105,7 +106,7 @@ def built_and_tested(preset, only="", env=None, prefix=()):
 
 def script(name, *args):
     return lambda job: last_line(job.run(PYTHON, os.path.join(GATES, name), *args,
-                                         env={"PYTHONPATH": os.pathsep.join((os.path.join(TOP, "bindings"), os.path.join(TOP, "abi")))}))
+                                         env={"PYTHONPATH": MODULES}))
 
 
 def pytest(folder, env=None, only="", but=None, options=()):
