@@ -144,7 +144,7 @@ func inC(b *testing.B, program string, batch, requests int) float64 {
 //
 //	VH_QUEUE_COST=build/tests/bench/queue_cost go test ./vh -run '^$' -bench Cost -benchtime 1x
 func BenchmarkCost(b *testing.B) {
-	const requests, passes = 200000, 3
+	const requests, passes = 60000, 15
 	program := os.Getenv("VH_QUEUE_COST")
 	fmt.Printf("\n{\"mode\": \"go\", \"crossing_ns\": %.1f}\n", crossing())
 	h := newHand(b)
