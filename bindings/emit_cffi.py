@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
-"""What the Python package needs of the model: declarations for cffi, constants, and records of what the library fills."""
+"""What the Python package needs of the model: declarations for cffi, constants, records of what the library fills."""
 import keyword
 
 HEAD = "# SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0\n" \
@@ -25,7 +25,8 @@ HELPER = "vh_rc vhpy_push(struct vh_queue *q, const struct vh_req *reqs, struct 
 HELPER_BODY = ("{", "    for (uint32_t i = 0; i < n; i++)", "        cpls[i].token = reqs[i].token;",
                "    return vh_queue_push(q, cpls, n);", "}")
 # Structs that become a record as they are.
-RECORDS = ("vh_region", "vh_vring_addr", "vh_event", "vh_queue_stats", "vh_slave_stats", "vh_master_stats", "vh_blk_info")
+RECORDS = ("vh_region", "vh_vring_addr", "vh_event", "vh_queue_stats", "vh_slave_stats", "vh_master_stats",
+           "vh_blk_info")
 
 
 def camel(name):
@@ -86,13 +87,15 @@ def callbacks(api):
 def cdef_py(api):
     called = callbacks(api)
     out = [HEAD + '"""The C side as cffi reads it: declarations, callbacks, and which threads may call what."""\n',
-           'CDEF = """', *cdef(api), '"""\n', "# In compiled mode cffi makes these functions; they run what Python binds to them.",
+           'CDEF = """', *cdef(api), '"""\n',
+           "# In compiled mode cffi makes these functions; they run what Python binds to them.",
            'CALLBACK_CDEF = """', 'extern "Python" {']
     for name, (_, func) in called.items():
         out += prototype(name, func)
-    out += ["}", '"""\n', "# And this one, whose body is below: a batch is pushed without a step of the interpreter for each request.",
+    out += ["}", '"""\n', "# And this one: a batch is pushed without a step of the interpreter for each request.",
             f'HELPER_CDEF = "{HELPER};"\n', 'HELPER_C = """', "#include <string.h>", "#include <vh/vh.h>\n",
-            f"static {HELPER}", *HELPER_BODY, '"""\n', "# In dlopen mode they are closures of these types.", "CALLBACK_TYPES = {"]
+            f"static {HELPER}", *HELPER_BODY, '"""\n',
+            "# In dlopen mode they are closures of these types.", "CALLBACK_TYPES = {"]
     for name, (_, func) in called.items():
         types = ", ".join(p["type"]["c"] for p in func["params"])
         out += [f'    "{name}":', f'        "{declared(func["returns"], "(*)").replace(" (*)", "(*)")}({types})",']

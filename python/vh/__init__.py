@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
-"""libvh for Python: vhost-user back-ends (Slave, Device), front-ends (connect, Master), drivers (Driver, Blk), rings (Queue)
-and guest memory (Memory, Snapshot). vh.testing, the conformance kit for peers, works without the C library.
+"""libvh for Python: vhost-user back-ends (Slave, Device), front-ends (connect, Master), drivers (Driver, Blk), rings
+(Queue) and guest memory (Memory, Snapshot). vh.testing, the conformance kit for peers, works without the C library.
 """
 import importlib
 import pkgutil

@@ -580,7 +580,7 @@ int32_t vhpy_master_backend_request(void *ctx, const struct vh_backend_req *req)
 }
 """
 
-# And this one, whose body is below: a batch is pushed without a step of the interpreter for each request.
+# And this one: a batch is pushed without a step of the interpreter for each request.
 HELPER_CDEF = "vh_rc vhpy_push(struct vh_queue *q, const struct vh_req *reqs, struct vh_cpl *cpls, uint32_t n);"
 
 HELPER_C = """

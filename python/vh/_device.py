@@ -26,7 +26,7 @@ class Later:
 
 
 class Device(Handle):
-    """What answers requests. Derive from it: attributes say what is offered, methods are called from the slave's dispatch().
+    """What answers requests. Derive from it: attributes say what is offered, its slave's dispatch() calls its methods.
 
     A method that refuses returns a negative errno value; one that has nothing to say returns None. What a method raises
     comes out of the dispatch(), wait() or serve() in progress, as the same object.

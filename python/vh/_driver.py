@@ -11,7 +11,7 @@ from vh._queue import Queue
 
 
 class Driver(Handle):
-    """A session with a back-end: it negotiates, owns the memory of rings and buffers, and starts and stops the queues."""
+    """A session with a back-end: it negotiates, owns the memory of rings and buffers, starts and stops the queues."""
 
     _free = "vh_driver_free"
     _leaks = True

@@ -41,7 +41,7 @@ def make(code: int, what: str) -> VhError:
     if builtin is OSError:
         return VhError(abs(code), what)
     if builtin not in _kinds:
-        _kinds[builtin] = type(f"Vh{builtin.__name__}", (VhError, builtin), {"__doc__": f"VhError and {builtin.__name__}."})
+        _kinds[builtin] = type(f"Vh{builtin.__name__}", (VhError, builtin), {"__doc__": "VhError as well."})
     return _kinds[builtin](abs(code), what)
 
 

@@ -6,7 +6,7 @@ from typing import Any, Callable, Iterator, TypeVar
 
 from vh import _error, _model
 from vh._handle import Handle
-from vh._lib import bind, ffi, lib, new_ops, text
+from vh._lib import bind, copied, ffi, lib, new_ops, text
 from vh._model import Event
 
 T = TypeVar("T", bound=enum.IntEnum)
@@ -52,7 +52,7 @@ class Message:
     """One vhost-user message as it crossed the socket."""
 
     def __init__(self, info: Any):
-        self.payload: bytes = ffi.buffer(ffi.cast("char *", info.payload), info.payload_size)[:]             if info.payload_size else b""
+        self.payload = copied(info.payload, info.payload_size)
         self._payload = ffi.from_buffer(self.payload)
         self._info = ffi.new("struct vh_msg_info *", info[0])
         self._info.payload = int(ffi.cast("uintptr_t", self._payload))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
 """What all handles have in common: how they end, who may use them, and in which order things are freed.
 
-Each handle counts its uses: calls in progress, children (a queue of a slave, a session of a master), views of memory. It is freed
-when it is closed and the last use ends, whatever the order in which the objects die.
+Each handle counts its uses: calls in progress, children (a queue of a slave, a session of a master), views of memory.
+It is freed when it is closed and the last use ends, whatever the order in which the objects die.
 """
 import atexit
 import contextlib
@@ -20,7 +20,8 @@ from vh import _cdef, _error
 from vh._lib import ffi, lib
 
 Self = TypeVar("Self", bound="Handle")
-EXIT_GRACE_S = 2.0  # how long the end of the interpreter waits for daemon threads to come out of the library
+CLOSE_GRACE_S = 1.0  # how long close() waits for other threads to come out of the library
+EXIT_GRACE_S = 2.0  # and the end of the interpreter
 
 _live: "weakref.WeakSet[Handle]" = weakref.WeakSet()
 
@@ -33,6 +34,7 @@ class Handle:
 
     _ptr: Any = None
     _closed = True
+    _ended = True  # nothing of it is left in the library
     _why = "was never made: its __init__() did not run to the end"
     _parent: "Handle | None" = None
 
@@ -48,7 +50,7 @@ class Handle:
             parent._enter()
             parent._children.add(self)
             self._parent = parent
-        self._closed = False
+        self._closed = self._ended = False
         _live.add(self)
 
     def _enter(self) -> Any:
@@ -75,6 +77,7 @@ class Handle:
             return
         if self._free:
             getattr(lib, self._free)(ptr)
+        self._ended = True
         parent, self._parent = self._parent, None
         try:
             if parent:
@@ -112,7 +115,8 @@ class Handle:
     def close(self) -> None:
         """Close it, and before it everything that was made from it. Memory that views show stays until they are gone.
 
-        With another thread inside of a call of this handle the end comes when that call returns.
+        A thread that is in a call of a connection is waited for, a second at most: the end comes when the call returns.
+        Inside of a callback it comes when the outermost call returns.
         """
         if self._closed:
             return
@@ -133,6 +137,8 @@ class Handle:
                 self._interrupt(self._ptr)
         finally:
             self._leave()
+        if self._leaks and not self._serial._is_owned():  # by this thread: then it is in a callback
+            _settle([self], CLOSE_GRACE_S)
 
     @property
     def closed(self) -> bool:
@@ -196,9 +202,16 @@ def listed(call: "Callable[[Any, int], int]", struct: str, first: int = 16) -> "
         first = n
 
 
+def _settle(handles: "list[Handle]", seconds: float) -> None:
+    """Wait until all of them are over."""
+    end = time.monotonic() + seconds
+    while any(not h._ended for h in handles) and time.monotonic() < end:
+        time.sleep(0.001)
+
+
 @atexit.register
 def _at_exit() -> None:
-    """Free everything while Python callbacks can still run. A thread inside of the library is waited for, not for ever."""
+    """Free everything while Python callbacks can still run. A thread in the library is waited for, not for ever."""
     type(_error.state).exiting = True
     handles = list(_live)
     for handle in handles:
@@ -206,16 +219,15 @@ def _at_exit() -> None:
             handle.close()
         except BaseException:  # pylint: disable=broad-except
             sys.excepthook(*sys.exc_info())
-    end = time.monotonic() + EXIT_GRACE_S
-    while any(h._ptr is not None and h._leaks for h in handles) and time.monotonic() < end:
-        time.sleep(0.01)
+    _settle([h for h in handles if h._leaks], EXIT_GRACE_S)
 
 
 def _after_fork() -> None:
     """A child process has the parent's connections and rings in its memory, but they are not its own."""
     _error.state.raised = None
     for handle in list(_live):
-        handle._closed, handle._why, handle._ptr = True, "was made before fork(); make one in this process", None
+        handle._closed = handle._ended = True
+        handle._why, handle._ptr = "was made before fork(); make one in this process", None
         handle._forked()
 
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
 """The C library, in one of two ways: compiled declarations (vh._cffi), or dlopen and the same declarations at run time.
 
-Users get the first. VH_PYTHON_MODE=abi chooses the second, which needs no compiler; VH_PYTHON_LIBRARY names its library.
+Users get the first. VH_PYTHON_MODE=abi chooses the second, which needs no compiler; VH_PYTHON_LIBRARY names its
+library.
 """
 import importlib
 import os
@@ -69,6 +70,11 @@ def new_ops(struct: str, members: dict[str, str], **values: Any) -> Any:
 def text(p: Any) -> str:
     """A static string of the library; "" for NULL."""
     return "" if p == ffi.NULL else str(ffi.string(p), "utf-8", "replace")
+
+
+def copied(addr: int, length: int) -> bytes:
+    """Bytes that the library shows for the time of a call."""
+    return bytes(ffi.buffer(ffi.cast("char *", addr), length)) if length else b""
 
 
 def record(cls: Any, struct: Any) -> Any:

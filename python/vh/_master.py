@@ -10,7 +10,7 @@ from typing import Any, AsyncIterator, Callable, Sequence
 from vh import _aio, _error, _event, _model
 from vh._event import target
 from vh._handle import Handle, create
-from vh._lib import bind, fd_of, ffi, lib, milliseconds, new_ops, new_sized, path_bytes, record, text
+from vh._lib import bind, copied, fd_of, ffi, lib, milliseconds, new_ops, new_sized, path_bytes, record, text
 from vh._model import MSG_MAX_FDS, MSG_MAX_PAYLOAD, Event, Features, MasterStats
 from vh._request import Requests
 
@@ -26,11 +26,11 @@ class Reply:
 
 
 class BackendRequest:
-    """A request that the back-end makes. Its file descriptors are closed after the callback: os.dup() what is to be kept."""
+    """A request that the back-end makes. Its file descriptors are closed after the callback: os.dup() those to keep."""
 
     def __init__(self, master: "Master", req: Any):
         self.request = int(req.request)
-        self.payload: bytes = ffi.buffer(ffi.cast("char *", req.payload), req.payload_size)[:] if req.payload_size else b""
+        self.payload = copied(req.payload, req.payload_size)
         self.fds = tuple(ffi.cast("vh_fd *", req.fds)[0:req.n_fds]) if req.n_fds else ()
         self.token = int(req.token)
         self._master = master
@@ -53,8 +53,8 @@ class Master(Requests):
 
     def __init__(self, *, timeout: "float | None" = None, mask_features: int = 0, mask_protocol_features: int = 0,
                  on_backend_request: "Callable[[BackendRequest], int | BackendRequest | None] | None" = None):
-        """on_backend_request gets the requests of the back-end that the library does not answer: it returns None for yes,
-        a negative errno value to refuse, the request itself to answer() it another time."""
+        """on_backend_request gets the requests of the back-end that the library does not answer: it returns None for
+        yes, a negative errno value to refuse, the request itself to answer() it another time."""
         opts = new_sized("vh_master_opts", timeout_ms=milliseconds(timeout), mask_features=mask_features,
                          mask_protocol_features=mask_protocol_features)
         ops, ctx = ffi.NULL, ffi.NULL
@@ -68,8 +68,8 @@ class Master(Requests):
         self._adopt(create("vh_master_new", "vh_master", opts, ops, ctx))
 
     def _wait(self, name: str, *args: Any, again: bool = False) -> int:
-        """A call that waits. A signal makes it come back; Python's handlers run then, and if they raise nothing it goes on.
-        again: a call whose result gets lost in that, so that it has to be made once more."""
+        """A call that waits. A signal makes it come back; Python's handlers run then, and if they raise nothing it goes
+        on. again: a call whose result gets lost in that, so that it has to be made once more."""
         ptr = self._enter()
         try:
             with self._serial:
@@ -153,7 +153,8 @@ class Master(Requests):
 
     def finish(self, ticket: int) -> "Reply | None":
         """The reply to a request, None when it is not here yet."""
-        buf, fds, out = ffi.new("char[]", MSG_MAX_PAYLOAD), ffi.new("vh_fd[]", MSG_MAX_FDS), new_sized("vh_master_reply")
+        buf, fds = ffi.new("char[]", MSG_MAX_PAYLOAD), ffi.new("vh_fd[]", MSG_MAX_FDS)
+        out = new_sized("vh_master_reply")
         try:
             self._call("vh_master_finish", ticket, buf, MSG_MAX_PAYLOAD, fds, MSG_MAX_FDS, out)
         except _error.VhError as e:

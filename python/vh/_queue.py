@@ -297,8 +297,8 @@ class Queue(Handle):
         super()._forked()
         self._inside = False
 
-    # One call at a time. The interpreter switches threads at calls and at loops only, so nothing comes between the question
-    # and the mark, and a mark is cheaper than a lock. Who closes a queue leaves its end to the call in progress.
+    # One call at a time. The interpreter switches threads at calls and at loops only, so nothing comes between the
+    # question and the mark, and a mark is cheaper than a lock. Who closes a queue leaves the end to the call in progress.
 
     def _begin(self) -> None:
         if self._inside:
@@ -383,8 +383,11 @@ class Queue(Handle):
             if self._closed:
                 raise self._gone()
             rc = push_batch(self._ptr, room.reqs, room.cpls, batch._n)
-            if rc == 0 or rc == _STALE:
+            if room.touched and (rc == 0 or rc == _STALE):
                 batch._done(room)
+            elif rc == 0 or rc == _STALE:  # as _done() does
+                batch._room = None
+                self._rooms.append(room)
             if rc:
                 raise _error.last(rc)
         except AttributeError:
@@ -450,8 +453,8 @@ class Queue(Handle):
             return
         held = {token for token, _ in list(self._exports)}
         if not held.isdisjoint(tokens):
-            raise BufferError("a writable view of a request that is to be pushed is still around: release() it, or take "
-                              "the queue with stale_views=\"allow\"")
+            raise BufferError("a writable view of a request that is to be pushed is still around: release() it, or "
+                              "take the queue with stale_views=\"allow\"")
 
     def unpop(self, batch: Batch) -> None:
         """Give a batch back, the last one that was popped, as if it had not been."""
@@ -473,7 +476,8 @@ class Queue(Handle):
         The number taken; fewer when the ring is full."""
         keep, rows = [], []
         for readable, writable, user in requests:
-            buffers = [*(ffi.from_buffer(b) for b in readable), *(ffi.from_buffer(b, require_writable=True) for b in writable)]
+            buffers = [*(ffi.from_buffer(b) for b in readable),
+                       *(ffi.from_buffer(b, require_writable=True) for b in writable)]
             segs = ffi.new("struct vh_seg[]", [{"addr": int(ffi.cast("uintptr_t", b)), "len": len(b)} for b in buffers])
             keep.append((buffers, segs))
             rows.append({"segs": int(ffi.cast("uintptr_t", segs)), "n_rd": len(readable), "n_wr": len(writable),

@@ -21,6 +21,7 @@ from vh._lib import MODE, lib
 NUM = 256
 RING, LENGTH = 0x100000, 0x400000
 TABLE, AVAIL, USED, TABLES, BUFFERS = RING, RING + 0x4000, RING + 0x8000, RING + 0x10000, RING + 0x200000
+clock = time.perf_counter_ns
 BATCHES = (1, 16, 64, 256)
 
 
@@ -53,37 +54,38 @@ class Ring:
 
 
 def untouched(queue, batch):
+    start = clock()
     got = queue.pop(batch)
     queue.complete(got, 1)
-    return len(got)
+    return clock() - start, len(got)
 
 
 def touched(queue, batch):
+    start = clock()
     got = queue.pop(batch)
     for request in got:
         request.read(16)
         request.write(b"\0", 4079)
     queue.push(got)
-    return len(got)
+    return clock() - start, len(got)
 
 
 def per_request(ring, work, batch, rounds):
     """Least and median of 21 samples, as queue_cost takes them."""
-    clock, samples = time.perf_counter_ns, []
+    samples = []
     for _ in range(21):
         total = 0
         for _ in range(max(1, rounds // 21 // batch)):
             ring.offer(batch)
-            start = clock()
-            n = work(ring.queue, batch)
-            total += clock() - start
+            ns, n = work(ring.queue, batch)
+            total += ns
             assert n == batch, (n, batch)
         samples.append(total / max(1, rounds // 21 // batch) / batch)
     return min(samples), statistics.median(samples)
 
 
 def crossing(rounds):
-    call, clock = lib.vh_version, time.perf_counter_ns
+    call = lib.vh_version
     samples = []
     for _ in range(21):
         start = clock()
@@ -97,7 +99,8 @@ def crossing(rounds):
 
 
 def in_c(program, batch, rounds):
-    got = subprocess.run([program, "s3", "1", str(batch), str(max(21, rounds // batch))], stdout=subprocess.PIPE, check=True)
+    words = [program, "s3", "1", str(batch), str(max(21, rounds // batch))]
+    got = subprocess.run(words, stdout=subprocess.PIPE, check=True)
     return [json.loads(got.stdout)[key] for key in ("ns_min", "ns_median")]
 
 
