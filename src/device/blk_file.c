@@ -181,25 +181,31 @@ static void slot_put(struct vhi_file *f, struct vhi_file_slot *s)
 	f->free = (uint32_t)(s - f->slots) + 1;
 }
 
-static void pending_add(struct vhi_file *f, struct vhi_file_slot *s)
+static void wait_add(struct vhi_file *f, enum vhi_file_wait which, struct vhi_file_slot *s)
 {
+	struct vhi_file_list *l = &f->waits[which];
 	uint32_t at = (uint32_t)(s - f->slots) + 1;
 
 	s->next = 0;
-	if (f->last)
-		f->slots[f->last - 1].next = at;
+	if (l->last)
+		f->slots[l->last - 1].next = at;
 	else
-		f->first = at;
-	f->last = at;
+		l->first = at;
+	l->last = at;
 }
 
-static struct vhi_file_slot *pending_take(struct vhi_file *f)
+/* NULL when there is none. */
+static struct vhi_file_slot *wait_take(struct vhi_file *f, enum vhi_file_wait which)
 {
-	struct vhi_file_slot *s = &f->slots[f->first - 1];
+	struct vhi_file_list *l = &f->waits[which];
+	struct vhi_file_slot *s;
 
-	f->first = s->next;
-	if (!f->first)
-		f->last = 0;
+	if (!l->first)
+		return NULL;
+	s = &f->slots[l->first - 1];
+	l->first = s->next;
+	if (!l->first)
+		l->last = 0;
 	return s;
 }
 
@@ -218,7 +224,7 @@ enum vhi_blk_status vhi_file_start(struct vhi_blk *b, struct vhi_blk_io *io, str
 		return VHI_BLK_IOERR; /* a ring larger than was offered */
 	*s = here;
 	vhi_snapshot_get(s->snap);
-	pending_add(b->file, s);
+	wait_add(b->file, VHI_FILE_PENDING, s);
 	return VHI_BLK_PENDING;
 }
 
@@ -258,7 +264,49 @@ static bool enough(const struct vhi_file *f, const struct vhi_blk_out *out)
 
 static bool may_begin(const struct vhi_file *f, const struct vhi_blk_out *out)
 {
-	return f->first && !f->orphans && f->in_kernel < VHI_FILE_IN_KERNEL && !enough(f, out);
+	return f->waits[VHI_FILE_PENDING].first && !f->orphans && f->in_kernel < VHI_FILE_IN_KERNEL && !enough(f, out);
+}
+
+/* What comes next, unless it has to wait for a sync: those that do go together. */
+static struct vhi_file_slot *next_to_begin(struct vhi_file *f)
+{
+	struct vhi_file_slot *s = wait_take(f, VHI_FILE_PENDING);
+
+	if (s->step != STEP_SYNC)
+		return s;
+	if (f->syncing) {
+		wait_add(f, VHI_FILE_SYNCS, s);
+		return NULL;
+	}
+	f->syncing = true;
+	f->waits[VHI_FILE_RIDERS] = f->waits[VHI_FILE_SYNCS];
+	f->waits[VHI_FILE_SYNCS] = (struct vhi_file_list){0};
+	return s;
+}
+
+/* One step of a request has its result. */
+static void step_end(struct vhi_blk *b, struct vhi_file_slot *s, int32_t res, struct vhi_blk_out *out)
+{
+	enum vhi_blk_status status = advance(b, s, res);
+
+	if (status == VHI_BLK_PENDING)
+		wait_add(b->file, VHI_FILE_PENDING, s);
+	else
+		slot_end(b, s, status, out);
+}
+
+/* The sync that the kernel had has this result, for the riders too; the next one may begin. */
+static void sync_end(struct vhi_blk *b, int32_t res, struct vhi_blk_out *out)
+{
+	struct vhi_file *f = b->file;
+	struct vhi_file_slot *s;
+
+	f->syncing = false;
+	while ((s = wait_take(f, VHI_FILE_RIDERS)))
+		step_end(b, s, res, out);
+	s = wait_take(f, VHI_FILE_SYNCS);
+	if (s)
+		wait_add(f, VHI_FILE_PENDING, s);
 }
 
 static void prepare_pending(struct vhi_blk *b, struct vhi_blk_out *out)
@@ -268,14 +316,28 @@ static void prepare_pending(struct vhi_blk *b, struct vhi_blk_out *out)
 	struct iovec *iov;
 
 	while (may_begin(f, out) && (iov = vhi_uring_room(&f->ring))) {
-		struct vhi_file_slot *s = pending_take(f);
+		struct vhi_file_slot *s = next_to_begin(f);
 
+		if (!s)
+			continue;
 		build_op(f, s, iov, &op);
 		for (uint32_t i = 0; i < op.n_iov; i++)
 			out->begun += iov[i].iov_len;
 		vhi_uring_prepare(&f->ring, &op, (uint64_t)(s - f->slots));
 		kernel_has(b, s);
 	}
+}
+
+/* What the kernel did not take is run by plain calls, to its end. */
+static void run_refused(struct vhi_blk *b, struct vhi_file_slot *s, struct vhi_blk_out *out)
+{
+	bool sync = s->step == STEP_SYNC;
+	enum vhi_blk_status status = run_here(b, s);
+
+	/* A failure that is not the file's was the leader's alone; those who rode with it try again by themselves. */
+	if (sync)
+		sync_end(b, status == VHI_BLK_OK ? 0 : b->file->sync_rc ? b->file->sync_rc : -EINTR, out);
+	slot_end(b, s, status, out);
 }
 
 static void submit_pending(struct vhi_blk *b, struct vhi_blk_out *out)
@@ -290,7 +352,7 @@ static void submit_pending(struct vhi_blk *b, struct vhi_blk_out *out)
 			struct vhi_file_slot *s = &b->file->slots[data];
 
 			kernel_is_done(b, s);
-			slot_end(b, s, run_here(b, s), out);
+			run_refused(b, s, out);
 		}
 	}
 }
@@ -304,22 +366,18 @@ static bool reap(struct vhi_blk *b, struct vhi_blk_out *out)
 
 	while (vhi_uring_next(&f->ring, &data, &res)) {
 		struct vhi_file_slot *s;
-		enum vhi_blk_status status;
 
 		any = true;
 		if (data == CANCELLED)
 			continue;
 		s = &f->slots[data];
 		res = sync_result(f, s, res);
-		if (!kernel_is_done(b, s)) {
-			slot_put(f, s);
-			continue;
-		}
-		status = advance(b, s, res);
-		if (status == VHI_BLK_PENDING)
-			pending_add(f, s);
+		if (s->step == STEP_SYNC)
+			sync_end(b, res, out);
+		if (kernel_is_done(b, s))
+			step_end(b, s, res, out);
 		else
-			slot_end(b, s, status, out);
+			slot_put(f, s);
 	}
 	return any;
 }
@@ -343,19 +401,22 @@ void vhi_file_pump(struct vhi_blk *b, struct vhi_blk_out *out)
 void vhi_file_queue_stopped(struct vhi_blk *b, uint32_t index)
 {
 	struct vhi_file *f = b->file;
-	uint32_t at = f->first;
 
 	f->orphans += b->queues[index].in_kernel;
 	b->queues[index].in_kernel = 0;
-	f->first = f->last = 0;
-	while (at) {
-		struct vhi_file_slot *s = &f->slots[at - 1];
+	for (int which = 0; which < VHI_FILE_WAITS; which++) {
+		uint32_t at = f->waits[which].first;
 
-		at = s->next;
-		if (s->io.queue == index)
-			slot_put(f, s);
-		else
-			pending_add(f, s);
+		f->waits[which] = (struct vhi_file_list){0};
+		while (at) {
+			struct vhi_file_slot *s = &f->slots[at - 1];
+
+			at = s->next;
+			if (s->io.queue == index)
+				slot_put(f, s);
+			else
+				wait_add(f, which, s);
+		}
 	}
 }
 

@@ -17,10 +17,23 @@ struct vhi_file_slot {
 	struct vhi_blk_io io;
 	struct vh_snapshot *snap; /* keeps the guest memory mapped that the kernel reads or writes */
 	uint32_t life;		  /* of its queue */
-	uint32_t next;		  /* in the free or the pending list: index + 1, 0 = last */
+	uint32_t next;		  /* in a list: index + 1, 0 = last */
 	uint8_t step;
 	uint8_t tries; /* results without progress in a row */
 	bool in_kernel;
+};
+
+/* Of slots, first in first out; as slot.next. */
+struct vhi_file_list {
+	uint32_t first, last;
+};
+
+/* Slots that the kernel does not have. */
+enum vhi_file_wait {
+	VHI_FILE_PENDING, /* to be begun, when the kernel has room */
+	VHI_FILE_SYNCS,	  /* to be synced with the next sync that begins */
+	VHI_FILE_RIDERS,  /* being synced with the one that the kernel has */
+	VHI_FILE_WAITS
 };
 
 struct vhi_file {
@@ -33,12 +46,16 @@ struct vhi_file {
 	size_t slots_len;
 	uint32_t n_slots, used_slots; /* slots from used_slots on were never touched */
 	uint32_t free;		      /* list, as slot.next */
-	uint32_t first, last;	      /* pending: waiting for the kernel to have room, first in first out */
+	struct vhi_file_list waits[VHI_FILE_WAITS];
 	uint32_t in_kernel;
 	/* Of these, whose queue is gone. A write among them may still come to pass; until it has, nothing newer is
 	 * begun, so that it can't undo what a later connection wrote. */
 	uint32_t orphans;
-	/* Linux tells of lost data once: what the first sync that failed said is what all later ones say. */
+	/*
+	 * Linux tells of lost data once: what the first sync that failed said is what all later ones say. Of two at the
+	 * same time the other would say that all is well, so there is one at a time, for all who asked before it began.
+	 */
+	bool syncing;
 	int32_t sync_rc;
 };
 

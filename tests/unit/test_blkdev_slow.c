@@ -623,6 +623,102 @@ static void a_sync_that_failed_makes_all_later_ones_fail(void **state)
 	close(fd);
 }
 
+static void flush(struct vht_blk *f, uint32_t q, struct vht_blk_req *r)
+{
+	vht_blk_begin(f, r, VH_BLK_FLUSH, 0);
+	vht_blk_wr(r, r->status, 1);
+	vht_blk_submit(f, q, r, (uintptr_t)r);
+	assert_int_equal(vht_blk_batch(f, q, 64), 0);
+}
+
+static void flushes_that_come_meanwhile_share_the_next_sync(void **state)
+{
+	struct vht_blk_req r[4];
+	struct vht_blk f;
+	int fd = disk();
+
+	(void)state;
+	open_file(&f, fd, 0, FLUSH);
+	slow.hold = true;
+	for (uint32_t i = 0; i < 4; i++)
+		flush(&f, i / 2, &r[i]);
+	assert_int_equal(slow.held, 1);
+	release();
+	slow.hold = true;
+	assert_true(vht_blk_poll(&f, 5000));
+	assert_int_equal(*r[0].status, VHI_BLK_S_OK);
+	assert_int_equal(*r[1].status, 0xee);
+	assert_int_equal(slow.held, 1);
+	release();
+	vht_blk_wait(&f, 0);
+	vht_blk_wait(&f, 1);
+	for (uint32_t i = 1; i < 4; i++)
+		assert_int_equal(*r[i].status, VHI_BLK_S_OK);
+	vht_blk_close(&f);
+	close(fd);
+}
+
+/* The kernel tells one of those who ask at the same time, and the others that all is well. */
+static void a_sync_that_fails_fails_all_that_asked_for_it(void **state)
+{
+	struct vht_blk_req r[3];
+	struct vht_blk f;
+	int fd = disk();
+
+	(void)state;
+	open_file(&f, fd, 0, FLUSH);
+	slow.hold = true;
+	for (uint32_t i = 0; i < 3; i++)
+		flush(&f, i / 2, &r[i]);
+	/* The second sync is not taken by the ring, so that the plain call can fail. */
+	slow.sync_error = EIO;
+	slow.sync_errors = 1;
+	release();
+	slow.enter_error = ENOMEM;
+	slow.enter_errors = 1;
+	vht_blk_wait(&f, 0);
+	vht_blk_wait(&f, 1);
+	assert_int_equal(*r[0].status, VHI_BLK_S_OK);
+	assert_int_equal(*r[1].status, VHI_BLK_S_IOERR);
+	assert_int_equal(*r[2].status, VHI_BLK_S_IOERR);
+	assert_true(f.failed == 2 && f.failed_rc == -EIO);
+	vht_blk_close(&f);
+	close(fd);
+}
+
+static void a_flush_of_a_queue_that_stops_waits_for_nothing(void **state)
+{
+	struct vht_blk_req r[5];
+	struct vht_blk f;
+	int fd = disk();
+
+	(void)state;
+	open_file(&f, fd, 0, FLUSH);
+	slow.hold = true;
+	flush(&f, 0, &r[0]);
+	flush(&f, 1, &r[1]);
+	flush(&f, 0, &r[2]);
+	vht_blk_abort(&f, 1);
+	release();
+	vht_blk_wait(&f, 0);
+	assert_int_equal(*r[0].status, VHI_BLK_S_OK);
+	vht_blk_wait(&f, 0);
+	assert_int_equal(*r[1].status, 0xee);
+	assert_int_equal(*r[2].status, VHI_BLK_S_OK);
+	/* The queue of the sync itself: who waits for the next one gets it when this one is over. */
+	vht_blk_start(&f, 1);
+	slow.hold = true;
+	flush(&f, 1, &r[3]);
+	flush(&f, 0, &r[4]);
+	vht_blk_abort(&f, 1);
+	release();
+	vht_blk_wait(&f, 0);
+	assert_int_equal(*r[3].status, 0xee);
+	assert_int_equal(*r[4].status, VHI_BLK_S_OK);
+	vht_blk_close(&f);
+	close(fd);
+}
+
 /* The same with io_uring: the write's result leads to a second operation, and only its result to the status. */
 static void a_write_through_completes_after_its_sync(void **state)
 {
@@ -731,6 +827,9 @@ int main(void)
 		TEST(zeroes_are_written_where_the_file_can_not_make_holes),
 		TEST(a_driver_that_can_not_flush_gets_its_writes_to_the_disk),
 		TEST(a_sync_that_failed_makes_all_later_ones_fail),
+		TEST(flushes_that_come_meanwhile_share_the_next_sync),
+		TEST(a_sync_that_fails_fails_all_that_asked_for_it),
+		TEST(a_flush_of_a_queue_that_stops_waits_for_nothing),
 		TEST(a_write_through_completes_after_its_sync),
 		TEST(aborts_at_any_moment_are_survived),
 		TEST(more_requests_than_the_kernel_is_given_are_all_done),
