@@ -78,7 +78,7 @@ def served(device, path, **options):
 
 
 class Turns:
-    """A front-end and a back-end in one thread: calls that wait run in a helper thread, the back-end here, so that what
+    """A front-end and a back-end in one thread: calls that wait run in another thread, the back-end here, so that what
     its device raises comes out here."""
 
     def __init__(self, device, **options):
