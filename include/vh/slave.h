@@ -202,6 +202,8 @@ VH_API vh_rc vh_slave_dup_snapshot(struct vh_slave *s, struct vh_snapshot **out)
  * vh_slave_disconnect() - end the connection, keep listening
  * @s: the back-end
  *
+ * vh_slave_fd() becomes readable, so that a loop which looks for events after each dispatch sees this one as well.
+ *
  * @since: VH_1.0
  * @thread: handle
  * @blocks: no

@@ -377,6 +377,9 @@ vh_rc vh_slave_disconnect(struct vh_slave *s)
 	if (!s->conn.open)
 		rc = vhi_fail(-ENOTCONN, VH_ERROR_STATE, 0, "vh_slave_disconnect: nobody is connected");
 	vhi_conn_fail(s, -ECANCELED);
+	/* A loop that looks for news after each dispatch hears of it too. */
+	if (!rc)
+		vhi_slave_wake(s);
 	return vhi_slave_leave(s, rc);
 }
 

@@ -556,7 +556,10 @@ static void a_listening_fd_can_be_adopted_and_its_path_stays(void **state)
 static void an_adopted_connection_is_for_once(void **state)
 {
 	(void)state;
+	vht_pump(p);
+	assert_int_equal(poll(&(struct pollfd){.fd = vh_slave_fd(p->s), .events = POLLIN}, 1, 0), 0);
 	assert_int_equal(vh_slave_disconnect(p->s), 0);
+	assert_int_equal(poll(&(struct pollfd){.fd = vh_slave_fd(p->s), .events = POLLIN}, 1, 0), 1);
 	vht_expect_closed(p);
 	assert_int_equal(vht_event(p, VH_EVENT_DISCONNECTED).reason, -ECANCELED);
 	assert_int_equal(vh_slave_disconnect(p->s), -ENOTCONN);
