@@ -18,7 +18,7 @@ static const char *go_text(vhgo_text text)
 	return text ? (const char *)text : "";
 }
 
-static vhgo_rc go_submit(struct vh_master *m, struct vh_master_msg *msg, const void *payload, const vh_fd *fds,
+static vhgo_rc go_submit(struct vh_master *m, struct vh_master_msg *msg, const uint8_t *payload, const vh_fd *fds,
 			 uint64_t *ticket)
 {
 	msg->payload = (uintptr_t)payload;
@@ -112,7 +112,7 @@ func MasterSubmit(m *Master, msg *MasterMsg, payload []byte, fds []int32) (ticke
 	c := msg.sized()
 	c.PayloadSize, c.NFds = uint32(len(payload)), uint32(len(fds))
 	err = rcError(uintptr(C.go_submit((*C.struct_vh_master)(unsafe.Pointer(m)),
-		(*C.struct_vh_master_msg)(unsafe.Pointer(c)), first(payload), (*C.vh_fd)(first(fds)),
+		(*C.struct_vh_master_msg)(unsafe.Pointer(c)), (*C.uint8_t)(first(payload)), (*C.vh_fd)(first(fds)),
 		(*C.uint64_t)(unsafe.Pointer(&ticket)))))
 	return ticket, err
 }
