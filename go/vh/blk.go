@@ -62,7 +62,7 @@ func NewBlk(ctx context.Context, d *Driver) (*Blk, error) {
 	})
 	b.info = info
 	if err == nil {
-		b.buf, err = d.Alloc(ctx, bufferSize)
+		b.buf, err = d.alloc(ctx, bufferSize, func() {})
 	}
 	if err != nil {
 		if b.s != nil {
@@ -75,8 +75,9 @@ func NewBlk(ctx context.Context, d *Driver) (*Blk, error) {
 
 // Close gives it up; requests in flight are lost to the caller. The Driver goes on.
 func (b *Blk) Close() error {
-	err := b.d.do(func() error {
-		b.s.free()
+	defer runtime.KeepAlive(b)
+	err := b.d.m.do(func() error {
+		b.d.m.last(b.s.free)
 		return nil
 	})
 	b.mu.Lock()
@@ -108,7 +109,7 @@ func Addr(buf []byte) uint64 {
 // Submit starts requests; how many were taken.
 func (b *Blk) Submit(queue int, ios []BlkIO) (n int, err error) {
 	err = b.use(func(p *raw.Blk) error {
-		n, err = raw.BlkSubmit(p, uint32(queue), ios)
+		n, err = raw.BlkSubmit(p, u32(queue), ios)
 		return err
 	})
 	return n, err
@@ -117,7 +118,7 @@ func (b *Blk) Submit(queue int, ios []BlkIO) (n int, err error) {
 // Reap takes ended requests, at most len(done), 0 when there are none.
 func (b *Blk) Reap(queue int, done []BlkDone) (n int, err error) {
 	err = b.use(func(p *raw.Blk) error {
-		n, err = raw.BlkReap(p, uint32(queue), done)
+		n, err = raw.BlkReap(p, u32(queue), done)
 		return err
 	})
 	return n, err
@@ -132,7 +133,7 @@ func (b *Blk) Wait(ctx context.Context, queue int) error {
 				if w, err = b.waiter(queue); err != nil {
 					return err
 				}
-				return raw.BlkWait(p, uint32(queue), 0)
+				return raw.BlkWait(p, u32(queue), 0)
 			})
 		})
 		if !errors.Is(err, syscall.ETIMEDOUT) {
@@ -152,7 +153,7 @@ func (b *Blk) waiter(queue int) (*waiter, error) {
 		return w, nil
 	}
 	var q *raw.Queue
-	if err := raw.DriverQueue(b.d.s.p, uint32(queue), &q); err != nil {
+	if err := raw.DriverQueue(b.d.s.p, u32(queue), &q); err != nil {
 		return nil, err
 	}
 	fd, err := raw.QueueFD(q).Get()

@@ -3,6 +3,7 @@
 package vh
 
 import (
+	"context"
 	"io"
 	"os"
 	"runtime"
@@ -105,13 +106,17 @@ func newDevice(make func(*Device, **raw.Device) error) (*Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	runtime.SetFinalizer(d, (*Device).Close)
+	runtime.SetFinalizer(d, forgotten[*Device])
 	return d, nil
 }
 
 // Close frees it; one that is attached goes when its Slave goes.
 func (d *Device) Close() error {
 	runtime.SetFinalizer(d, nil)
+	if at := d.calls.at.Load(); at != nil { // what came out of a callback is for who is inside there
+		at.acquire(context.Background())
+		defer at.leave()
+	}
 	return d.shut(nil, func() { raw.DeviceFree(d.p) })
 }
 
@@ -122,7 +127,7 @@ func (d *Device) Finish(later Later, answer error) error {
 
 // Failed tells that the device could not do a request: it is counted, logged, and an event of the Slave.
 func (d *Device) Failed(queue int, why error) error {
-	return d.any(func() error { return raw.DeviceError(d.p, uint32(queue), code(why)) })
+	return d.any(func() error { return raw.DeviceError(d.p, u32(queue), code(why)) })
 }
 
 // ConfigChanged tells the driver that config space changed.

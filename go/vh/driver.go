@@ -6,6 +6,7 @@ import (
 	"context"
 	"os"
 	"runtime"
+	"sync"
 	"unsafe"
 
 	"github.com/libvh/libvh/go/internal/raw"
@@ -35,7 +36,11 @@ func (s *blkSession) free() {
 
 type sessions struct{ all []*session }
 
+// lent are Drivers whose memory was handed out: a slice of it does not keep them from being collected.
+var lent sync.Map // of *session: *Driver
+
 func (s *session) free() {
+	lent.Delete(s)
 	if s.life.end() {
 		s.blk.free()
 		raw.DriverFree(s.p)
@@ -86,16 +91,19 @@ func NewDriver(ctx context.Context, m *Master, opts *DriverOpts) (*Driver, error
 		}
 		return nil, err
 	}
-	runtime.SetFinalizer(d, (*Driver).Close)
+	runtime.SetFinalizer(d, forgotten[*Driver])
 	return d, nil
 }
 
 // Close stops what runs, and ends a Blk of it.
 func (d *Driver) Close() error {
 	runtime.SetFinalizer(d, nil)
+	defer runtime.KeepAlive(d) // and so its Master, whose end would end the requests in flight
 	err := d.m.do(func() error {
-		d.m.sessions.drop(d.s)
-		d.s.free()
+		d.m.last(func() {
+			d.m.sessions.drop(d.s)
+			d.s.free()
+		})
 		return nil
 	})
 	if err == os.ErrClosed { // with the Master
@@ -140,10 +148,22 @@ func (d *Driver) Features() (features uint64, err error) {
 	return features, err
 }
 
-// Alloc is zeroed memory that the device sees, good until the Driver is closed: buffers for Queue.Submit and Blk.Submit.
+// Alloc is zeroed memory that the device sees, good until the Driver or its Master is closed: buffers for Queue.Submit and
+// Blk.Submit. A Driver that has given some is never closed for you.
 func (d *Driver) Alloc(ctx context.Context, length int) ([]byte, error) {
+	return d.alloc(ctx, length, func() { lent.Store(d.s, d) })
+}
+
+func (d *Driver) alloc(ctx context.Context, length int, done func()) ([]byte, error) {
 	var addr uint64
-	if err := d.wait(ctx, func() error { return raw.DriverAlloc(d.s.p, uint64(length), &addr) }); err != nil {
+	err := d.wait(ctx, func() error {
+		err := raw.DriverAlloc(d.s.p, uint64(length), &addr)
+		if err == nil {
+			done()
+		}
+		return err
+	})
+	if err != nil {
 		return nil, err
 	}
 	return unsafe.Slice((*byte)(raw.At(addr)), length), nil
@@ -152,7 +172,7 @@ func (d *Driver) Alloc(ctx context.Context, length int) ([]byte, error) {
 // Queue is a queue of the session. It ends with the Driver.
 func (d *Driver) Queue(index int) (*Queue, error) {
 	var p *raw.Queue
-	if err := d.do(func() error { return raw.DriverQueue(d.s.p, uint32(index), &p) }); err != nil {
+	if err := d.do(func() error { return raw.DriverQueue(d.s.p, u32(index), &p) }); err != nil {
 		return nil, err
 	}
 	return borrowed(p, &d.s.life, d), nil

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"runtime"
 	"strings"
@@ -50,6 +51,14 @@ func plain(s string) error {
 
 // missing is an argument that is nil.
 func missing(what string) error { return fmt.Errorf("vh: there is no %s: %w", what, syscall.EINVAL) }
+
+// u32 is a number as the library takes it. One that is too large becomes the largest, which is refused.
+func u32(n int) uint32 {
+	if n < 0 || uint64(n) > math.MaxUint32 {
+		return math.MaxUint32
+	}
+	return uint32(n)
+}
 
 // inUse is for the second goroutine where there may be one.
 func inUse() error { return fmt.Errorf("vh: another goroutine is here: %w", syscall.EBUSY) }

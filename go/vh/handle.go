@@ -4,6 +4,7 @@ package vh
 
 import (
 	"context"
+	"io"
 	"os"
 	"runtime"
 	"sync"
@@ -19,7 +20,8 @@ type handle struct {
 	thread atomic.Int32 // that is inside, 0 = none
 	depth  int
 	closed atomic.Bool
-	dead   bool // a callback ended its goroutine
+	dead   bool     // a callback ended its goroutine
+	frees  []func() // of what callbacks closed
 	caught *caught
 	life   life
 }
@@ -71,16 +73,47 @@ func (h *handle) busy() bool {
 // leave goes on with a panic of the callbacks, if there was one, once the library is left.
 func (h *handle) leave() {
 	var c outcome
-	h.depth--
-	if h.depth == 0 {
-		c = h.caught.take()
-		h.dead = h.dead || c.goexit
-		h.thread.Store(0)
-		<-h.held
+	if h.depth == 1 {
+		c = h.settle()
+	} else {
+		h.depth--
 	}
 	runtime.UnlockOSThread()
 	if c.panicked {
 		panic(c.value)
+	}
+}
+
+// settle ends the outermost call: frees what its callbacks closed, and tells what came out of all of them.
+func (h *handle) settle() (c outcome) {
+	defer func() { // also when a destroy ends the goroutine
+		h.collect(&c)
+		h.depth = 0
+		h.thread.Store(0)
+		<-h.held
+	}()
+	for h.collect(&c); len(h.frees) > 0 && !h.dead; h.collect(&c) {
+		free := h.frees[0]
+		h.frees = h.frees[1:]
+		free()
+	}
+	return c
+}
+
+func (h *handle) collect(all *outcome) {
+	c := h.caught.take()
+	h.dead = h.dead || c.goexit
+	if !all.panicked {
+		all.panicked, all.value = c.panicked, c.value
+	}
+}
+
+// last frees, once no call is inside any more: the library does not expect that of a callback.
+func (h *handle) last(free func()) {
+	if h.depth > 1 {
+		h.frees = append(h.frees, free)
+	} else {
+		free()
 	}
 }
 
@@ -116,9 +149,12 @@ func (h *handle) shut(interrupt, free func()) error {
 		return ErrGoexit
 	}
 	h.life.end()
-	free()
+	h.last(free)
 	return nil
 }
+
+// forgotten closes what nobody closed. Closing may wait, and all finalizers share a goroutine: hence one of its own.
+func forgotten[T io.Closer](x T) { go x.Close() }
 
 // made is a handle that a call gives. The library writes it to a place of its own: cgo looks at the whole object.
 func made[T any](call func(out **T) error) (*T, error) {
@@ -193,8 +229,13 @@ func (c *caught) guard(callback func() error) (err error) {
 	return err
 }
 
-// life is shared by a handle and what hangs on it, such as its queues: their calls are refused once it ends.
-type life struct{ users atomic.Int64 }
+// life is shared by a handle and what hangs on it, such as its queues: once it ends, their calls are refused, and who
+// waits is woken.
+type life struct {
+	users  atomic.Int64
+	mu     sync.Mutex
+	sleeps map[*waiter]bool
+}
 
 const over = -1 << 40
 
@@ -223,5 +264,27 @@ func (l *life) end() bool {
 	for l.users.Load() != over {
 		runtime.Gosched()
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for w := range l.sleeps {
+		w.close()
+	}
+	l.sleeps = nil
 	return true
+}
+
+// watch is for who is inside: the waiter is closed when the life ends.
+func (l *life) watch(w *waiter) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.sleeps == nil {
+		l.sleeps = map[*waiter]bool{}
+	}
+	l.sleeps[w] = true
+}
+
+func (l *life) forget(w *waiter) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.sleeps, w)
 }

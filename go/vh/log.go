@@ -38,6 +38,8 @@ func tapOps(c *caught, message func(*Message)) *raw.TapOps {
 		return nil
 	}
 	return &raw.TapOps{Message: func(info *raw.MsgInfo) {
-		c.run(func() error { message(&Message{*info}); return nil })
+		m := Message{*info}
+		defer func() { m.Payload, m.PayloadSize = 0, 0 }()
+		c.run(func() error { message(&m); return nil })
 	}}
 }

@@ -87,7 +87,7 @@ func NewMaster(opts *MasterOpts, request func(*BackendRequest) error) (*Master, 
 		raw.MasterFree(m.p)
 		return nil, err
 	}
-	runtime.SetFinalizer(m, (*Master).Close)
+	runtime.SetFinalizer(m, forgotten[*Master])
 	return m, nil
 }
 
@@ -99,6 +99,7 @@ func masterOps(c *caught, request func(*BackendRequest) error) *raw.MasterOps {
 		r := BackendRequest{ID: req.Request, Token: req.Token,
 			Payload: unsafe.Slice((*byte)(raw.At(req.Payload)), int(req.PayloadSize)),
 			fds:     unsafe.Slice((*int32)(raw.At(req.Fds)), int(req.NFds))}
+		defer func() { r.Payload, r.fds = nil, nil }()
 		return c.run(func() error { return request(&r) })
 	}}
 }
@@ -138,7 +139,7 @@ func (m *Master) wait(ctx context.Context, then after, call func() error) error 
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	stop := onDone(ctx, func() { raw.MasterCancel(m.p) })
+	stop := onDone(ctx, m.cancel)
 	err := m.told(m.resumed(then, call))
 	if stop() {
 		return because(ctx, err)

@@ -37,7 +37,7 @@ func NewMemory(opts *MemOpts) (*Memory, error) {
 		return nil, err
 	}
 	m := &Memory{handle: newHandle(&caught{}), p: p}
-	runtime.SetFinalizer(m, (*Memory).Close)
+	runtime.SetFinalizer(m, forgotten[*Memory])
 	return m, nil
 }
 
@@ -76,7 +76,7 @@ func (m *Memory) Regions() (regions []Region, err error) {
 // File is a duplicate of the file behind a region, by its place in Regions.
 func (m *Memory) File(index int) (*os.File, error) {
 	var fd int32
-	if err := m.do(func() error { return raw.MemDupFD(m.p, uint32(index), &fd) }); err != nil {
+	if err := m.do(func() error { return raw.MemDupFD(m.p, u32(index), &fd) }); err != nil {
 		return nil, err
 	}
 	return fileOf(fd, "guest memory"), nil

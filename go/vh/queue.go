@@ -53,7 +53,7 @@ func OpenQueue(mem *Memory, opts *QueueOpts, kick, call *os.File) (*Queue, error
 		return nil, err
 	}
 	q := &Queue{p: p, life: &life{}, own: true}
-	runtime.SetFinalizer(q, (*Queue).Close)
+	runtime.SetFinalizer(q, forgotten[*Queue])
 	return q, nil
 }
 
@@ -69,6 +69,7 @@ func (q *Queue) Close() error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.sleep.close()
+	q.life.forget(q.sleep)
 	return nil
 }
 
@@ -94,7 +95,7 @@ func (q *Queue) Push(cpls []Cpl) error {
 
 // Unpop gives back the newest n requests in flight.
 func (q *Queue) Unpop(n int) error {
-	return q.call(func() error { return raw.QueueUnpop(q.p, uint32(n)) })
+	return q.call(func() error { return raw.QueueUnpop(q.p, u32(n)) })
 }
 
 // Request is what a driver submits. The slices are in the queue's guest memory.
@@ -167,6 +168,7 @@ func (q *Queue) Wait(ctx context.Context) error {
 	if err != nil || more {
 		return err
 	}
+	defer runtime.KeepAlive(q)
 	return w.wait(ctx, 0)
 }
 
@@ -180,6 +182,10 @@ func (q *Queue) waiter() (*waiter, error) {
 		}
 		if q.sleep, err = newWaiter(fd); err != nil {
 			return nil, err
+		}
+		q.life.watch(q.sleep)
+		if !q.own { // else it has one
+			runtime.SetFinalizer(q, forgotten[*Queue])
 		}
 	}
 	return q.sleep, nil

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"syscall"
+	"time"
 
 	"github.com/libvh/libvh/go/internal/raw"
 )
@@ -53,10 +54,25 @@ func (m *Master) Finish(ctx context.Context, ticket Ticket) (*RawReply, error) {
 			return nil, failed
 		}
 		if !more {
-			if err := m.sleep.wait(ctx, 0); err != nil {
+			if err := m.pause(ctx); err != nil {
 				return nil, err
 			}
 		}
+	}
+}
+
+// pause parks until there may be news of a reply. It looks from time to time, because the call of another goroutine may
+// have received it, and one goroutine only can wait for the socket.
+func (m *Master) pause(ctx context.Context) error {
+	err := m.sleep.wait(ctx, look)
+	if !errors.Is(err, syscall.EBUSY) {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(look):
+		return nil
 	}
 }
 
@@ -172,7 +188,7 @@ func (m *Master) SetMem(ctx context.Context, mem *Memory) error {
 // AddMemRegion shares one more, by its place in Memory.Regions.
 func (m *Master) AddMemRegion(ctx context.Context, mem *Memory, index int) error {
 	return m.withMemory(ctx, mem, settled, func(p *raw.Master) error {
-		return raw.MasterAddMemRegion(p, mem.p, uint32(index))
+		return raw.MasterAddMemRegion(p, mem.p, u32(index))
 	})
 }
 
@@ -180,11 +196,13 @@ func (m *Master) withMemory(ctx context.Context, mem *Memory, then after, call f
 	if mem == nil {
 		return missing("memory")
 	}
-	if err := mem.enter(ctx); err != nil {
-		return err
-	}
-	defer mem.leave()
-	return m.wait(ctx, then, func() error { return call(m.p) })
+	return m.wait(ctx, then, func() error { // in the order in which a callback comes to both
+		if err := mem.enter(ctx); err != nil {
+			return err
+		}
+		defer mem.leave()
+		return call(m.p)
+	})
 }
 
 // RemoveMemRegion takes one back.

@@ -59,7 +59,7 @@ func NewSlave(dev *Device, opts *SlaveOpts) (*Slave, error) {
 		raw.SlaveFree(s.p)
 		return nil, err
 	}
-	runtime.SetFinalizer(s, (*Slave).Close)
+	runtime.SetFinalizer(s, forgotten[*Slave])
 	return s, nil
 }
 
@@ -131,7 +131,7 @@ func (s *Slave) NextEvent() (event Event, ok bool, err error) {
 // Queue is a queue of the device. It ends with the Slave.
 func (s *Slave) Queue(index int) (*Queue, error) {
 	var p *raw.Queue
-	if err := s.do(func() error { return raw.SlaveQueue(s.p, uint32(index), &p) }); err != nil {
+	if err := s.do(func() error { return raw.SlaveQueue(s.p, u32(index), &p) }); err != nil {
 		return nil, err
 	}
 	return borrowed(p, &s.life, s), nil
