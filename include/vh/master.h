@@ -136,7 +136,7 @@ VH_API vh_rc vh_master_new(const struct vh_master_opts *opts, const struct vh_ma
 /**
  * vh_master_connect() - connect to a back-end that listens
  * @m: the front-end
- * @path: unix socket path, at most 107 bytes; a leading "unix:" is accepted
+ * @path: unix socket path, as for vh_slave_listen()
  *
  * @since: VH_1.0
  * @thread: handle

@@ -87,7 +87,8 @@ VH_API vh_rc vh_slave_new(const struct vh_slave_opts *opts, struct vh_device *de
 /**
  * vh_slave_listen() - listen on a unix socket path
  * @s: the back-end
- * @path: file system path, at most 107 bytes; a leading "unix:" is accepted
+ * @path: file system path, at most 107 bytes; a leading "unix:" is accepted. "@" and "word:" at its beginning are reserved
+ *   for other kinds of address: -EINVAL
  *
  * A stale socket (nobody listens) at @path is replaced; anything else there is -EADDRINUSE or -EEXIST and stays.
  *

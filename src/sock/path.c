@@ -16,12 +16,24 @@ const char *vhi_sock_path(const char *path)
 	return path && !strncmp(path, "unix:", 5) ? path + 5 : path;
 }
 
+/* "@name", "vsock:3:1234": other kinds of address, which must not become files of that name. */
+static bool is_other_kind(const char *path)
+{
+	size_t word = strspn(path, "abcdefghijklmnopqrstuvwxyz0123456789+-");
+
+	return path[0] == '@' || (word && path[word] == ':');
+}
+
 static int path_address(const char *path, struct sockaddr_un *addr)
 {
 	size_t len = path ? strlen(path) : 0;
 
 	if (!len)
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "the socket path is empty");
+	if (is_other_kind(path))
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
+				"'%s' is no kind of address that is known here; for a file of that name write ./%s",
+				path, path);
 	if (len >= sizeof(addr->sun_path))
 		return vhi_fail(-ENAMETOOLONG, VH_ERROR_ARGUMENT, 0,
 				"the socket path has %zu bytes, the system allows %zu; use a shorter one", len,

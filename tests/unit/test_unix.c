@@ -201,6 +201,7 @@ static void what_is_not_a_socket_stays(void **state)
 
 static void paths_that_can_t_be_are_refused(void **state)
 {
+	static const char *const other_kinds[] = {"@abstract", "unix:@abstract", "vsock:3:1234", "tcp:x", "unix:fd:4"};
 	char longest[108 + 1];
 	char none[160];
 	int l;
@@ -210,6 +211,12 @@ static void paths_that_can_t_be_are_refused(void **state)
 	memcpy(longest, dir, strlen(dir));
 	longest[strlen(dir)] = '/';
 	longest[108] = 0;
+	for (size_t i = 0; i < VHI_ARRAY_SIZE(other_kinds); i++) {
+		assert_int_equal(vhi_sock_listen(other_kinds[i], 0600), -EINVAL);
+		assert_error(-EINVAL, "./");
+		assert_int_equal(vhi_sock_connect(other_kinds[i], soon()), -EINVAL);
+	}
+	assert_int_equal(vhi_sock_connect("unix:./vsock:3", soon()), -ENOENT);
 	assert_int_equal(vhi_sock_listen(longest, 0600), -ENAMETOOLONG);
 	assert_error(-ENAMETOOLONG, "107");
 	assert_int_equal(vhi_sock_connect(longest, soon()), -ENAMETOOLONG);
