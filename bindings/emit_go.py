@@ -10,7 +10,7 @@ import gonames
 from emit_swig import C_HEAD, HEAD, RESULTS, gofmt
 
 TAKE = {"vh_rc": "vhgo_rc_of", "vh_count": "vhgo_count_of", "vh_fd": "vhgo_count_of"}
-GIVE = {"vh_rc": ("error", "rcError({})"), "vh_count": ("(int, error)", "countOf({}).Get()")}
+GIVE = {"vh_rc": ("error", "rcError({})"), **dict.fromkeys(("vh_count", "vh_fd"), ("(int, error)", "countOf({}).Get()"))}
 
 
 def comment(text, indent=""):
@@ -115,6 +115,13 @@ def sizes_of_arrays(func):
     return {p["array"]: p["name"] for p in func["params"] if p["array"]}
 
 
+def element(api, type_):
+    """What an array has, in Go."""
+    if type_["base"] in ("void", "uint8_t", "char") and type_["pointers"] == 1:
+        return "byte"
+    return gonames.go_type(api, {**type_, "pointers": type_["pointers"] - 1})
+
+
 class Call:
     """One call through cgo: its C shim and its Go function, parameter by parameter."""
 
@@ -122,6 +129,8 @@ class Call:
         self.api, self.func = api, func
         self.counts = sizes_of_arrays(func)
         self.c_params, self.c_args, self.go_params, self.go_args = [], [], [], []
+        if self.result not in GIVE:
+            raise SystemExit(f"{func['name']}: a call with an array returns one of {', '.join(GIVE)}, not {self.result}")
         for param in func["params"]:
             self.add(param)
 
@@ -134,9 +143,7 @@ class Call:
             if type_["base"] == "void":
                 type_ = {**type_, "base": "uint8_t", "c": type_["c"].replace("void", "uint8_t")}
                 c_type = type_["c"]
-            element = "byte" if type_["base"] in ("uint8_t", "char") else \
-                gonames.go_type(self.api, {**type_, "pointers": type_["pointers"] - 1})
-            self.go_params.append(f"{name} []{element}")
+            self.go_params.append(f"{name} []{element(self.api, type_)}")
             go_arg = f"({c_pointer(type_)})(first({name}))"
         elif param["name"] in self.counts:
             go_arg = f"C.{type_['base']}(len({gonames.param(self.counts[param['name']])}))"
@@ -205,18 +212,26 @@ def go_callback_params(api, func):
     """[(name, type in a Go callback, how to make it of the exported function's parameters)] behind ctx."""
     counts, found = sizes_of_arrays(func), []
     for p in func["params"][1:]:
-        name = p["name"]
+        name = gonames.param(p["name"])
         if p["array"]:
-            found.append((name, "[]byte", f"bytesAt({name}, int({p['array']}))"))
-        elif name not in counts:
+            one = element(api, p["type"])
+            found.append((name, f"[]{one}", f"sliceAt[{one}](unsafe.Pointer({name}), int({gonames.param(p['array'])}))"))
+        elif p["name"] not in counts:
             go = gonames.go_type(api, p["type"])
             found.append((name, go, f"C.GoString({name})" if go == "string" else
                           f"({go})(unsafe.Pointer({name}))" if p["type"]["pointers"] else f"{go}({name})"))
     return found
 
 
-def returns_number(func):
-    return func["returns"]["c"] != "void"
+def number(api, func):
+    """(Go type, C type) of what a callback returns, ("", "") for nothing."""
+    base = func["returns"]["c"]
+    if base == "void":
+        return "", ""
+    go = gonames.go_type(api, {"base": base, "pointers": 0})
+    if go not in gonames.SCALARS.values():
+        raise SystemExit(f"{func['name']}: a callback that returns {base} has no way to Go")
+    return go, f"C.{go}_t"
 
 
 def ops_go_type(api, struct):
@@ -225,7 +240,7 @@ def ops_go_type(api, struct):
            f"\t{gonames.camel(word(struct))} uint32\n"]
     for func in callbacks(struct):
         params = ", ".join(f"{n} {t}" for n, t, _ in go_callback_params(api, func))
-        out.append(f"\t{gonames.camel(func['name'])} func({params}){' int32' if returns_number(func) else ''}"
+        out.append(f"\t{gonames.camel(func['name'])} func({params}) {number(api, func)[0]}"
                    f" // {func['summary']}\n")
     out.append("}\n\n")
     members = [f for f in callbacks(struct) if f["name"] != "destroy"]
@@ -238,7 +253,7 @@ def ops_go_type(api, struct):
 def exported(api, struct):
     out = []
     for func in callbacks(struct):
-        params = ", ".join(f"{p['name']} {c_pointer(p['type']) if p['type']['pointers'] else 'C.' + p['type']['base']}"
+        params = ", ".join(f"{gonames.param(p['name'])} {c_pointer(p['type']) if p['type']['pointers'] else 'C.' + p['type']['base']}"
                            for p in func["params"][1:])
         head = f"//export {export_name(struct, func)}\nfunc {export_name(struct, func)}(ctx C.uintptr_t"
         args = ", ".join(how for _, _, how in go_callback_params(api, func))
@@ -246,11 +261,11 @@ def exported(api, struct):
         if func["name"] == "destroy":
             body = (f"\th := cgo.Handle(ctx)\n\tdestroy := h.Value().(*{gonames.camel(struct['name'])}).Destroy\n"
                     "\th.Delete()\n\tif destroy != nil {\n\t\tdestroy()\n\t}\n")
-        elif returns_number(func):
-            body = f"\treturn C.int32_t({call}({args}))\n"
+        elif number(api, func)[1]:
+            body = f"\treturn {number(api, func)[1]}({call}({args}))\n"
         else:
             body = f"\t{call}({args})\n"
-        out.append(f"{head}{', ' + params if params else ''}){' C.int32_t' if returns_number(func) else ''} {{\n{body}}}\n\n")
+        out.append(f"{head}{', ' + params if params else ''}) {number(api, func)[1]} {{\n{body}}}\n\n")
     return "".join(out)
 
 
@@ -308,7 +323,7 @@ def trampoline(struct, func):
     params = ", ".join(f"{p['type']['c']}{'' if p['type']['c'].endswith('*') else ' '}{p['name']}" for p in func["params"])
     args = ["(uintptr_t)ctx"]
     for p in func["params"][1:]:
-        args.append(f"({p['type']['base']} *){p['name']}" if p["type"]["const"] else p["name"])
+        args.append(f"({p['type']['base']} {'*' * p['type']['pointers']}){p['name']}" if p["type"]["const"] else p["name"])
     result = func["returns"]["c"]
     return (f"static {result} {struct['name']}_{func['name']}({params})\n{{\n"
             f"\t{'return ' if result != 'void' else ''}{export_name(struct, func)}({', '.join(args)});\n}}\n\n")

@@ -7,6 +7,8 @@ SCALARS = {**{f"{sign}int{bits}_t": f"{sign}int{bits}" for sign in ("", "u") for
 # Words that Go writes in capitals.
 CAPITALS = {"json": "JSON", "fd": "FD", "id": "ID", "gpa": "GPA", "uva": "UVA", "iova": "IOVA", "ns": "NS", "ms": "MS", "io": "IO",
             "pf": "PF", "mq": "MQ", "mtu": "MTU", "rarp": "RARP", "ro": "RO", "wce": "WCE"}
+# Words of Go's that may be names in C.
+KEYWORDS = {"chan", "defer", "fallthrough", "func", "go", "import", "interface", "package", "select", "var", "C", "unsafe"}
 # Fields that a Go program never fills in or reads.
 PRIVATE = {"size", "reserved"}
 # vh_error_get() is part of every call, because a goroutine has no thread of its own; the submit call takes its payload
@@ -30,7 +32,8 @@ def field(name):
 
 def param(name):
     """A parameter's name, which may be a word of Go's own."""
-    return {"len": "length", "cap": "room", "type": "kind", "range": "span", "map": "table"}.get(name, name)
+    name = {"len": "length", "cap": "room", "type": "kind", "range": "span", "map": "table"}.get(name, name)
+    return f"{name}_" if name in KEYWORDS else name
 
 
 def typedefs(api):

@@ -138,13 +138,13 @@ func vhgo_device_ops_destroy(ctx C.uintptr_t) {
 }
 
 //export vhgo_device_ops_get_config
-func vhgo_device_ops_get_config(ctx C.uintptr_t, offset C.uint32_t, buf unsafe.Pointer, len C.uint32_t) C.int32_t {
-	return C.int32_t(cgo.Handle(ctx).Value().(*DeviceOps).GetConfig(uint32(offset), bytesAt(buf, int(len))))
+func vhgo_device_ops_get_config(ctx C.uintptr_t, offset C.uint32_t, buf unsafe.Pointer, length C.uint32_t) C.int32_t {
+	return C.int32_t(cgo.Handle(ctx).Value().(*DeviceOps).GetConfig(uint32(offset), sliceAt[byte](unsafe.Pointer(buf), int(length))))
 }
 
 //export vhgo_device_ops_set_config
-func vhgo_device_ops_set_config(ctx C.uintptr_t, offset C.uint32_t, buf unsafe.Pointer, len C.uint32_t, flags C.uint32_t, later C.uint64_t) C.int32_t {
-	return C.int32_t(cgo.Handle(ctx).Value().(*DeviceOps).SetConfig(uint32(offset), bytesAt(buf, int(len)), uint32(flags), uint64(later)))
+func vhgo_device_ops_set_config(ctx C.uintptr_t, offset C.uint32_t, buf unsafe.Pointer, length C.uint32_t, flags C.uint32_t, later C.uint64_t) C.int32_t {
+	return C.int32_t(cgo.Handle(ctx).Value().(*DeviceOps).SetConfig(uint32(offset), sliceAt[byte](unsafe.Pointer(buf), int(length)), uint32(flags), uint64(later)))
 }
 
 //export vhgo_device_ops_set_features

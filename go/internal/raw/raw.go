@@ -104,8 +104,8 @@ func first[T any](s []T) unsafe.Pointer {
 	return unsafe.Pointer(&s[0])
 }
 
-// bytesAt is memory of the library's as a slice.
-func bytesAt(p unsafe.Pointer, n int) []byte { return unsafe.Slice((*byte)(p), n) }
+// sliceAt is memory of the library's as a slice.
+func sliceAt[T any](p unsafe.Pointer, n int) []T { return unsafe.Slice((*T)(p), n) }
 
 // MasterSubmit sends msg with its payload and fds.
 func MasterSubmit(m *Master, msg *MasterMsg, payload []byte, fds []int32) (ticket uint64, err error) {
