@@ -15,11 +15,21 @@ import tempfile
 import zipfile
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(TOP, "bindings"))
+import gonames  # noqa: E402  pylint: disable=wrong-import-position
+
 MODULE = os.path.join(TOP, "go")
 PATH = "github.com/libvh/libvh/go"
 DEBIAN = "/usr/bin/go"
 TESTED = ("./internal/raw", "./vh")
 NULL_LINES = 40
+# What package vh does without, and why; it calls every other function of the headers, and sets every callback.
+UNREACHED = {
+    "ErrorGet": "part of every call that fails",
+    "SlaveWait": "Slave.Wait parks the goroutine instead of a thread",
+    "DeviceOps.PollFD": "a goroutine that waits for something pushes by itself",
+    "DeviceOps.OnPoll": "the same",
+}
 
 
 class Go:
@@ -69,6 +79,23 @@ def formatted():
         raise SystemExit("gofmt would change " + got.stdout.decode().replace("\n", " "))
 
 
+def reached():
+    """How much of package raw package vh gives to its users. Something that is new in a header has to get there."""
+    with open(os.path.join(TOP, "abi", "libvh.api.json"), encoding="utf-8") as f:
+        api = json.load(f)
+    sources = [os.path.join(MODULE, "vh", name) for name in os.listdir(os.path.join(MODULE, "vh")) if not name.endswith("_test.go")]
+    text = "".join(open(path, encoding="utf-8").read() for path in sources)
+    calls = {gonames.camel(f["name"]): rf"\braw\.{gonames.camel(f['name'])}\b" for f in api["functions"]}
+    for struct in api["structs"]:
+        for member in (gonames.camel(f["name"]) for f in struct["fields"] if "callback" in f and f["name"] != "destroy"):
+            calls[f"{gonames.camel(struct['name'])}.{member}"] = rf"\b{member}(:| =) func\("
+    missing = {name for name, pattern in calls.items() if not re.search(pattern, text)}
+    if missing != set(UNREACHED):
+        raise SystemExit(f"package vh: {', '.join(sorted(missing - set(UNREACHED))) or 'nothing'} can't be reached; "
+                         f"{', '.join(sorted(set(UNREACHED) - missing)) or 'nothing'} can, after all")
+    return len(calls) - len(missing)
+
+
 def examples(go):
     """The device and the driver, as two processes."""
     with open(os.path.join(MODULE, "examples", "null", "main.go"), encoding="utf-8") as f:
@@ -100,11 +127,12 @@ def first_answer(argv, env):
 def debian(build):
     go = Go(build)
     formatted()
+    calls = reached()
     go.run("vet", "./...")
     passed = go.test()
     go.test("-race")
     go.test(GODEBUG="cgocheck=2")
-    return f"{go.version()}: vet, {passed} tests, also with -race and cgocheck; a null device in {examples(go)} lines"
+    return f"{go.version()}: {calls} calls and callbacks, vet, {passed} tests, also with -race and cgocheck; a null device in {examples(go)} lines"
 
 
 def version_key(version):
