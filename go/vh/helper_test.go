@@ -90,7 +90,7 @@ func (d *disk) OnBatch(q *vh.Queue, index, budget int) (bool, error) {
 		return d.batch(q, budget)
 	}
 	return q.Each(budget, func(r *vh.Req) uint32 {
-		r.Write(make([]byte, r.WrLen), 0)
+		r.Fill(0)
 		return uint32(r.WrLen)
 	})
 }

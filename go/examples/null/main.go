@@ -22,7 +22,7 @@ func (null) ReadConfig(offset uint32, buf []byte) error {
 
 func (null) OnBatch(q *vh.Queue, index, budget int) (more bool, err error) {
 	return q.Each(budget, func(r *vh.Req) uint32 {
-		r.Write(make([]byte, r.WrLen), 0) // zeroes; the last byte is the status, and 0 is OK
+		r.Fill(0) // the last byte is the status, and 0 is OK
 		return uint32(r.WrLen)
 	})
 }

@@ -31,6 +31,16 @@ func (r *Req) Write(p []byte, off int) int {
 	return walk(r.Writable(), off, len(p), func(at int, piece []byte) { copy(piece, p[at:]) })
 }
 
+// Fill gives every writable byte one value. What a driver asks for may be larger than what Go can allocate.
+func (r *Req) Fill(value byte) {
+	for _, s := range r.Writable() {
+		piece := s.Bytes()
+		for i := range piece {
+			piece[i] = value
+		}
+	}
+}
+
 // walk calls do for the pieces of n bytes from off on.
 func walk(segs []Seg, off, n int, do func(at int, piece []byte)) int {
 	done := 0

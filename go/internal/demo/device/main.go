@@ -22,7 +22,11 @@ const (
 	statusUnsupported = 2
 )
 
-const queues = 2
+const (
+	queues = 2
+	header = 16
+	most   = 16 << 20 // bytes in a request: what a driver only says allocates no more
+)
 
 type disk struct {
 	file     *os.File
@@ -41,11 +45,14 @@ func (d *disk) ReadConfig(offset uint32, buf []byte) error {
 
 func (d *disk) OnBatch(q *vh.Queue, index, budget int) (more bool, err error) {
 	return q.Each(budget, func(r *vh.Req) uint32 {
-		var header [16]byte
-		r.Read(header[:], 0)
+		var head [header]byte
+		if r.Read(head[:], 0) < header || r.WrLen == 0 || r.RdLen+r.WrLen > most {
+			d.dev.Failed(index, syscall.EPROTO)
+			return 0
+		}
 		room := int(r.WrLen) - 1 // the last writable byte is the status
-		at := int64(binary.LittleEndian.Uint64(header[8:])) * vh.BlkSector
-		status, err := d.serve(r, binary.LittleEndian.Uint32(header[:]), at, room)
+		at := int64(binary.LittleEndian.Uint64(head[8:])) * vh.BlkSector
+		status, err := d.serve(r, binary.LittleEndian.Uint32(head[:]), at, room)
 		if err != nil {
 			d.dev.Failed(index, err)
 		}
@@ -61,8 +68,8 @@ func (d *disk) serve(r *vh.Req, kind uint32, at int64, room int) (status byte, e
 		_, err = d.file.ReadAt(data, at)
 		r.Write(data, 0)
 	case vh.BlkWrite:
-		data := make([]byte, r.RdLen-16)
-		r.Read(data, 16)
+		data := make([]byte, r.RdLen-header)
+		r.Read(data, header)
 		_, err = d.file.WriteAt(data, at)
 	case vh.BlkFlush:
 		err = d.file.Sync()
