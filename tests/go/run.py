@@ -16,7 +16,7 @@ import zipfile
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(TOP, "bindings"))
-import gonames  # noqa: E402  pylint: disable=wrong-import-position
+import gonames
 
 MODULE = os.path.join(TOP, "go")
 PATH = "github.com/libvh/libvh/go"
