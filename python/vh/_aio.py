@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
 """Waiting on what a handle's fileno() says: in this thread, or in an asyncio task."""
 import asyncio
+import contextlib
 import os
 import select
 import time
@@ -47,18 +48,24 @@ def _set(there: "asyncio.Future[None]") -> None:
 
 
 async def readable(handle: Any) -> None:
-    """Until handle's fd is readable. Several tasks may wait on one handle."""
+    """Until handle's fd is readable. Several tasks may wait on one handle; closing it, on any thread, ends that."""
     loop = asyncio.get_running_loop()
     there = loop.create_future()
-    fd = os.dup(handle.fileno())  # a loop knows one reader for each fd
-    try:
+
+    def wake() -> None:
+        with contextlib.suppress(RuntimeError):  # a loop that is closed
+            loop.call_soon_threadsafe(_set, there)
+
+    with contextlib.ExitStack() as after:
+        handle._sleepers.add(wake)
+        after.callback(handle._sleepers.discard, wake)
+        fd = os.dup(handle.fileno())  # a loop knows one reader for each fd
+        after.callback(os.close, fd)
         loop.add_reader(fd, _set, there)
-        try:
-            await there
-        finally:
-            loop.remove_reader(fd)
-    finally:
-        os.close(fd)
+        after.callback(loop.remove_reader, fd)
+        await there
+    if handle.closed:
+        raise handle._gone()
 
 
 async def first(*handles: Any) -> None:

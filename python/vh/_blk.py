@@ -70,6 +70,7 @@ class Blk(Handle):
             raise
         self._driver: Driver = target
         self._bounce: "memoryview | None" = None
+        self._lent = False  # a request of read(), write() and so on is on its way
         self._cookies = itertools.count(OWN)
         n = self.info.n_queues
         self._gates = [threading.RLock() for _ in range(n)]
@@ -194,17 +195,26 @@ class Blk(Handle):
         row = self._row(BlkIo(op, offset, buffer, user, length, flags))
         gate = self._gate(0)
         try:
-            while not self._submit([row], 0):
+            self._lent = True
+            while not self._start(row):
                 self._sleep(None, 0)
                 self._collect(64, 0)
             result = self._collect(64, 0, user)
             while result is None:
                 self._sleep(None, 0)
                 result = self._collect(64, 0, user)
+            self._lent = False
         finally:
             gate.release()
         if result:
             raise _error.make(result, f"the device failed {BlkOp(op).name} at {offset}: {_error.error_name(result)}")
+
+    def _start(self, row: "dict[str, int]") -> int:
+        try:
+            return self._submit([row], 0)
+        except Exception:  # refused: the device has nothing of it
+            self._lent = False
+            raise
 
     def _chunks(self, op: int, offset: int, data: Any) -> None:
         """Read into or write from any buffer, through memory of the session."""
@@ -220,12 +230,16 @@ class Blk(Handle):
 
     @contextlib.contextmanager
     def _bouncing(self) -> "Iterator[memoryview]":
-        """Memory of the session for one call. An exception leaves it to the device, which may write to it yet."""
+        """Memory of the session for one call. One that was interrupted leaves it to the device, which may write to it
+        yet."""
         gate = self._gate(0)
         try:
-            bounce, self._bounce = self._bounce or self.alloc(CHUNK), None
-            yield bounce
-            self._bounce = bounce
+            bounce, self._bounce, self._lent = self._bounce or self.alloc(CHUNK), None, False
+            try:
+                yield bounce
+            finally:
+                if not self._lent:
+                    self._bounce = bounce
         finally:
             gate.release()
 

@@ -8,7 +8,7 @@ from typing import Any, Callable
 from vh import _error, _event, _model
 from vh._event import target
 from vh._handle import Handle, create
-from vh._lib import bind, fd_of, ffi, new_ops, new_sized
+from vh._lib import fd_of, ffi, new_ops, new_sized
 from vh._model import (BLK_ID_SIZE, BLKDEV_FILE, BLKDEV_NO_URING, BLKDEV_NULL, BLKDEV_RAM, BLKDEV_READONLY, CONFIG_MAX,
                        DEVICE_MANUAL_QUEUES)
 from vh._queue import Queue
@@ -235,6 +235,5 @@ _functions: "tuple[Callable[..., Any], ...]" = (
     _on_poll)
 for _function in _functions:
     _name = _function.__name__[1:]
-    _void = _name.startswith("queue_")
-    bind(f"vhpy_device_{_name}", _function, _error.raised_void if _void else _error.raised)
+    _error.bind(f"vhpy_device_{_name}", _function, _name.startswith("queue_"))
     _MEMBERS[_name] = f"vhpy_device_{_name}"

@@ -4,9 +4,9 @@ import errno
 import os
 import threading
 from traceback import format_exception
-from typing import Any
+from typing import Any, Callable
 
-from vh import _model
+from vh import _lib, _model
 from vh._lib import ffi, lib, text
 
 
@@ -20,6 +20,10 @@ class VhError(OSError):
     queue: "int | None" = None  # index of the queue concerned
     request: "int | None" = None  # id of the vhost-user message concerned
     site: int = 0  # number of the check that refused, 0 = none
+
+    def __reduce__(self) -> "tuple[Any, ...]":
+        """To be copied, and sent to other processes: the class of some is made at run time."""
+        return make, (self.errno, self.strerror), self.__dict__
 
     @property
     def name(self) -> str:
@@ -91,6 +95,20 @@ def raised(_kind: Any, value: BaseException, traceback: Any) -> int:
 
 def raised_void(kind: Any, value: BaseException, traceback: Any) -> None:
     raised(kind, value, traceback)
+
+
+def bind(name: str, function: "Callable[..., Any]", void: bool = False) -> None:
+    """Make function what the library calls as name."""
+
+    def called(*args: Any) -> Any:
+        # What an earlier callback raised is for the call that both are in, not for those which this one makes.
+        earlier, state.raised = state.raised, None
+        try:
+            return function(*args)
+        finally:
+            state.raised = earlier or state.raised
+
+    _lib.bind(name, called, raised_void if void else raised)
 
 
 def reraise() -> None:

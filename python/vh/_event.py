@@ -6,7 +6,7 @@ from typing import Any, Callable, Iterator, TypeVar
 
 from vh import _error, _model
 from vh._handle import Handle
-from vh._lib import bind, copied, ffi, lib, new_ops, text
+from vh._lib import copied, ffi, lib, new_ops, text
 from vh._model import Event
 
 T = TypeVar("T", bound=enum.IntEnum)
@@ -45,7 +45,7 @@ def _destroy(ctx: Any) -> None:
 
 
 for _name in ("log", "tap", "device", "master"):
-    bind(f"vhpy_{_name}_destroy", _destroy, _error.raised_void)
+    _error.bind(f"vhpy_{_name}_destroy", _destroy, void=True)
 
 
 class Message:
@@ -124,8 +124,8 @@ def _message(ctx: Any, info: Any) -> None:
     target(ctx)(Message(info))
 
 
-bind("vhpy_log_line", _line, _error.raised_void)
-bind("vhpy_tap_message", _message, _error.raised_void)
+_error.bind("vhpy_log_line", _line, void=True)
+_error.bind("vhpy_tap_message", _message, void=True)
 
 
 class Observed(Handle):

@@ -50,6 +50,7 @@ class Handle:
             parent._enter()
             parent._children.add(self)
             self._parent = parent
+        self._sleepers: "set[Callable[[], None]]" = set()  # what wakes the asyncio tasks that wait on its fd
         self._closed = self._ended = False
         _live.add(self)
 
@@ -122,7 +123,7 @@ class Handle:
             return
         with contextlib.ExitStack() as order:  # to the end, also when what closing runs raises something
             order.callback(self._close)
-            for child in list(self._children):
+            for child in _members(self._children):
                 order.callback(child.close)
 
     def _close(self) -> None:
@@ -132,6 +133,8 @@ class Handle:
             self._closed = True
             self._uses += 1
             busy = self._uses > 1
+        for wake in list(self._sleepers):
+            wake()
         try:
             if busy:
                 self._interrupt(self._ptr)
@@ -202,6 +205,14 @@ def listed(call: "Callable[[Any, int], int]", struct: str, first: int = 16) -> "
         first = n
 
 
+def _members(handles: "weakref.WeakSet[Handle]") -> "list[Handle]":
+    while True:
+        try:
+            return list(handles)
+        except RuntimeError:  # another thread made a handle meanwhile
+            pass
+
+
 def _settle(handles: "list[Handle]", seconds: float) -> None:
     """Wait until all of them are over."""
     end = time.monotonic() + seconds
@@ -213,7 +224,7 @@ def _settle(handles: "list[Handle]", seconds: float) -> None:
 def _at_exit() -> None:
     """Free everything while Python callbacks can still run. A thread in the library is waited for, not for ever."""
     type(_error.state).exiting = True
-    handles = list(_live)
+    handles = _members(_live)
     for handle in handles:
         try:
             handle.close()
@@ -225,7 +236,7 @@ def _at_exit() -> None:
 def _after_fork() -> None:
     """A child process has the parent's connections and rings in its memory, but they are not its own."""
     _error.state.raised = None
-    for handle in list(_live):
+    for handle in _members(_live):
         handle._closed = handle._ended = True
         handle._why, handle._ptr = "was made before fork(); make one in this process", None
         handle._forked()

@@ -10,7 +10,7 @@ from typing import Any, AsyncIterator, Callable, Sequence
 from vh import _aio, _error, _event, _model
 from vh._event import target
 from vh._handle import Handle, create
-from vh._lib import bind, copied, fd_of, ffi, lib, milliseconds, new_ops, new_sized, path_bytes, record, text
+from vh._lib import copied, fd_of, ffi, lib, milliseconds, new_ops, new_sized, path_bytes, record, text
 from vh._model import MSG_MAX_FDS, MSG_MAX_PAYLOAD, Event, Features, MasterStats
 from vh._request import Requests
 
@@ -190,18 +190,20 @@ class Master(Requests):
     async def async_events(self) -> "AsyncIterator[Event]":
         """Serve the connection as an asyncio task, and tell what is new, until the connection ends."""
         over = False
-        while not over:
-            try:
-                while self.dispatch():
-                    await asyncio.sleep(0)
-            except _error.VhError as e:
-                over = True
-                if self._closed or e.errno == errno.ESHUTDOWN:
-                    return
-            for event in self.events():
-                yield event
-            if not over:
-                await _aio.readable(self)
+        try:
+            while not over:
+                try:
+                    while self.dispatch():
+                        await asyncio.sleep(0)
+                except _error.VhError:
+                    over = True
+                for event in self.events():
+                    yield event
+                if not over:
+                    await _aio.readable(self)
+        except _error.VhError as e:
+            if not self._closed and e.errno != errno.ESHUTDOWN:
+                raise
 
 
 class Backend(Handle):
@@ -266,7 +268,9 @@ def _backend_request(ctx: Any, req: Any) -> int:
     if master is None:
         return -errno.EOPNOTSUPP
     result = master._on_request(BackendRequest(master, req))
+    if not isinstance(result, (int, BackendRequest, type(None))):
+        raise TypeError(f"on_backend_request returned {type(result).__name__}; it can be None, an int or its request")
     return -errno.EINPROGRESS if isinstance(result, BackendRequest) else int(result or 0)
 
 
-bind("vhpy_master_backend_request", _backend_request, _error.raised)
+_error.bind("vhpy_master_backend_request", _backend_request)

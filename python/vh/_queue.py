@@ -17,7 +17,8 @@ from vh._model import QUEUE_MAX_SIZE, QueueState, QueueStats
 
 ALL = 0xFFFFFFFF  # written: everything that the request has room for
 
-_pop, _STALE = lib.vh_queue_pop, -errno.ESTALE
+_pop = lib.vh_queue_pop
+_REFUSED = (-errno.EINVAL, -errno.EBUSY)  # of a push: nothing changed; after all other failures its requests have ended
 _at = {name: ffi.offsetof("struct vh_req", name) for name in ("token", "mem")}
 _REQ, _CPL = ffi.sizeof("struct vh_req"), ffi.sizeof("struct vh_cpl")
 _SEGS, _BYTES = ffi.typeof("struct vh_seg *"), ffi.typeof("char *")
@@ -102,11 +103,15 @@ class Request:
         """REQ_RESUBMITTED, REQ_LAST."""
         return int(self._live().flags)
 
-    def _segments(self, writable: bool) -> "Iterator[tuple[int, int]]":
-        r = self._live()
-        segs = ffi.cast(_SEGS, r.segs)
-        for i in range(r.n_rd, r.n_rd + r.n_wr) if writable else range(r.n_rd):
-            yield segs[i].addr, segs[i].len
+    def _segments(self, writable: bool) -> "list[tuple[int, int]]":
+        """Address and length of each. That list is the queue's, so it is not to be freed meanwhile."""
+        queue, r = self._room.queue, self._live()
+        queue._enter()
+        try:
+            segs = ffi.cast(_SEGS, r.segs)
+            return [(segs[i].addr, segs[i].len) for i in (range(r.n_rd, r.n_rd + r.n_wr) if writable else range(r.n_rd))]
+        finally:
+            queue._leave()
 
     @property
     def readable(self) -> "tuple[memoryview, ...]":
@@ -123,17 +128,17 @@ class Request:
         """A copy of readable bytes, from an offset on."""
         if offset < 0:
             raise ValueError(f"an offset of {offset}")
-        req = self._live()
-        segs, left = ffi.cast(_SEGS, req.segs), req.rd_len if length < 0 else length
+        left = self._live().rd_len if length < 0 else length
+        kept = self._snapshot()  # whatever another thread does with the batch
         parts: "list[bytes]" = []
-        for i in range(req.n_rd):
-            seg = segs[i]
-            skip = min(offset, seg.len)
-            take = min(seg.len - skip, left)
-            parts.append(ffi.buffer(ffi.cast(_BYTES, seg.addr + skip), take)[:])
+        for addr, n in self._segments(False):
+            skip = min(offset, n)
+            take = min(n - skip, left)
+            parts.append(ffi.buffer(ffi.cast(_BYTES, addr + skip), take)[:])
             offset, left = offset - skip, left - take
             if not left:
                 break
+        del kept
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def write(self, data: Any, offset: int = 0) -> int:
@@ -143,14 +148,14 @@ class Request:
         end = offset + size
         if offset < 0 or end > req.wr_len:
             raise ValueError(f"{size} bytes at {offset}: the request has room for {req.wr_len}")
-        segs = ffi.cast(_SEGS, req.segs)
-        for i in range(req.n_rd, req.n_rd + req.n_wr):
-            seg = segs[i]
-            skip = min(offset, seg.len)
-            take = min(seg.len - skip, size - done)
+        kept = self._snapshot()
+        for addr, n in self._segments(True):
+            skip = min(offset, n)
+            take = min(n - skip, size - done)
             if take:
-                ffi.memmove(ffi.cast(_BYTES, seg.addr + skip), source + done, take)
+                ffi.memmove(ffi.cast(_BYTES, addr + skip), source + done, take)
             offset, done = offset - skip, done + take
+        del kept
         room = self._batch._touch()
         if room.written[self._index] < end:
             room.written[self._index], room.uniform = end, None
@@ -349,6 +354,9 @@ class Queue(Handle):
             self._newest = room
             if room.mem[0] != room.number:
                 n = self._pin_room(room, n, max)
+            if not n:
+                rooms.append(room)
+                return Batch(None, 0)
             return Batch(room, n)
         finally:
             self._inside = False
@@ -357,13 +365,23 @@ class Queue(Handle):
 
     def _pin_room(self, room: _Room, n: int, limit: int) -> int:
         """Keep the memory of what was popped, for views. If it changed just now the requests are popped again; how many
-        they are then."""
+        they are then: none of a ring that was stopped just now."""
         while True:
-            room.pinned = take_snapshot(self, "vh_queue_dup_snapshot")
-            room.number = room.pinned.number
+            try:
+                room.pinned = take_snapshot(self, "vh_queue_dup_snapshot")
+                room.number = room.pinned.number
+            except _error.VhError as e:
+                if e.errno != errno.ENOENT:
+                    raise
+                room.pinned, room.number = None, -1
             if not n or room.mem[0] == room.number:
                 return n
-            self._call("vh_queue_unpop", n)
+            try:
+                self._call("vh_queue_unpop", n)
+            except _error.VhError as e:
+                if e.errno != errno.ESTALE:
+                    raise
+                return 0
             n = self._call("vh_queue_pop", room.reqs, limit)
 
     def complete(self, batch: Batch, written: "int | None" = 0) -> None:
@@ -383,9 +401,11 @@ class Queue(Handle):
             if self._closed:
                 raise self._gone()
             rc = push_batch(self._ptr, room.reqs, room.cpls, batch._n)
-            if room.touched and (rc == 0 or rc == _STALE):
+            if rc in _REFUSED:
+                raise _error.last(rc)
+            if room.touched:
                 batch._done(room)
-            elif rc == 0 or rc == _STALE:  # as _done() does
+            else:  # as _done() does
                 batch._room = None
                 self._rooms.append(room)
             if rc:
@@ -428,9 +448,8 @@ class Queue(Handle):
         try:
             self._call("vh_queue_push", cpls, len(requests))
         except _error.VhError as e:
-            if e.errno != errno.ESTALE:
-                raise
-            self._pushed(requests)
+            if -(e.errno or 0) not in _REFUSED:
+                self._pushed(requests)
             raise
         self._pushed(requests)
 
@@ -464,7 +483,12 @@ class Queue(Handle):
             if room is not self._newest or room.pushed:
                 raise ValueError("only the last batch can be given back, and only whole")
             self._refuse_exported(room.tokens[:batch._n])
-            self._call("vh_queue_unpop", batch._n)
+            try:
+                self._call("vh_queue_unpop", batch._n)
+            except _error.VhError as e:
+                if e.errno == errno.ESTALE:  # dropped
+                    batch._done(room)
+                raise
             batch._done(room)
         finally:
             self._finish()

@@ -22,6 +22,9 @@ class Slave(Observed):
     _free = "vh_slave_free"
     _side = "vh_slave"
 
+    _more = False  # the last dispatch left something
+    _stopping = False
+
     def __init__(self, device: Device, *, message_timeout: "float | None" = None, drain_timeout: "float | None" = None,
                  budget: int = 0, mask_features: int = 0, mask_protocol_features: int = 0, require_seal: bool = False,
                  socket_mode: int = 0):
@@ -38,7 +41,6 @@ class Slave(Observed):
         device._slave = weakref.ref(self)
         self._device = device
         self._queues: "dict[int, Queue]" = {}
-        self._more = False  # the last dispatch left something
 
     @property
     def device(self) -> Device:
@@ -58,8 +60,19 @@ class Slave(Observed):
 
     def dispatch(self) -> bool:
         """Do what is to be done, never wait. True: there is more to do at once."""
+        if self._stopping:
+            raise _error.make(errno.ESHUTDOWN, "the slave was stopped")
+        self._more = True  # nobody knows, if a method of the device raises something
         self._more = super().dispatch()
         return self._more
+
+    def stop(self) -> None:
+        """Make every call on this slave fail with ESHUTDOWN; from any thread. Waits for the one in progress."""
+        if self._closed:
+            raise self._gone()
+        self._stopping = True  # a busy thread would come back for the lock before this one is awake
+        with self._serial:  # a wait that Ctrl-C ends, other than that of the library
+            super().stop()
 
     def wait(self, timeout: "float | None" = None) -> bool:
         """Wait until there is something to do, and do it. False: the time passed.

@@ -209,6 +209,98 @@ def test_a_second_exception_of_one_call_is_a_note_of_the_first():
         t.master.set_tap(None)
 
 
+def test_what_one_callback_raised_does_not_come_out_of_what_the_next_one_calls():
+    class Caller(Null):
+        wrong = None
+
+        def set_features(self, features, later):
+            if features:
+                try:
+                    self.error(0, -errno.EIO)
+                except ArithmeticError as e:
+                    self.wrong = e
+
+    def tap(message):
+        if message.name == "SET_FEATURES":
+            raise ArithmeticError("tap")
+
+    device = Caller()
+    with Turns(device) as t:
+        t.slave.set_tap(tap)
+        with pytest.raises(ArithmeticError):
+            t.run(t.master.negotiate)
+        t.slave.set_tap(None)
+    assert device.wrong is None
+
+
+def test_work_that_is_left_when_a_method_raises_is_not_forgotten():
+    """Six requests, one for each dispatch, and an exception in the first."""
+    def tap(message):
+        raise ArithmeticError("tap")
+
+    with Turns(Null(), budget=1) as t:
+        _, disk = drive(t)
+        buffer = t.run(disk.alloc, 6 * 512)
+        while t.slave.dispatch():
+            pass
+        disk.submit([vh.BlkIo(vh.BlkOp.READ, 0, buffer[512 * i:512 * i + 512], i) for i in range(6)])
+        t.master.submit(1)
+        t.slave.set_tap(tap)
+        with pytest.raises(ArithmeticError):
+            t.slave.wait(WAIT)
+        t.slave.set_tap(None)
+        while t.slave.wait(0.1):
+            pass
+        assert len(disk.reap()) == 6
+
+
+def manual_turns():
+    return Turns(type("Manual", (vh.Device,), {"type": vh.TYPE_BLK, "config": (2048).to_bytes(8, "little")})())
+
+
+def submitted(turns):
+    """The slave's queue, with one request that is not popped yet, and the disk that asks."""
+    _, disk = drive(turns)
+    disk.submit([vh.BlkIo(vh.BlkOp.READ, 0, turns.run(disk.alloc, 512), 9)])
+    queue = turns.slave.queue(0)
+    assert queue.wait(WAIT)
+    return queue, disk
+
+
+def test_a_batch_of_a_ring_that_was_stopped_can_not_be_given_back():
+    with manual_turns() as t:
+        queue, disk = submitted(t)
+        batch = queue.pop()
+        request = batch[0]
+        t.slave.disconnect()
+        assert request.wr_len == 513 and len(request.writable[0]) == 512
+        with pytest.raises(vh.VhError) as e:
+            queue.unpop(batch)
+        assert e.value.errno == errno.ESTALE
+        with pytest.raises(ValueError, match="completed"):
+            request.read()
+        assert disk.reap() == []
+
+
+def test_a_ring_that_stops_while_it_is_popped_has_nothing(monkeypatch):
+    """Between the pop and the look at its memory; the requests are given back, not lost."""
+    from vh import _queue
+    with manual_turns() as t:
+        queue, disk = submitted(t)
+        real, ended = _queue.take_snapshot, []
+
+        def late(handle, call):
+            if not ended:
+                ended.append(t.slave.disconnect())
+            return real(handle, call)
+
+        monkeypatch.setattr(_queue, "take_snapshot", late)
+        batch = queue.pop()
+        assert ended and len(batch) == 0 and queue.stats.in_flight == 0
+        queue.push(batch)
+        assert disk.reap() == []
+
+
 def test_without_on_batch_the_queues_are_the_user_s():
     class Manual(vh.Device):
         type = vh.TYPE_BLK

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
 """The front-end, the driver session and the block driver, against back-ends of the library and of vhctl."""
 import asyncio
+import contextlib
+import copy
 import errno
 import json
 import os
+import pickle
 import signal
 import socket
 import subprocess
@@ -12,7 +15,8 @@ import time
 
 import numpy
 import pytest
-from binding import MIB, VHCTL, WAIT, Null, Turns, served, vh
+from binding import MIB, VHCTL, WAIT, Null, Pair, Turns, served, vh
+from vh.testing import BackEnd, wire
 
 
 @pytest.fixture(name="ram")
@@ -137,6 +141,30 @@ def test_an_end_of_the_connection_is_the_built_in_exception(tmp_path):
         vh.connect(tmp_path / "dead")
 
 
+def test_an_error_can_be_copied_and_sent_to_another_process(tmp_path):
+    with pytest.raises(FileNotFoundError) as e:
+        vh.connect(tmp_path / "none")
+    for same in (pickle.loads(pickle.dumps(e.value)), copy.copy(e.value)):
+        assert type(same) is type(e.value) and str(same) == str(e.value)
+        assert (same.errno, same.domain, same.queue) == (errno.ENOENT, e.value.domain, None)
+
+
+def test_a_read_that_fails_costs_no_memory(ram):
+    def memory():
+        with disk.driver.snapshot() as snap:
+            return sum(r.len for r in snap.regions())
+
+    with vh.Blk(ram) as disk:
+        disk.read(0, 512)
+        before = memory()
+        for _ in range(40):  # each with a megabyte to read into
+            with pytest.raises(vh.VhError):
+                disk.read(8 * MIB, 512)
+            with pytest.raises(OverflowError):
+                disk.read(-512, 512)
+        assert memory() == before
+
+
 def test_a_deadline_is_a_timeout_error(tmp_path):
     with socket.socket(socket.AF_UNIX) as mute:
         mute.bind(str(tmp_path / "mute"))
@@ -230,6 +258,76 @@ def test_the_back_end_may_ask_too():
         slave.disconnect()
         thread.join(WAIT)
     assert asked == []  # that one the library answers
+
+
+@contextlib.contextmanager
+def asked(answer):
+    """A back-end of the test kit, whose questions answer() answers. A function that asks one: the status it gets."""
+    back, theirs = BackEnd.pair(protocol_features=BackEnd.PROTOCOL_FEATURES | wire.bits(wire.PF.SHARED_OBJECT))
+    with back, vh.Master(timeout=WAIT, on_backend_request=answer) as master:
+        with theirs:
+            master.adopt(theirs)
+        back.start()
+        master.negotiate()
+        master.set_protocol_features(back.protocol_features)  # with one that the library leaves to its user
+
+        def ask():
+            got = []
+            thread = threading.Thread(target=lambda: got.append(back.ask(wire.BE.SHARED_OBJECT_ADD, bytes(range(16)),
+                                                                         timeout=WAIT)))
+            thread.start()
+            try:
+                while thread.is_alive():
+                    master.dispatch()
+                    thread.join(0.01)
+            finally:
+                thread.join(2 * WAIT)
+            return got[0]
+
+        ask.master = master
+        yield ask
+
+
+@pytest.mark.parametrize("result, status", ((None, 0), (0, 0), (-errno.EOPNOTSUPP, 1)))
+def test_a_function_answers_the_back_end(result, status):
+    seen = []
+
+    def answer(request):
+        seen.append((request.name, request.request, request.payload, request.fds))
+        return result
+
+    with asked(answer) as ask:
+        assert bool(ask()) == bool(status)
+        assert ask.master.stats.backend_requests == 1
+    assert seen == [("BACKEND_SHARED_OBJECT_ADD", 6, bytes(range(16)), ())]
+
+
+def test_the_back_end_is_answered_at_once_or_later():
+    def at_once(request):
+        request.answer(0)
+        return request
+
+    def later(request):
+        timer = threading.Timer(0.05, request.answer, (-errno.EPERM,))
+        timer.start()
+        return request
+
+    with asked(at_once) as ask:
+        assert ask() == 0
+    with asked(later) as ask:
+        assert ask() != 0
+
+
+@pytest.mark.parametrize("fault", (ArithmeticError("mine"), "a text"))
+def test_a_question_that_raises_is_refused_and_heard(fault):
+    def answer(request):
+        if isinstance(fault, Exception):
+            raise fault
+        return fault
+
+    with asked(answer) as ask, pytest.raises(ArithmeticError if fault != "a text" else TypeError) as e:
+        ask()
+    assert e.value is fault or "str" in str(e.value)
 
 
 def test_tap_and_log_see_what_happens():
@@ -369,9 +467,47 @@ def test_events_of_both_sides_in_one_event_loop(tmp_path):
     asyncio.run(asyncio.wait_for(work(), 3 * WAIT))
 
 
-def test_an_idle_queue_wakes_its_task():
-    from binding import Pair
+@pytest.mark.parametrize("where", ("loop", "thread"))
+@pytest.mark.parametrize("what", ("slave", "master", "queue"))
+def test_closing_ends_a_task_that_waits(tmp_path, what, where):
+    async def events(handle):
+        async for _ in handle.async_events():
+            pass
 
+    async def work():
+        pair = peer = None
+        if what == "slave":
+            slave = vh.Slave(Null())
+            slave.listen(tmp_path / "s")
+            handle, waits = slave, slave.async_serve()
+        elif what == "master":
+            master = vh.Master()
+            peer = master.socketpair()
+            handle, waits = master, events(master)
+        else:
+            pair = Pair()
+            handle, waits = pair.device, pair.device.async_wait()
+        task = asyncio.create_task(waits)
+        await asyncio.sleep(0.05)
+        assert not task.done()
+        if where == "loop":
+            handle.close()
+        else:
+            await asyncio.to_thread(handle.close)
+        if what == "queue":
+            with pytest.raises(vh.VhError) as e:
+                await asyncio.wait_for(task, WAIT)
+            assert e.value.errno == errno.EBADF
+            pair.__exit__()
+        else:
+            await asyncio.wait_for(task, WAIT)
+        if what == "master":
+            os.close(peer)
+
+    asyncio.run(work())
+
+
+def test_an_idle_queue_wakes_its_task():
     async def work(pair):
         waiting = asyncio.create_task(pair.device.async_wait())
         await asyncio.sleep(0.05)

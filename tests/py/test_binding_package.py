@@ -78,6 +78,22 @@ def test_pip_installs_it(tmp_path, bundle):
     assert ran.returncode == 0 and ran.stdout.startswith(str(target)), ran.stderr
 
 
+def test_a_source_distribution_has_all_that_a_build_needs(tmp_path):
+    shutil.copytree(SOURCE, tmp_path / "python", ignore=shutil.ignore_patterns("build", "*.egg-info", "__pycache__", ".*"))
+    env = {**os.environ, "PKG_CONFIG_PATH": os.path.join(BUILD, "pkgconfig"), "PYTHONPATH": ""}
+    subprocess.run([sys.executable, "setup.py", "-q", "sdist"], cwd=tmp_path / "python", env=env, check=True,
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    archive, = glob.glob(str(tmp_path / "python" / "dist" / "*.tar.gz"))
+    (tmp_path / "out").mkdir()
+    subprocess.run(["tar", "xf", archive, "--strip-components=1", "-C", tmp_path / "out"], check=True)
+    got = subprocess.run([sys.executable, "setup.py", "-q", "build_py", "--build-lib", tmp_path / "lib"],
+                         cwd=tmp_path / "out", env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                         check=False)
+    assert got.returncode == 0, got.stdout
+    assert sorted(os.listdir(tmp_path / "lib" / "vh")) == sorted(
+        name for name in os.listdir(os.path.join(SOURCE, "vh")) if name != "__pycache__")
+
+
 def test_pip_says_what_is_missing(tmp_path):
     shutil.copytree(SOURCE, tmp_path / "python", ignore=shutil.ignore_patterns("build", "*.egg-info", "__pycache__"))
     got = subprocess.run([sys.executable, "build_ffi.py", tmp_path / "x.c"], cwd=tmp_path / "python", check=False)

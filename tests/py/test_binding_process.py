@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
 """Threads, signals, fork, and ends of the interpreter with everything alive."""
+import contextlib
 import errno
 import os
 import signal
@@ -250,6 +251,35 @@ def test_a_signal_just_before_the_wait_is_handled_all_the_same(tmp_path):
         assert main and time.monotonic() - start < 5
 
 
+def ignoring(call):
+    with contextlib.suppress(vh.VhError):
+        call()
+
+
+def test_ctrl_c_ends_a_close_that_waits_for_a_method(tmp_path):
+    class Stuck(Null):
+        def set_features(self, features, later):
+            inside.set()
+            free.wait(2 * WAIT)
+
+    inside, free = threading.Event(), threading.Event()
+    with served(Stuck(), tmp_path / "s") as slave, vh.connect(tmp_path / "s", timeout=WAIT) as master:
+        asking = threading.Thread(target=ignoring, args=(master.negotiate,))
+        asking.start()
+        assert inside.wait(WAIT)
+        timer = threading.Timer(0.2, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))
+        rescue = threading.Timer(WAIT, free.set)
+        timer.start()
+        rescue.start()
+        with pytest.raises(KeyboardInterrupt):
+            slave.close()
+        assert not free.is_set() and not slave.closed  # it can be closed again
+        rescue.cancel()
+        free.set()
+        slave.close()
+        asking.join(WAIT)
+
+
 # Fork
 
 
@@ -359,6 +389,27 @@ def test_an_endless_callback_of_a_daemon_thread_does_not_hold_the_end_up(tmp_pat
     """, tmp_path / "s")
     assert got.returncode == 0, got.stderr
     assert time.monotonic() - start < 15
+
+
+def test_the_end_comes_while_other_threads_make_handles():
+    """Of all handles there are the list is taken again and again, while it changes."""
+    got = script("""
+        import threading, time, vh
+        from vh import _handle
+        memory, over = vh.Memory(), []
+        memory.alloc(0, 4096)
+        def work():
+            kept = []
+            while not over:
+                kept.append(memory.snapshot())
+                del kept[:len(kept) - 300]
+        threads = [threading.Thread(target=work, daemon=True) for _ in range(3)]
+        for t in threads:
+            t.start()
+        for _ in range(3000):
+            _handle._members(_handle._live)
+    """, timeout=60)
+    assert got.returncode == 0, got.stderr
 
 
 def test_what_was_not_closed_is_warned_about(tmp_path):

@@ -312,6 +312,35 @@ def test_a_closed_queue_says_so(pair):
         assert e.value.errno == errno.EBADF and "closed" in str(e.value)
 
 
+def test_requests_of_a_closed_queue_say_so(pair):
+    """The list of their segments was the queue's, and is gone."""
+    pair.offer(1)
+    request = pair.device.pop()[0]
+    pair.device.close()
+    for use in (request.read, lambda: request.write(b"x"), lambda: request.readable, lambda: request.writable):
+        with pytest.raises(vh.VhError) as e:
+            use()
+        assert e.value.errno == errno.EBADF
+
+
+@pytest.mark.parametrize("how", ("push", "complete", "one"))
+def test_a_push_to_a_broken_queue_ends_the_requests(pair, how):
+    pair.offer(1)
+    batch = pair.device.pop()
+    request = batch[0]
+    with pair.memory.view(RING + 0x40002, 2) as available:
+        available[:] = (1000).to_bytes(2, "little")
+    with pytest.raises(vh.VhError) as e:
+        pair.device.pop()
+    assert e.value.errno == errno.EPROTO
+    with pytest.raises(vh.VhError) as e:
+        {"push": lambda: pair.device.push(batch), "complete": lambda: pair.device.complete(batch, 4),
+         "one": lambda: pair.device.push(request)}[how]()
+    assert e.value.errno == errno.EPROTO
+    with pytest.raises(ValueError, match="completed"):
+        request.read()
+
+
 def test_closing_the_memory_closes_its_queues(pair):
     memory = pair.memory
     memory.close()
