@@ -131,6 +131,8 @@ def record_lines(struct):
     for f in struct["fields"]:
         if f["name"] in ("size", "reserved"):
             continue
+        if f["array"] or f["type"]["pointers"]:
+            raise SystemExit(f"emit_cffi.py: {struct['name']}.{f['name']} is no number, which is all a record can hold")
         doc = f"  # {f['doc']}" if f["doc"] else ""
         lines.append(f"    {f['name']}: int = 0{doc}")
     return lines

@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import errno
 import os
+import signal
 import weakref
 from typing import Any, AsyncIterator, Callable, Sequence
 
@@ -13,6 +14,20 @@ from vh._handle import Handle, create
 from vh._lib import copied, fd_of, ffi, lib, milliseconds, new_ops, new_sized, path_bytes, record, text
 from vh._model import MSG_MAX_FDS, MSG_MAX_PAYLOAD, Event, Features, MasterStats
 from vh._request import Requests
+
+
+PATIENCE = 3  # a timer that fires more often than the back-end answers must not make a call begin anew for ever
+_SIGNALS = signal.valid_signals() - {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP,
+                                     signal.SIGABRT, signal.SIGSYS}  # those that come from outside
+
+
+def _undisturbed(call: Any, *args: Any) -> int:
+    """A call that signals wait for."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        return int(call(*args))
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,11 +95,13 @@ class Master(Requests):
     def go_on(self, call: Any, *args: Any, again: bool = True) -> int:
         """A call of the library that waits on this connection; the caller is using both."""
         rc = call(*args)
+        lost = 0
         while rc == -errno.EINTR:
             _error.reraise()
             rc = lib.vh_master_resume(self._ptr)
             if rc == -errno.EAGAIN or (rc == 0 and again):
-                rc = call(*args)
+                lost += 1
+                rc = call(*args) if lost < PATIENCE else _undisturbed(call, *args)
         _error.reraise()
         return _error.check(rc)
 

@@ -12,6 +12,7 @@ import time
 
 import pytest
 from binding import BUILD, MIB, PACKAGE, VHCTL, WAIT, Null, served, script, vh
+from vh.testing import BackEnd, wire
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -91,9 +92,10 @@ def test_closing_wakes_whoever_serves_and_whoever_waits(tmp_path):
 
         thread = threading.Thread(target=work)
         thread.start()
-        time.sleep(0.1)
         with pytest.raises(vh.VhError) as e:
-            disk.reap()
+            end = time.monotonic() + WAIT
+            while time.monotonic() < end:  # until the thread is there
+                disk.reap()
         assert e.value.errno == errno.EBUSY and "one at a time" in str(e.value)
         disk.close()
         thread.join(WAIT)
@@ -179,6 +181,16 @@ def started(text, *args):
                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
+def sleeps(pid):
+    """Wait until the process has nothing to do: a fifth of a second of no other state, not of waiting for a processor."""
+    quiet, end = 0, time.monotonic() + WAIT
+    while quiet < 10:
+        assert time.monotonic() < end
+        with open(f"/proc/{pid}/stat", encoding="ascii") as f:
+            quiet = quiet + 1 if f.read().rpartition(")")[2].split()[0] == "S" else 0
+        time.sleep(0.02)
+
+
 @pytest.mark.parametrize("what", ("serve", "request", "negotiate", "queue", "blk"))
 def test_ctrl_c_ends_a_call_that_waits(tmp_path, what):
     with socket.socket(socket.AF_UNIX) as mute, served(vh.Device.ram(MIB), tmp_path / "ram"):
@@ -189,10 +201,8 @@ def test_ctrl_c_ends_a_call_that_waits(tmp_path, what):
                      "blk": (BLK, "ram")}[what]
         with started(text, tmp_path / arg) as p:
             assert p.stdout.readline() == "up\n", p.stderr.read()
-            for wait in (0.3, 0.5):
-                time.sleep(wait)
-                if p.poll() is None and wait == 0.3:
-                    p.send_signal(signal.SIGINT)
+            sleeps(p.pid)
+            p.send_signal(signal.SIGINT)
             out, err = p.communicate(timeout=20)
         assert (p.returncode, out) == (0, "interrupted\n"), err
 
@@ -224,6 +234,37 @@ def test_a_signal_whose_handler_returns_does_not_end_a_wait(tmp_path, what):
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, old)
     assert len(hits) > 20
+
+
+def test_a_timer_that_is_faster_than_the_back_end_does_not_make_a_request_endless():
+    """Each signal takes the reply away from the request that was waiting for it, which then has to be made again."""
+    def slow(back, msg):
+        time.sleep(0.02)
+        back.conn.reply(msg, back.default(msg))
+
+    def tick(*_):
+        hits.append(1)
+        if time.monotonic() > end:
+            raise TimeoutError(f"{len(back.log)} requests, and still no reply")
+
+    hits, end = [], time.monotonic() + WAIT
+    back, theirs = BackEnd.pair()
+    back.handlers[wire.FE.GET_FEATURES] = slow
+    old = signal.signal(signal.SIGALRM, tick)
+    try:
+        with back, vh.Master(timeout=WAIT) as master:
+            with theirs:
+                master.adopt(theirs)
+            back.start()
+            signal.setitimer(signal.ITIMER_REAL, 0.005, 0.005)
+            try:
+                assert master.get_features() & vh.Features.VERSION_1
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            assert master.get_features() and not signal.pthread_sigmask(signal.SIG_BLOCK, ())
+            assert len(hits) > 2 and len(back.log) < 10
+    finally:
+        signal.signal(signal.SIGALRM, old)
 
 
 def test_a_signal_just_before_the_wait_is_handled_all_the_same(tmp_path):
