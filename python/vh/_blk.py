@@ -157,6 +157,7 @@ class Blk(Handle):
     def _collect(self, limit: int, queue: int, mine: int = 0) -> "int | None":
         """Take what ended; the result of that request of our own, None if it has not. Others of submit() are kept for
         reap(), and forgotten if they are of a read or write that was interrupted."""
+        limit = min(limit, _model.QUEUE_MAX_SIZE)
         done, result = ffi.new("struct vh_blk_done[]", limit), None
         for d in done[0:self._call("vh_blk_reap", queue, done, limit)]:
             if mine and d.user == mine:

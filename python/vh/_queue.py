@@ -6,6 +6,7 @@ A queue is driven by one thread at a time; a second one that comes at the same t
 import array
 import errno
 import itertools
+import struct
 from typing import Any, Iterable, Iterator, NamedTuple, Sequence, overload
 
 from vh import _aio, _error, _model
@@ -21,7 +22,8 @@ _pop = lib.vh_queue_pop
 _REFUSED = (-errno.EINVAL, -errno.EBUSY)  # of a push: nothing changed; after all other failures its requests have ended
 _at = {name: ffi.offsetof("struct vh_req", name) for name in ("token", "mem")}
 _REQ, _CPL = ffi.sizeof("struct vh_req"), ffi.sizeof("struct vh_cpl")
-_SEGS, _BYTES = ffi.typeof("struct vh_seg *"), ffi.typeof("char *")
+_BYTES = ffi.typeof("char *")
+_SEG = struct.Struct("=QQ")  # struct vh_seg, which is frozen
 _serials = itertools.count()
 
 
@@ -103,15 +105,16 @@ class Request:
         """REQ_RESUBMITTED, REQ_LAST."""
         return int(self._live().flags)
 
-    def _segments(self, writable: bool) -> "list[tuple[int, int]]":
-        """Address and length of each. That list is the queue's, so it is not to be freed meanwhile."""
+    def _segments(self, writable: bool) -> "list[tuple[Any, ...]]":
+        """Address and length of each. That list goes with the queue; nobody can close it between the question whether
+        it is closed and the copy, because threads are switched at calls only."""
         queue, r = self._room.queue, self._live()
-        queue._enter()
-        try:
-            segs = ffi.cast(_SEGS, r.segs)
-            return [(segs[i].addr, segs[i].len) for i in (range(r.n_rd, r.n_rd + r.n_wr) if writable else range(r.n_rd))]
-        finally:
-            queue._leave()
+        first, n = (r.n_rd, r.n_wr) if writable else (0, r.n_rd)
+        segs = ffi.buffer(ffi.cast(_BYTES, r.segs + first * _SEG.size), n * _SEG.size)
+        if queue._closed:
+            raise queue._gone()
+        raw = segs[:]
+        return list(_SEG.iter_unpack(raw))
 
     @property
     def readable(self) -> "tuple[memoryview, ...]":
@@ -477,6 +480,8 @@ class Queue(Handle):
 
     def unpop(self, batch: Batch) -> None:
         """Give a batch back, the last one that was popped, as if it had not been."""
+        if not isinstance(batch, Batch):
+            raise TypeError(f"a Batch is wanted, not {type(batch).__name__}")
         self._begin()
         try:
             room = batch._open()
@@ -510,6 +515,7 @@ class Queue(Handle):
 
     def reap(self, max: int = 64) -> "list[Completion]":  # pylint: disable=redefined-builtin
         """Requests that the device has done."""
+        max = min(max, QUEUE_MAX_SIZE)
         cpls = ffi.new("struct vh_cpl[]", max)
         n = self._guarded("vh_queue_reap", cpls, max)
         return [Completion(c.token, c.written) for c in cpls[0:n]]

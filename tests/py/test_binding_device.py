@@ -211,26 +211,32 @@ def test_a_second_exception_of_one_call_is_a_note_of_the_first():
 
 def test_what_one_callback_raised_does_not_come_out_of_what_the_next_one_calls():
     class Caller(Null):
-        wrong = None
+        armed, calls, wrong = False, 0, None
 
-        def set_features(self, features, later):
-            if features:
-                try:
-                    self.error(0, -errno.EIO)
-                except ArithmeticError as e:
-                    self.wrong = e
-
-    def tap(message):
-        if message.name == "SET_FEATURES":
-            raise ArithmeticError("tap")
+        def on_batch(self, queue, index, budget):
+            self.calls += self.armed
+            if self.calls == 1:
+                raise ArithmeticError("the first")
+            try:
+                self.error(index, -errno.EIO)
+            except ArithmeticError as e:
+                self.wrong = e
+            super().on_batch(queue, index, budget)
 
     device = Caller()
     with Turns(device) as t:
-        t.slave.set_tap(tap)
+        driver = t.run(lambda: vh.Driver(t.master, type=vh.TYPE_BLK, n_queues=2))
+        t.run(driver.start)
+        disk = t.run(lambda: vh.Blk(driver))
+        buffer = t.run(disk.alloc, 1024)
+        while t.slave.wait(0.05):
+            pass
+        device.armed = True
+        for i in range(2):
+            disk.submit([vh.BlkIo(vh.BlkOp.READ, 0, buffer[512 * i:512 * i + 512], i)], queue=i)
         with pytest.raises(ArithmeticError):
-            t.run(t.master.negotiate)
-        t.slave.set_tap(None)
-    assert device.wrong is None
+            t.slave.dispatch()
+        assert device.calls == 2 and device.wrong is None
 
 
 def test_work_that_is_left_when_a_method_raises_is_not_forgotten():

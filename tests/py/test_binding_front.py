@@ -507,6 +507,28 @@ def test_closing_ends_a_task_that_waits(tmp_path, what, where):
     asyncio.run(work())
 
 
+def test_a_task_that_is_cancelled_leaves_nothing_and_disturbs_nobody():
+    async def work(pair):
+        before = len(os.listdir("/proc/self/fd"))
+        tasks = [asyncio.create_task(pair.device.async_wait()) for _ in range(2)]
+        await asyncio.sleep(0.05)
+        assert len(os.listdir("/proc/self/fd")) == before + 2
+        tasks[0].cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await tasks[0]
+        assert len(os.listdir("/proc/self/fd")) == before + 1 and not tasks[1].done()
+        pair.offer(1)
+        os.eventfd_write(kick, 1)
+        await tasks[1]
+        assert len(os.listdir("/proc/self/fd")) == before and not pair.device._sleepers
+        pair.device.complete(pair.device.pop())
+
+    kick = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+    with Pair(kick=kick) as pair:
+        asyncio.run(asyncio.wait_for(work(pair), WAIT))
+    os.close(kick)
+
+
 def test_an_idle_queue_wakes_its_task():
     async def work(pair):
         waiting = asyncio.create_task(pair.device.async_wait())
