@@ -509,6 +509,7 @@ def test_closing_ends_a_task_that_waits(tmp_path, what, where):
 
 def test_a_task_that_is_cancelled_leaves_nothing_and_disturbs_nobody():
     async def work(pair):
+        pair.device.fileno()  # which makes it
         before = len(os.listdir("/proc/self/fd"))
         tasks = [asyncio.create_task(pair.device.async_wait()) for _ in range(2)]
         await asyncio.sleep(0.05)
