@@ -167,6 +167,8 @@ def main():
     os.makedirs(log_dir, exist_ok=True)
     started = time.monotonic()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # A shell starts what is to run in the background with SIGINT ignored, and tests that send it would wait for ever.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with huge_pages(64):
         results = run_all(select(kinds.KINDS, options.kinds), kinds, log_dir)
     return summary(results, time.monotonic() - started)
