@@ -3,6 +3,7 @@
 import errno
 import gc
 import threading
+import time
 
 import numpy
 import pytest
@@ -395,14 +396,16 @@ def test_a_second_thread_is_refused(pair):
 
 
 def test_two_threads_on_one_queue_get_each_request_once_or_an_error(pair):
-    total, seen, busy, lock = 3000, [], [], threading.Lock()
+    total, seen, busy, lock = 600, [], [], threading.Lock()
 
     def work():
         while len(seen) < total:
             try:
                 batch = pair.device.pop(7)
                 tokens = [r.token for r in batch]
-                if batch:
+                if not batch:
+                    time.sleep(0.0001)  # for a machine that has no processor for each thread
+                else:
                     while True:
                         try:
                             pair.device.push(batch)
@@ -423,7 +426,10 @@ def test_two_threads_on_one_queue_get_each_request_once_or_an_error(pair):
     while reaped < total:
         if sent < total and sent == reaped:
             sent += pair.offer(min(30, total - sent))
-        reaped += len(pair.driver.reap())
+        n = len(pair.driver.reap())
+        reaped += n
+        if not n:
+            time.sleep(0.0001)
     for t in threads:
         t.join(20)
         assert not t.is_alive()
