@@ -106,7 +106,8 @@ def bind(name: str, function: "Callable[..., Any]", void: bool = False) -> None:
         try:
             return function(*args)
         finally:
-            state.raised = earlier or state.raised
+            if earlier is not None:
+                state.raised = earlier
 
     _lib.bind(name, called, raised_void if void else raised)
 
