@@ -114,8 +114,9 @@ func newDevice(make func(*Device, **raw.Device) error) (*Device, error) {
 func (d *Device) Close() error {
 	runtime.SetFinalizer(d, nil)
 	if at := d.calls.at.Load(); at != nil { // what came out of a callback is for who is inside there
-		at.acquire(context.Background())
-		defer at.leave()
+		if at.enter(context.Background()) == nil {
+			defer at.leave()
+		}
 	}
 	return d.shut(nil, func() { raw.DeviceFree(d.p) })
 }

@@ -95,7 +95,7 @@ func NewDriver(ctx context.Context, m *Master, opts *DriverOpts) (*Driver, error
 	return d, nil
 }
 
-// Close stops what runs, and ends a Blk of it.
+// Close stops what runs, and ends a Blk of it. Memory of Alloc is no memory any more.
 func (d *Driver) Close() error {
 	runtime.SetFinalizer(d, nil)
 	defer runtime.KeepAlive(d) // and so its Master, whose end would end the requests in flight

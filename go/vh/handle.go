@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // A handle is apart from the object that it belongs to, so that others may know it and the collector still finds that
@@ -20,19 +21,20 @@ type handle struct {
 	thread atomic.Int32 // that is inside, 0 = none
 	depth  int
 	closed atomic.Bool
-	dead   bool     // a callback ended its goroutine
-	frees  []func() // of what callbacks closed
+	over   chan struct{} // closed with it: who waits to be let in need not any more
+	dead   bool          // a callback ended its goroutine
+	frees  []func()      // of what callbacks closed
 	caught *caught
 	life   life
 }
 
 func newHandle(c *caught) *handle {
-	return &handle{held: make(chan struct{}, 1), caught: c}
+	return &handle{held: make(chan struct{}, 1), over: make(chan struct{}), caught: c}
 }
 
 // enter is followed by leave, unless it failed.
 func (h *handle) enter(ctx context.Context) error {
-	err := h.acquire(ctx)
+	err := h.acquire(ctx, h.over)
 	if err != nil {
 		return err
 	}
@@ -48,7 +50,7 @@ func (h *handle) enter(ctx context.Context) error {
 	return err
 }
 
-func (h *handle) acquire(ctx context.Context) error {
+func (h *handle) acquire(ctx context.Context, over <-chan struct{}) error {
 	runtime.LockOSThread()
 	thread := int32(syscall.Gettid())
 	if h.thread.Load() != thread {
@@ -57,6 +59,9 @@ func (h *handle) acquire(ctx context.Context) error {
 		case <-ctx.Done():
 			runtime.UnlockOSThread()
 			return ctx.Err()
+		case <-over:
+			runtime.UnlockOSThread()
+			return os.ErrClosed
 		}
 		h.thread.Store(thread)
 	}
@@ -140,16 +145,19 @@ func (h *handle) shut(interrupt, free func()) error {
 	if !h.closed.CompareAndSwap(false, true) {
 		return nil
 	}
+	close(h.over)
 	if interrupt != nil && h.busy() {
 		interrupt()
 	}
-	h.acquire(context.Background())
+	h.acquire(context.Background(), nil)
 	defer h.leave()
 	if h.dead {
 		return ErrGoexit
 	}
-	h.life.end()
-	h.last(free)
+	h.last(func() {
+		h.life.end()
+		free()
+	})
 	return nil
 }
 
@@ -250,7 +258,7 @@ func (l *life) enter() error {
 
 func (l *life) leave() { l.users.Add(-1) }
 
-// end waits for the calls in progress, none of which blocks; whether it was the first to come.
+// end waits for the calls in progress, of which Queue.Each may take long; whether it was the first to come.
 func (l *life) end() bool {
 	for {
 		n := l.users.Load()
@@ -261,8 +269,12 @@ func (l *life) end() bool {
 			break
 		}
 	}
-	for l.users.Load() != over {
-		runtime.Gosched()
+	for tries := 0; l.users.Load() != over; tries++ {
+		if tries < 100 {
+			runtime.Gosched()
+		} else {
+			time.Sleep(100 * time.Microsecond)
+		}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

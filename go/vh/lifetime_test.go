@@ -5,6 +5,7 @@ package vh_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"runtime"
 	"syscall"
@@ -288,4 +289,61 @@ func TestAForgottenDriverThatWaitsHoldsUpNobody(t *testing.T) {
 		runtime.GC()
 	}
 	soon(t, gone, "the next finalizer runs")
+}
+
+// Close waits for who works on requests in Each: the memory stays until then.
+func TestCloseWhileAnotherHandlesRequests(t *testing.T) {
+	m, s := pair(t, device(t, &witness{}))
+	serve(t, s)
+	q, err := s.Queue(0)
+	must(t, err)
+	inside, over := make(chan struct{}), make(chan error, 1)
+	b := blk(t, m)
+	go func() {
+		for {
+			_, err := q.Each(1, func(r *vh.Req) uint32 {
+				close(inside)
+				view := r.Writable()[0].Bytes()
+				time.Sleep(100 * time.Millisecond)
+				view[0] = 1
+				_, err := s.Stats() // which Close must not keep waiting
+				want(t, err, os.ErrClosed)
+				r.Fill(0)
+				return uint32(r.WrLen)
+			})
+			if err == nil {
+				err = q.Wait(context.Background())
+			}
+			if err != nil {
+				over <- err
+				return
+			}
+		}
+	}()
+	go b.ReadAt(make([]byte, 512), 0)
+	soon(t, inside, "the request arrived")
+	must(t, s.Close())
+	want(t, soon(t, over, "the worker ends"), os.ErrClosed)
+}
+
+func TestCloseInsideOfEachInsideOfACallback(t *testing.T) {
+	var s *vh.Slave
+	d := newDisk()
+	d.batch = func(q *vh.Queue, budget int) (bool, error) {
+		return q.Each(budget, func(r *vh.Req) uint32 {
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+			r.Fill(0)
+			return uint32(r.WrLen)
+		})
+	}
+	m, slave := pair(t, device(t, d))
+	s = slave
+	result := serve(t, s)
+	_, err := blk(t, m).ReadAt(make([]byte, 512), 0) // done before it takes effect
+	must(t, err)
+	if err, _ := served(t, result).(error); !errors.Is(err, os.ErrClosed) {
+		t.Fatalf("Serve ended with %v", err)
+	}
 }

@@ -60,7 +60,7 @@ func OpenQueue(mem *Memory, opts *QueueOpts, kick, call *os.File) (*Queue, error
 // borrowed is a queue of a Slave or a Driver.
 func borrowed(p *raw.Queue, l *life, owner any) *Queue { return &Queue{p: p, life: l, owner: owner} }
 
-// Close frees a stand-alone queue, with what is in flight. Of another one it only ends the waiting.
+// Close frees a stand-alone queue, with what is in flight, views of which end. Of another one it only ends the waiting.
 func (q *Queue) Close() error {
 	runtime.SetFinalizer(q, nil)
 	if q.own && q.life.end() {
@@ -216,7 +216,7 @@ func (q *Queue) Stats() (stats QueueStats, err error) {
 	return stats, err
 }
 
-// Snapshot pins the guest memory of the requests, so that views may be used beyond Push.
+// Snapshot pins the guest memory of the requests, so that slices of it may be used beyond Push and Close.
 func (q *Queue) Snapshot() (*Snapshot, error) {
 	return newSnapshot(func(out **raw.Snapshot) error {
 		return q.call(func() error { return raw.QueueDupSnapshot(q.p, out) })
@@ -226,12 +226,17 @@ func (q *Queue) Snapshot() (*Snapshot, error) {
 const eachBatch = 64
 
 // Each pops requests, at most budget, and pushes what handle says was written of each. More: it stopped because of the
-// budget.
+// budget. Close of the queue or of its Slave waits for it, so that the memory stays: handle must not call that itself, but
+// inside of OnBatch it may.
 func (q *Queue) Each(budget int, handle func(*Req) (written uint32)) (more bool, err error) {
 	if !q.each.busy.CompareAndSwap(false, true) {
 		return false, inUse()
 	}
 	defer q.each.busy.Store(false)
+	if err := q.life.enter(); err != nil {
+		return false, err
+	}
+	defer q.life.leave()
 	if q.each.reqs == nil {
 		q.each.reqs, q.each.cpls = make([]Req, eachBatch), make([]Cpl, eachBatch)
 	}

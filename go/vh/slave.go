@@ -63,7 +63,8 @@ func NewSlave(dev *Device, opts *SlaveOpts) (*Slave, error) {
 	return s, nil
 }
 
-// Close ends the connection and removes the socket. Serve returns os.ErrClosed.
+// Close ends the connection and removes the socket. Serve returns os.ErrClosed. Views of requests end: it waits for
+// Queue.Each, and who calls Pop himself has to be done.
 func (s *Slave) Close() error {
 	runtime.SetFinalizer(s, nil)
 	s.sleep.close()
