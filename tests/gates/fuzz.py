@@ -16,14 +16,14 @@ import tempfile
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 FUZZ = os.path.join(TOP, "tests", "fuzz")
-# Small targets, and those that share their code with another one, get half of the time.
+# Small targets, and those that share their code with another one, get half of the gate's minute.
 HALF = {"blk", "wire", "packed_device", "packed_driver"}
 LEAST = 40  # runs a second that a target has to get through on the slowest machine
 
 
 def run(target, seconds, seed, crashes):
     name = os.path.basename(target)[len("fuzz_"):]
-    seconds //= 2 if name in HALF else 1
+    seconds //= 2 if name in HALF and seconds <= 60 else 1
     corpus = os.path.join(FUZZ, "corpus", name)
     if not os.path.isdir(corpus) or not os.listdir(corpus):
         return f"{name}: no committed corpus at {os.path.relpath(corpus, TOP)}", 0
