@@ -2,15 +2,15 @@
 """A driver session: from a back-end to running queues."""
 from typing import Any
 
-from vh._handle import Handle, expect
+from vh._handle import expect
 from vh._lib import ffi, lib, new_sized
-from vh._master import Backend, Master
+from vh._master import Backend, Master, Waiting
 from vh._memory import Snapshot, take_snapshot
 from vh._model import Features
 from vh._queue import Queue
 
 
-class Driver(Handle):
+class Driver(Waiting):
     """A session with a back-end: it negotiates, owns the memory of rings and buffers, starts and stops the queues."""
 
     _free = "vh_driver_free"
@@ -32,14 +32,6 @@ class Driver(Handle):
             self._adopt(out[0], backend)
         finally:
             backend._leave()
-
-    def _wait(self, name: str, *args: Any) -> int:
-        ptr = self._enter()
-        try:
-            with self._serial:
-                return self._master.go_on(getattr(lib, name), ptr, *args)
-        finally:
-            self._leave()
 
     @property
     def features(self) -> Features:

@@ -223,7 +223,21 @@ class Master(Requests):
                 raise
 
 
-class Backend(Handle):
+class Waiting(Handle):
+    """What has calls that wait on the connection of a master, and go on after a signal as its own do."""
+
+    _master: Master
+
+    def _wait(self, name: str, *args: Any) -> int:
+        ptr = self._enter()
+        try:
+            with self._serial:
+                return self._master.go_on(getattr(lib, name), ptr, *args)
+        finally:
+            self._leave()
+
+
+class Backend(Waiting):
     """A device to drive, whatever it is reached through."""
 
     def __init__(self, master: Master):
@@ -235,14 +249,6 @@ class Backend(Handle):
         finally:
             master._leave()
         self._master = master
-
-    def _wait(self, name: str, *args: Any) -> int:
-        ptr = self._enter()
-        try:
-            with self._serial:
-                return self._master.go_on(getattr(lib, name), ptr, *args)
-        finally:
-            self._leave()
 
     @property
     def kind(self) -> str:
