@@ -137,7 +137,7 @@ def check_words(name, param, type_, words, comment, report):
     pointer = isinstance(type_, c_ast.PtrDecl)
     if not pointer and set(words) - {"borrowed", "owned"}:
         report("words", comment, f"{name}: @{param} is no pointer, and ({' '.join(words)}) says that it is one")
-    if pointer and "const" not in getattr(type_.type, "quals", ()) and not words.get("out") and "out" not in words:
+    if pointer and "const" not in getattr(type_.type, "quals", ()) and "out" not in words:
         base = type_.type
         handle = isinstance(base, c_ast.TypeDecl) and isinstance(base.type, c_ast.Struct)
         if not handle and not (parse.is_base(base, "void") and param == "ctx"):
