@@ -253,7 +253,7 @@ static void wrong_options_are_refused(void **state)
 	ring.opts.flags = 1;
 	expect_open(-EINVAL, 0);
 	ring.opts = good;
-	ring.opts.features |= UINT64_C(1) << VH_F_RING_PACKED;
+	ring.opts.features |= UINT64_C(1) << VH_F_IN_ORDER;
 	expect_open(-ENOTSUP, 0);
 	ring.opts = good;
 	assert_int_equal(pipe(fds), 0);
