@@ -174,6 +174,22 @@ void vht_table_set(struct vht_desc *d, uint64_t addr, uint32_t len, uint32_t fla
 		memcpy(d, &packed, sizeof(packed));
 }
 
+/* A descriptor that was used has both marks as the wrap counter says; a length counts with WRITE only. */
+static void collect(struct vht_ring *r)
+{
+	struct vht_packed *p = &r->packed;
+
+	while (p->n_used < r->offered) {
+		const struct vht_pdesc *d = &p->ring[p->done & ~VHT_WRAP];
+		const uint16_t flags = __atomic_load_n(&d->flags, __ATOMIC_ACQUIRE), both = VHT_AVAIL | VHT_USED;
+
+		if ((flags & both) != (p->done & VHT_WRAP ? both : 0))
+			return;
+		p->log[(uint16_t)p->n_used++] = (struct vht_cpl){d->id, flags & VHT_WRITE ? d->len : 0};
+		p->done = on(r, p->done, p->n_desc[d->id]);
+	}
+}
+
 static void offer_packed(struct vht_ring *r, uint32_t head)
 {
 	const struct vht_desc lone = {.addr = VHT_DATA, .len = 64};
@@ -182,6 +198,7 @@ static void offer_packed(struct vht_ring *r, uint32_t head)
 	uint16_t first_flags = 0;
 	uint32_t n = 0;
 
+	collect(r); /* before it is overwritten */
 	for (;;) {
 		struct vht_pdesc *to = &r->packed.ring[r->next & ~VHT_WRAP];
 		const uint32_t mine = VHT_AVAIL | VHT_USED, marks = r->next & VHT_WRAP ? VHT_AVAIL : VHT_USED;
@@ -227,22 +244,6 @@ void vht_chain(struct vht_ring *r, uint32_t head, uint32_t n, uint32_t m)
 {
 	vht_stage(r, head, n, m);
 	vht_offer(r, head);
-}
-
-/* A descriptor that was used has both marks as the wrap counter says; a length counts with WRITE only. */
-static void collect(struct vht_ring *r)
-{
-	struct vht_packed *p = &r->packed;
-
-	while (p->n_used < r->offered) {
-		const struct vht_pdesc *d = &p->ring[p->done & ~VHT_WRAP];
-		const uint16_t flags = __atomic_load_n(&d->flags, __ATOMIC_ACQUIRE), both = VHT_AVAIL | VHT_USED;
-
-		if ((flags & both) != (p->done & VHT_WRAP ? both : 0))
-			return;
-		p->log[(uint16_t)p->n_used++] = (struct vht_cpl){d->id, flags & VHT_WRITE ? d->len : 0};
-		p->done = on(r, p->done, p->n_desc[d->id]);
-	}
 }
 
 uint16_t vht_used_idx(struct vht_ring *r)
