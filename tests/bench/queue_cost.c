@@ -6,7 +6,7 @@
  *	valgrind --tool=callgrind --toggle-collect=device_batch queue_cost s1 1 32 20000
  *
  * Shapes: s0 = 64 readable bytes; s1 = 16 readable, 4096 and 1 writable (a block read); s2 = 4 readable and 4 writable;
- * s3 = s1 in an indirect table. With more than one region, rings and tables are in the first and every
+ * s3 = s1 in an indirect table. A p before the shape makes the ring packed. With more than one region, rings and tables are in the first and every
  * buffer is in a pseudo-random one of the others.
  */
 #include <inttypes.h>
@@ -30,8 +30,8 @@
 struct desc {
 	uint64_t addr;
 	uint32_t len;
-	uint16_t flags;
-	uint16_t next;
+	uint16_t flags; /* packed: buffer id */
+	uint16_t next;	/* packed: flags */
 };
 
 static const struct shape {
@@ -58,6 +58,7 @@ static struct desc *table;
 static uint16_t *avail;
 static uint16_t next;
 static uint32_t n_heads, head_step;
+static bool packed;
 
 static void die(const char *what)
 {
@@ -105,6 +106,16 @@ static void fill(struct desc *d, const struct shape *s, uint32_t regions, uint32
 				     .next = (uint16_t)(first + i + 1)};
 }
 
+/* The same in a table of a packed ring: no links. */
+static void fill_packed(struct desc *d, const struct shape *s, uint32_t regions)
+{
+	fill(d, s, regions, 0);
+	for (uint32_t i = 0; i < s->n; i++) {
+		d[i].next = d[i].flags & 2;
+		d[i].flags = 0;
+	}
+}
+
 static void set_up(const struct shape *s, uint32_t regions)
 {
 	struct vh_queue_opts opts = {.size = sizeof(opts), .role = VH_QUEUE_DEVICE, .num = NUM};
@@ -115,7 +126,9 @@ static void set_up(const struct shape *s, uint32_t regions)
 	for (uint32_t i = 0; i < regions - 1; i++)
 		if (vh_mem_alloc(mem, FIRST_GPA + i * 2 * REGION_LEN, REGION_LEN, 0))
 			die("region");
-	opts.features = UINT64_C(1) << VH_F_VERSION_1 | UINT64_C(1) << VH_F_RING_INDIRECT_DESC;
+	opts.features = UINT64_C(1) << VH_F_VERSION_1 | UINT64_C(1) << VH_F_RING_INDIRECT_DESC |
+			(uint64_t)packed << VH_F_RING_PACKED;
+	opts.base = packed ? 0x80008000u : 0;
 	opts.desc = RING_GPA;
 	opts.driver = RING_GPA + 0x4000;
 	opts.device = RING_GPA + 0x8000;
@@ -123,7 +136,7 @@ static void set_up(const struct shape *s, uint32_t regions)
 		die("open");
 	table = host(opts.desc);
 	avail = host(opts.driver);
-	avail[0] = 1; /* no interrupts: the decision is measured, the system call is not */
+	avail[packed] = 1; /* no interrupts: the decision is measured, the system call is not */
 	head_step = s->indirect ? 1 : s->n;
 	n_heads = NUM / head_step;
 	for (uint32_t i = 0; i < n_heads; i++) {
