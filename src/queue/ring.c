@@ -45,7 +45,7 @@ bool vhi_ring_num_fits(uint32_t num, uint64_t features)
 
 uint32_t vhi_ring_first_base(uint64_t features)
 {
-	return features & VHI_BIT(VH_F_RING_PACKED) ? VHI_PACKED_WRAP | VHI_PACKED_WRAP << 16 : 0;
+	return features & VHI_BIT(VH_F_RING_PACKED) ? VH_QUEUE_PACKED_BASE : 0;
 }
 
 bool vhi_ring_base_fits(uint32_t num, uint64_t features, uint32_t base)

@@ -127,6 +127,7 @@ static void set_up(const struct shape *s, uint32_t regions)
 			die("region");
 	opts.features = UINT64_C(1) << VH_F_VERSION_1 | UINT64_C(1) << VH_F_RING_INDIRECT_DESC |
 			(uint64_t)packed << VH_F_RING_PACKED;
+	opts.base = packed ? VH_QUEUE_PACKED_BASE : 0;
 	opts.desc = RING_GPA;
 	opts.driver = RING_GPA + 0x4000;
 	opts.device = RING_GPA + 0x8000;
@@ -162,7 +163,7 @@ static void offer_packed(uint32_t batch)
 			struct desc *d = &table[next % NUM];
 
 			*d = chains[k][n];
-			swap(d, (uint16_t)k, next / NUM % 2 ? 0x80 : 0x8000);
+			swap(d, (uint16_t)k, next / NUM % 2 ? 0x8000 : 0x80);
 		}
 	}
 }

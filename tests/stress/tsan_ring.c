@@ -142,6 +142,7 @@ static void run(uint32_t num, uint64_t features, uint32_t max_indirect)
 		die("memory");
 	data = vht_at(mem, DATA);
 	opts.features = features;
+	opts.base = features >> VH_F_RING_PACKED & 1 ? VH_QUEUE_PACKED_BASE : 0;
 	opts.desc = GPA;
 	opts.driver = GPA + 0x2000;
 	opts.device = GPA + 0x4000;
