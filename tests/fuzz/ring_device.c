@@ -310,7 +310,10 @@ static void step_offer(struct test *t, struct input *in)
 static void step_index(struct test *t, struct input *in)
 {
 	t->g.next = in_u16(in);
-	guest_write(&t->g, GUEST_AVAIL + 2, &t->g.next, 2);
+	if (t->g.packed)
+		t->g.next = (uint16_t)((t->g.next & 0x8000u) | (t->g.next & 0x7fffu) % t->g.num);
+	else
+		guest_write(&t->g, GUEST_AVAIL + 2, &t->g.next, 2);
 }
 
 static void step_poke(struct test *t, struct input *in)
