@@ -651,5 +651,8 @@ int main(void)
 		CASE(a_broken_queue_reports_the_first_unprocessed_entry_when_it_stops),
 	};
 
-	return vht_run_layouts(tests) + (vht_layout = 0, cmocka_run_group_tests(split, NULL, NULL));
+	int failed = vht_run_layouts(tests);
+
+	vht_layout = 0;
+	return failed + cmocka_run_group_tests(split, NULL, NULL);
 }

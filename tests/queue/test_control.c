@@ -645,5 +645,8 @@ int main(void)
 		CASE(control_changes_and_two_users_at_full_speed),
 	};
 
-	return vht_run_layouts(tests) + (vht_layout = 0, cmocka_run_group_tests(split, NULL, NULL));
+	int failed = vht_run_layouts(tests);
+
+	vht_layout = 0;
+	return failed + cmocka_run_group_tests(split, NULL, NULL);
 }

@@ -76,7 +76,8 @@ static void *flipper(void *arg)
 		struct vht_desc *d = r & 0x1000 ? &descs[i] : &table[i];
 
 		if (flags & VHT_INDIRECT)
-			scribble(d, TABLE, 16 * (1 + (r >> 8) % 17), (flags & VHT_INDIRECT) | marks, lcg(&x) % NUM);
+			scribble(d, TABLE, 16 * (1 + (r >> 8) % 17), (flags & VHT_INDIRECT) | marks,
+				 vht_layout ? (r >> 16) % NUM : 0);
 		else
 			scribble(d, addrs[(r >> 8) % (r & 0xe000 ? 2 : VHI_ARRAY_SIZE(addrs))], 60 + flags,
 				 flags | marks, lcg(&x) % (NUM + (r & 0xf0000 ? 0 : 1)));
@@ -106,6 +107,26 @@ static void check(const struct vh_req *req)
 	assert_int_equal(req->wr_len, wr);
 }
 
+/* Our own notion of what is available: all of the ring, again and again. */
+static void offer(uint32_t n)
+{
+	uint16_t pos = ring.q->next_avail;
+
+	if (!vht_layout) {
+		__atomic_store_n(&ring.avail[1], (uint16_t)(pos + n), __ATOMIC_RELAXED);
+		return;
+	}
+	for (; n; n--, pos = (uint16_t)((pos & 0x7fffu) + 1 < NUM ? pos + 1u : ~pos & VHT_WRAP)) {
+		uint64_t *word = (uint64_t *)(void *)&descs[pos & 0x7fff] + 1, now, marked;
+		const uint64_t marks = (uint64_t)(pos & VHT_WRAP ? VHT_AVAIL : VHT_USED) << 48;
+
+		now = __atomic_load_n(word, __ATOMIC_RELAXED);
+		do
+			marked = (now & ~((uint64_t)(VHT_AVAIL | VHT_USED) << 48)) | marks;
+		while (!__atomic_compare_exchange_n(word, &now, marked, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+	}
+}
+
 static void case_135_a_driver_that_changes_everything_while_it_is_read(void **state)
 {
 	const uint64_t end = vhi_now_ns() + UINT64_C(1000000000);
@@ -119,14 +140,12 @@ static void case_135_a_driver_that_changes_everything_while_it_is_read(void **st
 	while (vhi_now_ns() < end) {
 		vh_count n;
 
-		/* Our own notion of what is available: all of the ring, again and again. A packed ring says it itself. */
-		if (!vht_layout)
-			__atomic_store_n(&ring.avail[1], (uint16_t)(ring.q->next_avail + 1 + popped % NUM),
-					 __ATOMIC_RELAXED);
+		offer(1 + popped % NUM);
 		n = vh_queue_pop(ring.q, reqs, NUM);
 		for (vh_count i = 0; i < n; i++) {
 			check(&reqs[i]);
-			cpls[i] = (struct vh_cpl){.token = reqs[i].token, .written = 1};
+			/* A used descriptor of a packed ring is made available again: it has to look as the others do. */
+			cpls[i] = (struct vh_cpl){.token = reqs[i].token, .written = 60 + VHT_WRITE};
 		}
 		if (n > 0) {
 			assert_int_equal(vh_queue_push(ring.q, cpls, (uint32_t)n), 0);

@@ -693,5 +693,8 @@ int main(void)
 		CASE(case_153_two_sleepers_always_wake_each_other),
 	};
 
-	return vht_run_layouts(tests) + (vht_layout = 0, cmocka_run_group_tests(split, NULL, NULL));
+	int failed = vht_run_layouts(tests);
+
+	vht_layout = 0;
+	return failed + cmocka_run_group_tests(split, NULL, NULL);
 }

@@ -181,6 +181,8 @@ static void case_107_rings_in_three_regions_but_none_across_two(void **state)
 	ring.opts = good;
 	ring.opts.desc = high - 64;
 	expect_open(-EFAULT, SITE(AREA));
+	if (vht_layout)
+		return; /* an event area is as long as it is aligned */
 	ring.opts = good;
 	ring.opts.device = high - 16;
 	expect_open(-EFAULT, SITE(AREA));
@@ -691,5 +693,8 @@ int main(void)
 		CASE(stop_waits_for_what_is_in_flight_and_pops_nothing_more),
 	};
 
-	return vht_run_layouts(tests) + (vht_layout = 0, cmocka_run_group_tests(split, NULL, NULL));
+	int failed = vht_run_layouts(tests);
+
+	vht_layout = 0;
+	return failed + cmocka_run_group_tests(split, NULL, NULL);
 }

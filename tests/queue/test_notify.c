@@ -480,5 +480,8 @@ int main(void)
 		CASE(case_160_the_err_fd_is_signalled_once_when_the_queue_breaks),
 	};
 
-	return vht_run_layouts(tests) + (vht_layout = 0, cmocka_run_group_tests(split, NULL, NULL));
+	int failed = vht_run_layouts(tests);
+
+	vht_layout = 0;
+	return failed + cmocka_run_group_tests(split, NULL, NULL);
 }

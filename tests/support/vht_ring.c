@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 uint64_t vht_layout;
+int vht_failed;
 
 void *vht_host(struct vht_ring *r, uint64_t gpa)
 {
