@@ -108,6 +108,8 @@ static inline __attribute__((always_inline)) int vhi_chain_walk(struct vh_queue 
 		flags = (uint32_t)(word >> (packed ? 48 : 32));
 		len = (uint32_t)word;
 		if (VHI_UNLIKELY(flags & VHI_DESC_INDIRECT)) {
+			if (kind == VHI_PACKED_RING && VHI_REFUSE(VHI_SITE_QUEUE_INDIRECT_MIXED, walked > 1))
+				return VHI_SITE_QUEUE_INDIRECT_MIXED;
 			if (kind == VHI_PACKED_RING)
 				vhi_chain_name(c, word, walked);
 			vhi_walk_save(q, w);

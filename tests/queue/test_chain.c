@@ -185,18 +185,33 @@ static void case_120_indirect_must_be_negotiated_and_last(void **state)
 	vht_expect_break(&ring, -EPROTO, SITE(INDIRECT_NEXT));
 }
 
-static void indirect_may_follow_plain_descriptors_and_its_write_flag_is_ignored(void **state)
+static void indirect_may_follow_plain_descriptors_in_a_split_ring_only(void **state)
 {
 	struct vh_req req;
 
 	(void)state;
-	stage_indirect(1, TABLE, 2, VHT_WRITE);
+	stage_indirect(1, TABLE, 2, 0);
 	vht_put(&ring, 0, VHT_DATA, 16, VHT_NEXT, 1);
 	vht_offer(&ring, 0);
+	if (vht_layout) {
+		vht_expect_break(&ring, -EPROTO, SITE(INDIRECT_MIXED));
+		return;
+	}
 	req = vht_pop1(&ring);
 	assert_int_equal(req.n_rd, 3);
 	assert_int_equal(req.n_wr, 0);
 	assert_int_equal(req.rd_len, 16 + 2 * 64);
+}
+
+static void the_write_flag_of_an_indirect_descriptor_is_ignored(void **state)
+{
+	struct vh_req req;
+
+	(void)state;
+	indirect(1, TABLE, 2, VHT_WRITE);
+	req = vht_pop1(&ring);
+	assert_int_equal(req.n_rd, 2);
+	assert_int_equal(req.n_wr, 0);
 }
 
 static void case_121_indirect_in_an_indirect_table_breaks(void **state)
@@ -626,7 +641,8 @@ int main(void)
 		CASE(case_118_loop_of_empty_descriptors_breaks),
 		CASE(case_119_chain_of_the_whole_table_is_fine),
 		CASE(case_120_indirect_must_be_negotiated_and_last),
-		CASE(indirect_may_follow_plain_descriptors_and_its_write_flag_is_ignored),
+		CASE(indirect_may_follow_plain_descriptors_in_a_split_ring_only),
+		CASE(the_write_flag_of_an_indirect_descriptor_is_ignored),
 		CASE(case_121_indirect_in_an_indirect_table_breaks),
 		CASE(case_122_wrong_lengths_of_an_indirect_table_break),
 		CASE(case_123_long_indirect_tables_are_bounded),
