@@ -109,7 +109,7 @@ static void pop(struct model *m)
 
 static void push(struct model *m)
 {
-	struct vh_cpl cpls[6];
+	struct vh_cpl cpls[6] = {{0}};
 	uint32_t n = 1 + rnd(m, 6);
 
 	n = VHI_MIN(n, m->n_popped);
