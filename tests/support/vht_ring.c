@@ -175,19 +175,28 @@ void vht_table_set(struct vht_desc *d, uint64_t addr, uint32_t len, uint32_t fla
 		memcpy(d, &packed, sizeof(packed));
 }
 
+/*
+ * The two words of a descriptor, each loaded and stored at once as the library does: ThreadSanitizer pairs a release with
+ * an acquire by address.
+ */
+static uint64_t *words(struct vht_pdesc *d)
+{
+	return (uint64_t *)(void *)d;
+}
+
 /* A descriptor that was used has both marks as the wrap counter says; a length counts with WRITE only. */
 static void collect(struct vht_ring *r)
 {
 	struct vht_packed *p = &r->packed;
 
 	while (p->n_used < r->offered) {
-		const struct vht_pdesc *d = &p->ring[p->done & ~VHT_WRAP];
-		const uint16_t flags = __atomic_load_n(&d->flags, __ATOMIC_ACQUIRE), both = VHT_AVAIL | VHT_USED;
+		const uint64_t word = __atomic_load_n(&words(&p->ring[p->done & ~VHT_WRAP])[1], __ATOMIC_ACQUIRE);
+		const uint16_t flags = (uint16_t)(word >> 48), id = (uint16_t)(word >> 32), both = VHT_AVAIL | VHT_USED;
 
 		if ((flags & both) != (p->done & VHT_WRAP ? both : 0))
 			return;
-		p->log[(uint16_t)p->n_used++] = (struct vht_cpl){d->id, flags & VHT_WRITE ? d->len : 0};
-		p->done = on(r, p->done, p->n_desc[d->id]);
+		p->log[(uint16_t)p->n_used++] = (struct vht_cpl){id, flags & VHT_WRITE ? (uint32_t)word : 0};
+		p->done = on(r, p->done, p->n_desc[id]);
 	}
 }
 
@@ -195,23 +204,22 @@ static void offer_packed(struct vht_ring *r, uint32_t head)
 {
 	const struct vht_desc lone = {.addr = VHT_DATA, .len = 64};
 	const struct vht_desc *d = head < r->opts.num ? &r->desc[head] : &lone;
-	const uint16_t first = r->next;
-	uint16_t first_flags = 0;
+	uint64_t first = 0, *first_at = NULL;
 	uint32_t n = 0;
 
 	collect(r); /* before it is overwritten */
 	for (;;) {
-		struct vht_pdesc *to = &r->packed.ring[r->next & ~VHT_WRAP];
+		uint64_t *to = words(&r->packed.ring[r->next & ~VHT_WRAP]), word;
 		const uint32_t mine = VHT_AVAIL | VHT_USED, marks = r->next & VHT_WRAP ? VHT_AVAIL : VHT_USED;
-		const uint16_t flags = (uint16_t)((d->flags & ~mine) | marks);
 
-		to->addr = d->addr;
-		to->len = d->len;
-		to->id = (uint16_t)head;
-		if (n)
-			to->flags = flags;
-		else
-			first_flags = flags;
+		word = d->len | (uint64_t)(uint16_t)head << 32 | (uint64_t)((d->flags & ~mine) | marks) << 48;
+		__atomic_store_n(&to[0], d->addr, __ATOMIC_RELAXED);
+		if (first_at) {
+			__atomic_store_n(&to[1], word, __ATOMIC_RELAXED);
+		} else {
+			first_at = &to[1];
+			first = word;
+		}
 		r->next = on(r, r->next, 1);
 		n++;
 		if (!(d->flags & VHT_NEXT) || n == r->opts.num)
@@ -219,7 +227,7 @@ static void offer_packed(struct vht_ring *r, uint32_t head)
 		d = &r->desc[d->next % r->opts.num];
 	}
 	r->packed.n_desc[(uint16_t)head] = (uint16_t)n;
-	__atomic_store_n(&r->packed.ring[first & ~VHT_WRAP].flags, first_flags, __ATOMIC_RELEASE);
+	__atomic_store_n(first_at, first, __ATOMIC_RELEASE);
 }
 
 void vht_offer(struct vht_ring *r, uint32_t head)
