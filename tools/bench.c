@@ -62,7 +62,7 @@ struct bench {
 	struct target *t;
 	const char *rw;
 	uint64_t bs, depth, queues, seconds, queue_size, timeout, seed;
-	bool poll, json, has_queue_size;
+	bool poll, packed, json, has_queue_size;
 	uint32_t op;
 	bool random;
 	uint64_t next_block, blocks, rng;
@@ -247,6 +247,7 @@ static int parse(struct bench *b, int argc, char **argv)
 		{"timeout", OPT_NUMBER, &b->timeout, 3600000, NULL},
 		{"seed", OPT_NUMBER, &b->seed, 0, NULL},
 		{"poll", OPT_FLAG, &b->poll, 0, NULL},
+		{"packed", OPT_SWITCH, &b->packed, 0, NULL},
 		{"json", OPT_FLAG, &b->json, 0, NULL},
 	};
 	static const struct {
@@ -294,6 +295,7 @@ static int prepare(struct bench *b, const char *name)
 	rc = target_open(t, name,
 			 &(struct target_opts){.queues = (uint32_t)b->queues,
 					       .queue_size = (uint32_t)b->queue_size,
+					       .packed = b->packed,
 					       .timeout_ms = (uint32_t)b->timeout});
 	if (rc)
 		return rc;
@@ -326,6 +328,7 @@ int io_bench(struct target *t, int argc, char **argv)
 	b->depth = b->queues = 1;
 	b->seconds = 5;
 	b->queue_size = 256;
+	b->packed = true;
 	b->timeout = 10000;
 	rc = parse(b, argc - 3, argv + 3);
 	if (!rc)

@@ -90,6 +90,11 @@ static int set_option(const struct opt *o, const char *value)
 	case OPT_FLAG:
 		*(bool *)o->to = true;
 		return 0;
+	case OPT_SWITCH:
+		if (strcmp(value, "on") && strcmp(value, "off"))
+			return usage("--%s: '%s' is not on or off", o->name, value);
+		*(bool *)o->to = !strcmp(value, "on");
+		return 0;
 	case OPT_TEXT:
 		*(const char **)o->to = value;
 		return 0;

@@ -248,7 +248,7 @@ struct io_opts {
 	struct range range;
 	const char *file;
 	uint64_t timeout, queue_size;
-	bool json, has_queue_size;
+	bool packed, json, has_queue_size;
 };
 
 static void warn_destroys(const struct mover *m)
@@ -334,13 +334,14 @@ static int run_verb(const struct verb *v, struct target *t, const struct io_opts
 
 int cmd_io(int argc, char **argv)
 {
-	struct io_opts o = {.timeout = 10000, .queue_size = 128};
+	struct io_opts o = {.timeout = 10000, .queue_size = 128, .packed = true};
 	const struct opt opts[] = {
 		{"offset", OPT_SIZE, &o.range.offset, 0, NULL},
 		{"size", OPT_SIZE, &o.range.size, 0, &o.range.has_size},
 		{"seed", OPT_NUMBER, &o.range.seed, 0, &o.range.has_seed},
 		{"timeout", OPT_NUMBER, &o.timeout, 3600000, NULL},
 		{"queue-size", OPT_NUMBER, &o.queue_size, VH_QUEUE_MAX_SIZE, &o.has_queue_size},
+		{"packed", OPT_SWITCH, &o.packed, 0, NULL},
 		{"json", OPT_FLAG, &o.json, 0, NULL},
 		{"", OPT_TEXT, &o.file, 0, NULL}, /* --input or --output, by verb */
 	};
@@ -371,6 +372,7 @@ int cmd_io(int argc, char **argv)
 			 &(struct target_opts){.queues = 1,
 					       .queue_size = (uint32_t)o.queue_size,
 					       .queue_size_fixed = o.has_queue_size,
+					       .packed = o.packed,
 					       .timeout_ms = (uint32_t)o.timeout});
 	if (!rc)
 		rc = run_verb(v, &t, &o);

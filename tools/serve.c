@@ -17,7 +17,7 @@ struct serve_opts {
 	const char *serial;
 	uint64_t fd, ram, null, queues, queue_size;
 	bool has_fd, has_ram, has_null;
-	bool readonly, verbose;
+	bool readonly, packed, verbose;
 };
 
 static int parse(int argc, char **argv, struct serve_opts *o)
@@ -34,6 +34,7 @@ static int parse(int argc, char **argv, struct serve_opts *o)
 		{"read-only", OPT_FLAG, &o->readonly, 0, NULL},
 		{"queues", OPT_NUMBER, &o->queues, 256, NULL},
 		{"queue-size", OPT_NUMBER, &o->queue_size, VH_QUEUE_MAX_SIZE, NULL},
+		{"packed", OPT_SWITCH, &o->packed, 0, NULL},
 		{"serial", OPT_TEXT, &o->serial, 0, NULL},
 		{"verbose", OPT_FLAG, &o->verbose, 0, NULL},
 	};
@@ -149,7 +150,8 @@ static bool is_listening(int fd)
 
 static int serve(const struct serve_opts *o, struct vh_device *dev)
 {
-	struct vh_slave_opts so = {.size = sizeof(so)};
+	struct vh_slave_opts so = {.size = sizeof(so),
+				   .mask_features = o->packed ? 0 : UINT64_C(1) << VH_F_RING_PACKED};
 	struct vh_slave *s;
 	int signals = open_signals(), exit_code;
 	int32_t rc;
@@ -181,7 +183,7 @@ static int serve(const struct serve_opts *o, struct vh_device *dev)
 
 int cmd_serve(int argc, char **argv)
 {
-	struct serve_opts o = {.queues = 1, .queue_size = 1024};
+	struct serve_opts o = {.queues = 1, .queue_size = 1024, .packed = true};
 	struct vh_device *dev;
 	int rc;
 

@@ -31,8 +31,11 @@ int target_connect(struct target *t, const char *name, const struct target_opts 
 /* The library's error of the step that failed, 0 when it runs. */
 static int32_t start(struct target *t, const struct target_opts *opts)
 {
-	struct vh_driver_opts d = {
-		.size = sizeof(d), .type = VH_TYPE_BLK, .n_queues = opts->queues, .queue_size = opts->queue_size};
+	struct vh_driver_opts d = {.size = sizeof(d),
+				   .type = VH_TYPE_BLK,
+				   .n_queues = opts->queues,
+				   .queue_size = opts->queue_size,
+				   .mask_features = opts->packed ? 0 : UINT64_C(1) << VH_F_RING_PACKED};
 	struct vh_backend *backend;
 	int32_t rc = vh_master_backend(t->master, &backend);
 

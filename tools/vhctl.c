@@ -7,14 +7,15 @@
 
 static const char help_text[] =
 	"usage: vhctl serve blk (--socket PATH | --fd N) (--ram SIZE | --file PATH | --null SIZE)\n"
-	"                       [--readonly] [--queues N] [--queue-size N] [--serial S] [--verbose]\n"
+	"                       [--readonly] [--queues N] [--queue-size N] [--packed on|off]\n"
+	"                       [--serial S] [--verbose]\n"
 	"       vhctl serve blk --print-capabilities\n"
 	"       vhctl probe TARGET [--type blk|net|none] [--timeout MS] [--json]\n"
 	"       vhctl io blk TARGET read   [--offset SIZE] [--size SIZE] [--seed N] [--output FILE] [--json]\n"
 	"       vhctl io blk TARGET write  [--offset SIZE] [--size SIZE] [--seed N] [--input FILE] [--json]\n"
 	"       vhctl io blk TARGET verify [--offset SIZE] [--size SIZE] [--seed N] [--json]\n"
 	"       vhctl io blk TARGET bench  [--rw randread|randwrite|read|write] [--bs SIZE] [--iodepth N]\n"
-	"                                  [--queues N] [--time SECONDS] [--poll] [--json]\n"
+	"                                  [--queues N] [--time SECONDS] [--poll] [--packed on|off] [--json]\n"
 	"       vhctl --version | --help\n"
 	"\n"
 	"TARGET is unix:PATH. SIZE takes K, M, G, T (binary). write, verify and bench with a write destroy what the\n"

@@ -20,10 +20,10 @@ __attribute__((format(printf, 1, 2))) int usage(const char *fmt, ...);
 int say_vh(int32_t rc, const char *what);
 
 /*
- * Options. A row takes "--name VALUE" or "--name=VALUE", or stands alone when it sets a flag. Parsing stops at nothing:
- * words without dashes are collected.
+ * Options. A row takes "--name VALUE" or "--name=VALUE", or stands alone when it sets a flag; a switch is on or off.
+ * Parsing stops at nothing: words without dashes are collected.
  */
-enum opt_kind { OPT_FLAG, OPT_TEXT, OPT_SIZE, OPT_NUMBER };
+enum opt_kind { OPT_FLAG, OPT_SWITCH, OPT_TEXT, OPT_SIZE, OPT_NUMBER };
 struct opt {
 	const char *name;
 	enum opt_kind kind;
@@ -63,6 +63,7 @@ struct target_opts {
 	uint32_t queues;
 	uint32_t queue_size;
 	bool queue_size_fixed; /* the user's; else half of it is tried when the back-end refuses it */
+	bool packed;	       /* rings, where the back-end has them */
 	uint32_t timeout_ms;
 };
 struct target {

@@ -170,7 +170,8 @@ const (
 
 // Of vh/queue.h.
 const (
-	QueueMaxSize = 32768
+	QueueMaxSize    = 32768
+	QueuePackedBase = 2147516416 // of a packed ring that was never used: both wrap counters set
 )
 
 // vh_queue_opts.role.

@@ -14,7 +14,8 @@
 
 VH_BEGIN_DECLS
 
-#define VH_QUEUE_MAX_SIZE 32768
+#define VH_QUEUE_MAX_SIZE    32768
+#define VH_QUEUE_PACKED_BASE 0x80008000u /* of a packed ring that was never used: both wrap counters set */
 
 /* vh_queue_opts.role */
 #define VH_QUEUE_DEVICE 1
@@ -65,9 +66,9 @@ struct vh_queue_opts {
 	uint32_t index;	       /* queue index, for vh_req.queue and errors */
 	uint64_t features;     /* negotiated feature bits: RING_INDIRECT_DESC, RING_EVENT_IDX, RING_PACKED, IN_ORDER */
 	vh_gpa desc;	       /* descriptor table, 16-byte aligned */
-	vh_gpa driver;	       /* available ring, 2-byte aligned */
-	vh_gpa device;	       /* used ring, 4-byte aligned */
-	uint32_t base;	       /* next available index; split 16 bits */
+	vh_gpa driver;	       /* available ring, 2-byte aligned; packed: the driver's event area, 4-byte aligned */
+	vh_gpa device;	       /* used ring, or the device's event area; 4-byte aligned */
+	uint32_t base;	       /* as vh_queue_stop() gives it; to begin 0, packed VH_QUEUE_PACKED_BASE */
 	uint32_t max_segs;     /* most segments in a chain; 0 = the larger of num and 1024 */
 	vh_gpa indirect;       /* driver: num * max_indirect * 16 bytes for indirect tables, 16-byte aligned */
 	uint32_t max_indirect; /* driver: descriptors in one of these tables; 0 = chains are linked descriptors */
@@ -133,7 +134,7 @@ VH_API void vh_queue_free(struct vh_queue *q);
  * The available index is loaded once per call. Each request is validated as a whole before it is returned; one that
  * is not valid breaks the queue (requests before it are still returned). Segments, and the memory that they point into,
  * stay until their token is pushed or un-popped, in any order, also when the queue is stopped or its connection ends
- * before. Virtio 1.2 section 2.7.
+ * before. Virtio 1.2 sections 2.7 and 2.8.
  *
  * @since: VH_1.0
  * @thread: queue
@@ -280,7 +281,8 @@ VH_API vh_count vh_queue_state(struct vh_queue *q);
 /**
  * vh_queue_stop() - stop a stand-alone queue
  * @q: made by vh_queue_open()
- * @base: (nullable) (out) index of the first request that was not taken
+ * @base: (nullable) (out) where it would go on: the next available index; packed: in the lower half where taking goes
+ *   on, in the upper half where publishing does, each an index and, in its highest bit, a wrap counter
  *
  * @since: VH_1.0
  * @thread: queue

@@ -53,6 +53,11 @@ static inline uint64_t vhi_shm_load64(const uint64_t VHI_SHM *p)
 	return le64toh(__atomic_load_n(VHI_SHM_RAW(const uint64_t, p), __ATOMIC_RELAXED));
 }
 
+static inline uint64_t vhi_shm_load64_acquire(const uint64_t VHI_SHM *p)
+{
+	return le64toh(__atomic_load_n(VHI_SHM_RAW(const uint64_t, p), VHI_ACQUIRE));
+}
+
 static inline void vhi_shm_store16(uint16_t VHI_SHM *p, uint16_t v)
 {
 	__atomic_store_n(VHI_SHM_RAW(uint16_t, p), htole16(v), __ATOMIC_RELAXED);
@@ -71,6 +76,11 @@ static inline void vhi_shm_store32(uint32_t VHI_SHM *p, uint32_t v)
 static inline void vhi_shm_store64(uint64_t VHI_SHM *p, uint64_t v)
 {
 	__atomic_store_n(VHI_SHM_RAW(uint64_t, p), htole64(v), __ATOMIC_RELAXED);
+}
+
+static inline void vhi_shm_store64_release(uint64_t VHI_SHM *p, uint64_t v)
+{
+	__atomic_store_n(VHI_SHM_RAW(uint64_t, p), htole64(v), VHI_RELEASE);
 }
 
 /* Payload bytes: each is copied once, order and width are not defined. */

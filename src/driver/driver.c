@@ -197,10 +197,9 @@ static int check_opts(const struct vh_driver_opts *o)
 	if (o->n_queues > MAX_QUEUES)
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_driver_new: n_queues is %u; the most is %u",
 				o->n_queues, MAX_QUEUES);
-	if (o->queue_size && (!vhi_is_pow2(o->queue_size) || o->queue_size > VH_QUEUE_MAX_SIZE))
-		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
-				"vh_driver_new: queue_size is %u; use a power of two up to %u", o->queue_size,
-				VH_QUEUE_MAX_SIZE);
+	if (o->queue_size > VH_QUEUE_MAX_SIZE)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_driver_new: queue_size is %u; it can be up to %u",
+				o->queue_size, VH_QUEUE_MAX_SIZE);
 	if (o->mask_features & VHI_BIT(VH_F_VERSION_1))
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
 				"vh_driver_new: mask_features has VERSION_1, which is always needed; take it out");
@@ -212,6 +211,11 @@ static int session_init(struct vh_driver *d, const struct vh_driver_opts *o)
 	const uint32_t num = o->queue_size ? o->queue_size : DEFAULT_SIZE;
 	int rc = negotiate(d, o);
 
+	if (!rc && !vhi_ring_num_fits(num, d->features))
+		rc = vhi_fail(
+			-EINVAL, VH_ERROR_ARGUMENT, 0,
+			"vh_driver_new: queue_size is %u; rings of this back-end are not packed, so use a power of two",
+			num);
 	if (!rc) {
 		d->wake = vhi_eventfd();
 		if (d->wake < 0)

@@ -110,7 +110,7 @@ static int queue_begin(struct vh_driver *d, struct vhi_driver_queue *dq)
 	if (rc)
 		return rc;
 	vhi_shm_zero((uint8_t VHI_SHM *)(uintptr_t)dq->rings, (size_t)dq->rings_len);
-	dq->ring.base = 0;
+	dq->ring.base = vhi_ring_first_base(d->features);
 	dq->ring.fresh = true;
 	now = vhi_mem_snapshot(d->mem);
 	rc = vhi_queue_start(dq->q, &dq->ring, now);
@@ -168,9 +168,12 @@ static int ring_begin(struct vh_driver *d, uint32_t index)
 /* Nothing is in flight, so everything was taken: the driver knows where the ring must have stopped. */
 static int check_base(struct vhi_driver_queue *dq, uint32_t index, uint32_t base)
 {
+	const bool halved = dq->ring.features & VHI_BIT(VH_F_RING_PACKED) && base <= UINT16_MAX;
+
 	if (vh_queue_state(dq->q) == VH_QUEUE_BROKEN)
 		return 0;
-	if (!VHI_REFUSE(VHI_SITE_DRIVER_BASE, base != dq->ring.base))
+	/* Some back-ends tell only where taking goes on in a packed ring: 16 bits. */
+	if (!VHI_REFUSE(VHI_SITE_DRIVER_BASE, base != (halved ? (uint16_t)dq->ring.base : dq->ring.base)))
 		return 0;
 	dq->spoilt = true;
 	return vhi_fail_at(

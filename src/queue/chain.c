@@ -72,6 +72,16 @@ static bool grow(struct vh_queue *q)
 	return false;
 }
 
+void vhi_chain_open(struct vh_queue *q)
+{
+	struct vhi_chain *c = &q->dev.chain;
+
+	c->segs = c->next = c->end = q->dev.rows;
+	c->first = NULL;
+	/* A request in flight has one block, and there are more blocks than ids. Without one, the first segment would wait. */
+	grow(q);
+}
+
 int vhi_chain_add(struct vh_queue *q, uint64_t addr, uint32_t len)
 {
 	struct vhi_chain *c = &q->dev.chain;
@@ -117,16 +127,20 @@ static bool copy_table(struct vh_queue *q, uint64_t addr, uint32_t len)
 	return true;
 }
 
-int vhi_chain_indirect(struct vh_queue *q, uint64_t addr, uint64_t word)
+/* On with the table of an indirect descriptor. Of the kinds there is one in each instance. */
+static inline __attribute__((always_inline)) int walk_table(struct vh_queue *q, uint64_t addr, uint64_t word,
+							    bool nested, const enum vhi_table kind)
 {
-	const uint32_t len = (uint32_t)word;
+	const uint32_t len = (uint32_t)word, flags = (uint32_t)(word >> (kind == VHI_PACKED_TABLE ? 48 : 32));
 	struct vhi_walk w;
 	uint64_t host;
 	int rc;
 
+	if (VHI_REFUSE(VHI_SITE_QUEUE_INDIRECT_NESTED, nested))
+		return VHI_SITE_QUEUE_INDIRECT_NESTED;
 	if (VHI_REFUSE(VHI_SITE_QUEUE_INDIRECT_OFF, !(q->ring.features & VHI_BIT(VH_F_RING_INDIRECT_DESC))))
 		return VHI_SITE_QUEUE_INDIRECT_OFF;
-	if (VHI_REFUSE(VHI_SITE_QUEUE_INDIRECT_NEXT, word >> 32 & VHI_DESC_NEXT))
+	if (VHI_REFUSE(VHI_SITE_QUEUE_INDIRECT_NEXT, flags & VHI_DESC_NEXT))
 		return VHI_SITE_QUEUE_INDIRECT_NEXT;
 	if (VHI_REFUSE(VHI_SITE_QUEUE_INDIRECT_LEN, !len || len % VHI_DESC_SIZE))
 		return VHI_SITE_QUEUE_INDIRECT_LEN;
@@ -139,7 +153,31 @@ int vhi_chain_indirect(struct vh_queue *q, uint64_t addr, uint64_t word)
 			return VHI_SITE_QUEUE_INDIRECT_FAULT;
 		host = (uintptr_t)q->dev.table;
 	}
-	rc = vhi_chain_walk(q, q->snap, (const uint64_t VHI_SHM *)(uintptr_t)host, len / VHI_DESC_SIZE, 0, true, &w);
+	rc = vhi_chain_walk(q, q->snap, (const uint64_t VHI_SHM *)(uintptr_t)host, len / VHI_DESC_SIZE, 0, kind, 0, &w);
 	vhi_walk_save(q, &w);
 	return rc;
+}
+
+int vhi_split_indirect(struct vh_queue *q, uint64_t addr, uint64_t word, bool nested)
+{
+	return walk_table(q, addr, word, nested, VHI_SPLIT_TABLE);
+}
+
+int vhi_packed_indirect(struct vh_queue *q, uint64_t addr, uint64_t word, bool nested)
+{
+	return walk_table(q, addr, word, nested, VHI_PACKED_TABLE);
+}
+
+int32_t vhi_take_failed(struct vh_queue *q, int rc, uint32_t n)
+{
+	if (q->dev.chain.block)
+		vhi_chain_free_block(q, q->dev.chain.block);
+	q->dev.chain.block = 0;
+	if (rc == -EAGAIN) {
+		q->starved = true;
+		vhi_count(&q->stats.seg_waits, 1);
+	} else if (!n) {
+		return vhi_queue_broke(q, (uint32_t)rc);
+	}
+	return 0;
 }

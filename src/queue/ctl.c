@@ -114,8 +114,10 @@ void vhi_queue_halt(struct vh_queue *q)
 
 static void apply_abort(struct vh_queue *q)
 {
+	uint32_t left;
+
 	if (q->flags & VHI_QF_STARTED)
-		q->base = q->layout->base(q);
+		q->base = q->layout->base(q, &left);
 	if (q->role == VH_QUEUE_DEVICE && q->in_flight)
 		vhi_dead_bury(q);
 	vhi_queue_halt(q);

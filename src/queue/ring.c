@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
 /* Where a ring lies, and the private tables that go with it. */
-#include "vhi_vring.h"
+#include "vhi_packed.h"
 
 #include <sys/mman.h>
 
@@ -18,20 +18,44 @@ static int refuse(const struct vh_queue *q, uint32_t site, uint32_t value)
 			   "queue %u can't start: %s (it is %u)", q->index, vhi_queue_site_text(site), value);
 }
 
-static int check_split(const struct vh_queue *q, const struct vhi_ring *ring)
+static int check_ring(const struct vh_queue *q, const struct vhi_ring *ring)
 {
+	const bool packed = ring->features & VHI_BIT(VH_F_RING_PACKED);
+	const bool fits = vhi_ring_base_fits(ring->num, ring->features, ring->base);
+
 	/* Of those that change what a ring looks like. */
-	if (ring->features & (VHI_BIT(VH_F_RING_PACKED) | VHI_BIT(VH_F_IN_ORDER)) & ~VHI_RING_FEATURES)
+	if (ring->features & VHI_BIT(VH_F_IN_ORDER) & ~VHI_RING_FEATURES)
 		return vhi_fail_at(-ENOTSUP, VH_ERROR_QUEUE, 0, q->index, VH_ERROR_NONE,
-				   "queue %u: packed and in-order rings are not built in; don't negotiate them",
-				   q->index);
+				   "queue %u: in-order rings are not built in; don't negotiate them", q->index);
 	if (VHI_REFUSE(VHI_SITE_QUEUE_SIZE, !ring->num || ring->num > VH_QUEUE_MAX_SIZE))
 		return refuse(q, VHI_SITE_QUEUE_SIZE, ring->num);
-	if (VHI_REFUSE(VHI_SITE_QUEUE_POW2, !vhi_is_pow2(ring->num)))
+	if (VHI_REFUSE(VHI_SITE_QUEUE_POW2, !vhi_ring_num_fits(ring->num, ring->features)))
 		return refuse(q, VHI_SITE_QUEUE_POW2, ring->num);
-	if (VHI_REFUSE(VHI_SITE_QUEUE_BASE, ring->base > UINT16_MAX))
+	if (VHI_REFUSE(VHI_SITE_QUEUE_BASE, !packed && !fits))
 		return refuse(q, VHI_SITE_QUEUE_BASE, ring->base);
+	if (VHI_REFUSE(VHI_SITE_QUEUE_BASE_PACKED, packed && !fits))
+		return refuse(q, VHI_SITE_QUEUE_BASE_PACKED, ring->base);
 	return 0;
+}
+
+bool vhi_ring_num_fits(uint32_t num, uint64_t features)
+{
+	return features & VHI_BIT(VH_F_RING_PACKED) || vhi_is_pow2(num);
+}
+
+uint32_t vhi_ring_first_base(uint64_t features)
+{
+	return features & VHI_BIT(VH_F_RING_PACKED) ? VH_QUEUE_PACKED_BASE : 0;
+}
+
+bool vhi_ring_base_fits(uint32_t num, uint64_t features, uint32_t base)
+{
+	const uint16_t next_avail = (uint16_t)base, next_used = (uint16_t)(base >> 16);
+
+	if (!(features & VHI_BIT(VH_F_RING_PACKED)))
+		return base <= UINT16_MAX;
+	return packed_at(next_avail) < num && packed_at(next_used) < num &&
+	       packed_between(num, next_used, next_avail) <= num;
 }
 
 /* The two bytes of an event index exist only when it was negotiated. */
@@ -83,6 +107,7 @@ static void *carve(char *base, size_t *at, size_t n, size_t size)
 /* Called twice: with base NULL for the length. */
 static size_t lay_out(struct vh_queue *q, char *base, const struct vhi_ring *ring)
 {
+	const bool packed = ring->features & VHI_BIT(VH_F_RING_PACKED);
 	const uint32_t num = ring->num;
 	size_t at = 0;
 
@@ -94,9 +119,12 @@ static size_t lay_out(struct vh_queue *q, char *base, const struct vhi_ring *rin
 	}
 	q->dev.order = carve(base, &at, num, sizeof(uint16_t));
 	q->dev.table = carve(base, &at, q->max_segs, VHI_DESC_SIZE);
-	q->dev.rows = carve(base, &at, (size_t)num * VHI_INLINE_SEGS, sizeof(struct vh_seg));
-	q->dev.row_bytes = VHI_MIN(VHI_INLINE_SEGS, q->max_segs) * sizeof(struct vh_seg);
 	q->dev.chain.block = 0;
+	q->dev.row_bytes = VHI_MIN(VHI_INLINE_SEGS, q->max_segs) * sizeof(struct vh_seg);
+	q->dev.n_desc = carve(base, &at, packed ? num : 0, sizeof(uint16_t));
+	q->dev.rows = carve(base, &at, packed ? 0 : (size_t)num * VHI_INLINE_SEGS, sizeof(struct vh_seg));
+	q->dev.pools[VHI_POOL_ROWS] = (struct vhi_pool){.room = VHI_MIN(VHI_INLINE_SEGS, q->max_segs),
+							.count = packed ? num : 0};
 	q->dev.pools[VHI_POOL_MEDIUM] = (struct vhi_pool){.room = VHI_MIN(MEDIUM_ROOM, q->max_segs),
 							  .count = VHI_MIN(num, MEDIUM_MAX)};
 	q->dev.pools[VHI_POOL_LARGE] = (struct vhi_pool){.room = q->max_segs, .count = LARGE_COUNT};
@@ -140,12 +168,17 @@ static int make_tables(struct vh_queue *q, const struct vhi_ring *ring)
 	return 0;
 }
 
+static const struct vhi_layout *const layouts[2][2] = {
+	{&vhi_split_device, &vhi_split_driver},
+	{&vhi_packed_device, &vhi_packed_driver},
+};
+
 /* Lock and gate are held. */
 static int start(struct vh_queue *q, const struct vhi_ring *ring, struct vh_snapshot *snap)
 {
 	const bool keep = q->role == VH_QUEUE_DRIVER && !ring->fresh;
 	void VHI_SHM *area[VHI_AREAS];
-	int rc = check_split(q, ring);
+	int rc = check_ring(q, ring);
 	uint32_t site;
 
 	if (rc)
@@ -177,7 +210,7 @@ static int start(struct vh_queue *q, const struct vhi_ring *ring, struct vh_snap
 	q->ring = *ring;
 	q->snap = vhi_snapshot_get(snap);
 	q->faults_seen = 0;
-	q->layout = q->role == VH_QUEUE_DEVICE ? &vhi_split_device : &vhi_split_driver;
+	q->layout = layouts[vhi_is_packed(q)][q->role == VH_QUEUE_DRIVER];
 	q->event_idx = ring->features & VHI_BIT(VH_F_RING_EVENT_IDX);
 	q->failure.code = 0;
 	q->epoch++;
@@ -213,6 +246,7 @@ int vhi_queue_start(struct vh_queue *q, const struct vhi_ring *ring, struct vh_s
 int vhi_queue_finish_stop(struct vh_queue *q, uint32_t *base)
 {
 	bool ours = vhi_queue_begin(q);
+	uint32_t left;
 
 	if (!ours || (q->flags & VHI_QF_STARTED &&
 		      (!(q->flags & VHI_QF_DRAINING) || (q->role == VH_QUEUE_DEVICE && q->in_flight)))) {
@@ -220,7 +254,7 @@ int vhi_queue_finish_stop(struct vh_queue *q, uint32_t *base)
 		return -EBUSY;
 	}
 	if (q->flags & VHI_QF_STARTED) {
-		q->base = q->layout->base(q);
+		q->base = q->layout->base(q, &left);
 		vhi_queue_halt(q);
 		if (q->role == VH_QUEUE_DEVICE)
 			vhi_queue_drop_tables(q);
@@ -251,12 +285,11 @@ void vhi_queue_set_base(struct vh_queue *q, uint32_t base)
 int vhi_queue_progress(struct vh_queue *q, uint32_t *base)
 {
 	bool ours = vhi_queue_begin(q);
-	int n = -EBUSY;
+	bool known = ours && q->flags & VHI_QF_STARTED;
+	uint32_t left;
 
-	if (ours && q->flags & VHI_QF_STARTED) {
-		*base = q->layout->base(q);
-		n = (uint16_t)(q->next_avail - *base);
-	}
+	if (known)
+		*base = q->layout->base(q, &left);
 	vhi_queue_abandon(q, ours);
-	return n;
+	return known ? (int)left : -EBUSY;
 }

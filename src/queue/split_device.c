@@ -3,26 +3,13 @@
 #include "vhi_chain.h"
 #include "vhi_split.h"
 
-/* What requests of one pop have in common. */
-struct batch {
-	uint64_t epoch;
-	uint32_t now;
-	uint32_t mem;
-	uint16_t queue;
-};
-
-/*
- * One chain. What is stored before the walk means nothing if the walk fails: the slot stays free. It is stored there
- * because registers are short afterwards.
- */
-static inline __attribute__((always_inline)) int take_one(struct vh_queue *q, const struct batch *b, uint32_t at,
+/* One chain. What is known before the walk is stored there, because registers are short afterwards. */
+static inline __attribute__((always_inline)) int take_one(struct vh_queue *q, const struct vhi_batch *b, uint32_t at,
 							  uint32_t seq, struct vhi_walk *w, struct vh_req *req)
 {
 	const uint32_t head = vhi_shm_load16(avail(q) + RING + at);
 	struct vhi_chain *c = &q->dev.chain;
-	struct vh_seg *first;
 	struct vhi_slot *slot;
-	uint64_t rd_len, wr_len;
 	int rc;
 
 	if (VHI_REFUSE(VHI_SITE_QUEUE_HEAD, head >= q->num))
@@ -34,53 +21,16 @@ static inline __attribute__((always_inline)) int take_one(struct vh_queue *q, co
 	slot->seq = seq;
 	__atomic_store_n(&slot->since_ms, b->now, __ATOMIC_RELAXED);
 	req->token = b->epoch | head;
-	req->user = 0;
-	req->seq = seq;
-	req->queue = b->queue;
-	req->flags = 0;
-	req->mem = b->mem;
-	req->reserved = 0;
+	vhi_take_begin(b, seq, req);
 	c->segs = &q->dev.rows[(size_t)head * VHI_INLINE_SEGS];
 	c->end = (struct vh_seg *)((char *)c->segs + q->dev.row_bytes);
 	c->first = NULL;
 	w->next = c->segs;
 	w->len = 0;
-	rc = vhi_chain_walk(q, q->snap, q->area[VHI_AREA_DESC], q->num, head, false, w);
+	rc = vhi_chain_walk(q, q->snap, q->area[VHI_AREA_DESC], q->num, head, VHI_SPLIT_RING, 0, w);
 	if (VHI_UNLIKELY(rc))
 		return rc;
-	first = w->next;
-	rd_len = w->len;
-	if (c->first) {
-		first = c->first;
-		rd_len = c->rd_len;
-	}
-	wr_len = w->len - rd_len;
-	req->segs = (uintptr_t)c->segs;
-	req->rd_len = rd_len;
-	req->wr_len = wr_len;
-	req->n_rd = (uint32_t)(first - c->segs);
-	req->n_wr = (uint32_t)(w->next - first);
-	slot->wr_len = (uint32_t)VHI_MIN(wr_len, (uint64_t)UINT32_MAX);
-	if (VHI_UNLIKELY(c->block)) {
-		slot->block = (uint16_t)c->block;
-		c->block = 0;
-	}
-	vhi_slot_state(slot, VHI_SLOT_IN_FLIGHT);
-	return 0;
-}
-
-/* The chain after the good ones was refused, or has to wait: its block goes back. */
-static int32_t take_failed(struct vh_queue *q, int rc, uint32_t n)
-{
-	if (q->dev.chain.block)
-		vhi_chain_free_block(q, q->dev.chain.block);
-	q->dev.chain.block = 0;
-	if (rc == -EAGAIN) {
-		q->starved = true;
-		vhi_count(&q->stats.seg_waits, 1);
-	} else if (!n) {
-		return vhi_queue_broke(q, (uint32_t)rc);
-	}
+	vhi_take_end(q, w, slot, req);
 	return 0;
 }
 
@@ -91,7 +41,7 @@ static int32_t split_take(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
 	struct vhi_walk w = {.span = q->snap->spans};
 	uint32_t at, seq, n;
 	uint64_t bytes = 0;
-	struct batch b;
+	struct vhi_batch b;
 	int rc = 0;
 
 	if (VHI_REFUSE(VHI_SITE_QUEUE_AVAIL_JUMP, ready > q->num))
@@ -99,13 +49,13 @@ static int32_t split_take(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
 	max = VHI_MIN(max, ready);
 	if (!max)
 		return 0;
-	b = (struct batch){(uint64_t)q->epoch << 32, vhi_coarse_ms(), q->snap->number, (uint16_t)q->index};
+	b = vhi_batch_begin(q);
 	at = q->next_avail & (q->num - 1);
 	seq = q->seq;
 	for (n = 0; n < max; n++) {
 		rc = take_one(q, &b, at, seq, &w, &reqs[n]);
 		if (VHI_UNLIKELY(rc)) {
-			rc = take_failed(q, rc, n);
+			rc = vhi_take_failed(q, rc, n);
 			break;
 		}
 		bytes += reqs[n].rd_len;
@@ -114,13 +64,8 @@ static int32_t split_take(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
 	}
 	if (!n)
 		return rc;
-	reqs[n - 1].flags = VH_REQ_LAST;
 	q->next_avail = (uint16_t)(q->next_avail + n);
-	q->seq += n;
-	q->idle = false;
-	vhi_in_flight(q, q->in_flight + n);
-	vhi_count(&q->stats.requests, n);
-	vhi_count(&q->stats.bytes_in, bytes);
+	vhi_took(q, reqs, n, bytes);
 	return (int32_t)n;
 }
 
@@ -221,8 +166,9 @@ static void split_open(struct vh_queue *q, bool fresh)
 	split_arm(q, true);
 }
 
-static uint32_t split_base(struct vh_queue *q)
+static uint32_t split_base(struct vh_queue *q, uint32_t *left)
 {
+	*left = q->in_flight;
 	return (uint16_t)(q->next_avail - q->in_flight - q->dropped);
 }
 

@@ -28,7 +28,9 @@ void vhi_queue_destroy(struct vh_queue *q);
 void vhi_queue_leave_to_parent(struct vh_queue *q);
 
 /* What the rings here can do, of the feature bits that are not a device's own. */
-#define VHI_RING_FEATURES (VHI_BIT(VH_F_VERSION_1) | VHI_BIT(VH_F_RING_INDIRECT_DESC) | VHI_BIT(VH_F_RING_EVENT_IDX))
+#define VHI_RING_FEATURES                                                                            \
+	(VHI_BIT(VH_F_VERSION_1) | VHI_BIT(VH_F_RING_INDIRECT_DESC) | VHI_BIT(VH_F_RING_EVENT_IDX) | \
+	 VHI_BIT(VH_F_RING_PACKED))
 
 /* The areas of a ring. Virtio 1.2 sections 2.7 and 2.8. */
 enum { VHI_RING_DESC, VHI_RING_DRIVER, VHI_RING_DEVICE, VHI_RING_AREAS };
@@ -40,11 +42,19 @@ struct vhi_ring_area {
 
 void vhi_ring_areas(uint32_t num, uint64_t features, struct vhi_ring_area area[VHI_RING_AREAS]);
 
+/*
+ * Where a ring stands. Split: the next available index. Packed: where taking goes on in bits 0 to 14, where publishing
+ * does in bits 16 to 30, and the wrap counter of each in the bit above it.
+ */
+uint32_t vhi_ring_first_base(uint64_t features); /* of a ring that was never used */
+bool vhi_ring_base_fits(uint32_t num, uint64_t features, uint32_t base);
+bool vhi_ring_num_fits(uint32_t num, uint64_t features);
+
 struct vhi_ring {
 	uint32_t num;
 	uint64_t features;
 	struct vhi_gpa desc, driver, device; /* guest addresses */
-	uint32_t base;			     /* next available index; a driver starts a fresh ring with 0 */
+	uint32_t base;			     /* where it goes on, see vhi_ring_first_base() */
 	uint32_t max_segs;		     /* 0 = max(num, 1024) */
 	bool fresh;			     /* driver: begin at base; else continue where it stopped */
 	/* Driver: memory for indirect tables, num * max_indirect * 16 bytes, inside one region, 16-byte aligned. Used
@@ -56,8 +66,8 @@ struct vhi_ring {
 /*
  * Start (from stopped): checks geometry and that each ring lies whole in one region of @snap (a reference is taken).
  * A new epoch begins: older tokens are stale. -EBUSY when it has not stopped yet, or when too many ABORTs left requests
- * that did not come back (hooks.wake is called when there is room again). A device continues publishing at the used index that it finds in the
- * ring. A driver that is not fresh keeps its record of what is in flight (same num, no ABORT in between). Returns 0
+ * that did not come back (hooks.wake is called when there is room again). A device continues publishing at the used index
+ * that it finds in a split ring. A driver that is not fresh keeps its record of what is in flight (same num, no ABORT in between). Returns 0
  * or -errno with the last error set; the queue stays stopped.
  */
 int vhi_queue_start(struct vh_queue *q, const struct vhi_ring *ring, struct vh_snapshot *snap);
@@ -87,7 +97,7 @@ uint64_t vhi_queue_failed(struct vh_queue *q);
 uint32_t vhi_queue_in_flight(struct vh_queue *q);
 /*
  * After DRAIN, when settled and nothing is in flight: stopped; *base = next available index. Else -EBUSY. A driver may
- * have requests in flight, which it keeps for a start that is not fresh; its base is the used index in the ring. A
+ * have requests in flight, which it keeps for a start that is not fresh; its base is how far the device is. A
  * broken queue stops as well: push drops its requests, so that they drain too.
  */
 int vhi_queue_finish_stop(struct vh_queue *q, uint32_t *base);
@@ -95,7 +105,7 @@ int vhi_queue_finish_stop(struct vh_queue *q, uint32_t *base);
 uint32_t vhi_queue_base(struct vh_queue *q);
 void vhi_queue_set_base(struct vh_queue *q, uint32_t base);
 /*
- * A driver looks how far the device is: *base = the index after the last request that it completed, reaped or not.
+ * A driver looks how far the device is: *base = where it stands after the last request that it completed, reaped or not.
  * Returns how many requests it has not completed, or -EBUSY while a call is in progress or when not started.
  */
 int vhi_queue_progress(struct vh_queue *q, uint32_t *base);

@@ -21,7 +21,10 @@ enum vhi_queue_site {
 };
 #undef VHI_SITE
 
-/* Both layouts' descriptor, as two 64-bit words, each loaded once: addr; len | flags << 32 | next << 48. */
+/*
+ * A descriptor is two 64-bit words, each loaded once: addr, and, in a split ring, len | flags << 32 | next << 48; in a
+ * packed one len | id << 32 | flags << 48.
+ */
 #define VHI_DESC_NEXT	  1u
 #define VHI_DESC_WRITE	  2u
 #define VHI_DESC_INDIRECT 4u
@@ -60,7 +63,8 @@ struct vhi_pool {
 	uint32_t free;	/* number + 1 of the block given back last, 0 = none */
 };
 
-enum { VHI_POOL_MEDIUM, VHI_POOL_LARGE, VHI_POOLS };
+/* Rows: where a chain is named by its last descriptor only, its row has to come from a pool too. */
+enum { VHI_POOL_ROWS, VHI_POOL_MEDIUM, VHI_POOL_LARGE, VHI_POOLS };
 
 /* A chain as far as it was walked. */
 struct vhi_chain {
@@ -72,6 +76,7 @@ struct vhi_chain {
 	uint64_t rd_len;	     /* bytes before the first writable descriptor; valid once first is set */
 	uint64_t len;		     /* bytes */
 	uint32_t block;		     /* 0 at the start of each chain */
+	uint32_t id, n_desc;	     /* packed; valid after the walk */
 };
 
 /* What a layout of the ring does; chosen at start. */
@@ -82,9 +87,10 @@ struct vhi_layout {
 	int32_t (*submit)(struct vh_queue *q, const struct vh_req *reqs, uint32_t n);
 	int32_t (*reap)(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max);
 	void (*open)(struct vh_queue *q, bool fresh); /* indices at start */
-	uint32_t (*base)(struct vh_queue *q);	      /* where a device would go on */
-	void (*arm)(struct vh_queue *q, bool on);     /* ask for notifications, or ask for none */
-	bool (*more)(struct vh_queue *q);	      /* the peer put something in that was not taken */
+	/* Where a device would go on; *left requests are not completed. */
+	uint32_t (*base)(struct vh_queue *q, uint32_t *left);
+	void (*arm)(struct vh_queue *q, bool on); /* ask for notifications, or ask for none */
+	bool (*more)(struct vh_queue *q);	  /* the peer put something in that was not taken */
 };
 
 /*
@@ -157,7 +163,7 @@ struct vh_queue {
 	uint32_t num;
 	uint32_t epoch;
 	uint32_t seq;
-	uint16_t next_avail;
+	uint16_t next_avail; /* packed: bit 15 is the wrap counter */
 	uint16_t next_used;
 	uint32_t in_flight; /* atomic */
 	uint32_t dropped;   /* device: ended, but not published, as the queue was broken */
@@ -175,19 +181,23 @@ struct vh_queue {
 	uint8_t in, out; /* which one tells us, and by which we tell the peer */
 	union {
 		struct {
-			struct vh_seg *rows; /* VHI_INLINE_SEGS for each slot */
+			struct vh_seg *rows; /* VHI_INLINE_SEGS for each slot; packed: they are a pool */
 			size_t row_bytes;    /* of these, how many a chain may use */
 			struct vhi_chain chain;
-			uint16_t *order; /* slots by available index, for unpop */
-			uint64_t *table; /* copy of an indirect table that is not in one piece */
+			uint16_t *order;  /* slots in order of pop, for unpop; split: by available index */
+			uint16_t *n_desc; /* packed: descriptors of each slot's chain */
+			uint32_t turn;	  /* packed: where the next pop goes in order */
+			uint32_t taken;	  /* packed: descriptors from next_used to next_avail */
+			uint32_t foreign; /* packed: of these, the ones that were taken before the start */
+			uint64_t *table;  /* copy of an indirect table that is not in one piece */
 			struct vhi_pool pools[VHI_POOLS];
 		} dev;
 		struct {
 			uint64_t *cookies;
-			uint16_t *link;		      /* next descriptor of a chain, or of the free list */
-			uint32_t n_free;	      /* descriptors that are not in flight */
-			uint32_t fresh;		      /* descriptors from here on were never used */
-			uint32_t free;		      /* first of the free list, + 1 */
+			uint16_t *link;	 /* next descriptor of a chain, or of the free list; packed: free ids */
+			uint32_t n_free; /* descriptors that are not in flight */
+			uint32_t fresh;	 /* descriptors or ids from here on were never used */
+			uint32_t free;	 /* first of the free list, + 1 */
 			const struct vhi_region *hit; /* of the last segment, when hit_mem is the present snapshot */
 			uint32_t hit_mem;
 		} drv;
@@ -273,6 +283,13 @@ void vhi_dead_forget(struct vh_queue *q); /* all of them, whatever is in flight 
 
 extern const struct vhi_layout vhi_split_device;
 extern const struct vhi_layout vhi_split_driver;
+extern const struct vhi_layout vhi_packed_device;
+extern const struct vhi_layout vhi_packed_driver;
+
+static inline bool vhi_is_packed(const struct vh_queue *q)
+{
+	return q->ring.features & VHI_BIT(VH_F_RING_PACKED);
+}
 
 static inline uint32_t vhi_coarse_ms(void)
 {

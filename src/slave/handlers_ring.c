@@ -44,7 +44,7 @@ enum vhi_outcome vhi_handle_set_vring_num(struct vh_slave *s, struct vhi_msg *m,
 		return refused(job, VHI_SITE_SLAVE_NUM_RUNNING);
 	if (VHI_REFUSE(VHI_SITE_SLAVE_NUM_RANGE, !state.num || state.num > s->dev->opts.max_queue_size))
 		return refused(job, VHI_SITE_SLAVE_NUM_RANGE);
-	if (VHI_REFUSE(VHI_SITE_SLAVE_NUM_POWER, !vhi_is_pow2(state.num)))
+	if (VHI_REFUSE(VHI_SITE_SLAVE_NUM_POWER, !vhi_ring_num_fits(state.num, s->conn.f.acked)))
 		return refused(job, VHI_SITE_SLAVE_NUM_POWER);
 	r->num = state.num;
 	return after(vhi_vring_event(s, job->queue, VHI_VRING_CONFIGURED), job);
@@ -68,6 +68,7 @@ static bool in_memory(struct vh_slave *s, const struct vh_vring_addr *addr, uint
 
 enum vhi_outcome vhi_handle_set_vring_addr(struct vh_slave *s, struct vhi_msg *m, struct vhi_job *job)
 {
+	const uint64_t avail_align = s->conn.f.acked & VHI_BIT(VH_F_RING_PACKED) ? 4 : 2;
 	struct vh_vring_addr addr;
 	struct vhi_vring *r;
 
@@ -75,7 +76,7 @@ enum vhi_outcome vhi_handle_set_vring_addr(struct vh_slave *s, struct vhi_msg *m
 	r = ring_at(s, addr.index, job);
 	if (!r)
 		return VHI_REFUSED;
-	if (VHI_REFUSE(VHI_SITE_SLAVE_ADDR_ALIGN, addr.desc & 15 || addr.avail & 1 || addr.used & 3))
+	if (VHI_REFUSE(VHI_SITE_SLAVE_ADDR_ALIGN, addr.desc & 15 || addr.avail & (avail_align - 1) || addr.used & 3))
 		return refused(job, VHI_SITE_SLAVE_ADDR_ALIGN);
 	if (VHI_REFUSE(VHI_SITE_SLAVE_ADDR_RUNNING, vhi_vring_started(r) && !same_ring(&addr, &r->addr)))
 		return refused(job, VHI_SITE_SLAVE_ADDR_RUNNING);
@@ -96,7 +97,12 @@ enum vhi_outcome vhi_handle_set_vring_base(struct vh_slave *s, struct vhi_msg *m
 		return VHI_REFUSED;
 	if (VHI_REFUSE(VHI_SITE_SLAVE_BASE_RUNNING, vhi_vring_started(r)))
 		return refused(job, VHI_SITE_SLAVE_BASE_RUNNING);
+	/* Before the size came, it is looked at when the ring starts. */
+	if (VHI_REFUSE(VHI_SITE_SLAVE_BASE_RANGE,
+		       r->num && !vhi_ring_base_fits(r->num, s->conn.f.acked, vhi_vring_base_of(s, state.num))))
+		return refused(job, VHI_SITE_SLAVE_BASE_RANGE);
 	r->base = state.num;
+	r->has_base = true;
 	return VHI_DONE;
 }
 
@@ -108,7 +114,7 @@ static enum vhi_outcome get_base_step(struct vh_slave *s, struct vhi_job *job)
 	vhi_vring_event(s, job->queue, VHI_VRING_DRAINED);
 	if (r->state == VHI_VRING_DRAINING)
 		return VHI_PENDING;
-	reply.num = r->base;
+	reply.num = vhi_vring_base(s, r);
 	return vhi_reply(job, &reply, sizeof(reply));
 }
 

@@ -86,6 +86,20 @@ bool vhi_vring_locate(const struct vh_slave *s, const struct vh_snapshot *snap, 
 	return true;
 }
 
+/*
+ * Some front-ends know only 16 bits of a packed ring's base, where taking goes on: nothing is in flight then, so that
+ * publishing goes on there as well.
+ */
+uint32_t vhi_vring_base_of(const struct vh_slave *s, uint32_t value)
+{
+	return s->conn.f.acked & VHI_BIT(VH_F_RING_PACKED) && value <= UINT16_MAX ? value | value << 16 : value;
+}
+
+uint32_t vhi_vring_base(const struct vh_slave *s, const struct vhi_vring *r)
+{
+	return r->has_base ? vhi_vring_base_of(s, r->base) : vhi_ring_first_base(s->conn.f.acked);
+}
+
 static void set_enabled(struct vh_slave *s, uint32_t i, bool on)
 {
 	struct vhi_vring *r = &s->rings[i];
@@ -107,7 +121,7 @@ static int start_queue(struct vh_slave *s, uint32_t i, struct vh_snapshot *snap)
 {
 	struct vhi_vring *r = &s->rings[i];
 	struct vhi_gpa at[3];
-	struct vhi_ring ring = {.num = r->num, .features = s->conn.f.acked, .base = r->base};
+	struct vhi_ring ring = {.num = r->num, .features = s->conn.f.acked, .base = vhi_vring_base(s, r)};
 	int rc;
 
 	if (!vhi_vring_locate(s, snap, &r->addr, r->num, at))
@@ -227,6 +241,7 @@ static void stopped(struct vh_slave *s, uint32_t i, uint32_t base)
 
 	r->state = VHI_VRING_STOPPED;
 	r->base = base;
+	r->has_base = true;
 	close_notifiers(s, i);
 	vhi_log_line(&s->log, VH_LOG_DEBUG, "queue %u stopped at %u", i, base);
 	vhi_events_raise(&s->events, VH_EVENT_STOPPED, i, 0, base);
@@ -340,6 +355,7 @@ void vhi_vring_initial(struct vh_slave *s, uint32_t i)
 	r->moving = false;
 	r->busy = false;
 	r->has_addr = false;
+	r->has_base = false;
 	r->num = 0;
 	r->base = 0;
 	memset(&r->addr, 0, sizeof(r->addr));

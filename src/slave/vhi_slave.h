@@ -64,9 +64,9 @@ struct vhi_vring {
 	struct vh_vring_addr addr;	     /* as it came: user addresses */
 	struct vhi_gpa desc, driver, device; /* while started: what they were translated to */
 	uint32_t num;			     /* 0 = not set */
-	uint32_t base;			     /* where it starts next; what it reports when stopped */
+	uint32_t base;			     /* as it came, or where it stopped; see vhi_vring_base() */
 	uint8_t state;			     /* enum vhi_vring_state */
-	bool has_addr, enabled;
+	bool has_addr, has_base, enabled;
 	bool polled;	   /* kick without an fd */
 	bool paused;	   /* quiesced for a change of memory */
 	bool pending;	   /* to be looked at in the next round */
@@ -224,6 +224,9 @@ bool vhi_vring_any_started(const struct vh_slave *s);
 bool vhi_vring_locate(const struct vh_slave *s, const struct vh_snapshot *snap, const struct vh_vring_addr *addr,
 		      uint32_t num, struct vhi_gpa out[3]);
 int vhi_vring_set_kick(struct vh_slave *s, uint32_t i, int fd); /* takes fd */
+/* Where it starts next, and what it reports when stopped; and the same of a value that comes from the front-end. */
+uint32_t vhi_vring_base(const struct vh_slave *s, const struct vhi_vring *r);
+uint32_t vhi_vring_base_of(const struct vh_slave *s, uint32_t value);
 void vhi_vring_enable(struct vh_slave *s, uint32_t i, bool on);
 void vhi_vring_initial(struct vh_slave *s, uint32_t i); /* as after a reset; stopped before */
 /* All started rings take nothing new until resumed; true when they are settled and nothing is in flight. */

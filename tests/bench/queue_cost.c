@@ -6,7 +6,7 @@
  *	valgrind --tool=callgrind --toggle-collect=device_batch queue_cost s1 1 32 20000
  *
  * Shapes: s0 = 64 readable bytes; s1 = 16 readable, 4096 and 1 writable (a block read); s2 = 4 readable and 4 writable;
- * s3 = s1 in an indirect table. With more than one region, rings and tables are in the first and every
+ * s3 = s1 in an indirect table. A p before the shape makes the ring packed. With more than one region, rings and tables are in the first and every
  * buffer is in a pseudo-random one of the others.
  */
 #include <inttypes.h>
@@ -58,6 +58,8 @@ static struct desc *table;
 static uint16_t *avail;
 static uint16_t next;
 static uint32_t n_heads, head_step;
+static bool packed;
+static struct desc *chains[NUM]; /* as they go into a packed ring */
 
 static void die(const char *what)
 {
@@ -105,8 +107,16 @@ static void fill(struct desc *d, const struct shape *s, uint32_t regions, uint32
 				     .next = (uint16_t)(first + i + 1)};
 }
 
+/* A packed descriptor has its id where a split one has flags, and flags where that one has a link. */
+static void swap(struct desc *d, uint16_t id, uint16_t marks)
+{
+	d->next = d->flags | marks;
+	d->flags = id;
+}
+
 static void set_up(const struct shape *s, uint32_t regions)
 {
+	static struct desc plan[NUM];
 	struct vh_queue_opts opts = {.size = sizeof(opts), .role = VH_QUEUE_DEVICE, .num = NUM};
 
 	if (vh_mem_new(NULL, &mem) || vh_mem_alloc(mem, RING_GPA, ONE_LEN, 0))
@@ -115,7 +125,9 @@ static void set_up(const struct shape *s, uint32_t regions)
 	for (uint32_t i = 0; i < regions - 1; i++)
 		if (vh_mem_alloc(mem, FIRST_GPA + i * 2 * REGION_LEN, REGION_LEN, 0))
 			die("region");
-	opts.features = UINT64_C(1) << VH_F_VERSION_1 | UINT64_C(1) << VH_F_RING_INDIRECT_DESC;
+	opts.features = UINT64_C(1) << VH_F_VERSION_1 | UINT64_C(1) << VH_F_RING_INDIRECT_DESC |
+			(uint64_t)packed << VH_F_RING_PACKED;
+	opts.base = packed ? VH_QUEUE_PACKED_BASE : 0;
 	opts.desc = RING_GPA;
 	opts.driver = RING_GPA + 0x4000;
 	opts.device = RING_GPA + 0x8000;
@@ -123,23 +135,45 @@ static void set_up(const struct shape *s, uint32_t regions)
 		die("open");
 	table = host(opts.desc);
 	avail = host(opts.driver);
-	avail[0] = 1; /* no interrupts: the decision is measured, the system call is not */
+	avail[packed] = 1; /* no interrupts: the decision is measured, the system call is not */
 	head_step = s->indirect ? 1 : s->n;
 	n_heads = NUM / head_step;
 	for (uint32_t i = 0; i < n_heads; i++) {
 		uint64_t gpa = TABLES + i * 16 * s->n;
 
+		chains[i] = packed ? &plan[i * head_step] : &table[i * head_step];
 		if (s->indirect) {
 			fill(host(gpa), s, regions, 0);
-			table[i] = (struct desc){.addr = gpa, .len = 16 * s->n, .flags = 4};
+			for (uint32_t k = 0; packed && k < s->n; k++)
+				swap(&((struct desc *)host(gpa))[k], 0, 0);
+			*chains[i] = (struct desc){.addr = gpa, .len = 16 * s->n, .flags = 4};
 		} else {
-			fill(&table[i * s->n], s, regions, i * s->n);
+			fill(chains[i], s, regions, i * s->n);
+		}
+	}
+}
+
+/* next is the position: an index, and above it which turn it is. */
+static void offer_packed(uint32_t batch)
+{
+	static uint32_t k;
+
+	for (uint32_t i = 0; i < batch; i++, k = (k + 1) % n_heads) {
+		for (uint32_t n = 0; n < head_step; n++, next++) {
+			struct desc *d = &table[next % NUM];
+
+			*d = chains[k][n];
+			swap(d, (uint16_t)k, next / NUM % 2 ? 0x8000 : 0x80);
 		}
 	}
 }
 
 static void offer(uint32_t batch)
 {
+	if (packed) {
+		offer_packed(batch);
+		return;
+	}
 	for (uint32_t i = 0; i < batch; i++, next++)
 		avail[2 + next % NUM] = (uint16_t)(next % n_heads * head_step);
 	__atomic_store_n(&avail[1], next, __ATOMIC_RELEASE);
@@ -201,11 +235,13 @@ int main(int argc, char **argv)
 		printf("{\"mode\": \"c\", \"crossing_ns\": %.1f}\n", crossing_ns());
 		return 0;
 	}
+	packed = argc > 1 && argv[1][0] == 'p';
 	for (size_t i = 0; argc > 1 && i < sizeof(shapes) / sizeof(shapes[0]); i++)
-		if (!strcmp(argv[1], shapes[i].name))
+		if (!strcmp(argv[1] + packed, shapes[i].name))
 			s = &shapes[i];
 	if (!s || !regions || regions > 509 || !batch || batch > (s->indirect ? NUM : NUM / s->n) || rounds < SAMPLES) {
-		fprintf(stderr, "usage: queue_cost s0|s1|s2|s3 [regions [batch [rounds]]], or queue_cost crossing\n");
+		fprintf(stderr, "usage: queue_cost [p]s0|[p]s1|[p]s2|[p]s3 [regions [batch [rounds]]], or queue_cost "
+				"crossing\n");
 		return 2;
 	}
 	set_up(s, regions);
@@ -225,7 +261,7 @@ int main(int argc, char **argv)
 	qsort(ns, SAMPLES, sizeof(ns[0]), by_value);
 	printf("{\"shape\": \"%s\", \"regions\": %u, \"batch\": %u, \"chains\": %u, \"ns_median\": %.1f, \"ns_min\": "
 	       "%.1f}\n",
-	       s->name, regions, batch, rounds / SAMPLES * SAMPLES * batch, ns[SAMPLES / 2], ns[0]);
+	       argv[1], regions, batch, rounds / SAMPLES * SAMPLES * batch, ns[SAMPLES / 2], ns[0]);
 	vh_queue_free(q);
 	vh_mem_free(mem);
 	return 0;

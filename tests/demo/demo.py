@@ -161,12 +161,13 @@ def row_guest(place, rng):
         f.truncate(size)
     with place.serve("--queues", "2") as server:
         server.wait_for_socket(place.socket)
-        guest.boot(place.socket, "write", seed, queues=2)
+        guest.boot(place.socket, "write", seed, queues=2, packed=True)
         check(file_bytes(place.image) == pattern(seed, 0, size), "the image does not hold what the guest wrote")
         guest.boot(place.socket, "read", seed, queues=2)
         check(server.alive(), f"the back-end ended\n{server.tail()}")
         check(file_bytes(place.image) == pattern(seed, 0, size), "the image changed while the guest read it")
-    return f"Linux {guest.version}: {size // MIB} MiB written to /dev/vda, image compared, read back after a restart of the guest"
+    return (f"Linux {guest.version}: {size // MIB} MiB written to /dev/vda over packed rings, image compared, "
+            "read back over split ones after a restart of the guest")
 
 
 def row_qsd(place, rng):

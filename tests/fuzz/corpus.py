@@ -22,7 +22,7 @@ import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
-NAMES = ("slave", "master", "backend_channel", "split_device", "split_driver", "blk", "wire")
+NAMES = ("slave", "master", "backend_channel", "split_device", "split_driver", "packed_device", "packed_driver", "blk", "wire")
 
 
 def u16(v):
@@ -208,6 +208,24 @@ def split_device():
     yield "nested", bytes([1 | 4 << 2, 0, 9, 0x80]) + u16(0x2000) + u16(16) + bytes([4, 0]) + chain(0, 1 | 32, 0, 4) + pop
     yield "few-segments", bytes([1 | 4 << 2, 4 << 2]) + chain(0, 8, 1, *[3] * 8) + pop + chain(9, 8 | 32, 1, *[3] * 8) + pop
     yield "wrong-token", bytes([4 << 2, 0]) + chain(0, 1, 0, 4) + pop + b"\x02" + struct.pack("<Q", 2 << 32)
+
+
+def packed_device():
+    """The same steps; sizes are others, and a descriptor has its marks in bits 3 and 4 of its flags."""
+    yield from split_device()
+    for size in range(8):
+        steps = b"".join(chain(i, 1 + i % 3, 1, 9, 8, 7) + bytes([0, 2]) + bytes([1, 1, 64, 0, i % 3, 0]) for i in range(12))
+        yield f"turns-{size}", bytes([size << 2 | 2, 0]) + steps + bytes([8, 0]) + steps
+    yield "half-available", bytes([5 << 2, 0, 9, 0]) + u16(0x2000) + u16(4) + bytes([8 | 1, 3, 0, 9])
+    yield "next-for-ever", bytes([5 << 2, 0]) + b"".join(bytes([9, i]) + u16(0x2000) + u16(4) + bytes([8 | 1, 3]) for i in range(16)) + bytes([0, 9])
+    yield "elsewhere", bytes([5 << 2, 0, 8, 2]) + u16(0x8004) + chain(0, 1, 0, 4) + bytes([0, 9])
+
+
+def packed_driver():
+    yield from split_driver()
+    for size in range(8):
+        steps = bytes([0, 1, 1, 1, 40, 9]) + bytes([2, 1, 5, 1, 3])
+        yield f"turns-{size}", bytes([size << 2, 0]) + steps * 12 + bytes([9, 1]) + steps * 12
 
 
 def split_driver():

@@ -170,7 +170,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	kern_reset();
 	memset(&t, 0, sizeof(t));
-	guest_open(&t.g, (options >> 6) & 3, options & 2 ? 4 : 32);
+	guest_open(&t.g, (options >> 6) & 3, options & 2 ? 4 : 32, false);
 	open_device(&t, options);
 	for (int i = 0; i < STEPS && in.left; i++)
 		steps[in_u8(&in) % 8](&t, &in);

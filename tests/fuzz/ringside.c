@@ -28,7 +28,26 @@ static struct vh_region region_of(const struct part *p)
 	return (struct vh_region){.gpa = GUEST + p->at, .uva = GUEST + p->at, .len = p->len, .offset = p->offset};
 }
 
-void guest_open(struct guest *g, uint32_t layout, uint32_t num)
+uint32_t guest_packed_num(uint32_t pick)
+{
+	static const uint8_t nums[] = {1, 2, 3, 5, 7, 16, 33, GUEST_MAX_NUM};
+
+	return nums[pick & 7];
+}
+
+uint16_t guest_step(const struct guest *g, uint16_t pos)
+{
+	return (uint16_t)((pos & 0x7fffu) + 1 < g->num ? pos + 1u : ~pos & 0x8000u);
+}
+
+uint16_t guest_marks(uint16_t pos, bool used)
+{
+	const bool wrap = pos & 0x8000u;
+
+	return (uint16_t)((wrap ? D_AVAIL : 0) | (wrap == used ? D_USED : 0));
+}
+
+void guest_open(struct guest *g, uint32_t layout, uint32_t num, bool packed)
 {
 	const struct part *parts = layouts[layout];
 	struct vh_region regions[MAX_REGIONS];
@@ -38,6 +57,8 @@ void guest_open(struct guest *g, uint32_t layout, uint32_t num)
 	memset(g, 0, sizeof(*g));
 	g->layout = layout;
 	g->num = num;
+	g->packed = packed;
+	g->next = packed ? 0x8000u : 0;
 	CHECK(!vh_mem_new(NULL, &g->mem));
 	for (int i = 0; i < 3; i++)
 		g->files[i] = kern_open(KERN_MEMFD, KERN_FILE_MAX);
@@ -105,7 +126,7 @@ int guest_toggle(struct guest *g, uint32_t region)
 
 void guest_desc(struct guest *g, uint64_t table, uint32_t i, uint64_t addr, uint32_t len, uint32_t flags, uint32_t next)
 {
-	const uint16_t tail[2] = {(uint16_t)flags, (uint16_t)next};
+	const uint16_t tail[2] = {(uint16_t)(g->packed ? next : flags), (uint16_t)(g->packed ? flags : next)};
 	uint8_t d[16];
 
 	memcpy(d, &addr, 8);
@@ -114,8 +135,23 @@ void guest_desc(struct guest *g, uint64_t table, uint32_t i, uint64_t addr, uint
 	guest_write(g, table + 16u * i, d, sizeof(d));
 }
 
+/* What lies at the position is made available, whatever it is, with this id. */
+static void offer_packed(struct guest *g, uint16_t id)
+{
+	const uint64_t at = GUEST_DESC + 16u * (g->next & 0x7fffu);
+	const uint16_t flags = guest_u16(g, at + 14) & (D_NEXT | D_WRITE | D_INDIRECT);
+	const uint16_t tail[2] = {id, (uint16_t)(flags | guest_marks(g->next, false))};
+
+	guest_write(g, at + 12, tail, sizeof(tail));
+	g->next = guest_step(g, g->next);
+}
+
 void guest_offer(struct guest *g, uint16_t head)
 {
+	if (g->packed) {
+		offer_packed(g, head);
+		return;
+	}
 	guest_write(g, GUEST_AVAIL + 4 + 2 * (g->next % g->num), &head, 2);
 	g->next++;
 	guest_write(g, GUEST_AVAIL + 2, &g->next, 2);
@@ -144,7 +180,9 @@ void guest_desc_from(struct guest *g, uint64_t table, uint32_t i, struct input *
 	uint32_t len = len_from(in);
 	uint8_t flags = in_u8(in), next = in_u8(in);
 
-	guest_desc(g, table, i, addr, len, flags & 7, flags & 128 ? 0xff00u | next : next);
+	guest_desc(g, table, i, addr, len,
+		   (flags & 7u) | (g->packed && flags & 8 ? D_AVAIL : 0) | (g->packed && flags & 16 ? D_USED : 0),
+		   flags & 128 ? 0xff00u | next : next);
 }
 
 void guest_chain_from(struct guest *g, struct input *in)
@@ -152,23 +190,24 @@ void guest_chain_from(struct guest *g, struct input *in)
 	uint8_t head = in_u8(in), shape = in_u8(in), writable = in_u8(in);
 	bool indirect = shape & 32,
 	     big = indirect && writable & 128; /* one table for all of these, that fills its place */
-	uint32_t n = (shape & 31u) << (big ? 4 : 0), at = GUEST_DATA - GUEST, len = 0;
+	uint32_t n = (shape & 31u) << (big ? 4 : 0), at = GUEST_DATA - GUEST, len = 0, first;
 	uint64_t table = big ? GUEST_TABLES : indirect ? GUEST_TABLES + 0x200u * (head % 16u) : GUEST_DESC;
 
 	head = (uint8_t)(head % g->num);
+	first = g->packed ? g->next & 0x7fffu : head;
 	for (uint32_t i = 0; i < n; i++) {
-		uint32_t self = indirect ? i : (head + i) % g->num;
+		uint32_t self = indirect ? i : (first + i) % g->num, link = indirect ? i + 1 : (first + i + 1) % g->num;
 
 		if (!big || !i)
 			len = (uint32_t)in_u8(in) << (shape & 64 ? 6 : 0);
 		guest_desc(g, table, self, GUEST + at, len,
-			   (i + 1 < n ? D_NEXT : 0) | (i >= (writable & 127u) ? D_WRITE : 0),
-			   indirect ? i + 1 : (head + i + 1) % g->num);
+			   (i + 1 < n ? D_NEXT : 0) | (i >= (writable & 127u) ? D_WRITE : 0), g->packed ? head : link);
 		at += big ? 0 : len + (shape & 128 ? 0x400 : 0);
 	}
 	if (indirect)
-		guest_desc(g, GUEST_DESC, head, table, 16 * n, D_INDIRECT, 0);
-	guest_offer(g, head);
+		guest_desc(g, GUEST_DESC, first, table, 16 * n, D_INDIRECT, 0);
+	for (uint32_t i = 0; i < (g->packed && !indirect ? n : 1); i++)
+		guest_offer(g, head);
 }
 
 void guest_poke_from(struct guest *g, struct input *in)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
-/* Guest memory with a split ring in it, written by hand, for the targets that attack one side of a ring. */
+/* Guest memory with a ring in it, written by hand, for the targets that attack one side of a ring. */
 #ifndef FUZZ_RINGSIDE_H
 #define FUZZ_RINGSIDE_H
 
@@ -21,16 +21,26 @@
 #define D_NEXT	   1u
 #define D_WRITE	   2u
 #define D_INDIRECT 4u
+#define D_AVAIL	   0x80u /* packed */
+#define D_USED	   0x8000u
 
 struct guest {
 	struct vh_mem *mem;
 	int files[3];
 	uint32_t layout;
 	uint32_t num;
-	uint16_t next; /* index to publish next in the available ring */
+	bool packed;
+	uint16_t next; /* index to publish next in the available ring; packed: position, bit 15 is the wrap counter */
 };
 
-void guest_open(struct guest *g, uint32_t layout, uint32_t num);
+/* Sizes that a packed ring has in these targets. */
+uint32_t guest_packed_num(uint32_t pick);
+/* One position on. */
+uint16_t guest_step(const struct guest *g, uint16_t pos);
+/* The marks of what is new at a position, from the driver or the device. */
+uint16_t guest_marks(uint16_t pos, bool used);
+
+void guest_open(struct guest *g, uint32_t layout, uint32_t num, bool packed);
 void guest_close(struct guest *g);
 /* The harness's view of n bytes, or NULL when they are not in one region. */
 uint8_t *guest_at(struct guest *g, uint64_t gpa, uint64_t n);
@@ -40,6 +50,7 @@ uint32_t guest_u32(struct guest *g, uint64_t gpa);
 /* Take a region away, or put it back: 0 or what the library says. The first stays. */
 int guest_toggle(struct guest *g, uint32_t region);
 
+/* Packed: next is the buffer id. */
 void guest_desc(struct guest *g, uint64_t table, uint32_t i, uint64_t addr, uint32_t len, uint32_t flags,
 		uint32_t next);
 void guest_offer(struct guest *g, uint16_t head); /* and publish */

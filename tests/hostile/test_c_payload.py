@@ -147,7 +147,7 @@ def test_case_047_a_refused_feature_is_not_stored(session):
     """EVENT_IDX would change how the ring is served."""
     fe, q = session.fe, session.q
     fe.stop(q)
-    assert fe.status(FE.SET_FEATURES, u64(bits(F.VERSION_1, F.RING_EVENT_IDX, F.RING_PACKED)))
+    assert fe.status(FE.SET_FEATURES, u64(bits(F.VERSION_1, F.RING_EVENT_IDX, F.IN_ORDER)))
     assert fe.status(FE.SET_PROTOCOL_FEATURES, u64(bits(PF.LOG_SHMFD)))
     fe.start(q)
     session.mem.store16(q.ring.avail + 4 + 2 * q.num, q.ring.used_idx + 100)  # used_event: far off
@@ -213,13 +213,13 @@ def test_case_053_status(server, value):
 
 def test_case_053_features_that_are_not_ok(fe):
     fe.negotiate()
-    assert fe.status(FE.SET_FEATURES, u64(bits(F.RING_PACKED)))
+    assert fe.status(FE.SET_FEATURES, u64(bits(F.IN_ORDER)))
     fe.do(FE.SET_STATUS, u64(3 | FEATURES_OK))
     assert (fe.get_u64(FE.GET_STATUS) == 3 and "OK") == outcome("53:features")
     fe.do(FE.SET_FEATURES, u64(bits(F.VERSION_1)))
     fe.do(FE.SET_STATUS, u64(3 | FEATURES_OK))
     assert fe.get_u64(FE.GET_STATUS) == 3 | FEATURES_OK
-    assert fe.status(FE.SET_FEATURES, u64(bits(F.VERSION_1, F.RING_PACKED)))
+    assert fe.status(FE.SET_FEATURES, u64(bits(F.VERSION_1, F.IN_ORDER)))
     assert fe.get_u64(FE.GET_STATUS) == 3
 
 

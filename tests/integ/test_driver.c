@@ -14,11 +14,13 @@
 #include "vhi_driver.h"
 #include "vht_session.h"
 
-#define ok(call)   assert_int_equal((call), 0)
-#define MIB	   (UINT64_C(1) << 20)
-#define KIND	   (*(const enum vht_kind *)*state)
-#define OFFERED	   (VHI_BIT(VH_BLK_F_FLUSH) | VHI_BIT(VH_BLK_F_BLK_SIZE) | VHI_BIT(VH_BLK_F_ZONED))
-#define RING_BASIC (VHI_BIT(VH_F_RING_INDIRECT_DESC) | VHI_BIT(VH_F_RING_EVENT_IDX))
+#define ok(call) assert_int_equal((call), 0)
+#define MIB	 (UINT64_C(1) << 20)
+#define KIND	 (*(const enum vht_kind *)*state)
+#define OFFERED	 (VHI_BIT(VH_BLK_F_FLUSH) | VHI_BIT(VH_BLK_F_BLK_SIZE) | VHI_BIT(VH_BLK_F_ZONED))
+#define RING_BASIC                                                         \
+	(VHI_BIT(VH_F_RING_INDIRECT_DESC) | VHI_BIT(VH_F_RING_EVENT_IDX) | \
+	 (vht_kind_is_split(KIND) ? 0 : VHI_BIT(VH_F_RING_PACKED)))
 
 static void a_session_acks_what_is_offered_wanted_and_known(void **state)
 {
@@ -36,10 +38,10 @@ static void a_session_acks_what_is_offered_wanted_and_known(void **state)
 	ok(vh_driver_features(s.d, &f));
 	assert_int_equal(f & ~RING_BASIC, VHI_BIT(VH_F_VERSION_1) | (OFFERED & ~VHI_BIT(VH_BLK_F_ZONED)));
 	ok(vh_driver_features(s.d, &f));
-	assert_int_equal(f & RING_BASIC, VHI_BIT(VH_F_RING_INDIRECT_DESC));
+	assert_int_equal(f & RING_BASIC, RING_BASIC & ~VHI_BIT(VH_F_RING_EVENT_IDX));
 	vh_driver_free(s.d);
 	o = (struct vh_driver_opts){.size = sizeof(o),
-				    .features = VHI_BIT(VH_BLK_F_ZONED) | VHI_BIT(VH_F_RING_PACKED) | VHI_BIT(9)};
+				    .features = VHI_BIT(VH_BLK_F_ZONED) | VHI_BIT(VH_F_IN_ORDER) | VHI_BIT(9)};
 	ok(vh_driver_new(&o, s.t.backend, &s.d));
 	ok(vh_driver_features(s.d, &f));
 	assert_int_equal(f, VHI_BIT(VH_F_VERSION_1) | RING_BASIC | VHI_BIT(VH_BLK_F_ZONED) | VHI_BIT(VH_BLK_F_FLUSH));
@@ -82,7 +84,7 @@ static void bad_arguments_are_told_from_each_other(void **state)
 		{.size = 4},
 		{.size = sizeof(bad[0]), .type = VH_TYPE_NET},
 		{.size = sizeof(bad[0]), .n_queues = 257},
-		{.size = sizeof(bad[0]), .queue_size = 3},
+		{.size = sizeof(bad[0]), .queue_size = 3, .mask_features = VHI_BIT(VH_F_RING_PACKED)},
 		{.size = sizeof(bad[0]), .queue_size = 65536},
 		{.size = sizeof(bad[0]), .mask_features = VHI_BIT(VH_F_VERSION_1)},
 	};
@@ -589,10 +591,11 @@ static void a_session_can_be_freed_while_it_runs(void **state)
 
 static void many_queues_of_any_size_run(void **state)
 {
-	static const uint32_t sizes[] = {1, 2, 4, 64, 1024};
+	static const uint32_t sizes[] = {1, 2, 4, 64, 1024, 3, 7, 100, 1023};
+	const size_t n = vht_kind_is_split(KIND) ? 5 : VHI_ARRAY_SIZE(sizes); /* then there are only powers of two */
 	struct vh_driver_opts o = {.size = sizeof(o), .type = VH_TYPE_BLK, .n_queues = 4};
 
-	for (size_t i = 0; i < VHI_ARRAY_SIZE(sizes); i++) {
+	for (size_t i = 0; i < n; i++) {
 		struct vht_session s;
 
 		o.queue_size = sizes[i];

@@ -84,7 +84,7 @@ static void answers_with_what_works(void **state)
 	(void)state;
 	vht_msg(p, M_GET_FEATURES, F_REQUEST, NULL, 0, -1);
 	/* The device's bit 0, indirect, event index, bit 30, version 1. */
-	vht_expect_u64(p, M_GET_FEATURES, UINT64_C(0x170000001));
+	vht_expect_u64(p, M_GET_FEATURES, UINT64_C(0x570000001));
 	vht_msg(p, M_GET_PROTOCOL_FEATURES, F_REQUEST, NULL, 0, -1);
 	vht_expect_u64(p, M_GET_PROTOCOL_FEATURES, VHT_PF);
 	vht_msg_u64(p, M_SET_PROTOCOL_FEATURES, F_REQUEST, VHT_PF);
@@ -120,7 +120,7 @@ static void offers_can_be_narrowed(void **state)
 	vht_peer_free(p);
 	vht_peer_init(p, &opts, NULL, 0);
 	vht_msg(p, M_GET_FEATURES, F_REQUEST, NULL, 0, -1);
-	vht_expect_u64(p, M_GET_FEATURES, UINT64_C(0x150000001));
+	vht_expect_u64(p, M_GET_FEATURES, UINT64_C(0x550000001));
 	vht_msg(p, M_GET_PROTOCOL_FEATURES, F_REQUEST, NULL, 0, -1);
 	vht_expect_u64(p, M_GET_PROTOCOL_FEATURES, 8);
 	vht_msg_u64(p, M_SET_PROTOCOL_FEATURES, F_REQUEST, 8);
@@ -134,7 +134,7 @@ static void offers_can_be_narrowed(void **state)
 	vht_peer_free(p);
 	vht_peer_init(p, &bare, NULL, 0);
 	vht_msg(p, M_GET_FEATURES, F_REQUEST, NULL, 0, -1);
-	vht_expect_u64(p, M_GET_FEATURES, UINT64_C(0x130000001));
+	vht_expect_u64(p, M_GET_FEATURES, UINT64_C(0x530000001));
 	vht_msg(p, M_GET_PROTOCOL_FEATURES, F_REQUEST, NULL, 0, -1);
 	vht_expect_closed(p);
 }
@@ -591,7 +591,7 @@ static void case_19_other_kinds_of_fd_are_not_adopted(void **state)
 static void arguments_are_checked(void **state)
 {
 	const struct vh_slave_opts mode = {.size = sizeof(mode), .socket_mode = 01777};
-	const struct vh_device_opts packed = {.size = sizeof(packed), .features = UINT64_C(1) << VH_F_RING_PACKED};
+	const struct vh_device_opts in_order = {.size = sizeof(in_order), .features = UINT64_C(1) << VH_F_IN_ORDER};
 	const struct vh_device_opts plain = {.size = sizeof(plain)};
 	const struct vh_device_ops ops = {.size = sizeof(ops)};
 	struct vh_slave *s = NULL;
@@ -604,7 +604,7 @@ static void arguments_are_checked(void **state)
 	assert_int_equal(vh_slave_new(NULL, NULL, &s), -EINVAL);
 	assert_int_equal(vh_slave_new(NULL, p->dev, NULL), -EINVAL);
 	assert_int_equal(vh_slave_new(NULL, p->dev, &s), -EBUSY);
-	assert_int_equal(vh_device_new(&packed, &ops, NULL, &dev), 0);
+	assert_int_equal(vh_device_new(&in_order, &ops, NULL, &dev), 0);
 	assert_int_equal(vh_slave_new(NULL, dev, &s), -EINVAL);
 	vh_device_free(dev);
 	assert_int_equal(vh_device_new(&plain, &ops, NULL, &dev), 0);

@@ -6,7 +6,8 @@
  *	vh.step=read	read it back past the page cache and compare
  *	vh.step=mount	mount it as ext4, compare the file `host` with the pattern of vh.seed, write that of vh.seed + 1 into
  *			`guest`, as long, unmount
- * It ends by writing a byte to port 0xf4 (QEMU's isa-debug-exit): 42 means done.
+ * vh.packed=1 or 0 tells whether its rings have to be packed. It ends by writing a byte to port 0xf4 (QEMU's
+ * isa-debug-exit): 42 means done.
  *
  * The pattern is the one of docs/vhctl.md; tests/lab/pattern.py knows it too.
  */
@@ -96,6 +97,20 @@ static int open_disk(uint64_t *size)
 	return fd;
 }
 
+/* What the driver acked, as a row of digits. */
+static void check_layout(uint64_t packed)
+{
+	char bits[65] = "";
+	int fd = open("/sys/block/vda/device/features", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || read(fd, bits, 64) != 64)
+		fail("/sys/block/vda/device/features");
+	close(fd);
+	errno = EPROTO;
+	if ((bits[34] == '1') != (packed != 0))
+		fail("the layout of the rings is not the one that was asked for");
+}
+
 /* Of a device or a file. */
 static void write_all(int fd, uint64_t size, uint64_t seed, void *buf)
 {
@@ -174,6 +189,7 @@ int main(void)
 	seed = argument(line, "vh.seed=", word, sizeof(word));
 	load_modules();
 	fd = open_disk(&size);
+	check_layout(argument(line, "vh.packed=", word, sizeof(word)));
 	if (posix_memalign(&buf, 4096, CHUNK) || posix_memalign(&expected, 4096, CHUNK))
 		fail("memory");
 	if (strcmp(step, "write") == 0)

@@ -28,17 +28,17 @@ class BlockGuest:
         self.initrd = os.path.join(work, "guest.cpio")
         initramfs.build(self.initrd, init, os.path.join(kernel_dir, "modules"), ["virtio_pci", "virtio_blk", "ext4"])
 
-    def argv(self, socket, step, seed, queues):
+    def argv(self, socket, step, seed, queues, packed):
         return [QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio",
                 "-device", "isa-debug-exit,iobase=0xf4,iosize=1",
                 "-machine", "pc,memory-backend=mem", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "1",
                 "-m", f"{self.memory_mib}M",
                 "-object", f"memory-backend-memfd,id=mem,size={self.memory_mib}M,share=on",
                 "-chardev", f"socket,id=c0,path={socket}",
-                "-device", f"vhost-user-blk-pci,chardev=c0,num-queues={queues}",
+                "-device", f"vhost-user-blk-pci,chardev=c0,num-queues={queues},packed={'on' if packed else 'off'}",
                 "-kernel", self.vmlinux, "-initrd", self.initrd,
-                "-append", f"{APPEND} vh.step={step} vh.seed={seed}"]
+                "-append", f"{APPEND} vh.step={step} vh.seed={seed} vh.packed={int(packed)}"]
 
-    def boot(self, socket, step, seed, queues=1, seconds=120):
+    def boot(self, socket, step, seed, queues=1, packed=False, seconds=120):
         """One life of the guest; its console. proc.Failed when the step failed."""
-        return proc.run(f"guest-{step}", self.argv(socket, step, seed, queues), self.work, seconds, ok=(GUEST_OK,))
+        return proc.run(f"guest-{step}", self.argv(socket, step, seed, queues, packed), self.work, seconds, ok=(GUEST_OK,))

@@ -180,7 +180,7 @@ def test_half_of_a_poll_is_refused():
 def test_a_driver_that_breaks_its_queue_does_not_end_the_serving():
     with Turns(Null()) as t, vh.Memory() as memory:
         run, m = t.run, t.master
-        run(m.negotiate)
+        run(m.negotiate, vh.Features.VERSION_1)
         memory.alloc(0x100000, MIB)
         run(m.set_mem, memory)
         uva = memory.regions()[0].uva

@@ -75,6 +75,7 @@ def _serve(tmp_path):
     ("serve", "blk", "--socket", "/tmp/x", "--ram", "1M", "--queues", "0"),
     ("serve", "blk", "--socket", "/tmp/x", "--ram", "1M", "--queue-size", "100"),
     ("serve", "blk", "--socket", "/tmp/x", "--ram", "1M", "--serial", "x" * 21),
+    ("serve", "blk", "--socket", "/tmp/x", "--ram", "1M", "--packed", "maybe"),
     ("serve", "blk", "--socket", "/tmp/x", "--file", "/nonexistent"),
     ("serve", "blk", "--socket", "/tmp/" + "x" * 200, "--ram", "1M"),
     ("serve", "blk", "--fd", "77", "--ram", "1M"),
@@ -286,6 +287,19 @@ def test_a_back_end_with_small_rings(serve):
     refused = vhctl("io", "blk", s.target, "read", "--queue-size", 32)
     assert refused.returncode == WRONG and b"smaller --queue-size" in refused.stderr
     assert vhctl("io", "blk", s.target, "verify", "--queue-size", 8).returncode == DONE
+
+
+@pytest.mark.parametrize("ours", ["on", "off"])
+@pytest.mark.parametrize("theirs", ["on", "off"])
+def test_rings_are_packed_when_both_want_it(serve, ours, theirs):
+    s = serve("--ram", "1M", "--packed", theirs)
+    packed = (ours, theirs) == ("on", "on")
+    # Only a packed ring has a size that is no power of two.
+    for words in (("verify",), ("bench", "--time", 1)):
+        got = vhctl("io", "blk", s.target, *words, "--packed", ours, "--queue-size", 100)
+        assert got.returncode == (DONE if packed else WRONG), got.stderr
+        assert packed or b"power of two" in got.stderr
+    assert vhctl("io", "blk", s.target, "verify", "--packed", ours).returncode == DONE
 
 
 def test_a_disk_that_fails_is_told(serve, tmp_path):

@@ -34,7 +34,7 @@ static int start(void)
 /* The ring as its driver would make it anew. */
 static void restart(void)
 {
-	ring.next = ring.avail[1] = ring.used[1] = 0;
+	vht_ring_reset(&ring);
 	assert_int_equal(start(), 0);
 }
 
@@ -47,11 +47,7 @@ static int setup(void **state)
 	vh_queue_free(ring.q);
 	assert_int_equal(vhi_queue_new(0, VH_QUEUE_DEVICE, &hooks, &q), 0);
 	ring.q = q;
-	geometry = (struct vhi_ring){.num = 64,
-				     .features = ring.opts.features,
-				     .desc = {ring.opts.desc},
-				     .driver = {ring.opts.driver},
-				     .device = {ring.opts.device}};
+	geometry = vht_geometry(&ring);
 	assert_int_equal(vhi_queue_ctl(q, VHI_CTL_ENABLE, NULL), 0);
 	restart();
 	wakes = 0;
@@ -179,7 +175,7 @@ static void a_broken_run_leaves_its_requests_as_well(void **state)
 	(void)state;
 	pop(&req, 1);
 	vht_offer(&ring, 64);
-	vht_expect_break(&ring, -EPROTO, VHI_SITE_QUEUE_HEAD);
+	vht_expect_break(&ring, -EPROTO, vht_either(VHI_SITE_QUEUE_HEAD, VHI_SITE_QUEUE_ID));
 	abort_run();
 	assert_int_equal(((const struct vh_seg *)(uintptr_t)req.segs)->len, 64);
 	assert_int_equal(push(&req), -ESTALE);
@@ -317,7 +313,7 @@ static void a_batch_on_a_broken_queue_says_that_it_is_broken(void **state)
 	restart();
 	pop(&live, 1);
 	vht_offer(&ring, 64);
-	vht_expect_break(&ring, -EPROTO, VHI_SITE_QUEUE_HEAD);
+	vht_expect_break(&ring, -EPROTO, vht_either(VHI_SITE_QUEUE_HEAD, VHI_SITE_QUEUE_ID));
 	cpls[0] = (struct vh_cpl){.token = live.token};
 	cpls[1] = (struct vh_cpl){.token = dead.token};
 	assert_int_equal(vh_queue_push(q, cpls, 2), -EPROTO);
@@ -361,5 +357,5 @@ int main(void)
 		T(who_forgets_its_requests_need_not_push_them),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return vht_run_layouts(tests);
 }

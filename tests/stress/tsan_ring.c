@@ -2,8 +2,8 @@
 /*
  * A driver and a device, two threads, on the same mapping of the same memory. In real life the two are in different
  * processes, or at least have mappings of their own, and ThreadSanitizer is blind to a race through two mappings. Here
- * it sees the payload, which is touched by plain accesses, and which nothing orders but the release of an index on one
- * side and its acquire on the other: no fds, no locks, no other atomics between the two.
+ * it sees the payload, which is touched by plain accesses, and which nothing orders but the release of an index, or of a
+ * packed ring's flags, on one side and its acquire on the other: no fds, no locks, no other atomics between the two.
  *
  * Run it in a VH_SANITIZE=thread build under setarch -R. With VH_SEED=MISSING_ACQUIRE or MISSING_RELEASE it must report.
  */
@@ -97,7 +97,7 @@ static void driver_loop(void)
 {
 	static uint64_t value[NUM];
 	static uint32_t idle[NUM];
-	uint32_t n_idle = NUM / 2;
+	uint32_t n_idle = (NUM - 1) / 2; /* chains of two descriptors */
 	uint64_t sent = 0, got = 0;
 	struct vh_cpl cpls[16];
 
@@ -133,15 +133,16 @@ static void driver_loop(void)
 	}
 }
 
-static void run(uint64_t features, uint32_t max_indirect)
+static void run(uint32_t num, uint64_t features, uint32_t max_indirect)
 {
-	struct vh_queue_opts opts = {.size = sizeof(opts), .role = VH_QUEUE_DRIVER, .num = NUM};
+	struct vh_queue_opts opts = {.size = sizeof(opts), .role = VH_QUEUE_DRIVER, .num = num};
 	pthread_t thread;
 
 	if (vh_mem_new(NULL, &mem) || vh_mem_alloc(mem, GPA, 0x100000, 0))
 		die("memory");
 	data = vht_at(mem, DATA);
 	opts.features = features;
+	opts.base = features >> VH_F_RING_PACKED & 1 ? VH_QUEUE_PACKED_BASE : 0;
 	opts.desc = GPA;
 	opts.driver = GPA + 0x2000;
 	opts.device = GPA + 0x4000;
@@ -165,8 +166,13 @@ int main(int argc, char **argv)
 {
 	if (argc > 1)
 		rounds = strtoull(argv[1], NULL, 10);
-	run(0, 0);
-	run(UINT64_C(1) << VH_F_RING_EVENT_IDX, 0);
-	run(UINT64_C(1) << VH_F_RING_EVENT_IDX | UINT64_C(1) << VH_F_RING_INDIRECT_DESC, 2);
+	for (uint32_t packed = 0; packed < 2; packed++) {
+		const uint64_t layout = (uint64_t)packed << VH_F_RING_PACKED;
+		const uint32_t num = NUM - packed; /* odd, where that is possible */
+
+		run(num, layout, 0);
+		run(num, layout | UINT64_C(1) << VH_F_RING_EVENT_IDX, 0);
+		run(num, layout | UINT64_C(1) << VH_F_RING_EVENT_IDX | UINT64_C(1) << VH_F_RING_INDIRECT_DESC, 2);
+	}
 	return 0;
 }

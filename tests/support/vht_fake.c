@@ -159,9 +159,7 @@ static int fake_get_features(void *ctx, uint64_t *offered)
 {
 	struct vht_fake *f = ctx;
 
-	*offered = (f->dev->opts.features | VHI_BIT(VH_F_VERSION_1) | VHI_BIT(VH_F_RING_INDIRECT_DESC) |
-		    VHI_BIT(VH_F_RING_EVENT_IDX) | VHI_BIT(VH_F_LOG_ALL)) &
-		   ~f->hidden;
+	*offered = (f->dev->opts.features | VHI_RING_FEATURES | VHI_BIT(VH_F_LOG_ALL)) & ~f->hidden;
 	return dead(f) ? -ENODEV : 0;
 }
 
@@ -435,7 +433,7 @@ void vht_fake_die(struct vht_fake *f)
 
 void vht_fake_hide_features(struct vht_fake *f, uint64_t features)
 {
-	f->hidden = features;
+	f->hidden |= features;
 }
 
 void vht_fake_status(struct vht_fake *f, bool refuse_features)

@@ -36,7 +36,7 @@ unsigned vht_fake_count(const struct vht_fake *f, enum vht_fake_call call);
 /* As if the device were gone. */
 void vht_fake_die(struct vht_fake *f);
 /* Misbehaviour: */
-void vht_fake_hide_features(struct vht_fake *f, uint64_t features); /* not offered */
+void vht_fake_hide_features(struct vht_fake *f, uint64_t features); /* not offered, besides what is hidden already */
 void vht_fake_status(struct vht_fake *f, bool refuse_features);	    /* has a status byte from now on */
 void vht_fake_lie_base(struct vht_fake *f, uint32_t add);	    /* reports another base than the ring's */
 /* Do nothing in dispatch while set, so that requests stay in the ring. */

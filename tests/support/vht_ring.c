@@ -9,9 +9,13 @@
 #include "vht_mem.h"
 
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
+
+uint64_t vht_layout;
+int vht_failed;
 
 void *vht_host(struct vht_ring *r, uint64_t gpa)
 {
@@ -31,11 +35,47 @@ void vht_ring_prepare(struct vht_ring *r, uint32_t num, uint64_t features)
 		.size = sizeof(r->opts),
 		.role = VH_QUEUE_DEVICE,
 		.num = num,
-		.features = features | UINT64_C(1) << VH_F_VERSION_1,
+		.features = features | vht_layout | UINT64_C(1) << VH_F_VERSION_1,
 		.desc = VHT_BASE,
 		.driver = VHT_BASE + 0x80000,
 		.device = VHT_BASE + 0xa0000,
+		.base = vht_layout ? VHT_WRAP | VHT_WRAP << 16 : 0,
 	};
+}
+
+static bool is_packed(const struct vht_ring *r)
+{
+	return r->opts.features & VHT_PACKED;
+}
+
+void vht_ring_look(struct vht_ring *r)
+{
+	r->avail = vht_host(r, r->opts.driver);
+	r->used = vht_host(r, r->opts.device);
+	if (is_packed(r))
+		r->packed.ring = vht_host(r, r->opts.desc);
+	else
+		r->desc = vht_host(r, r->opts.desc);
+}
+
+static void free_packed(struct vht_ring *r)
+{
+	if (!r->packed.ring)
+		return;
+	free(r->desc);
+	free(r->packed.n_desc);
+	free(r->packed.log);
+	r->packed.ring = NULL;
+}
+
+static void make_packed(struct vht_ring *r)
+{
+	free_packed(r);
+	r->desc = calloc(r->opts.num, sizeof(*r->desc));
+	r->packed = (struct vht_packed){.done = (uint16_t)(r->opts.base >> 16),
+					.n_desc = calloc(UINT16_MAX + 1u, sizeof(*r->packed.n_desc)),
+					.log = calloc(UINT16_MAX + 1u, sizeof(*r->packed.log))};
+	assert_true(r->desc && r->packed.n_desc && r->packed.log);
 }
 
 vh_rc vht_ring_open(struct vht_ring *r)
@@ -44,10 +84,11 @@ vh_rc vht_ring_open(struct vht_ring *r)
 
 	if (rc)
 		return rc;
-	r->desc = vht_host(r, r->opts.desc);
-	r->avail = vht_host(r, r->opts.driver);
-	r->used = vht_host(r, r->opts.device);
+	if (is_packed(r))
+		make_packed(r);
+	vht_ring_look(r);
 	r->next = (uint16_t)r->opts.base;
+	r->offered = 0;
 	return 0;
 }
 
@@ -66,9 +107,48 @@ void vht_ring_init_fds(struct vht_ring *r, uint32_t num, uint64_t features)
 	assert_int_equal(vht_ring_open(r), 0);
 }
 
+struct vhi_ring vht_geometry(const struct vht_ring *r)
+{
+	return (struct vhi_ring){.num = r->opts.num,
+				 .features = r->opts.features,
+				 .desc = {r->opts.desc},
+				 .driver = {r->opts.driver},
+				 .device = {r->opts.device},
+				 .base = r->opts.base};
+}
+
+void vht_ring_reset(struct vht_ring *r)
+{
+	r->next = (uint16_t)r->opts.base;
+	if (is_packed(r)) {
+		r->packed.done = (uint16_t)(r->opts.base >> 16);
+		r->packed.n_used = 0;
+		memset(r->packed.ring, 0, r->opts.num * sizeof(*r->packed.ring));
+	} else {
+		r->avail[1] = r->used[1] = r->next;
+	}
+}
+
+static uint16_t on(const struct vht_ring *r, uint16_t pos, uint32_t n)
+{
+	const uint32_t lap = 2 * r->opts.num, at = pos & ~VHT_WRAP;
+	/* Over two turns: the first is the one with the wrap counter set. */
+	const uint32_t sum = ((pos & VHT_WRAP ? at : at + r->opts.num) + n) % lap;
+
+	return (uint16_t)(sum < r->opts.num ? sum | VHT_WRAP : sum - r->opts.num);
+}
+
+uint32_t vht_base(const struct vht_ring *r, uint32_t n)
+{
+	const uint16_t pos = on(r, (uint16_t)r->opts.base, n);
+
+	return is_packed(r) ? pos | (uint32_t)pos << 16 : (uint16_t)(r->opts.base + n);
+}
+
 void vht_ring_free(struct vht_ring *r)
 {
 	vh_queue_free(r->q);
+	free_packed(r);
 	vh_mem_free(r->mem);
 	if (r->kick >= 0)
 		close(r->kick);
@@ -86,24 +166,101 @@ void vht_put(struct vht_ring *r, uint32_t i, uint64_t addr, uint32_t len, uint32
 	vht_desc_set(&r->desc[i], addr, len, flags, next);
 }
 
+void vht_table_set(struct vht_desc *d, uint64_t addr, uint32_t len, uint32_t flags, uint32_t next)
+{
+	const struct vht_pdesc packed = {.addr = addr, .len = len, .id = (uint16_t)~next, .flags = (uint16_t)flags};
+
+	vht_desc_set(d, addr, len, flags, next);
+	if (vht_layout)
+		memcpy(d, &packed, sizeof(packed));
+}
+
+/*
+ * The two words of a descriptor, each loaded and stored at once as the library does: ThreadSanitizer pairs a release with
+ * an acquire by address.
+ */
+static uint64_t *words(struct vht_pdesc *d)
+{
+	return (uint64_t *)(void *)d;
+}
+
+/* A descriptor that was used has both marks as the wrap counter says; a length counts with WRITE only. */
+static void collect(struct vht_ring *r)
+{
+	struct vht_packed *p = &r->packed;
+
+	while (p->n_used < r->offered) {
+		const uint64_t word = __atomic_load_n(&words(&p->ring[p->done & ~VHT_WRAP])[1], __ATOMIC_ACQUIRE);
+		const uint16_t flags = (uint16_t)(word >> 48), id = (uint16_t)(word >> 32), both = VHT_AVAIL | VHT_USED;
+
+		if ((flags & both) != (p->done & VHT_WRAP ? both : 0))
+			return;
+		p->log[(uint16_t)p->n_used++] = (struct vht_cpl){id, flags & VHT_WRITE ? (uint32_t)word : 0};
+		p->done = on(r, p->done, p->n_desc[id]);
+	}
+}
+
+static void offer_packed(struct vht_ring *r, uint32_t head)
+{
+	const struct vht_desc lone = {.addr = VHT_DATA, .len = 64};
+	const struct vht_desc *d = head < r->opts.num ? &r->desc[head] : &lone;
+	uint64_t first = 0, *first_at = NULL;
+	uint32_t n = 0;
+
+	collect(r); /* before it is overwritten */
+	for (;;) {
+		uint64_t *to = words(&r->packed.ring[r->next & ~VHT_WRAP]), word;
+		const uint32_t mine = VHT_AVAIL | VHT_USED, marks = r->next & VHT_WRAP ? VHT_AVAIL : VHT_USED;
+
+		word = d->len | (uint64_t)(uint16_t)head << 32 | (uint64_t)((d->flags & ~mine) | marks) << 48;
+		__atomic_store_n(&to[0], d->addr, __ATOMIC_RELAXED);
+		if (first_at) {
+			__atomic_store_n(&to[1], word, __ATOMIC_RELAXED);
+		} else {
+			first_at = &to[1];
+			first = word;
+		}
+		r->next = on(r, r->next, 1);
+		n++;
+		if (!(d->flags & VHT_NEXT) || n == r->opts.num)
+			break;
+		d = &r->desc[d->next % r->opts.num];
+	}
+	r->packed.n_desc[(uint16_t)head] = (uint16_t)n;
+	__atomic_store_n(first_at, first, __ATOMIC_RELEASE);
+}
+
 void vht_offer(struct vht_ring *r, uint32_t head)
 {
+	r->offered++;
+	if (is_packed(r)) {
+		offer_packed(r, head);
+		return;
+	}
 	r->avail[2 + r->next % r->opts.num] = (uint16_t)head;
 	r->next++;
 	__atomic_store_n(&r->avail[1], r->next, __ATOMIC_RELEASE);
 }
 
-void vht_chain(struct vht_ring *r, uint32_t head, uint32_t n, uint32_t m)
+void vht_stage(struct vht_ring *r, uint32_t head, uint32_t n, uint32_t m)
 {
 	for (uint32_t i = 0; i < n + m; i++)
 		vht_put(r, head + i, VHT_DATA + 64 * (head + i), 64,
 			(i >= n ? VHT_WRITE : 0) | (i + 1 < n + m ? VHT_NEXT : 0), head + i + 1);
+}
+
+void vht_chain(struct vht_ring *r, uint32_t head, uint32_t n, uint32_t m)
+{
+	vht_stage(r, head, n, m);
 	vht_offer(r, head);
 }
 
 uint16_t vht_used_idx(struct vht_ring *r)
 {
-	return __atomic_load_n(&r->used[1], __ATOMIC_ACQUIRE);
+	if (!is_packed(r))
+		return __atomic_load_n(&r->used[1], __ATOMIC_ACQUIRE);
+	collect(r);
+	return (uint16_t)r->packed.n_used;
 }
 
 static uint32_t used_word(struct vht_ring *r, uint32_t i, uint32_t word)
@@ -116,12 +273,28 @@ static uint32_t used_word(struct vht_ring *r, uint32_t i, uint32_t word)
 
 uint32_t vht_used_id(struct vht_ring *r, uint32_t i)
 {
-	return used_word(r, i, 0);
+	if (!is_packed(r))
+		return used_word(r, i, 0);
+	collect(r);
+	return r->packed.log[(uint16_t)i].id;
 }
 
 uint32_t vht_used_len(struct vht_ring *r, uint32_t i)
 {
-	return used_word(r, i, 1);
+	if (!is_packed(r))
+		return used_word(r, i, 1);
+	collect(r);
+	return r->packed.log[(uint16_t)i].len;
+}
+
+void vht_want_calls(struct vht_ring *r, bool on)
+{
+	r->avail[is_packed(r)] = on ? 0 : 1; /* the second of two words, or the first of many */
+}
+
+bool vht_wants_kicks(struct vht_ring *r)
+{
+	return !r->used[is_packed(r)];
 }
 
 uint16_t *vht_used_event(struct vht_ring *r)

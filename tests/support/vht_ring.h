@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
 /*
- * A split ring driven by hand: the test is the driver, writes descriptors as it likes, and the queue under test is the
- * device. It shares no code with the library's own driver side.
+ * A ring driven by hand: the test is the driver, writes descriptors as it likes, and the queue under test is the device.
+ * It shares no code with the library's own driver side.
+ *
+ * Most tests run over both layouts. Chains are put into a table of linked descriptors and then offered: in a split ring
+ * that is the ring's own table; in a packed one it is private, and offering a chain copies it into the ring, with its
+ * head as its buffer id. What the device used is collected, so that it can be looked at like a split ring's.
  */
 #ifndef VHT_RING_H
 #define VHT_RING_H
@@ -10,11 +14,13 @@
 #include <stdint.h>
 
 #include "vh/vh.h"
+#include "vhi_queue.h"
 
 #define VHT_NEXT     1
 #define VHT_WRITE    2
 #define VHT_INDIRECT 4
 
+#define VHT_PACKED    (UINT64_C(1) << VH_F_RING_PACKED)
 #define VHT_EVENT_IDX (UINT64_C(1) << VH_F_RING_EVENT_IDX)
 #define VHT_IND_DESC  (UINT64_C(1) << VH_F_RING_INDIRECT_DESC)
 
@@ -30,6 +36,29 @@ struct vht_desc {
 	uint16_t next;
 };
 
+/* A descriptor in a packed ring. */
+struct vht_pdesc {
+	uint64_t addr;
+	uint32_t len;
+	uint16_t id;
+	uint16_t flags;
+};
+
+#define VHT_AVAIL 0x80
+#define VHT_USED  0x8000
+#define VHT_WRAP  0x8000u
+
+/* What the driver knows of a packed ring. */
+struct vht_packed {
+	struct vht_pdesc *ring; /* address in this process */
+	uint16_t done;		/* position of the next used descriptor */
+	uint32_t n_used;	/* that were collected */
+	uint16_t *n_desc;	/* by buffer id */
+	struct vht_cpl {
+		uint32_t id, len;
+	} * log; /* by n_used, 16 bits */
+};
+
 struct vht_ring {
 	struct vh_mem *mem;
 	struct vh_queue_opts opts;
@@ -37,10 +66,28 @@ struct vht_ring {
 	struct vht_desc *desc; /* addresses in this process */
 	uint16_t *avail;
 	uint16_t *used;
-	uint16_t next; /* available index to publish next */
-	int kick;      /* eventfds of the test, -1 = none */
+	uint16_t next; /* split: available index to publish next; packed: position */
+	uint32_t offered;
+	int kick; /* eventfds of the test, -1 = none */
 	int call;
+	struct vht_packed packed;
 };
+
+/* 0, or VHT_PACKED: goes into the features of every ring that is prepared from now on. */
+extern uint64_t vht_layout;
+
+extern int vht_failed; /* tests of the first group */
+
+/* Run a group of tests over both. */
+#define vht_run_layouts(tests)                                                                   \
+	(vht_layout = 0, vht_failed = cmocka_run_group_tests_name("split", (tests), NULL, NULL), \
+	 vht_layout = VHT_PACKED, vht_failed + cmocka_run_group_tests_name("packed", (tests), NULL, NULL))
+
+/* The one of a split ring, or the one of a packed one. */
+static inline uint32_t vht_either(uint32_t split, uint32_t packed)
+{
+	return vht_layout ? packed : split;
+}
 
 /* Memory with a ring at base 0 and a device-side queue on it, no fds. */
 void vht_ring_init(struct vht_ring *r, uint32_t num, uint64_t features);
@@ -50,22 +97,37 @@ void vht_ring_init_fds(struct vht_ring *r, uint32_t num, uint64_t features);
 void vht_ring_prepare(struct vht_ring *r, uint32_t num, uint64_t features);
 /* Open the queue with r->opts and look the areas up. */
 vh_rc vht_ring_open(struct vht_ring *r);
+/* Only the second of it: memory changed. */
+void vht_ring_look(struct vht_ring *r);
+/* The ring as its driver would make it anew. */
+void vht_ring_reset(struct vht_ring *r);
+/* Where the ring is, for a queue that is started by hand. */
+struct vhi_ring vht_geometry(const struct vht_ring *r);
+/* The base of a ring that began at r->opts.base, after so many descriptors. */
+uint32_t vht_base(const struct vht_ring *r, uint32_t n);
 void vht_ring_free(struct vht_ring *r);
 
 /* Address in this process of a guest address. */
 void *vht_host(struct vht_ring *r, uint64_t gpa);
 
 void vht_desc_set(struct vht_desc *d, uint64_t addr, uint32_t len, uint32_t flags, uint32_t next);
-/* Descriptor i of the ring's table. */
+/* The same in an indirect table of this layout, where a packed one has no links, and what stands there means nothing. */
+void vht_table_set(struct vht_desc *d, uint64_t addr, uint32_t len, uint32_t flags, uint32_t next);
+/* Descriptor i of the table that chains are put into. */
 void vht_put(struct vht_ring *r, uint32_t i, uint64_t addr, uint32_t len, uint32_t flags, uint32_t next);
-/* Make a head available. */
+/* Make a head available. One outside of the table is a single descriptor in a packed ring. */
 void vht_offer(struct vht_ring *r, uint32_t head);
-/* A chain of n readable descriptors and then m writable ones from head on, 64 bytes each at VHT_DATA; offered. */
+/* A chain of n readable descriptors and then m writable ones from head on, 64 bytes each at VHT_DATA. */
+void vht_stage(struct vht_ring *r, uint32_t head, uint32_t n, uint32_t m);
+/* The same, offered. */
 void vht_chain(struct vht_ring *r, uint32_t head, uint32_t n, uint32_t m);
 
 uint16_t vht_used_idx(struct vht_ring *r);
 uint32_t vht_used_id(struct vht_ring *r, uint32_t i);
 uint32_t vht_used_len(struct vht_ring *r, uint32_t i);
+/* The driver wants to be told, or not; and does the device? Without event index. */
+void vht_want_calls(struct vht_ring *r, bool on);
+bool vht_wants_kicks(struct vht_ring *r);
 uint16_t *vht_used_event(struct vht_ring *r);
 uint16_t *vht_avail_event(struct vht_ring *r);
 /* Read an eventfd: its count, 0 when there is none. */

@@ -6,7 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-const enum vht_kind vht_kinds[VHT_KINDS] = {VHT_FAKE, VHT_USER, VHT_USER_NO_SLOTS};
+const enum vht_kind vht_kinds[VHT_KINDS] = {VHT_FAKE, VHT_FAKE_SPLIT, VHT_USER, VHT_USER_SPLIT, VHT_USER_NO_SLOTS};
 
 /* Short enough that the end of a test is not felt. */
 #define LOOK_MS 20
@@ -31,9 +31,15 @@ static void *serve(void *arg)
 	return NULL;
 }
 
+bool vht_kind_is_split(enum vht_kind kind)
+{
+	return kind == VHT_FAKE_SPLIT || kind == VHT_USER_SPLIT;
+}
+
 static void open_user(struct vht_target *t, struct vh_device *dev)
 {
-	const struct vh_slave_opts so = {.size = sizeof(so)};
+	const struct vh_slave_opts so = {.size = sizeof(so),
+					 .mask_features = vht_kind_is_split(t->kind) ? VHI_BIT(VH_F_RING_PACKED) : 0};
 	struct vh_master_opts mo = {.size = sizeof(mo), .timeout_ms = 5000};
 	int fd;
 
@@ -52,8 +58,10 @@ static void open_user(struct vht_target *t, struct vh_device *dev)
 void vht_target_open(struct vht_target *t, enum vht_kind kind, struct vh_device *dev)
 {
 	*t = (struct vht_target){.kind = kind, .socket = -1};
-	if (kind == VHT_FAKE) {
+	if (kind <= VHT_FAKE_SPLIT) {
 		t->fake = vht_fake_new(dev);
+		if (vht_kind_is_split(kind))
+			vht_fake_hide_features(t->fake, VHI_BIT(VH_F_RING_PACKED));
 		t->backend = vht_fake_backend(t->fake);
 	} else {
 		open_user(t, dev);

@@ -363,9 +363,9 @@ type QueueOpts struct {
 	Index       uint32 // queue index, for vh_req.queue and errors
 	Features    uint64 // negotiated feature bits: RING_INDIRECT_DESC, RING_EVENT_IDX, RING_PACKED, IN_ORDER
 	Desc        GPA    // descriptor table, 16-byte aligned
-	Driver      GPA    // available ring, 2-byte aligned
-	Device      GPA    // used ring, 4-byte aligned
-	Base        uint32 // next available index; split 16 bits
+	Driver      GPA    // available ring, 2-byte aligned; packed: the driver's event area, 4-byte aligned
+	Device      GPA    // used ring, or the device's event area; 4-byte aligned
+	Base        uint32 // as vh_queue_stop() gives it; to begin 0, packed VH_QUEUE_PACKED_BASE
 	MaxSegs     uint32 // most segments in a chain; 0 = the larger of num and 1024
 	Indirect    GPA    // driver: num * max_indirect * 16 bytes for indirect tables, 16-byte aligned
 	MaxIndirect uint32 // driver: descriptors in one of these tables; 0 = chains are linked descriptors
@@ -869,7 +869,7 @@ func (s *MasterStats) room() *MasterStats {
 type DriverOpts struct {
 	size         uint32
 	NQueues      uint32 // 0 = 1; -ENOSPC when the back-end has fewer
-	QueueSize    uint32 // 0 = 256
+	QueueSize    uint32 // 0 = 256; a power of two, but where rings are packed
 	Type         uint32 // VH_TYPE_BLK: the features that vh_blk can do with are wanted; 0 = ring features only
 	Features     uint64 // further device features that the caller can do with, as bits
 	MaskFeatures uint64 // never acked

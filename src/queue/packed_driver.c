@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/*
+ * The driver side of a packed ring (virtio 1.2 section 2.8). A slot is a buffer id. Nothing that the device can be taken
+ * in by is in the ring before the chain is whole: a descriptor's second word, which has its flags, is stored after all
+ * first words of the chain were found, and that of the first chain of a batch after everything else.
+ */
+#include "vhi_packed.h"
+#include "vhi_submit.h"
+
+/* The first words of k descriptors: in the ring from at on, or from d on in a table (entries is k). */
+static enum vhi_refusal put_addrs(struct vh_queue *q, const struct vh_req *req, uint64_t VHI_SHM *d, uint32_t entries,
+				  uint32_t at)
+{
+	const struct vh_seg *segs = (const struct vh_seg *)(uintptr_t)req->segs;
+
+	for (uint32_t i = 0; i < req->n_rd + req->n_wr; i++) {
+		uint64_t gpa;
+		enum vhi_refusal rc = vhi_seg_gpa(q, &segs[i], &gpa);
+
+		if (rc)
+			return rc;
+		vhi_shm_store64(d + 2 * (size_t)at, gpa);
+		at = at + 1 < entries ? at + 1 : 0;
+	}
+	return TAKEN;
+}
+
+/* A chain at next_avail; *head is the second word of its first descriptor, which is still to be stored. */
+static enum vhi_refusal put_direct(struct vh_queue *q, const struct vh_req *req, uint16_t id, uint64_t *head)
+{
+	const struct vh_seg *segs = (const struct vh_seg *)(uintptr_t)req->segs;
+	const uint32_t k = req->n_rd + req->n_wr;
+	uint16_t pos = q->next_avail;
+	enum vhi_refusal rc = put_addrs(q, req, packed_desc(q, 0), q->num, packed_at(pos));
+
+	for (uint32_t i = 0; !rc && i < k; i++) {
+		const uint64_t word = packed_word((uint32_t)segs[i].len, id,
+						  packed_avail_marks(pos) | vhi_seg_flags(req, i, k));
+
+		if (i)
+			vhi_shm_store64(packed_desc(q, packed_at(pos)) + 1, word);
+		else
+			*head = word;
+		pos = packed_on(q->num, pos, 1);
+	}
+	return rc;
+}
+
+/* The same with a table, in which descriptors have no links, no id and no marks. */
+static enum vhi_refusal put_indirect(struct vh_queue *q, const struct vh_req *req, uint16_t id, uint64_t *head)
+{
+	const struct vh_seg *segs = (const struct vh_seg *)(uintptr_t)req->segs;
+	const uint64_t row = (uint64_t)id * q->ring.max_indirect * VHI_DESC_SIZE;
+	uint64_t VHI_SHM *table = (uint64_t VHI_SHM *)q->area[VHI_AREA_INDIRECT] + row / sizeof(*table);
+	const uint32_t k = req->n_rd + req->n_wr;
+	enum vhi_refusal rc = put_addrs(q, req, table, k, 0);
+
+	if (rc)
+		return rc;
+	for (uint32_t i = 0; i < k; i++)
+		vhi_shm_store64(table + 2 * (size_t)i + 1,
+				packed_word((uint32_t)segs[i].len, 0, i >= req->n_rd ? VHI_DESC_WRITE : 0));
+	vhi_shm_store64(packed_desc(q, packed_at(q->next_avail)), q->ring.indirect.v + row);
+	*head = packed_word(k * VHI_DESC_SIZE, id, packed_avail_marks(q->next_avail) | VHI_DESC_INDIRECT);
+	return TAKEN;
+}
+
+static enum vhi_refusal submit_one(struct vh_queue *q, const struct vh_req *req, uint32_t now, uint64_t *head)
+{
+	const bool indirect = vhi_goes_indirect(q, req);
+	const uint32_t n_desc = indirect ? 1 : req->n_rd + req->n_wr;
+	enum vhi_refusal rc = vhi_submit_check(q, req, indirect);
+	uint16_t id;
+
+	if (rc)
+		return rc;
+	id = vhi_link_take(q);
+	rc = indirect ? put_indirect(q, req, id, head) : put_direct(q, req, id, head);
+	if (rc) {
+		vhi_link_give(q, id, id);
+		return rc;
+	}
+	vhi_submitted(q, req, id, n_desc, now);
+	q->drv.n_free -= n_desc;
+	q->next_avail = packed_on(q->num, q->next_avail, n_desc);
+	return TAKEN;
+}
+
+static int32_t packed_submit(struct vh_queue *q, const struct vh_req *reqs, uint32_t n)
+{
+	const uint32_t now = vhi_coarse_ms(), n_free = q->drv.n_free;
+	const uint16_t old = q->next_avail;
+	enum vhi_refusal rc = TAKEN;
+	uint64_t first = 0;
+	uint32_t i;
+
+	for (i = 0; i < n; i++) {
+		const uint16_t pos = q->next_avail;
+		uint64_t head = 0;
+
+		rc = submit_one(q, &reqs[i], now, &head);
+		if (rc)
+			break;
+		if (i)
+			vhi_shm_store64(packed_desc(q, packed_at(pos)) + 1, head);
+		else
+			first = head;
+	}
+	if (!i)
+		return vhi_refused(q, rc);
+	vhi_shm_store64_release(packed_desc(q, packed_at(old)) + 1, first);
+	vhi_in_flight(q, q->in_flight + i);
+	vhi_count(&q->stats.requests, i);
+	packed_tell(q, VHI_AREA_DEVICE, old, n_free - q->drv.n_free);
+	return (int32_t)i;
+}
+
+/* Is there one at next_used? What is not in flight can't be: its marks may be older than the ring's last turn. */
+static bool is_used(const struct vh_queue *q, uint16_t pos, uint32_t busy, uint64_t *word)
+{
+	if (!busy)
+		return false;
+	*word = packed_look(q, pos);
+	return packed_is(*word, packed_used_marks(pos));
+}
+
+static int32_t packed_reap(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max)
+{
+	uint64_t word, bytes = 0;
+	uint32_t n;
+
+	for (n = 0; n < max && is_used(q, q->next_used, q->num - q->drv.n_free, &word); n++) {
+		const uint32_t id = packed_id(word);
+		/* Without WRITE a length says nothing. */
+		const uint32_t len = packed_flags(word) & VHI_DESC_WRITE ? (uint32_t)word : 0;
+		const uint32_t site = vhi_reap_one(q, id, len, &cpls[n]);
+
+		if (VHI_UNLIKELY(site)) {
+			if (n)
+				break;
+			return vhi_queue_broke(q, site);
+		}
+		vhi_link_give(q, (uint16_t)id, (uint16_t)id);
+		q->drv.n_free += q->slots[id].n_desc;
+		q->next_used = packed_on(q->num, q->next_used, q->slots[id].n_desc);
+		bytes += len;
+	}
+	if (n)
+		vhi_reaped(q, n, bytes);
+	return (int32_t)n;
+}
+
+static void packed_arm(struct vh_queue *q, bool on)
+{
+	packed_ask(q, VHI_AREA_DRIVER, q->next_used, on);
+}
+
+static bool packed_more(struct vh_queue *q)
+{
+	uint64_t word;
+
+	return is_used(q, q->next_used, q->num - q->drv.n_free, &word);
+}
+
+/* Both marks equal is neither available nor used by a side whose turn this is the first of. */
+static void packed_open(struct vh_queue *q, bool fresh)
+{
+	if (fresh) {
+		q->next_avail = q->next_used = (uint16_t)q->ring.base;
+		for (uint32_t at = 0; at < q->num; at++)
+			vhi_shm_store64(packed_desc(q, at) + 1, 0);
+		vhi_shm_store32(q->area[VHI_AREA_DEVICE], VHI_EVENT_ALWAYS << 16);
+	}
+	q->drv.hit_mem = 0;
+	q->armed = false;
+	packed_arm(q, true);
+}
+
+/* What the device completed, reaped or not; a device that lies about it gets what was reaped. */
+static uint32_t packed_base(struct vh_queue *q, uint32_t *left)
+{
+	uint32_t busy = q->num - q->drv.n_free, n = 0;
+	uint16_t pos = q->next_used;
+	uint64_t word;
+
+	for (; is_used(q, pos, busy, &word); n++) {
+		const uint32_t id = packed_id(word);
+
+		if (n == q->in_flight || id >= q->num || !q->slots[id].state || q->slots[id].n_desc > busy) {
+			pos = q->next_used;
+			n = 0;
+			break;
+		}
+		busy -= q->slots[id].n_desc;
+		pos = packed_on(q->num, pos, q->slots[id].n_desc);
+	}
+	*left = q->in_flight - n;
+	return pos | (uint32_t)pos << 16;
+}
+
+const struct vhi_layout vhi_packed_driver = {
+	.submit = packed_submit,
+	.reap = packed_reap,
+	.open = packed_open,
+	.base = packed_base,
+	.arm = packed_arm,
+	.more = packed_more,
+};
