@@ -162,9 +162,9 @@ static int serve(const struct serve_opts *o, struct vh_device *dev)
 	rc = vh_slave_new(&so, dev, &s);
 	if (rc)
 		return say_vh(rc, "serve blk");
-	vh_slave_set_log(s, stderr_log(o->verbose ? VH_LOG_DEBUG : VH_LOG_WARNING), NULL);
-	if (trace_tap())
-		vh_slave_set_tap(s, trace_tap(), NULL);
+	vh_slave_set_logger(s, stderr_log(o->verbose ? VH_LOG_DEBUG : VH_LOG_WARNING), NULL);
+	if (trace_ops_())
+		vh_slave_set_trace(s, trace_ops_(), NULL);
 	rc = o->socket ? vh_slave_listen(s, o->socket) : vh_slave_adopt(s, (int)o->fd);
 	if (rc) {
 		say_vh(rc, o->socket ? o->socket : "--fd");

@@ -17,9 +17,9 @@ int target_connect(struct target *t, const char *name, const struct target_opts 
 	rc = vh_master_new(&mo, NULL, NULL, &t->master);
 	if (rc)
 		return say_vh(rc, name);
-	if (trace_tap())
-		vh_master_set_tap(t->master, trace_tap(), NULL);
-	vh_master_set_log(t->master, stderr_log(VH_LOG_WARNING), NULL);
+	if (trace_ops_())
+		vh_master_set_trace(t->master, trace_ops_(), NULL);
+	vh_master_set_logger(t->master, stderr_log(VH_LOG_WARNING), NULL);
 	rc = vh_master_connect(t->master, name);
 	if (rc) {
 		say_vh(rc, name);

@@ -30,9 +30,9 @@ int trace_open(void)
 	return 0;
 }
 
-const struct vh_tap_ops *trace_tap(void)
+const struct vh_trace_ops *trace_ops_(void)
 {
-	static const struct vh_tap_ops ops = {.size = sizeof(ops), .message = trace_message};
+	static const struct vh_trace_ops ops = {.size = sizeof(ops), .message = trace_message};
 
 	return trace_file ? &ops : NULL;
 }
@@ -45,9 +45,9 @@ static void log_line(void *ctx, uint32_t level, const char *text)
 	say(0, "%s: %s", names[level <= VH_LOG_DEBUG ? level : VH_LOG_DEBUG], text);
 }
 
-const struct vh_log_ops *stderr_log(uint32_t level)
+const struct vh_logger_ops *stderr_log(uint32_t level)
 {
-	static struct vh_log_ops ops = {.size = sizeof(ops), .line = log_line};
+	static struct vh_logger_ops ops = {.size = sizeof(ops), .line = log_line};
 
 	ops.level = level;
 	return &ops;

@@ -38,8 +38,8 @@ bool parse_size(const char *text, uint64_t *out); /* 4096, 64K, 1M, 2G, 1T; bina
 
 /* trace.c: VH_TRACE=PATH writes every message as a line of JSON ("-" = stderr). 0 or EXIT_USAGE. */
 int trace_open(void);
-const struct vh_tap_ops *trace_tap(void); /* NULL when off */
-const struct vh_log_ops *stderr_log(uint32_t level);
+const struct vh_trace_ops *trace_ops_(void); /* NULL when off */
+const struct vh_logger_ops *stderr_log(uint32_t level);
 
 /* json.c: a writer that minds the commas. */
 struct json {

@@ -49,7 +49,7 @@ const (
 	ErrorTextSize = 232
 )
 
-// vh_log_ops.level, and the level of a line.
+// vh_logger_ops.level, and the level of a line.
 const (
 	LogError   = 1
 	LogWarning = 2

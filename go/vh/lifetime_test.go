@@ -77,7 +77,7 @@ func TestCloseOfAllInsideOfACallback(t *testing.T) {
 			b, err := vh.NewBlk(within(t), d)
 			must(t, err)
 			armed := true
-			must(t, m.SetTap(func(*vh.Message) {
+			must(t, m.SetTrace(func(*vh.Message) {
 				if armed {
 					armed = false
 					if err := end(m, d, b); err != nil {
@@ -154,7 +154,7 @@ func TestACallbackMayUseTheMemoryThatIsBeingShared(t *testing.T) {
 	must(t, mem.Alloc(0, 1<<20, 0))
 	inside, over := make(chan struct{}), make(chan error, 2)
 	armed := true
-	must(t, m.SetTap(func(*vh.Message) {
+	must(t, m.SetTrace(func(*vh.Message) {
 		if armed {
 			armed = false
 			close(inside)
@@ -182,7 +182,7 @@ func TestCloseOfADeviceLeavesThePanicToServe(t *testing.T) {
 	_, err := negotiated(t, m, s)
 	must(t, err)
 	closed := make(chan any, 1)
-	must(t, s.SetTap(func(message *vh.Message) {
+	must(t, s.SetTrace(func(message *vh.Message) {
 		if message.Direction != vh.MsgSent {
 			return
 		}
@@ -236,10 +236,10 @@ func TestAMessageThatIsKeptIsEmpty(t *testing.T) {
 	m, s := pair(t, ram(t))
 	serve(t, s)
 	var kept *vh.Message
-	must(t, m.SetTap(func(message *vh.Message) { kept = message }))
+	must(t, m.SetTrace(func(message *vh.Message) { kept = message }))
 	_, err := m.Features(within(t))
 	must(t, err)
-	must(t, m.SetTap(nil))
+	must(t, m.SetTrace(nil))
 	if kept == nil || len(kept.Bytes()) != 0 {
 		t.Fatal("it has what the library took back")
 	}

@@ -24,20 +24,20 @@ func (m *Message) JSON() (string, error) {
 	return string(buf[:n]), nil
 }
 
-func logOps(c *caught, level uint32, line func(uint32, string)) *raw.LogOps {
+func logOps(c *caught, level uint32, line func(uint32, string)) *raw.LoggerOps {
 	if line == nil {
 		return nil
 	}
-	return &raw.LogOps{Level: level, Line: func(level uint32, text string) {
+	return &raw.LoggerOps{Level: level, Line: func(level uint32, text string) {
 		c.run(func() error { line(level, text); return nil })
 	}}
 }
 
-func tapOps(c *caught, message func(*Message)) *raw.TapOps {
+func traceOps(c *caught, message func(*Message)) *raw.TraceOps {
 	if message == nil {
 		return nil
 	}
-	return &raw.TapOps{Message: func(info *raw.MsgInfo) {
+	return &raw.TraceOps{Message: func(info *raw.MsgInfo) {
 		m := Message{*info}
 		defer func() { m.Payload, m.PayloadSize = 0, 0 }()
 		c.run(func() error { message(&m); return nil })

@@ -244,14 +244,14 @@ func (m *Master) Stats() (stats MasterStats, err error) {
 	return stats, err
 }
 
-// SetLog sends log lines to line, nil: nowhere. Level: LogError to LogDebug.
-func (m *Master) SetLog(level uint32, line func(level uint32, text string)) error {
-	return m.do(func() error { return raw.MasterSetLog(m.p, logOps(m.caught, level, line)) })
+// SetLogger sends log lines to line, nil: nowhere. Level: LogError to LogDebug.
+func (m *Master) SetLogger(level uint32, line func(level uint32, text string)) error {
+	return m.do(func() error { return raw.MasterSetLogger(m.p, logOps(m.caught, level, line)) })
 }
 
-// SetTap shows message every message; nil: off.
-func (m *Master) SetTap(message func(*Message)) error {
-	return m.do(func() error { return raw.MasterSetTap(m.p, tapOps(m.caught, message)) })
+// SetTrace shows message every message; nil: off.
+func (m *Master) SetTrace(message func(*Message)) error {
+	return m.do(func() error { return raw.MasterSetTrace(m.p, traceOps(m.caught, message)) })
 }
 
 // Kind is what is behind it: "vhost-user".

@@ -388,16 +388,16 @@ func TestAReplyIsStillExpectedAfterADeadline(t *testing.T) {
 	must(t, err)
 }
 
-func TestEventsLogAndTap(t *testing.T) {
+func TestEventsLogAndTrace(t *testing.T) {
 	m, s := pair(t, ram(t))
 	var mu sync.Mutex
 	var lines, names []string
-	must(t, s.SetLog(vh.LogDebug, func(level uint32, text string) {
+	must(t, s.SetLogger(vh.LogDebug, func(level uint32, text string) {
 		mu.Lock()
 		defer mu.Unlock()
 		lines = append(lines, text)
 	}))
-	must(t, m.SetTap(func(message *vh.Message) {
+	must(t, m.SetTrace(func(message *vh.Message) {
 		line, err := message.JSON()
 		if err != nil || int(message.PayloadSize) != len(message.Bytes()) {
 			t.Error(err, line)
@@ -410,7 +410,7 @@ func TestEventsLogAndTap(t *testing.T) {
 	if acked&(1<<vh.FRingEventIdx) == 0 || vh.FeatureName(vh.TypeBlk, vh.FRingEventIdx) != "RING_EVENT_IDX" {
 		t.Fatalf("%#x", acked)
 	}
-	must(t, m.SetTap(nil))
+	must(t, m.SetTrace(nil))
 	if !strings.Contains(strings.Join(names, " "), "SET_FEATURES") {
 		t.Fatal(names)
 	}

@@ -160,12 +160,12 @@ func (s *Slave) Stop() error {
 	return s.do(func() error { return raw.SlaveStop(s.p) })
 }
 
-// SetLog sends log lines to line, nil: nowhere. Level: LogError to LogDebug.
-func (s *Slave) SetLog(level uint32, line func(level uint32, text string)) error {
-	return s.do(func() error { return raw.SlaveSetLog(s.p, logOps(s.caught, level, line)) })
+// SetLogger sends log lines to line, nil: nowhere. Level: LogError to LogDebug.
+func (s *Slave) SetLogger(level uint32, line func(level uint32, text string)) error {
+	return s.do(func() error { return raw.SlaveSetLogger(s.p, logOps(s.caught, level, line)) })
 }
 
-// SetTap shows message every message; nil: off.
-func (s *Slave) SetTap(message func(*Message)) error {
-	return s.do(func() error { return raw.SlaveSetTap(s.p, tapOps(s.caught, message)) })
+// SetTrace shows message every message; nil: off.
+func (s *Slave) SetTrace(message func(*Message)) error {
+	return s.do(func() error { return raw.SlaveSetTrace(s.p, traceOps(s.caught, message)) })
 }

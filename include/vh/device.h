@@ -53,7 +53,7 @@ struct vh_device_ops {
 	 * @blocks: no
 	 * @errors: EINVAL EIO
 	 */
-	int32_t (*get_config)(void *ctx, uint32_t offset, void *buf, uint32_t len);
+	vh_rc (*get_config)(void *ctx, uint32_t offset, void *buf, uint32_t len);
 	/**
 	 * set_config() - write config space
 	 * @ctx: what was given with the ops
@@ -68,8 +68,7 @@ struct vh_device_ops {
 	 * @blocks: no
 	 * @errors: EINVAL EPERM EINPROGRESS
 	 */
-	int32_t (*set_config)(void *ctx, uint32_t offset, const void *buf, uint32_t len, uint32_t flags,
-			      uint64_t later);
+	vh_rc (*set_config)(void *ctx, uint32_t offset, const void *buf, uint32_t len, uint32_t flags, uint64_t later);
 	/**
 	 * set_features() - the driver's choice
 	 * @ctx: what was given with the ops
@@ -83,7 +82,7 @@ struct vh_device_ops {
 	 * @blocks: no
 	 * @errors: EINVAL EINPROGRESS
 	 */
-	int32_t (*set_features)(void *ctx, uint64_t features, uint64_t later);
+	vh_rc (*set_features)(void *ctx, uint64_t features, uint64_t later);
 	/**
 	 * reset() - device reset; requests in flight were drained before
 	 * @ctx: what was given with the ops
@@ -94,7 +93,7 @@ struct vh_device_ops {
 	 * @blocks: no
 	 * @errors: EIO EINPROGRESS
 	 */
-	int32_t (*reset)(void *ctx, uint64_t later);
+	vh_rc (*reset)(void *ctx, uint64_t later);
 	/**
 	 * queue_started() - a queue became able to run
 	 * @ctx: what was given with the ops
@@ -137,7 +136,7 @@ struct vh_device_ops {
 	 * @blocks: no
 	 * @errors: EIO EPROTO EFAULT
 	 */
-	int32_t (*on_batch)(void *ctx, struct vh_queue *q, uint32_t index, uint32_t budget);
+	vh_count (*on_batch)(void *ctx, struct vh_queue *q, uint32_t index, uint32_t budget);
 	/**
 	 * poll_fd() - a pollable fd of the device's own (asynchronous completions)
 	 * @ctx: what was given with the ops
@@ -164,7 +163,7 @@ struct vh_device_ops {
 	 * @blocks: no
 	 * @errors: EIO
 	 */
-	int32_t (*on_poll)(void *ctx);
+	vh_rc (*on_poll)(void *ctx);
 };
 
 /** struct vh_device_opts - what the device offers. Sized. */

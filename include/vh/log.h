@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
 /**
- * DOC: Log lines and the message tap. Nothing is printed unless a callback is set.
+ * DOC: Log lines and the message trace. Nothing is printed unless a callback is set.
  */
 #ifndef VH_LOG_H
 #define VH_LOG_H
@@ -9,15 +9,15 @@
 
 VH_BEGIN_DECLS
 
-/* vh_log_ops.level, and the level of a line. */
+/* vh_logger_ops.level, and the level of a line. */
 #define VH_LOG_ERROR   1
 #define VH_LOG_WARNING 2
 #define VH_LOG_INFO    3
 #define VH_LOG_DEBUG   4
 
-/** struct vh_log_ops - receiver of log lines. Sized. */
-struct vh_log_ops {
-	uint32_t size;	/* sizeof(struct vh_log_ops) */
+/** struct vh_logger_ops - receiver of log lines. Sized. */
+struct vh_logger_ops {
+	uint32_t size;	/* sizeof(struct vh_logger_ops) */
 	uint32_t level; /* most detailed level wanted, VH_LOG_*; 0 = VH_LOG_WARNING */
 	/**
 	 * destroy() - the ops are not used any more
@@ -69,9 +69,9 @@ struct vh_msg_info {
 	uint64_t payload;      /* address of payload_size bytes, (borrowed) */
 };
 
-/** struct vh_tap_ops - receiver of every message of a handle. Sized. */
-struct vh_tap_ops {
-	uint32_t size;	/* sizeof(struct vh_tap_ops) */
+/** struct vh_trace_ops - receiver of every message of a handle. Sized. */
+struct vh_trace_ops {
+	uint32_t size;	/* sizeof(struct vh_trace_ops) */
 	uint32_t flags; /* must be 0 */
 	/**
 	 * destroy() - the ops are not used any more

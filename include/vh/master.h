@@ -71,7 +71,7 @@ struct vh_master_ops {
 	 * @blocks: no
 	 * @errors: EINPROGRESS EOPNOTSUPP EINVAL
 	 */
-	int32_t (*backend_request)(void *ctx, const struct vh_backend_req *req);
+	vh_rc (*backend_request)(void *ctx, const struct vh_backend_req *req);
 };
 
 /* vh_master_msg.reply */
@@ -388,7 +388,7 @@ VH_API vh_rc vh_master_backend(struct vh_master *m, struct vh_backend **out);
 VH_API vh_rc vh_master_get_stats(struct vh_master *m, struct vh_master_stats *out);
 
 /**
- * vh_master_set_log() - where log lines go
+ * vh_master_set_logger() - where log lines go
  * @m: the front-end
  * @ops: (nullable) copied
  * @ctx: first argument
@@ -398,10 +398,10 @@ VH_API vh_rc vh_master_get_stats(struct vh_master *m, struct vh_master_stats *ou
  * @blocks: no
  * @errors: EINVAL EBUSY ESHUTDOWN
  */
-VH_API vh_rc vh_master_set_log(struct vh_master *m, const struct vh_log_ops *ops, void *ctx);
+VH_API vh_rc vh_master_set_logger(struct vh_master *m, const struct vh_logger_ops *ops, void *ctx);
 
 /**
- * vh_master_set_tap() - see every message
+ * vh_master_set_trace() - see every message
  * @m: the front-end
  * @ops: (nullable) copied
  * @ctx: first argument
@@ -411,7 +411,7 @@ VH_API vh_rc vh_master_set_log(struct vh_master *m, const struct vh_log_ops *ops
  * @blocks: no
  * @errors: EINVAL EBUSY ESHUTDOWN
  */
-VH_API vh_rc vh_master_set_tap(struct vh_master *m, const struct vh_tap_ops *ops, void *ctx);
+VH_API vh_rc vh_master_set_trace(struct vh_master *m, const struct vh_trace_ops *ops, void *ctx);
 
 /**
  * vh_master_stop() - make every call on this handle return -ESHUTDOWN

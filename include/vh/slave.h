@@ -225,7 +225,7 @@ VH_API vh_rc vh_slave_disconnect(struct vh_slave *s);
 VH_API vh_rc vh_slave_get_stats(struct vh_slave *s, struct vh_slave_stats *out);
 
 /**
- * vh_slave_set_log() - where log lines go
+ * vh_slave_set_logger() - where log lines go
  * @s: the back-end
  * @ops: (nullable) copied; NULL = nowhere
  * @ctx: first argument
@@ -238,10 +238,10 @@ VH_API vh_rc vh_slave_get_stats(struct vh_slave *s, struct vh_slave_stats *out);
  * Return: 0; -EBUSY when another thread is inside, or inside of a callback of the ops that would be replaced. Ops that
  * are refused are destroyed.
  */
-VH_API vh_rc vh_slave_set_log(struct vh_slave *s, const struct vh_log_ops *ops, void *ctx);
+VH_API vh_rc vh_slave_set_logger(struct vh_slave *s, const struct vh_logger_ops *ops, void *ctx);
 
 /**
- * vh_slave_set_tap() - see every message
+ * vh_slave_set_trace() - see every message
  * @s: the back-end
  * @ops: (nullable) copied; NULL = off
  * @ctx: first argument
@@ -254,7 +254,7 @@ VH_API vh_rc vh_slave_set_log(struct vh_slave *s, const struct vh_log_ops *ops, 
  * Return: 0; -EBUSY when another thread is inside, or inside of a callback of the ops that would be replaced. Ops that
  * are refused are destroyed.
  */
-VH_API vh_rc vh_slave_set_tap(struct vh_slave *s, const struct vh_tap_ops *ops, void *ctx);
+VH_API vh_rc vh_slave_set_trace(struct vh_slave *s, const struct vh_trace_ops *ops, void *ctx);
 
 /**
  * vh_slave_stop() - make every call on this handle return -ESHUTDOWN

@@ -27,7 +27,7 @@ struct vh_error {
     uint32_t site;
     char text[232];
 };
-struct vh_log_ops {
+struct vh_logger_ops {
     uint32_t size;
     uint32_t level;
     void (*destroy)(void *ctx);
@@ -45,7 +45,7 @@ struct vh_msg_info {
     uint64_t time_ns;
     uint64_t payload;
 };
-struct vh_tap_ops {
+struct vh_trace_ops {
     uint32_t size;
     uint32_t flags;
     void (*destroy)(void *ctx);
@@ -142,15 +142,15 @@ struct vh_device_ops {
     uint32_t size;
     uint32_t flags;
     void (*destroy)(void *ctx);
-    int32_t (*get_config)(void *ctx, uint32_t offset, void *buf, uint32_t len);
-    int32_t (*set_config)(void *ctx, uint32_t offset, const void *buf, uint32_t len, uint32_t flags, uint64_t later);
-    int32_t (*set_features)(void *ctx, uint64_t features, uint64_t later);
-    int32_t (*reset)(void *ctx, uint64_t later);
+    vh_rc (*get_config)(void *ctx, uint32_t offset, void *buf, uint32_t len);
+    vh_rc (*set_config)(void *ctx, uint32_t offset, const void *buf, uint32_t len, uint32_t flags, uint64_t later);
+    vh_rc (*set_features)(void *ctx, uint64_t features, uint64_t later);
+    vh_rc (*reset)(void *ctx, uint64_t later);
     void (*queue_started)(void *ctx, struct vh_queue *q, uint32_t index);
     void (*queue_stopped)(void *ctx, uint32_t index);
-    int32_t (*on_batch)(void *ctx, struct vh_queue *q, uint32_t index, uint32_t budget);
+    vh_count (*on_batch)(void *ctx, struct vh_queue *q, uint32_t index, uint32_t budget);
     vh_fd (*poll_fd)(void *ctx);
-    int32_t (*on_poll)(void *ctx);
+    vh_rc (*on_poll)(void *ctx);
 };
 struct vh_device_opts {
     uint32_t size;
@@ -229,7 +229,7 @@ struct vh_master_ops {
     uint32_t size;
     uint32_t flags;
     void (*destroy)(void *ctx);
-    int32_t (*backend_request)(void *ctx, const struct vh_backend_req *req);
+    vh_rc (*backend_request)(void *ctx, const struct vh_backend_req *req);
 };
 struct vh_master_msg {
     uint32_t size;
@@ -490,8 +490,8 @@ vh_rc vh_slave_queue(struct vh_slave *s, uint32_t index, struct vh_queue **out);
 vh_rc vh_slave_dup_snapshot(struct vh_slave *s, struct vh_snapshot **out);
 vh_rc vh_slave_disconnect(struct vh_slave *s);
 vh_rc vh_slave_get_stats(struct vh_slave *s, struct vh_slave_stats *out);
-vh_rc vh_slave_set_log(struct vh_slave *s, const struct vh_log_ops *ops, void *ctx);
-vh_rc vh_slave_set_tap(struct vh_slave *s, const struct vh_tap_ops *ops, void *ctx);
+vh_rc vh_slave_set_logger(struct vh_slave *s, const struct vh_logger_ops *ops, void *ctx);
+vh_rc vh_slave_set_trace(struct vh_slave *s, const struct vh_trace_ops *ops, void *ctx);
 vh_rc vh_slave_stop(struct vh_slave *s);
 void vh_slave_free(struct vh_slave *s);
 vh_rc vh_master_new(const struct vh_master_opts *opts, const struct vh_master_ops *ops, void *ctx,
@@ -515,8 +515,8 @@ vh_count vh_master_next_event(struct vh_master *m, struct vh_event *out);
 vh_rc vh_master_negotiate(struct vh_master *m, uint64_t features, uint64_t *acked);
 vh_rc vh_master_backend(struct vh_master *m, struct vh_backend **out);
 vh_rc vh_master_get_stats(struct vh_master *m, struct vh_master_stats *out);
-vh_rc vh_master_set_log(struct vh_master *m, const struct vh_log_ops *ops, void *ctx);
-vh_rc vh_master_set_tap(struct vh_master *m, const struct vh_tap_ops *ops, void *ctx);
+vh_rc vh_master_set_logger(struct vh_master *m, const struct vh_logger_ops *ops, void *ctx);
+vh_rc vh_master_set_trace(struct vh_master *m, const struct vh_trace_ops *ops, void *ctx);
 vh_rc vh_master_stop(struct vh_master *m);
 void vh_master_free(struct vh_master *m);
 vh_rc vh_master_get_features(struct vh_master *m, uint64_t *out);
@@ -561,23 +561,23 @@ vh_rc vh_blk_wait(struct vh_blk *b, uint32_t queue, int32_t timeout_ms);
 # In compiled mode cffi makes these functions; they run what Python binds to them.
 CALLBACK_CDEF = """
 extern "Python" {
-void vhpy_log_destroy(void *ctx);
-void vhpy_log_line(void *ctx, uint32_t level, const char *text);
-void vhpy_tap_destroy(void *ctx);
-void vhpy_tap_message(void *ctx, const struct vh_msg_info *info);
+void vhpy_logger_destroy(void *ctx);
+void vhpy_logger_line(void *ctx, uint32_t level, const char *text);
+void vhpy_trace_destroy(void *ctx);
+void vhpy_trace_message(void *ctx, const struct vh_msg_info *info);
 void vhpy_device_destroy(void *ctx);
-int32_t vhpy_device_get_config(void *ctx, uint32_t offset, void *buf, uint32_t len);
-int32_t vhpy_device_set_config(void *ctx, uint32_t offset, const void *buf, uint32_t len, uint32_t flags,
+vh_rc vhpy_device_get_config(void *ctx, uint32_t offset, void *buf, uint32_t len);
+vh_rc vhpy_device_set_config(void *ctx, uint32_t offset, const void *buf, uint32_t len, uint32_t flags,
         uint64_t later);
-int32_t vhpy_device_set_features(void *ctx, uint64_t features, uint64_t later);
-int32_t vhpy_device_reset(void *ctx, uint64_t later);
+vh_rc vhpy_device_set_features(void *ctx, uint64_t features, uint64_t later);
+vh_rc vhpy_device_reset(void *ctx, uint64_t later);
 void vhpy_device_queue_started(void *ctx, struct vh_queue *q, uint32_t index);
 void vhpy_device_queue_stopped(void *ctx, uint32_t index);
-int32_t vhpy_device_on_batch(void *ctx, struct vh_queue *q, uint32_t index, uint32_t budget);
+vh_count vhpy_device_on_batch(void *ctx, struct vh_queue *q, uint32_t index, uint32_t budget);
 vh_fd vhpy_device_poll_fd(void *ctx);
-int32_t vhpy_device_on_poll(void *ctx);
+vh_rc vhpy_device_on_poll(void *ctx);
 void vhpy_master_destroy(void *ctx);
-int32_t vhpy_master_backend_request(void *ctx, const struct vh_backend_req *req);
+vh_rc vhpy_master_backend_request(void *ctx, const struct vh_backend_req *req);
 }
 """
 
@@ -598,38 +598,38 @@ static vh_rc vhpy_push(struct vh_queue *q, const struct vh_req *reqs, struct vh_
 
 # In dlopen mode they are closures of these types.
 CALLBACK_TYPES = {
-    "vhpy_log_destroy":
+    "vhpy_logger_destroy":
         "void(*)(void *)",
-    "vhpy_log_line":
+    "vhpy_logger_line":
         "void(*)(void *, uint32_t, const char *)",
-    "vhpy_tap_destroy":
+    "vhpy_trace_destroy":
         "void(*)(void *)",
-    "vhpy_tap_message":
+    "vhpy_trace_message":
         "void(*)(void *, const struct vh_msg_info *)",
     "vhpy_device_destroy":
         "void(*)(void *)",
     "vhpy_device_get_config":
-        "int32_t(*)(void *, uint32_t, void *, uint32_t)",
+        "vh_rc(*)(void *, uint32_t, void *, uint32_t)",
     "vhpy_device_set_config":
-        "int32_t(*)(void *, uint32_t, const void *, uint32_t, uint32_t, uint64_t)",
+        "vh_rc(*)(void *, uint32_t, const void *, uint32_t, uint32_t, uint64_t)",
     "vhpy_device_set_features":
-        "int32_t(*)(void *, uint64_t, uint64_t)",
+        "vh_rc(*)(void *, uint64_t, uint64_t)",
     "vhpy_device_reset":
-        "int32_t(*)(void *, uint64_t)",
+        "vh_rc(*)(void *, uint64_t)",
     "vhpy_device_queue_started":
         "void(*)(void *, struct vh_queue *, uint32_t)",
     "vhpy_device_queue_stopped":
         "void(*)(void *, uint32_t)",
     "vhpy_device_on_batch":
-        "int32_t(*)(void *, struct vh_queue *, uint32_t, uint32_t)",
+        "vh_count(*)(void *, struct vh_queue *, uint32_t, uint32_t)",
     "vhpy_device_poll_fd":
         "vh_fd(*)(void *)",
     "vhpy_device_on_poll":
-        "int32_t(*)(void *)",
+        "vh_rc(*)(void *)",
     "vhpy_master_destroy":
         "void(*)(void *)",
     "vhpy_master_backend_request":
-        "int32_t(*)(void *, const struct vh_backend_req *)",
+        "vh_rc(*)(void *, const struct vh_backend_req *)",
 }
 
 # Function -> its @thread tag.
@@ -690,8 +690,8 @@ THREAD = {
     "vh_slave_dup_snapshot": "any",
     "vh_slave_disconnect": "handle",
     "vh_slave_get_stats": "handle",
-    "vh_slave_set_log": "handle",
-    "vh_slave_set_tap": "handle",
+    "vh_slave_set_logger": "handle",
+    "vh_slave_set_trace": "handle",
     "vh_slave_stop": "any",
     "vh_slave_free": "handle",
     "vh_master_new": "any",
@@ -712,8 +712,8 @@ THREAD = {
     "vh_master_negotiate": "handle",
     "vh_master_backend": "any",
     "vh_master_get_stats": "handle",
-    "vh_master_set_log": "handle",
-    "vh_master_set_tap": "handle",
+    "vh_master_set_logger": "handle",
+    "vh_master_set_trace": "handle",
     "vh_master_stop": "any",
     "vh_master_free": "handle",
     "vh_master_get_features": "handle",

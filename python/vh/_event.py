@@ -44,7 +44,7 @@ def _destroy(ctx: Any) -> None:
     del _targets[key]
 
 
-for _name in ("log", "tap", "device", "master"):
+for _name in ("logger", "trace", "device", "master"):
     _error.bind(f"vhpy_{_name}_destroy", _destroy, void=True)
 
 
@@ -124,12 +124,12 @@ def _message(ctx: Any, info: Any) -> None:
     target(ctx)(Message(info))
 
 
-_error.bind("vhpy_log_line", _line, void=True)
-_error.bind("vhpy_tap_message", _message, void=True)
+_error.bind("vhpy_logger_line", _line, void=True)
+_error.bind("vhpy_trace_message", _message, void=True)
 
 
 class Observed(Handle):
-    """What a master and a slave have in common: a pollable fd, events, a log, a tap."""
+    """What a master and a slave have in common: a pollable fd, events, a log, a trace."""
 
     _side = ""  # "vh_slave", "vh_master"
     _leaks = True
@@ -158,14 +158,14 @@ class Observed(Handle):
                 return
             yield event
 
-    def set_log(self, line: "Callable[[_model.LogLevel | int, str], object] | None",
+    def set_logger(self, line: "Callable[[_model.LogLevel | int, str], object] | None",
                 level: int = _model.LOG_WARNING) -> None:
         """Have line(level, text) called for each line of log, down to that level; None: nowhere."""
-        self._observe("log", line, level=level, line="vhpy_log_line")
+        self._observe("logger", line, level=level, line="vhpy_logger_line")
 
-    def set_tap(self, message: "Callable[[Message], object] | None") -> None:
+    def set_trace(self, message: "Callable[[Message], object] | None") -> None:
         """Have message(Message) called for each message that crosses the socket; None: off."""
-        self._observe("tap", message, message="vhpy_tap_message")
+        self._observe("trace", message, message="vhpy_trace_message")
 
     def _observe(self, what: str, function: Any, level: int = 0, **members: str) -> None:
         if function is None:
@@ -173,7 +173,7 @@ class Observed(Handle):
             return
         if not callable(function):
             raise TypeError(f"a callable is wanted for the {what}, not {type(function).__name__}")
-        values = {"level": level} if what == "log" else {}
+        values = {"level": level} if what == "logger" else {}
         ops = new_ops(f"vh_{what}_ops", {"destroy": f"vhpy_{what}_destroy", **members}, **values)
         self._enter()  # so that the context is not made for a call that does not happen
         try:

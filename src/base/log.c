@@ -15,15 +15,15 @@ static vh_rc check_outside(uint32_t inside, const char *what)
 	return vhi_fail(-EBUSY, VH_ERROR_STATE, 0, "%s: called from the callback that it would replace", what);
 }
 
-vh_rc vhi_log_set(struct vhi_log *log, const struct vh_log_ops *ops, void *ctx)
+vh_rc vhi_log_set(struct vhi_log *log, const struct vh_logger_ops *ops, void *ctx)
 {
-	struct vh_log_ops in;
-	struct vh_log_ops old = log->ops;
+	struct vh_logger_ops in;
+	struct vh_logger_ops old = log->ops;
 	void *old_ctx = log->ctx;
-	vh_rc rc = vhi_opts_in(&in, sizeof(in), ops, "vh_log_ops");
+	vh_rc rc = vhi_opts_in(&in, sizeof(in), ops, "vh_logger_ops");
 
 	if (!rc)
-		rc = check_outside(log->inside, "vh_log_ops");
+		rc = check_outside(log->inside, "vh_logger_ops");
 	if (rc) {
 		vhi_ops_destroy(ops, ctx);
 		return rc;
@@ -79,37 +79,37 @@ void vhi_log_line(struct vhi_log *log, uint32_t level, const char *fmt, ...)
 	call_line(log, level, text);
 }
 
-vh_rc vhi_tap_set(struct vhi_tap *tap, const struct vh_tap_ops *ops, void *ctx)
+vh_rc vhi_trace_set(struct vhi_trace *trace, const struct vh_trace_ops *ops, void *ctx)
 {
-	struct vh_tap_ops in;
-	struct vh_tap_ops old = tap->ops;
-	void *old_ctx = tap->ctx;
-	vh_rc rc = vhi_opts_in(&in, sizeof(in), ops, "vh_tap_ops");
+	struct vh_trace_ops in;
+	struct vh_trace_ops old = trace->ops;
+	void *old_ctx = trace->ctx;
+	vh_rc rc = vhi_opts_in(&in, sizeof(in), ops, "vh_trace_ops");
 
 	if (!rc && in.flags)
-		rc = vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_tap_ops: unknown flags 0x%x", in.flags);
+		rc = vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_trace_ops: unknown flags 0x%x", in.flags);
 	if (!rc)
-		rc = check_outside(tap->inside, "vh_tap_ops");
+		rc = check_outside(trace->inside, "vh_trace_ops");
 	if (rc) {
 		vhi_ops_destroy(ops, ctx);
 		return rc;
 	}
-	memset(tap, 0, sizeof(*tap));
+	memset(trace, 0, sizeof(*trace));
 	if (ops) {
-		tap->ops = in;
-		tap->ctx = ctx;
+		trace->ops = in;
+		trace->ctx = ctx;
 	}
 	vhi_ops_destroy(&old, old_ctx);
 	return 0;
 }
 
-void vhi_tap_message(struct vhi_tap *tap, struct vh_msg_info *info)
+void vhi_trace_message(struct vhi_trace *trace, struct vh_msg_info *info)
 {
-	if (!tap->ops.message)
+	if (!trace->ops.message)
 		return;
 	info->size = sizeof(*info);
 	info->time_ns = vhi_now_ns();
-	tap->inside++;
-	tap->ops.message(tap->ctx, info);
-	tap->inside--;
+	trace->inside++;
+	trace->ops.message(trace->ctx, info);
+	trace->inside--;
 }

@@ -8,7 +8,7 @@
 #include "vh/log.h"
 
 struct vhi_log {
-	struct vh_log_ops ops;
+	struct vh_logger_ops ops;
 	void *ctx;
 	uint64_t window_ns; /* start of the second in which lines are counted */
 	uint32_t lines;	    /* lines in this second */
@@ -17,17 +17,17 @@ struct vhi_log {
 };
 
 /* NULL ops: off. -EBUSY inside of the callback that would be replaced: its destroy can't run while it is running. */
-vh_rc vhi_log_set(struct vhi_log *log, const struct vh_log_ops *ops, void *ctx);
+vh_rc vhi_log_set(struct vhi_log *log, const struct vh_logger_ops *ops, void *ctx);
 __attribute__((format(printf, 3, 4))) void vhi_log_line(struct vhi_log *log, uint32_t level, const char *fmt, ...);
 
-struct vhi_tap {
-	struct vh_tap_ops ops;
+struct vhi_trace {
+	struct vh_trace_ops ops;
 	void *ctx;
 	uint32_t inside;
 };
 
-vh_rc vhi_tap_set(struct vhi_tap *tap, const struct vh_tap_ops *ops, void *ctx);
-/* @info's size and time are filled in here. Cheap when no tap is set. */
-void vhi_tap_message(struct vhi_tap *tap, struct vh_msg_info *info);
+vh_rc vhi_trace_set(struct vhi_trace *trace, const struct vh_trace_ops *ops, void *ctx);
+/* @info's size and time are filled in here. Cheap when no trace is set. */
+void vhi_trace_message(struct vhi_trace *trace, struct vh_msg_info *info);
 
 #endif

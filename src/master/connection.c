@@ -93,7 +93,7 @@ int vhi_master_attach(struct vh_master *m, struct vhi_transport transport)
 
 	/* A cancel that is still pending was meant for the connection before. */
 	vhi_eventfd_drain(m->cancel);
-	vhi_chan_init(&m->main, transport, VHI_WIRE_FRONT_END, VHI_WIRE_FRONT_END, &m->tap,
+	vhi_chan_init(&m->main, transport, VHI_WIRE_FRONT_END, VHI_WIRE_FRONT_END, &m->trace,
 		      (uint64_t)m->opts.timeout_ms * 1000000u);
 	m->interest[VHI_SRC_MAIN] = m->interest[VHI_SRC_BACK] = EPOLLIN;
 	rc = vhi_loop_add(m, VHI_SRC_MAIN, vhi_chan_fd(&m->main));

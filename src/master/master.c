@@ -55,7 +55,7 @@ static void master_destroy(struct vh_master *m, bool tell)
 		vhi_loop_close(m);
 	/* From here on nothing reports any more: the user's receivers go first, destroy comes last. */
 	vhi_log_set(&m->log, NULL, NULL);
-	vhi_tap_set(&m->tap, NULL, NULL);
+	vhi_trace_set(&m->trace, NULL, NULL);
 	vhi_master_fail(m, -ESHUTDOWN, VH_ERROR_STATE, 0, "the front-end was freed");
 	vhi_master_finish_closing(m);
 	while (m->done.head) {
@@ -224,9 +224,9 @@ vh_rc vh_master_get_stats(struct vh_master *m, struct vh_master_stats *out)
 	return vhi_master_leave(m, rc);
 }
 
-vh_rc vh_master_set_log(struct vh_master *m, const struct vh_log_ops *ops, void *ctx)
+vh_rc vh_master_set_logger(struct vh_master *m, const struct vh_logger_ops *ops, void *ctx)
 {
-	int rc = vhi_master_enter(m, "vh_master_set_log", 0);
+	int rc = vhi_master_enter(m, "vh_master_set_logger", 0);
 
 	if (rc) {
 		vhi_ops_destroy(ops, ctx);
@@ -235,13 +235,13 @@ vh_rc vh_master_set_log(struct vh_master *m, const struct vh_log_ops *ops, void 
 	return vhi_master_leave(m, vhi_log_set(&m->log, ops, ctx));
 }
 
-vh_rc vh_master_set_tap(struct vh_master *m, const struct vh_tap_ops *ops, void *ctx)
+vh_rc vh_master_set_trace(struct vh_master *m, const struct vh_trace_ops *ops, void *ctx)
 {
-	int rc = vhi_master_enter(m, "vh_master_set_tap", 0);
+	int rc = vhi_master_enter(m, "vh_master_set_trace", 0);
 
 	if (rc) {
 		vhi_ops_destroy(ops, ctx);
 		return rc;
 	}
-	return vhi_master_leave(m, vhi_tap_set(&m->tap, ops, ctx));
+	return vhi_master_leave(m, vhi_trace_set(&m->trace, ops, ctx));
 }

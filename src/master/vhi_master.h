@@ -120,7 +120,7 @@ struct vh_master {
 	struct vh_master_ops ops;
 	void *ctx;
 	struct vhi_log log;
-	struct vhi_tap tap;
+	struct vhi_trace trace;
 	struct vh_backend backend;
 
 	pid_t pid; /* that made it: a child has the same open files */

@@ -53,7 +53,7 @@ uint32_t vhi_back_set(struct vh_slave *s, int fd)
 	vhi_back_close(s);
 	if (vhi_sock_transport(own, &transport))
 		return 0;
-	vhi_chan_init(&c->back, transport, VHI_WIRE_BACK_END, VHI_WIRE_BACK_END, &s->tap,
+	vhi_chan_init(&c->back, transport, VHI_WIRE_BACK_END, VHI_WIRE_BACK_END, &s->trace,
 		      s->opts.message_timeout_ms * UINT64_C(1000000));
 	c->back_unanswered = 0;
 	c->back_interest = EPOLLIN;

@@ -304,7 +304,7 @@ int vhi_conn_begin(struct vh_slave *s, int fd)
 
 	if (rc)
 		return rc;
-	vhi_chan_init(&c->main, transport, VHI_WIRE_FRONT_END, VHI_WIRE_BACK_END, &s->tap,
+	vhi_chan_init(&c->main, transport, VHI_WIRE_FRONT_END, VHI_WIRE_BACK_END, &s->trace,
 		      s->opts.message_timeout_ms * UINT64_C(1000000));
 	rc = vhi_slave_watch(s, EPOLL_CTL_ADD, fd, VHI_SOURCE_MAIN, 0, EPOLLIN);
 	if (rc) {

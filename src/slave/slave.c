@@ -204,7 +204,7 @@ static void destroy(struct vh_slave *s)
 	vh_mem_free(s->mem);
 	vhi_events_fini(&s->events);
 	vhi_gate_destroy(&s->gate);
-	vhi_tap_set(&s->tap, NULL, NULL);
+	vhi_trace_set(&s->trace, NULL, NULL);
 	vhi_log_set(&s->log, NULL, NULL);
 	vhi_free(s);
 }
@@ -383,9 +383,9 @@ vh_rc vh_slave_disconnect(struct vh_slave *s)
 	return vhi_slave_leave(s, rc);
 }
 
-vh_rc vh_slave_set_log(struct vh_slave *s, const struct vh_log_ops *ops, void *ctx)
+vh_rc vh_slave_set_logger(struct vh_slave *s, const struct vh_logger_ops *ops, void *ctx)
 {
-	vh_rc rc = vhi_slave_enter(s, "vh_slave_set_log");
+	vh_rc rc = vhi_slave_enter(s, "vh_slave_set_logger");
 
 	if (rc) {
 		vhi_ops_destroy(ops, ctx);
@@ -394,13 +394,13 @@ vh_rc vh_slave_set_log(struct vh_slave *s, const struct vh_log_ops *ops, void *c
 	return vhi_slave_leave(s, vhi_log_set(&s->log, ops, ctx));
 }
 
-vh_rc vh_slave_set_tap(struct vh_slave *s, const struct vh_tap_ops *ops, void *ctx)
+vh_rc vh_slave_set_trace(struct vh_slave *s, const struct vh_trace_ops *ops, void *ctx)
 {
-	vh_rc rc = vhi_slave_enter(s, "vh_slave_set_tap");
+	vh_rc rc = vhi_slave_enter(s, "vh_slave_set_trace");
 
 	if (rc) {
 		vhi_ops_destroy(ops, ctx);
 		return rc;
 	}
-	return vhi_slave_leave(s, vhi_tap_set(&s->tap, ops, ctx));
+	return vhi_slave_leave(s, vhi_trace_set(&s->trace, ops, ctx));
 }

@@ -148,7 +148,7 @@ struct vh_slave {
 	uint32_t stopping;	/* atomic */
 	uint32_t device_failed; /* atomic: some ring's device_rc is to be told */
 	struct vhi_log log;
-	struct vhi_tap tap;
+	struct vhi_trace trace;
 	struct vh_slave_opts opts; /* defaults filled in */
 	uint64_t features, pf;	   /* offered */
 

@@ -27,13 +27,13 @@ void vhi_msg_close_fds(struct vhi_msg *m)
 }
 
 void vhi_chan_init(struct vhi_chan *c, struct vhi_transport transport, enum vhi_wire_side requests_from,
-		   enum vhi_wire_side we_are, struct vhi_tap *tap, uint64_t message_timeout_ns)
+		   enum vhi_wire_side we_are, struct vhi_trace *trace, uint64_t message_timeout_ns)
 {
 	memset(c, 0, sizeof(*c));
 	c->transport = transport;
 	c->requests_from = requests_from;
 	c->we_are = we_are;
-	c->tap = tap;
+	c->trace = trace;
 	c->message_timeout_ns = message_timeout_ns;
 	c->out_tail = &c->out_head;
 }
@@ -161,8 +161,8 @@ int vhi_chan_recv(struct vhi_chan *c, bool *clean, uint32_t *site)
 	return 1;
 }
 
-static void tap(struct vhi_chan *c, uint32_t direction, const struct vhi_wire_header *h, const void *payload,
-		uint32_t size, uint32_t n_fds, uint32_t site)
+static void trace(struct vhi_chan *c, uint32_t direction, const struct vhi_wire_header *h, const void *payload,
+		  uint32_t size, uint32_t n_fds, uint32_t site)
 {
 	struct vh_msg_info info = {
 		.direction = direction,
@@ -175,15 +175,15 @@ static void tap(struct vhi_chan *c, uint32_t direction, const struct vhi_wire_he
 		.payload = (uint64_t)(uintptr_t)payload,
 	};
 
-	if (c->tap)
-		vhi_tap_message(c->tap, &info);
+	if (c->trace)
+		vhi_trace_message(c->trace, &info);
 }
 
 void vhi_chan_received(struct vhi_chan *c, uint32_t site)
 {
 	/* After a header that can't be followed there is no payload. */
 	if (c->got >= VHI_WIRE_HEADER)
-		tap(c, VH_MSG_RECEIVED, &c->in.header, c->in.payload, c->got - VHI_WIRE_HEADER, c->in.n_fds, site);
+		trace(c, VH_MSG_RECEIVED, &c->in.header, c->in.payload, c->got - VHI_WIRE_HEADER, c->in.n_fds, site);
 }
 
 static int out_copy_fds(struct vhi_out *o, const int *fds, uint32_t n_fds)
@@ -261,7 +261,7 @@ int vhi_chan_send(struct vhi_chan *c, uint32_t request, uint32_t flags, const vo
 	if (rc)
 		return rc;
 	c->messages_out++;
-	tap(c, VH_MSG_SENT, &h, payload, size, n_fds, 0);
+	trace(c, VH_MSG_SENT, &h, payload, size, n_fds, 0);
 	return 0;
 }
 

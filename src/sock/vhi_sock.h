@@ -76,7 +76,7 @@ struct vhi_chan {
 	struct vhi_transport transport;
 	enum vhi_wire_side requests_from; /* whose requests travel on this channel */
 	enum vhi_wire_side we_are;
-	struct vhi_tap *tap;	     /* nullable */
+	struct vhi_trace *trace;     /* nullable */
 	uint64_t message_timeout_ns; /* from the first byte of a message to its last */
 
 	struct vhi_msg in;
@@ -94,7 +94,7 @@ struct vhi_chan {
 
 /* Takes @transport over. */
 void vhi_chan_init(struct vhi_chan *c, struct vhi_transport transport, enum vhi_wire_side requests_from,
-		   enum vhi_wire_side we_are, struct vhi_tap *tap, uint64_t message_timeout_ns);
+		   enum vhi_wire_side we_are, struct vhi_trace *trace, uint64_t message_timeout_ns);
 bool vhi_chan_open(const struct vhi_chan *c);
 /* Closes the transport and everything that waits in either direction. */
 void vhi_chan_close(struct vhi_chan *c);
@@ -109,7 +109,7 @@ int vhi_chan_fd(const struct vhi_chan *c);
 int vhi_chan_recv(struct vhi_chan *c, bool *clean, uint32_t *site);
 
 /*
- * The tap sees a received message when its fate is known: call once with the site number (0 = accepted), also after
+ * The trace sees a received message when its fate is known: call once with the site number (0 = accepted), also after
  * -EPROTO.
  */
 void vhi_chan_received(struct vhi_chan *c, uint32_t site);

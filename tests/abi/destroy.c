@@ -33,7 +33,7 @@ static void failure_destroys(void)
 {
 	struct receiver r[6] = {{0}};
 	void *device_ops = dyn_ops("vh_device_ops", NULL), *master_ops = dyn_ops("vh_master_ops", NULL);
-	void *log_ops = dyn_ops("vh_log_ops", NULL), *tap_ops = dyn_ops("vh_tap_ops", NULL);
+	void *logger_ops = dyn_ops("vh_logger_ops", NULL), *trace_ops = dyn_ops("vh_trace_ops", NULL);
 	void *opts = dyn_new("vh_device_opts");
 	uint64_t out = 0;
 
@@ -41,14 +41,14 @@ static void failure_destroys(void)
 	CHECK(VH(device_new, at(opts), at(device_ops), at(&r[0]), at(&out)) == -EINVAL, "a million queues");
 	dyn_set(master_ops, "vh_master_ops", "flags", 1u << 31);
 	CHECK(VH(master_new, 0, at(master_ops), at(&r[1]), at(&out)) == -EINVAL, "unknown flags of a master");
-	CHECK(VH(slave_set_log, 0, at(log_ops), at(&r[2])) == -EINVAL, "a log of no slave");
-	CHECK(VH(slave_set_tap, 0, at(tap_ops), at(&r[3])) == -EINVAL, "a tap of no slave");
-	CHECK(VH(master_set_log, 0, at(log_ops), at(&r[4])) == -EINVAL, "a log of no master");
-	CHECK(VH(master_set_tap, 0, at(tap_ops), at(&r[5])) == -EINVAL, "a tap of no master");
+	CHECK(VH(slave_set_logger, 0, at(logger_ops), at(&r[2])) == -EINVAL, "a log of no slave");
+	CHECK(VH(slave_set_trace, 0, at(trace_ops), at(&r[3])) == -EINVAL, "a trace of no slave");
+	CHECK(VH(master_set_logger, 0, at(logger_ops), at(&r[4])) == -EINVAL, "a log of no master");
+	CHECK(VH(master_set_trace, 0, at(trace_ops), at(&r[5])) == -EINVAL, "a trace of no master");
 	for (unsigned i = 0; i < 6; i++)
 		CHECK(r[i].destroyed == 1, "failed registration %u: destroyed %d times", i, r[i].destroyed);
 	CHECK(!out, "a call that failed gave something out");
-	free(device_ops), free(master_ops), free(log_ops), free(tap_ops), free(opts);
+	free(device_ops), free(master_ops), free(logger_ops), free(trace_ops), free(opts);
 }
 
 struct setter {
@@ -57,10 +57,10 @@ struct setter {
 };
 
 static const struct setter setters[] = {
-	{"vh_slave_set_log", "vh_log_ops", true},
-	{"vh_slave_set_tap", "vh_tap_ops", true},
-	{"vh_master_set_log", "vh_log_ops", false},
-	{"vh_master_set_tap", "vh_tap_ops", false},
+	{"vh_slave_set_logger", "vh_logger_ops", true},
+	{"vh_slave_set_trace", "vh_trace_ops", true},
+	{"vh_master_set_logger", "vh_logger_ops", false},
+	{"vh_master_set_trace", "vh_trace_ops", false},
 };
 #define SETTERS (sizeof(setters) / sizeof(setters[0]))
 
@@ -97,8 +97,8 @@ static int64_t sets_again(struct receiver *r, const char *callback, const uint64
 {
 	(void)args;
 	if (!strcmp(callback, "destroy") && r->destroyed == 1) {
-		VH(slave_set_log, r->handle, 0, 0);
-		VH(slave_set_tap, r->handle, 0, 0);
+		VH(slave_set_logger, r->handle, 0, 0);
+		VH(slave_set_trace, r->handle, 0, 0);
 	}
 	return 0;
 }
@@ -143,25 +143,25 @@ static int64_t frees_slave(struct receiver *r, const char *callback, const uint6
 
 static void free_inside_a_callback_destroys_when_the_call_returns(void)
 {
-	struct receiver tap = {.call = frees_slave}, device = {0};
-	void *tap_ops = dyn_ops("vh_tap_ops", NULL), *device_ops = dyn_ops("vh_device_ops", "destroy");
+	struct receiver trace = {.call = frees_slave}, device = {0};
+	void *trace_ops = dyn_ops("vh_trace_ops", NULL), *device_ops = dyn_ops("vh_device_ops", "destroy");
 	struct pair p;
 
 	pair_open(&p, new_device(device_ops, &device));
-	tap.handle = p.slave;
-	CHECK(!VH(slave_set_tap, p.slave, at(tap_ops), at(&tap)), "no tap");
+	trace.handle = p.slave;
+	CHECK(!VH(slave_set_trace, p.slave, at(trace_ops), at(&trace)), "no trace");
 	/* The device was given up before: it goes with its slave. */
 	VH(device_free, p.device);
 	CHECK(!device.destroyed, "a device was destroyed while it was attached");
 	ask_features(p.master);
-	for (int i = 0; i < 100 && !tap.destroyed; i++)
-		if (VH(slave_wait, p.slave, 1000) < 0 || tap.called)
+	for (int i = 0; i < 100 && !trace.destroyed; i++)
+		if (VH(slave_wait, p.slave, 1000) < 0 || trace.called)
 			break;
-	CHECK(tap.called >= 1, "no message came");
-	once(&tap, "freed inside its own callback");
+	CHECK(trace.called >= 1, "no message came");
+	once(&trace, "freed inside its own callback");
 	once(&device, "freed with a slave that was freed inside");
 	VH(master_free, p.master);
-	free(tap_ops), free(device_ops);
+	free(trace_ops), free(device_ops);
 }
 
 static int64_t frees_master(struct receiver *r, const char *callback, const uint64_t *args)
@@ -174,23 +174,23 @@ static int64_t frees_master(struct receiver *r, const char *callback, const uint
 
 static void master_freed_inside_a_callback(void)
 {
-	struct receiver tap = {.call = frees_master}, master = {0};
-	void *tap_ops = dyn_ops("vh_tap_ops", NULL), *master_ops = dyn_ops("vh_master_ops", "destroy");
+	struct receiver trace = {.call = frees_master}, master = {0};
+	void *trace_ops = dyn_ops("vh_trace_ops", NULL), *master_ops = dyn_ops("vh_master_ops", "destroy");
 	struct pair p;
 	uint64_t features;
 
 	CHECK(!VH(master_new, 0, at(master_ops), at(&master), at(&p.master)), "no master");
 	pair_open_with(&p, new_device(NULL, NULL), p.master);
 	pair_start(&p);
-	tap.handle = p.master;
-	CHECK(!VH(master_set_tap, p.master, at(tap_ops), at(&tap)), "no tap");
+	trace.handle = p.master;
+	CHECK(!VH(master_set_trace, p.master, at(trace_ops), at(&trace)), "no trace");
 	VH(master_get_features, p.master, at(&features)); /* goes on to its end, or fails: either is fine */
-	CHECK(tap.called > 0, "no message went out");
+	CHECK(trace.called > 0, "no message went out");
 	p.master = 0;
-	once(&tap, "the tap of a master freed inside");
+	once(&trace, "the trace of a master freed inside");
 	once(&master, "the ops of a master freed inside");
 	pair_close(&p);
-	free(tap_ops), free(master_ops);
+	free(trace_ops), free(master_ops);
 }
 
 const struct test destroy_tests[] = {

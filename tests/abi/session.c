@@ -181,25 +181,27 @@ static int64_t sees(struct receiver *r, const char *callback, const uint64_t *ar
 
 static void lines_and_messages_are_seen(void)
 {
-	struct seen log = {.r.call = sees}, tap = {.r.call = sees};
-	void *log_ops = dyn_ops("vh_log_ops", NULL), *tap_ops = dyn_ops("vh_tap_ops", NULL);
+	struct seen log = {.r.call = sees}, trace = {.r.call = sees};
+	void *logger_ops = dyn_ops("vh_logger_ops", NULL), *trace_ops = dyn_ops("vh_trace_ops", NULL);
 	uint64_t features = 0;
 	struct pair p;
 
-	dyn_set(log_ops, "vh_log_ops", "level", (uint64_t)dyn_constant("VH_LOG_DEBUG"));
+	dyn_set(logger_ops, "vh_logger_ops", "level", (uint64_t)dyn_constant("VH_LOG_DEBUG"));
 	pair_open(&p, new_device(NULL, NULL));
-	CHECK(!VH(slave_set_log, p.slave, at(log_ops), at(&log)) && !VH(slave_set_tap, p.slave, at(tap_ops), at(&tap)),
+	CHECK(!VH(slave_set_logger, p.slave, at(logger_ops), at(&log)) &&
+		      !VH(slave_set_trace, p.slave, at(trace_ops), at(&trace)),
 	      "ops are not taken");
-	free(log_ops), free(tap_ops);
+	free(logger_ops), free(trace_ops);
 	pair_start(&p);
 	CHECK(!VH(master_get_features, p.master, at(&features)), "no features");
 	pair_stop(&p);
-	CHECK(tap.messages == 2 && tap.last_request == 1, "%d messages, the last %u", tap.messages, tap.last_request);
+	CHECK(trace.messages == 2 && trace.last_request == 1, "%d messages, the last %u", trace.messages,
+	      trace.last_request);
 	CHECK(!VH(slave_disconnect, p.slave), "not disconnected");
 	CHECK(log.lines > 0, "no line of log");
 	pair_close(&p);
-	CHECK(log.r.destroyed == 1 && tap.r.destroyed == 1, "destroyed %d and %d times", log.r.destroyed,
-	      tap.r.destroyed);
+	CHECK(log.r.destroyed == 1 && trace.r.destroyed == 1, "destroyed %d and %d times", log.r.destroyed,
+	      trace.r.destroyed);
 }
 
 /* SHARED_OBJECT_ADD: refused with one value of many, or taken. */

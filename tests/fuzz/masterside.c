@@ -65,7 +65,7 @@ void master_open(struct masterside *p, struct input *in, uint8_t options)
 {
 	const struct vh_master_opts opts = {.size = sizeof(opts), .timeout_ms = 20};
 	const struct vh_master_ops ops = {.size = sizeof(ops), .backend_request = backend_request};
-	const struct vh_log_ops log = {.size = sizeof(log), .level = VH_LOG_DEBUG, .line = line};
+	const struct vh_logger_ops log = {.size = sizeof(log), .level = VH_LOG_DEBUG, .line = line};
 
 	memset(p, 0, sizeof(*p));
 	p->in = in;
@@ -80,9 +80,9 @@ void master_open(struct masterside *p, struct input *in, uint8_t options)
 			       BIT(VH_BLK_F_CONFIG_WCE);
 	p->protocol_features = options & 4 ? ~UINT64_C(0) >> 40 : 0x1a229;
 	CHECK(!vh_master_new(&opts, options & 2 ? &ops : NULL, p, &p->m));
-	CHECK(!vh_master_set_log(p->m, &log, NULL));
+	CHECK(!vh_master_set_logger(p->m, &log, NULL));
 	if (options & 1)
-		CHECK(!vh_master_set_tap(p->m, &msg_tap, NULL));
+		CHECK(!vh_master_set_trace(p->m, &msg_trace, NULL));
 	CHECK(!vh_mem_new(NULL, &p->mem));
 	CHECK(!vh_mem_alloc(p->mem, AREA_GPA, 0x10000, 0));
 	CHECK(!vh_mem_alloc(p->mem, AREA_GPA_2, 0x8000, 0));

@@ -26,7 +26,7 @@ struct masterside {
 	uint64_t token; /* of one that it has not answered yet, 0 = none */
 };
 
-/* Options: bit 0 a tap, 1 the application takes back-end requests, 2 to 3 what is offered. */
+/* Options: bit 0 a trace, 1 the application takes back-end requests, 2 to 3 what is offered. */
 void master_open(struct masterside *p, struct input *in, uint8_t options);
 void master_close(struct masterside *p);
 void master_connect(struct masterside *p);

@@ -269,7 +269,7 @@ void msg_drain(int fd, struct stream *s)
 		;
 }
 
-static void tap_message(void *ctx, const struct vh_msg_info *info)
+static void trace_message(void *ctx, const struct vh_msg_info *info)
 {
 	char line[8192];
 	vh_count n = vh_msg_json(info, line, sizeof(line));
@@ -278,4 +278,4 @@ static void tap_message(void *ctx, const struct vh_msg_info *info)
 	CHECK(n > 0 && (size_t)n == strlen(line) && line[0] == '{' && line[n - 1] == '}');
 }
 
-const struct vh_tap_ops msg_tap = {.size = sizeof(msg_tap), .message = tap_message};
+const struct vh_trace_ops msg_trace = {.size = sizeof(msg_trace), .message = trace_message};

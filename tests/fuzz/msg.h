@@ -59,7 +59,7 @@ bool msg_next(int fd, struct stream *s);
 void msg_drain(int fd, struct stream *s);
 void msg_stream_end(struct stream *s); /* nothing more will come */
 
-/* A line of JSON for every message, as a tap would make it. */
-extern const struct vh_tap_ops msg_tap;
+/* A line of JSON for every message, as a trace would make it. */
+extern const struct vh_trace_ops msg_trace;
 
 #endif

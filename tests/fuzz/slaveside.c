@@ -117,7 +117,7 @@ static void open_device(struct slaveside *p, uint8_t options)
 
 void side_open(struct slaveside *p, uint8_t options)
 {
-	const struct vh_log_ops log = {.size = sizeof(log), .level = VH_LOG_DEBUG, .line = line};
+	const struct vh_logger_ops log = {.size = sizeof(log), .level = VH_LOG_DEBUG, .line = line};
 	const struct vh_slave_opts opts = {.size = sizeof(opts),
 					   .drain_timeout_ms = 500,
 					   .message_timeout_ms = 200,
@@ -128,9 +128,9 @@ void side_open(struct slaveside *p, uint8_t options)
 	open_device(p, options);
 	CHECK(!vh_slave_new(&opts, p->dev, &p->s));
 	p->holder.s = p->s;
-	CHECK(!vh_slave_set_log(p->s, &log, NULL));
+	CHECK(!vh_slave_set_logger(p->s, &log, NULL));
 	if (options & 8)
-		CHECK(!vh_slave_set_tap(p->s, &msg_tap, NULL));
+		CHECK(!vh_slave_set_trace(p->s, &msg_trace, NULL));
 	p->listener = kern_open(KERN_LISTENER, 0);
 	CHECK(!vh_slave_adopt(p->s, p->listener));
 	p->mem = kern_open(KERN_MEMFD, AREA_LEN + AREA_LEN_2);

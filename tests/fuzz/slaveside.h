@@ -38,7 +38,7 @@ struct slaveside {
 	struct stream answers, requests; /* from client and channel */
 };
 
-/* Options: bit 0 the device holds, 1 read-only, 2 seals required, 3 a tap; bits 4 to 6 callbacks that answer later,
+/* Options: bit 0 the device holds, 1 read-only, 2 seals required, 3 a trace; bits 4 to 6 callbacks that answer later,
  * 7 the device that holds gives queues up. */
 void side_open(struct slaveside *p, uint8_t options);
 /* Ends every connection, sees that the back-end notices, frees everything and looks for leaks. */

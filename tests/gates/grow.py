@@ -31,8 +31,8 @@ SOURCE = """vh_rc vh_slave_greet(struct vh_slave *s)
 {
 	if (!s)
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_slave_greet: NULL");
-	if (s->tap.ops.greeted)
-		s->tap.ops.greeted(s->tap.ctx, s->opts.greeting);
+	if (s->trace.ops.greeted)
+		s->trace.ops.greeted(s->trace.ctx, s->opts.greeting);
 	return 0;
 }
 
@@ -124,7 +124,7 @@ def main():
                 ("newer on older, an option", newer, ("option",), old, 1,
                  ("option: EINVAL", "vh_slave_opts: byte 40 is not zero", "use a newer libvh")),
                 ("newer on older, a callback", newer, ("callback",), old, 1,
-                 ("callback: EINVAL, destroyed 1:", "vh_tap_ops: byte 24", "use a newer libvh")),
+                 ("callback: EINVAL, destroyed 1:", "vh_trace_ops: byte 24", "use a newer libvh")),
                 ("linked to the new function, newer", linked, ("all",), s.build, 0, ("ok with all new",)),
                 ("linked to the new function, older", linked, ("all",), old, 1, ("VH_1.1", "not found"))):
             wrong += expect(*case)

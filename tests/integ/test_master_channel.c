@@ -516,7 +516,7 @@ static void act_submit(struct seen *s)
 	assert_int_equal(vh_master_negotiate(s->m, 0, NULL), -EDEADLK);
 	assert_int_equal(vh_master_resume(s->m), -EDEADLK);
 	assert_int_equal(vh_master_dispatch(s->m), -EBUSY);
-	assert_int_equal(vh_master_set_log(s->m, NULL, NULL), -EBUSY);
+	assert_int_equal(vh_master_set_logger(s->m, NULL, NULL), -EBUSY);
 }
 
 static bool ask_object(struct vht_backend *b, struct vht_msg *m)
@@ -620,7 +620,7 @@ static void destroy_runs_once_also_when_there_is_no_handle(void **state)
 	assert_int_equal(s.destroyed, 4);
 }
 
-struct taps {
+struct traces {
 	struct vh_master *m;
 	unsigned messages, lines, destroyed;
 	uint32_t verdict;
@@ -629,7 +629,7 @@ struct taps {
 
 static void on_message(void *ctx, const struct vh_msg_info *info)
 {
-	struct taps *t = ctx;
+	struct traces *t = ctx;
 
 	t->messages++;
 	t->verdict = info->verdict;
@@ -639,27 +639,27 @@ static void on_message(void *ctx, const struct vh_msg_info *info)
 
 static void on_line(void *ctx, uint32_t level, const char *text)
 {
-	struct taps *t = ctx;
+	struct traces *t = ctx;
 
 	(void)level;
 	t->lines++;
 	snprintf(t->line, sizeof(t->line), "%s", text);
 }
 
-static void taps_destroyed(void *ctx)
+static void traces_destroyed(void *ctx)
 {
-	((struct taps *)ctx)->destroyed++;
+	((struct traces *)ctx)->destroyed++;
 }
 
-static void the_tap_sees_every_message_and_its_verdict(void **state)
+static void the_trace_sees_every_message_and_its_verdict(void **state)
 {
 	struct fix *f = *state;
-	struct taps t = {.m = f->m};
-	struct vh_tap_ops tap = {.size = sizeof(tap), .destroy = taps_destroyed, .message = on_message};
-	struct vh_log_ops log = {.size = sizeof(log), .destroy = taps_destroyed, .line = on_line};
+	struct traces t = {.m = f->m};
+	struct vh_trace_ops trace = {.size = sizeof(trace), .destroy = traces_destroyed, .message = on_message};
+	struct vh_logger_ops log = {.size = sizeof(log), .destroy = traces_destroyed, .line = on_line};
 
-	assert_int_equal(vh_master_set_tap(f->m, &tap, &t), 0);
-	assert_int_equal(vh_master_set_log(f->m, &log, &t), 0);
+	assert_int_equal(vh_master_set_trace(f->m, &trace, &t), 0);
+	assert_int_equal(vh_master_set_logger(f->m, &log, &t), 0);
 	main_is_alive(f);
 	assert_int_equal(t.messages, 2);
 	assert_int_equal(t.verdict, 0);
@@ -673,13 +673,13 @@ static void the_tap_sees_every_message_and_its_verdict(void **state)
 	assert_int_equal(t.messages, 5);
 	assert_int_equal(t.verdict, 700);
 	assert_int_equal(t.lines, 2);
-	assert_int_equal(vh_master_set_tap(f->m, NULL, NULL), 0);
+	assert_int_equal(vh_master_set_trace(f->m, NULL, NULL), 0);
 	assert_int_equal(t.destroyed, 1);
 	vh_master_free(f->m);
 	f->m = NULL;
 	assert_int_equal(t.destroyed, 2);
-	tap.flags = 1;
-	assert_int_equal(vh_master_set_tap(NULL, &tap, &t), -EINVAL);
+	trace.flags = 1;
+	assert_int_equal(vh_master_set_trace(NULL, &trace, &t), -EINVAL);
 	assert_int_equal(t.destroyed, 3);
 }
 
@@ -704,7 +704,7 @@ int main(void)
 		T(a_callback_may_disconnect_or_stop),
 		T(a_callback_may_free_the_handle),
 		cmocka_unit_test(destroy_runs_once_also_when_there_is_no_handle),
-		T(the_tap_sees_every_message_and_its_verdict),
+		T(the_trace_sees_every_message_and_its_verdict),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

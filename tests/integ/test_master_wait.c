@@ -415,19 +415,31 @@ static int adopt(struct vh_master *m)
 
 static int no_log(struct vh_master *m)
 {
-	return vh_master_set_log(m, NULL, NULL);
+	return vh_master_set_logger(m, NULL, NULL);
 }
 
-static int no_tap(struct vh_master *m)
+static int no_trace(struct vh_master *m)
 {
-	return vh_master_set_tap(m, NULL, NULL);
+	return vh_master_set_trace(m, NULL, NULL);
 }
 
 static int every_call_is_busy(struct vh_master *m)
 {
 	static int (*const calls[])(struct vh_master * m) = {
-		get_features,	      vh_master_set_owner, vh_master_dispatch, vh_master_resume, submit, finish, answer,
-		vh_master_disconnect, vh_master_accept,	   next_event,	       get_stats,	 adopt,	 no_log, no_tap,
+		get_features,
+		vh_master_set_owner,
+		vh_master_dispatch,
+		vh_master_resume,
+		submit,
+		finish,
+		answer,
+		vh_master_disconnect,
+		vh_master_accept,
+		next_event,
+		get_stats,
+		adopt,
+		no_log,
+		no_trace,
 	};
 
 	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {

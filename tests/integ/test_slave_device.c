@@ -50,11 +50,11 @@ static void get_log(void *ctx, uint32_t level, const char *text)
 
 static void watch_log(void)
 {
-	const struct vh_log_ops ops = {.size = sizeof(ops), .line = get_log};
+	const struct vh_logger_ops ops = {.size = sizeof(ops), .line = get_log};
 
 	line[0] = 0;
 	lines = 0;
-	assert_int_equal(vh_slave_set_log(p->s, &ops, NULL), 0);
+	assert_int_equal(vh_slave_set_logger(p->s, &ops, NULL), 0);
 }
 
 /* A device whose requests are completed when its eventfd is signalled. */

@@ -683,15 +683,15 @@ static void on_destroy(void *ctx)
 	((struct seen *)ctx)->destroyed++;
 }
 
-static void the_tap_and_the_log_tell_what_happens(void **state)
+static void the_trace_and_the_log_tell_what_happens(void **state)
 {
 	struct seen seen = {0};
-	const struct vh_tap_ops tap = {.size = sizeof(tap), .destroy = on_destroy, .message = on_message};
-	const struct vh_log_ops log = {.size = sizeof(log), .destroy = on_destroy, .line = on_line};
+	const struct vh_trace_ops trace = {.size = sizeof(trace), .destroy = on_destroy, .message = on_message};
+	const struct vh_logger_ops log = {.size = sizeof(log), .destroy = on_destroy, .line = on_line};
 
 	(void)state;
-	assert_int_equal(vh_slave_set_tap(p->s, &tap, &seen), 0);
-	assert_int_equal(vh_slave_set_log(p->s, &log, &seen), 0);
+	assert_int_equal(vh_slave_set_trace(p->s, &trace, &seen), 0);
+	assert_int_equal(vh_slave_set_logger(p->s, &log, &seen), 0);
 	vht_negotiate(p, VHT_BIT30 | VHT_VERSION);
 	assert_int_equal(seen.received, 5);
 	assert_int_equal(seen.sent, 2);
@@ -702,12 +702,12 @@ static void the_tap_and_the_log_tell_what_happens(void **state)
 		vht_nack_state(p, M_SET_VRING_NUM, 99, 16);
 	/* Case 247: a peer can't flood the log. */
 	assert_in_range(seen.lines, 1, 25);
-	assert_int_equal(vh_slave_set_tap(p->s, NULL, NULL), 0);
+	assert_int_equal(vh_slave_set_trace(p->s, NULL, NULL), 0);
 	assert_int_equal(seen.destroyed, 1);
 	vht_peer_free(p);
 	assert_int_equal(seen.destroyed, 2);
-	assert_int_equal(vh_slave_set_tap(NULL, &tap, &seen), -EINVAL);
-	assert_int_equal(vh_slave_set_log(NULL, &log, &seen), -EINVAL);
+	assert_int_equal(vh_slave_set_trace(NULL, &trace, &seen), -EINVAL);
+	assert_int_equal(vh_slave_set_logger(NULL, &log, &seen), -EINVAL);
 	assert_int_equal(seen.destroyed, 4);
 	vht_peer_init(p, NULL, NULL, 0);
 }
@@ -920,7 +920,7 @@ int main(void)
 		T(case_19_other_kinds_of_fd_are_not_adopted),
 		T(arguments_are_checked),
 		T(events_are_state_and_bounded),
-		T(the_tap_and_the_log_tell_what_happens),
+		T(the_trace_and_the_log_tell_what_happens),
 		T(calls_that_succeed_leave_the_last_error_alone),
 		T(case_74_disconnect_inside_callbacks),
 		T(case_74_stop_inside_callbacks),

@@ -198,15 +198,15 @@ def test_a_driver_that_breaks_its_queue_does_not_end_the_serving():
 
 
 def test_a_second_exception_of_one_call_is_a_note_of_the_first():
-    def tap(message):
+    def trace(message):
         raise RuntimeError(message.name)
 
     with Turns(Null()) as t:
-        t.master.set_tap(tap)
+        t.master.set_trace(trace)
         with pytest.raises(RuntimeError) as e:
             t.run(t.master.get_features)
         assert "GET_FEATURES" in e.value.__notes__[0]
-        t.master.set_tap(None)
+        t.master.set_trace(None)
 
 
 def test_what_one_callback_raised_does_not_come_out_of_what_the_next_one_calls():
@@ -241,8 +241,8 @@ def test_what_one_callback_raised_does_not_come_out_of_what_the_next_one_calls()
 
 def test_work_that_is_left_when_a_method_raises_is_not_forgotten():
     """Six requests, one for each dispatch, and an exception in the first."""
-    def tap(message):
-        raise ArithmeticError("tap")
+    def trace(message):
+        raise ArithmeticError("trace")
 
     with Turns(Null(), budget=1) as t:
         _, disk = drive(t)
@@ -251,10 +251,10 @@ def test_work_that_is_left_when_a_method_raises_is_not_forgotten():
             pass
         disk.submit([vh.BlkIo(vh.BlkOp.READ, 0, buffer[512 * i:512 * i + 512], i) for i in range(6)])
         t.master.submit(1)
-        t.slave.set_tap(tap)
+        t.slave.set_trace(trace)
         with pytest.raises(ArithmeticError):
             t.slave.wait(WAIT)
-        t.slave.set_tap(None)
+        t.slave.set_trace(None)
         while t.slave.wait(0.1):
             pass
         assert len(disk.reap()) == 6
@@ -410,7 +410,7 @@ def test_nonsense_is_refused(tmp_path):
             slave.listen("x" * 200)
         assert e.value.errno == errno.ENAMETOOLONG
         with pytest.raises(TypeError):
-            slave.set_log("print")
+            slave.set_logger("print")
         with pytest.raises(vh.VhError):
             slave.queue(7)
         for wrong in (lambda: slave.adopt("fd"), lambda: master.set_mem(device), lambda: vh.Driver(slave),
@@ -445,7 +445,7 @@ def test_errors_of_a_device_are_news_and_a_line_of_log():
 
     lines = []
     with Turns(Failing()) as t:
-        t.slave.set_log(lambda level, text: lines.append((level, text)))
+        t.slave.set_logger(lambda level, text: lines.append((level, text)))
         _, disk = drive(t)
         t.run(disk.read, 0, 512)
         events = {e.kind: e for e in t.slave.events()}
@@ -487,11 +487,11 @@ def test_contexts_go_with_what_they_are_for():
     from vh import _event
     before = len(_event._targets)
     with Null() as device, vh.Slave(device) as slave:
-        slave.set_log(print)
-        slave.set_log(print)
-        slave.set_tap(print)
+        slave.set_logger(print)
+        slave.set_logger(print)
+        slave.set_trace(print)
         assert len(_event._targets) == before + 3
-        slave.set_log(None)
+        slave.set_logger(None)
         assert len(_event._targets) == before + 2
     assert len(_event._targets) == before
     with pytest.raises(vh.VhError):
@@ -501,10 +501,10 @@ def test_contexts_go_with_what_they_are_for():
         slave = vh.Slave(device)
         slave.stop()
         with pytest.raises(vh.VhError):
-            slave.set_log(print)
+            slave.set_logger(print)
         slave.close()
         with pytest.raises(vh.VhError):
-            slave.set_log(print)
+            slave.set_logger(print)
     assert len(_event._targets) == before
 
 

@@ -330,15 +330,15 @@ def test_a_question_that_raises_is_refused_and_heard(fault):
     assert e.value is fault or "str" in str(e.value)
 
 
-def test_tap_and_log_see_what_happens():
+def test_trace_and_log_see_what_happens():
     taken, other = [], []
     with Turns(Null()) as t:
-        t.master.set_tap(taken.append)
-        t.slave.set_tap(other.append)
+        t.master.set_trace(taken.append)
+        t.slave.set_trace(other.append)
         t.run(t.master.get_features)
-        t.master.set_tap(None)
+        t.master.set_trace(None)
         t.run(t.master.get_features)
-        t.slave.set_tap(None)
+        t.slave.set_trace(None)
     assert [(m.name, m.sent, len(m.payload)) for m in taken] == [("GET_FEATURES", True, 0), ("GET_FEATURES", False, 8)]
     line = json.loads(taken[1].json())
     assert line["req"] == "GET_FEATURES" and line["size"] == 8
@@ -346,18 +346,18 @@ def test_tap_and_log_see_what_happens():
     assert len(other) == 4
 
 
-def test_a_tap_that_raises_is_heard():
-    error = ArithmeticError("tap")
+def test_a_trace_that_raises_is_heard():
+    error = ArithmeticError("trace")
 
-    def tap(message):
+    def trace(message):
         raise error
 
     with Turns(Null()) as t:
-        t.master.set_tap(tap)
+        t.master.set_trace(trace)
         with pytest.raises(ArithmeticError) as e:
             t.run(t.master.get_features)
         assert e.value is error
-        t.master.set_tap(None)
+        t.master.set_trace(None)
 
 
 def test_names():

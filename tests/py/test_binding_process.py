@@ -375,8 +375,8 @@ ALIVE = """
     from binding import Null, Pair, MIB
     path = sys.argv[1]
     slave = vh.Slave(Null())
-    slave.set_log(lambda *a: None)
-    slave.set_tap(lambda m: None)
+    slave.set_logger(lambda *a: None)
+    slave.set_trace(lambda m: None)
     slave.listen(path)
     thread = threading.Thread(target=slave.serve, daemon=True)
     thread.start()

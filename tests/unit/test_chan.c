@@ -24,7 +24,7 @@ struct seen {
 struct world {
 	struct vht_pipe *pipe;
 	struct vhi_chan c; /* of end 0, a back-end that gets requests */
-	struct vhi_tap tap;
+	struct vhi_trace trace;
 	struct seen seen;
 	int fds_before;
 };
@@ -56,12 +56,12 @@ static void on_message(void *ctx, const struct vh_msg_info *info)
 static int setup(void **state)
 {
 	struct world *w = calloc(1, sizeof(*w));
-	const struct vh_tap_ops ops = {.size = sizeof(ops), .message = on_message};
+	const struct vh_trace_ops ops = {.size = sizeof(ops), .message = on_message};
 
 	w->fds_before = count_fds();
 	w->pipe = vht_pipe_new();
-	vhi_tap_set(&w->tap, &ops, &w->seen);
-	vhi_chan_init(&w->c, vht_pipe_end(w->pipe, 0), VHI_WIRE_FRONT_END, VHI_WIRE_BACK_END, &w->tap, TIMEOUT_NS);
+	vhi_trace_set(&w->trace, &ops, &w->seen);
+	vhi_chan_init(&w->c, vht_pipe_end(w->pipe, 0), VHI_WIRE_FRONT_END, VHI_WIRE_BACK_END, &w->trace, TIMEOUT_NS);
 	*state = w;
 	return 0;
 }
@@ -459,7 +459,7 @@ static void the_queue_is_bounded_in_fds(void **state)
 	assert_int_equal(vhi_chan_send(&w->c, 1, 5, NULL, 0, NULL, 0), 0);
 }
 
-static void the_tap_sees_both_directions(void **state)
+static void the_trace_sees_both_directions(void **state)
 {
 	struct world *w = *state;
 	uint8_t buf[64];
@@ -482,7 +482,7 @@ static void the_tap_sees_both_directions(void **state)
 	assert_int_equal(w->seen.direction, VH_MSG_SENT);
 	assert_int_equal(w->seen.channel, VH_MSG_CHANNEL_BACKEND);
 	assert_int_equal(w->seen.verdict, 0);
-	w->c.tap = NULL;
+	w->c.trace = NULL;
 	assert_int_equal(vhi_chan_send(&w->c, 2, 1, NULL, 0, NULL, 0), 0);
 	vhi_chan_received(&w->c, 0);
 	assert_int_equal(w->seen.n, 2);
@@ -571,7 +571,7 @@ int main(void)
 		TEST(what_can_t_be_sent_waits_in_order_with_its_fds),
 		TEST(the_queue_is_bounded_in_bytes),
 		TEST(the_queue_is_bounded_in_fds),
-		TEST(the_tap_sees_both_directions),
+		TEST(the_trace_sees_both_directions),
 		TEST(closing_drops_everything_that_waits),
 		TEST(a_socket_carries_a_flood_without_blocking),
 	};

@@ -4,24 +4,24 @@
 
 #include "vhgo.h"
 
-static void vh_log_ops_destroy(void *ctx)
+static void vh_logger_ops_destroy(void *ctx)
 {
-	vhgo_log_ops_destroy((uintptr_t)ctx);
+	vhgo_logger_ops_destroy((uintptr_t)ctx);
 }
 
-static void vh_log_ops_line(void *ctx, uint32_t level, const char *text)
+static void vh_logger_ops_line(void *ctx, uint32_t level, const char *text)
 {
-	vhgo_log_ops_line((uintptr_t)ctx, level, (char *)text);
+	vhgo_logger_ops_line((uintptr_t)ctx, level, (char *)text);
 }
 
-static void vh_tap_ops_destroy(void *ctx)
+static void vh_trace_ops_destroy(void *ctx)
 {
-	vhgo_tap_ops_destroy((uintptr_t)ctx);
+	vhgo_trace_ops_destroy((uintptr_t)ctx);
 }
 
-static void vh_tap_ops_message(void *ctx, const struct vh_msg_info *info)
+static void vh_trace_ops_message(void *ctx, const struct vh_msg_info *info)
 {
-	vhgo_tap_ops_message((uintptr_t)ctx, (struct vh_msg_info *)info);
+	vhgo_trace_ops_message((uintptr_t)ctx, (struct vh_msg_info *)info);
 }
 
 static void vh_device_ops_destroy(void *ctx)
@@ -29,22 +29,22 @@ static void vh_device_ops_destroy(void *ctx)
 	vhgo_device_ops_destroy((uintptr_t)ctx);
 }
 
-static int32_t vh_device_ops_get_config(void *ctx, uint32_t offset, void *buf, uint32_t len)
+static vh_rc vh_device_ops_get_config(void *ctx, uint32_t offset, void *buf, uint32_t len)
 {
 	return vhgo_device_ops_get_config((uintptr_t)ctx, offset, buf, len);
 }
 
-static int32_t vh_device_ops_set_config(void *ctx, uint32_t offset, const void *buf, uint32_t len, uint32_t flags, uint64_t later)
+static vh_rc vh_device_ops_set_config(void *ctx, uint32_t offset, const void *buf, uint32_t len, uint32_t flags, uint64_t later)
 {
 	return vhgo_device_ops_set_config((uintptr_t)ctx, offset, (void *)buf, len, flags, later);
 }
 
-static int32_t vh_device_ops_set_features(void *ctx, uint64_t features, uint64_t later)
+static vh_rc vh_device_ops_set_features(void *ctx, uint64_t features, uint64_t later)
 {
 	return vhgo_device_ops_set_features((uintptr_t)ctx, features, later);
 }
 
-static int32_t vh_device_ops_reset(void *ctx, uint64_t later)
+static vh_rc vh_device_ops_reset(void *ctx, uint64_t later)
 {
 	return vhgo_device_ops_reset((uintptr_t)ctx, later);
 }
@@ -59,7 +59,7 @@ static void vh_device_ops_queue_stopped(void *ctx, uint32_t index)
 	vhgo_device_ops_queue_stopped((uintptr_t)ctx, index);
 }
 
-static int32_t vh_device_ops_on_batch(void *ctx, struct vh_queue *q, uint32_t index, uint32_t budget)
+static vh_count vh_device_ops_on_batch(void *ctx, struct vh_queue *q, uint32_t index, uint32_t budget)
 {
 	return vhgo_device_ops_on_batch((uintptr_t)ctx, q, index, budget);
 }
@@ -69,7 +69,7 @@ static vh_fd vh_device_ops_poll_fd(void *ctx)
 	return vhgo_device_ops_poll_fd((uintptr_t)ctx);
 }
 
-static int32_t vh_device_ops_on_poll(void *ctx)
+static vh_rc vh_device_ops_on_poll(void *ctx)
 {
 	return vhgo_device_ops_on_poll((uintptr_t)ctx);
 }
@@ -79,7 +79,7 @@ static void vh_master_ops_destroy(void *ctx)
 	vhgo_master_ops_destroy((uintptr_t)ctx);
 }
 
-static int32_t vh_master_ops_backend_request(void *ctx, const struct vh_backend_req *req)
+static vh_rc vh_master_ops_backend_request(void *ctx, const struct vh_backend_req *req)
 {
 	return vhgo_master_ops_backend_request((uintptr_t)ctx, (struct vh_backend_req *)req);
 }
@@ -110,24 +110,24 @@ vhgo_rc go_vh_device_new(const struct vh_device_opts *opts, uint32_t n, uint32_t
 	return vhgo_rc_of(vh_device_new(opts, ctx ? &ops : NULL, (void *)ctx, out));
 }
 
-vhgo_rc go_vh_slave_set_log(struct vh_slave *s, uint32_t n, uint32_t members, uintptr_t ctx)
+vhgo_rc go_vh_slave_set_logger(struct vh_slave *s, uint32_t n, uint32_t members, uintptr_t ctx)
 {
-	struct vh_log_ops ops = {.size = sizeof(ops), .level = n};
+	struct vh_logger_ops ops = {.size = sizeof(ops), .level = n};
 
-	ops.destroy = vh_log_ops_destroy;
+	ops.destroy = vh_logger_ops_destroy;
 	if (members & 1u << 0)
-		ops.line = vh_log_ops_line;
-	return vhgo_rc_of(vh_slave_set_log(s, ctx ? &ops : NULL, (void *)ctx));
+		ops.line = vh_logger_ops_line;
+	return vhgo_rc_of(vh_slave_set_logger(s, ctx ? &ops : NULL, (void *)ctx));
 }
 
-vhgo_rc go_vh_slave_set_tap(struct vh_slave *s, uint32_t n, uint32_t members, uintptr_t ctx)
+vhgo_rc go_vh_slave_set_trace(struct vh_slave *s, uint32_t n, uint32_t members, uintptr_t ctx)
 {
-	struct vh_tap_ops ops = {.size = sizeof(ops), .flags = n};
+	struct vh_trace_ops ops = {.size = sizeof(ops), .flags = n};
 
-	ops.destroy = vh_tap_ops_destroy;
+	ops.destroy = vh_trace_ops_destroy;
 	if (members & 1u << 0)
-		ops.message = vh_tap_ops_message;
-	return vhgo_rc_of(vh_slave_set_tap(s, ctx ? &ops : NULL, (void *)ctx));
+		ops.message = vh_trace_ops_message;
+	return vhgo_rc_of(vh_slave_set_trace(s, ctx ? &ops : NULL, (void *)ctx));
 }
 
 vhgo_rc go_vh_master_new(const struct vh_master_opts *opts, uint32_t n, uint32_t members, uintptr_t ctx, struct vh_master **out)
@@ -140,23 +140,23 @@ vhgo_rc go_vh_master_new(const struct vh_master_opts *opts, uint32_t n, uint32_t
 	return vhgo_rc_of(vh_master_new(opts, ctx ? &ops : NULL, (void *)ctx, out));
 }
 
-vhgo_rc go_vh_master_set_log(struct vh_master *m, uint32_t n, uint32_t members, uintptr_t ctx)
+vhgo_rc go_vh_master_set_logger(struct vh_master *m, uint32_t n, uint32_t members, uintptr_t ctx)
 {
-	struct vh_log_ops ops = {.size = sizeof(ops), .level = n};
+	struct vh_logger_ops ops = {.size = sizeof(ops), .level = n};
 
-	ops.destroy = vh_log_ops_destroy;
+	ops.destroy = vh_logger_ops_destroy;
 	if (members & 1u << 0)
-		ops.line = vh_log_ops_line;
-	return vhgo_rc_of(vh_master_set_log(m, ctx ? &ops : NULL, (void *)ctx));
+		ops.line = vh_logger_ops_line;
+	return vhgo_rc_of(vh_master_set_logger(m, ctx ? &ops : NULL, (void *)ctx));
 }
 
-vhgo_rc go_vh_master_set_tap(struct vh_master *m, uint32_t n, uint32_t members, uintptr_t ctx)
+vhgo_rc go_vh_master_set_trace(struct vh_master *m, uint32_t n, uint32_t members, uintptr_t ctx)
 {
-	struct vh_tap_ops ops = {.size = sizeof(ops), .flags = n};
+	struct vh_trace_ops ops = {.size = sizeof(ops), .flags = n};
 
-	ops.destroy = vh_tap_ops_destroy;
+	ops.destroy = vh_trace_ops_destroy;
 	if (members & 1u << 0)
-		ops.message = vh_tap_ops_message;
-	return vhgo_rc_of(vh_master_set_tap(m, ctx ? &ops : NULL, (void *)ctx));
+		ops.message = vh_trace_ops_message;
+	return vhgo_rc_of(vh_master_set_trace(m, ctx ? &ops : NULL, (void *)ctx));
 }
 

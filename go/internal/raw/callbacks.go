@@ -7,11 +7,11 @@ package raw
 #include "vhgo.h"
 
 vhgo_rc go_vh_device_new(const struct vh_device_opts *opts, uint32_t n, uint32_t members, uintptr_t ctx, struct vh_device **out);
-vhgo_rc go_vh_slave_set_log(struct vh_slave *s, uint32_t n, uint32_t members, uintptr_t ctx);
-vhgo_rc go_vh_slave_set_tap(struct vh_slave *s, uint32_t n, uint32_t members, uintptr_t ctx);
+vhgo_rc go_vh_slave_set_logger(struct vh_slave *s, uint32_t n, uint32_t members, uintptr_t ctx);
+vhgo_rc go_vh_slave_set_trace(struct vh_slave *s, uint32_t n, uint32_t members, uintptr_t ctx);
 vhgo_rc go_vh_master_new(const struct vh_master_opts *opts, uint32_t n, uint32_t members, uintptr_t ctx, struct vh_master **out);
-vhgo_rc go_vh_master_set_log(struct vh_master *m, uint32_t n, uint32_t members, uintptr_t ctx);
-vhgo_rc go_vh_master_set_tap(struct vh_master *m, uint32_t n, uint32_t members, uintptr_t ctx);
+vhgo_rc go_vh_master_set_logger(struct vh_master *m, uint32_t n, uint32_t members, uintptr_t ctx);
+vhgo_rc go_vh_master_set_trace(struct vh_master *m, uint32_t n, uint32_t members, uintptr_t ctx);
 */
 import "C"
 
@@ -20,64 +20,64 @@ import (
 	"unsafe"
 )
 
-// LogOps: receiver of log lines. Members may be nil.
-type LogOps struct {
+// LoggerOps: receiver of log lines. Members may be nil.
+type LoggerOps struct {
 	Level   uint32
 	Destroy func()                          // the ops are not used any more
 	Line    func(level uint32, text string) // one line of log
 }
 
 // members tells the library which members there are.
-func (o *LogOps) members() (bits C.uint32_t) {
+func (o *LoggerOps) members() (bits C.uint32_t) {
 	if o.Line != nil {
 		bits |= 1 << 0
 	}
 	return bits
 }
 
-//export vhgo_log_ops_destroy
-func vhgo_log_ops_destroy(ctx C.uintptr_t) {
+//export vhgo_logger_ops_destroy
+func vhgo_logger_ops_destroy(ctx C.uintptr_t) {
 	h := cgo.Handle(ctx)
-	destroy := h.Value().(*LogOps).Destroy
+	destroy := h.Value().(*LoggerOps).Destroy
 	h.Delete()
 	if destroy != nil {
 		destroy()
 	}
 }
 
-//export vhgo_log_ops_line
-func vhgo_log_ops_line(ctx C.uintptr_t, level C.uint32_t, text *C.char) {
-	cgo.Handle(ctx).Value().(*LogOps).Line(uint32(level), C.GoString(text))
+//export vhgo_logger_ops_line
+func vhgo_logger_ops_line(ctx C.uintptr_t, level C.uint32_t, text *C.char) {
+	cgo.Handle(ctx).Value().(*LoggerOps).Line(uint32(level), C.GoString(text))
 }
 
-// TapOps: receiver of every message of a handle. Members may be nil.
-type TapOps struct {
+// TraceOps: receiver of every message of a handle. Members may be nil.
+type TraceOps struct {
 	Flags   uint32
 	Destroy func()              // the ops are not used any more
 	Message func(info *MsgInfo) // one message crossed the socket
 }
 
 // members tells the library which members there are.
-func (o *TapOps) members() (bits C.uint32_t) {
+func (o *TraceOps) members() (bits C.uint32_t) {
 	if o.Message != nil {
 		bits |= 1 << 0
 	}
 	return bits
 }
 
-//export vhgo_tap_ops_destroy
-func vhgo_tap_ops_destroy(ctx C.uintptr_t) {
+//export vhgo_trace_ops_destroy
+func vhgo_trace_ops_destroy(ctx C.uintptr_t) {
 	h := cgo.Handle(ctx)
-	destroy := h.Value().(*TapOps).Destroy
+	destroy := h.Value().(*TraceOps).Destroy
 	h.Delete()
 	if destroy != nil {
 		destroy()
 	}
 }
 
-//export vhgo_tap_ops_message
-func vhgo_tap_ops_message(ctx C.uintptr_t, info *C.struct_vh_msg_info) {
-	cgo.Handle(ctx).Value().(*TapOps).Message((*MsgInfo)(unsafe.Pointer(info)))
+//export vhgo_trace_ops_message
+func vhgo_trace_ops_message(ctx C.uintptr_t, info *C.struct_vh_msg_info) {
+	cgo.Handle(ctx).Value().(*TraceOps).Message((*MsgInfo)(unsafe.Pointer(info)))
 }
 
 // DeviceOps: callbacks of a device. Members may be nil.
@@ -222,24 +222,24 @@ func DeviceNew(opts *DeviceOpts, ops *DeviceOps, out **Device) error {
 	return rcError(uintptr(C.go_vh_device_new((*C.struct_vh_device_opts)(unsafe.Pointer(opts.sized())), n, members, ctx, (**C.struct_vh_device)(unsafe.Pointer(out)))))
 }
 
-// SlaveSetLog keeps ops until the library calls destroy.
-func SlaveSetLog(s *Slave, ops *LogOps) error {
+// SlaveSetLogger keeps ops until the library calls destroy.
+func SlaveSetLogger(s *Slave, ops *LoggerOps) error {
 	var ctx C.uintptr_t
 	var n, members C.uint32_t
 	if ops != nil {
 		ctx, n, members = C.uintptr_t(cgo.NewHandle(ops)), C.uint32_t(ops.Level), ops.members()
 	}
-	return rcError(uintptr(C.go_vh_slave_set_log((*C.struct_vh_slave)(unsafe.Pointer(s)), n, members, ctx)))
+	return rcError(uintptr(C.go_vh_slave_set_logger((*C.struct_vh_slave)(unsafe.Pointer(s)), n, members, ctx)))
 }
 
-// SlaveSetTap keeps ops until the library calls destroy.
-func SlaveSetTap(s *Slave, ops *TapOps) error {
+// SlaveSetTrace keeps ops until the library calls destroy.
+func SlaveSetTrace(s *Slave, ops *TraceOps) error {
 	var ctx C.uintptr_t
 	var n, members C.uint32_t
 	if ops != nil {
 		ctx, n, members = C.uintptr_t(cgo.NewHandle(ops)), C.uint32_t(ops.Flags), ops.members()
 	}
-	return rcError(uintptr(C.go_vh_slave_set_tap((*C.struct_vh_slave)(unsafe.Pointer(s)), n, members, ctx)))
+	return rcError(uintptr(C.go_vh_slave_set_trace((*C.struct_vh_slave)(unsafe.Pointer(s)), n, members, ctx)))
 }
 
 // MasterNew keeps ops until the library calls destroy.
@@ -252,22 +252,22 @@ func MasterNew(opts *MasterOpts, ops *MasterOps, out **Master) error {
 	return rcError(uintptr(C.go_vh_master_new((*C.struct_vh_master_opts)(unsafe.Pointer(opts.sized())), n, members, ctx, (**C.struct_vh_master)(unsafe.Pointer(out)))))
 }
 
-// MasterSetLog keeps ops until the library calls destroy.
-func MasterSetLog(m *Master, ops *LogOps) error {
+// MasterSetLogger keeps ops until the library calls destroy.
+func MasterSetLogger(m *Master, ops *LoggerOps) error {
 	var ctx C.uintptr_t
 	var n, members C.uint32_t
 	if ops != nil {
 		ctx, n, members = C.uintptr_t(cgo.NewHandle(ops)), C.uint32_t(ops.Level), ops.members()
 	}
-	return rcError(uintptr(C.go_vh_master_set_log((*C.struct_vh_master)(unsafe.Pointer(m)), n, members, ctx)))
+	return rcError(uintptr(C.go_vh_master_set_logger((*C.struct_vh_master)(unsafe.Pointer(m)), n, members, ctx)))
 }
 
-// MasterSetTap keeps ops until the library calls destroy.
-func MasterSetTap(m *Master, ops *TapOps) error {
+// MasterSetTrace keeps ops until the library calls destroy.
+func MasterSetTrace(m *Master, ops *TraceOps) error {
 	var ctx C.uintptr_t
 	var n, members C.uint32_t
 	if ops != nil {
 		ctx, n, members = C.uintptr_t(cgo.NewHandle(ops)), C.uint32_t(ops.Flags), ops.members()
 	}
-	return rcError(uintptr(C.go_vh_master_set_tap((*C.struct_vh_master)(unsafe.Pointer(m)), n, members, ctx)))
+	return rcError(uintptr(C.go_vh_master_set_trace((*C.struct_vh_master)(unsafe.Pointer(m)), n, members, ctx)))
 }

@@ -55,9 +55,9 @@ int main(int argc, char **argv)
 	const struct vh_blkdev_opts disk = {.size = sizeof(disk), .kind = VH_BLKDEV_NULL, .capacity = 1 << 20};
 	const struct vh_slave_opts opts = {.size = sizeof(opts),
 					   .greeting = all || !strcmp(use, "option") ? GREETING : 0};
-	const struct vh_tap_ops ops = {.size = sizeof(ops),
-				       .destroy = on_destroy,
-				       .greeted = all || !strcmp(use, "callback") ? on_greeted : NULL};
+	const struct vh_trace_ops ops = {.size = sizeof(ops),
+					 .destroy = on_destroy,
+					 .greeted = all || !strcmp(use, "callback") ? on_greeted : NULL};
 	struct vh_slave_stats stats;
 	struct vh_device *dev;
 	struct vh_slave *s;
@@ -71,7 +71,7 @@ int main(int argc, char **argv)
 	rc = vh_slave_new(&opts, dev, &s);
 	if (rc)
 		return say("option", rc);
-	rc = vh_slave_set_tap(s, &ops, NULL);
+	rc = vh_slave_set_trace(s, &ops, NULL);
 	if (rc)
 		return say("callback", rc);
 	rc = vh_slave_get_stats(s, &stats);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
 /*
- * A program of today, for a library of tomorrow: a device, a back-end with options, a tap and counters, and a driver.
+ * A program of today, for a library of tomorrow: a device, a back-end with options, a trace and counters, and a driver.
  * Each struct that it gives away is followed by bytes that a newer library would take for members, if it looked there.
  */
 #include <pthread.h>
@@ -102,14 +102,14 @@ static struct vh_slave *new_slave(struct vh_device **dev)
 	const struct vh_device_opts dev_opts = {.size = sizeof(dev_opts), .type = VH_TYPE_BLK};
 	const struct vh_device_ops dev_ops = {
 		.size = sizeof(dev_ops), .destroy = on_destroy, .get_config = get_config, .on_batch = on_batch};
-	const struct vh_tap_ops tap_ops = {.size = sizeof(tap_ops), .destroy = on_destroy, .message = on_message};
+	const struct vh_trace_ops trace_ops = {.size = sizeof(trace_ops), .destroy = on_destroy, .message = on_message};
 	const struct vh_slave_opts opts = {.size = sizeof(opts), .socket_mode = SOCKET_MODE};
 	struct vh_slave *s = NULL;
 
 	if (vh_device_new(with_rubbish(&dev_opts, sizeof(dev_opts)), with_rubbish(&dev_ops, sizeof(dev_ops)), NULL,
 			  dev) ||
 	    vh_slave_new(with_rubbish(&opts, sizeof(opts)), *dev, &s) ||
-	    vh_slave_set_tap(s, with_rubbish(&tap_ops, sizeof(tap_ops)), NULL))
+	    vh_slave_set_trace(s, with_rubbish(&trace_ops, sizeof(trace_ops)), NULL))
 		fail("the back-end");
 	return s;
 }
