@@ -72,6 +72,22 @@ struct vh_master_ops {
 	 * @errors: EINPROGRESS EOPNOTSUPP EINVAL
 	 */
 	vh_rc (*backend_request)(void *ctx, const struct vh_backend_req *req);
+	/**
+	 * waiting() - a call that waits on this connection looks around
+	 * @ctx: what was given with the ops
+	 *
+	 * Asked when a signal came, and four times a second while nothing happens: for a language that handles signals later
+	 * than they come, so that none is missed which came just before the wait. Who has it decides about signals: the wait
+	 * goes on after 0. The same may be called from here as from backend_request().
+	 *
+	 * Return: 0 to go on, a negative errno value to end the wait with -EINTR.
+	 *
+	 * @since: VH_1.0
+	 * @thread: handle
+	 * @blocks: no
+	 * @errors: EINTR
+	 */
+	vh_rc (*waiting)(void *ctx);
 };
 
 /* vh_master_msg.reply */

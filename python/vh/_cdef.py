@@ -230,6 +230,7 @@ struct vh_master_ops {
     uint32_t flags;
     void (*destroy)(void *ctx);
     vh_rc (*backend_request)(void *ctx, const struct vh_backend_req *req);
+    vh_rc (*waiting)(void *ctx);
 };
 struct vh_master_msg {
     uint32_t size;
@@ -578,6 +579,7 @@ vh_fd vhpy_device_poll_fd(void *ctx);
 vh_rc vhpy_device_on_poll(void *ctx);
 void vhpy_master_destroy(void *ctx);
 vh_rc vhpy_master_backend_request(void *ctx, const struct vh_backend_req *req);
+vh_rc vhpy_master_waiting(void *ctx);
 }
 """
 
@@ -630,6 +632,8 @@ CALLBACK_TYPES = {
         "void(*)(void *)",
     "vhpy_master_backend_request":
         "vh_rc(*)(void *, const struct vh_backend_req *)",
+    "vhpy_master_waiting":
+        "vh_rc(*)(void *)",
 }
 
 # Function -> its @thread tag.

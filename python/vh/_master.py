@@ -4,7 +4,6 @@ import asyncio
 import dataclasses
 import errno
 import os
-import signal
 import weakref
 from typing import Any, AsyncIterator, Callable, Sequence
 
@@ -14,20 +13,6 @@ from vh._handle import Handle, create
 from vh._lib import copied, fd_of, ffi, lib, milliseconds, new_ops, new_sized, path_bytes, record, text
 from vh._model import MSG_MAX_FDS, MSG_MAX_PAYLOAD, Event, Features, MasterStats
 from vh._request import Requests
-
-
-PATIENCE = 3  # a timer that fires more often than the back-end answers must not make a call begin anew for ever
-_SIGNALS = signal.valid_signals() - {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP,
-                                     signal.SIGABRT, signal.SIGSYS}  # those that come from outside
-
-
-def _undisturbed(call: Any, *args: Any) -> int:
-    """A call that signals wait for."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    try:
-        return int(call(*args))
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,37 +57,31 @@ class Master(Requests):
         yes, a negative errno value to refuse, the request itself to answer() it another time."""
         opts = new_sized("vh_master_opts", timeout_ms=milliseconds(timeout), mask_features=mask_features,
                          mask_protocol_features=mask_protocol_features)
-        ops, ctx = ffi.NULL, ffi.NULL
+        members = {"destroy": "vhpy_master_destroy", "waiting": "vhpy_master_waiting"}
         if on_backend_request is not None:
             if not callable(on_backend_request):
                 raise TypeError("on_backend_request is no callable")
-            ops = new_ops("vh_master_ops", {"destroy": "vhpy_master_destroy",
-                                            "backend_request": "vhpy_master_backend_request"})
-            ctx = _event.context(weakref.ref(self))
+            members["backend_request"] = "vhpy_master_backend_request"
         self._on_request = on_backend_request
-        self._adopt(create("vh_master_new", "vh_master", opts, ops, ctx))
+        self._adopt(create("vh_master_new", "vh_master", opts, new_ops("vh_master_ops", members),
+                           _event.context(weakref.ref(self))))
 
-    def _wait(self, name: str, *args: Any, again: bool = False) -> int:
-        """A call that waits. A signal makes it come back; Python's handlers run then, and if they raise nothing it goes
-        on. again: a call whose result gets lost in that, so that it has to be made once more."""
+    def _wait(self, name: str, *args: Any) -> int:
+        """A call that waits. Python's signal handlers run meanwhile; if they raise nothing it goes on."""
         ptr = self._enter()
         try:
             with self._serial:
-                return self.go_on(getattr(lib, name), ptr, *args, again=again)
+                return self.go_on(getattr(lib, name), ptr, *args)
         finally:
             self._leave()
 
-    def go_on(self, call: Any, *args: Any, again: bool = True) -> int:
+    def go_on(self, call: Any, *args: Any) -> int:
         """A call of the library that waits on this connection; the caller is using both."""
         rc = call(*args)
-        lost = 0
-        while rc == -errno.EINTR:
-            _error.reraise()
-            rc = lib.vh_master_resume(self._ptr)
-            if rc == -errno.EAGAIN or (rc == 0 and again):
-                lost += 1
-                rc = call(*args) if lost < PATIENCE else _undisturbed(call, *args)
         _error.reraise()
+        while rc == -errno.EINTR:  # of a driver's own wait
+            rc = call(*args)
+            _error.reraise()
         return _error.check(rc)
 
     def _interrupt(self, ptr: Any) -> None:
@@ -112,7 +91,7 @@ class Master(Requests):
 
     def connect(self, path: "str | bytes | os.PathLike[str]") -> None:
         """Connect to a back-end that listens on a unix socket; "unix:" may stand before the path."""
-        self._wait("vh_master_connect", path_bytes(path), again=True)
+        self._wait("vh_master_connect", path_bytes(path))
 
     def listen(self, path: "str | bytes | os.PathLike[str]") -> None:
         """Listen for a back-end that connects."""
@@ -120,7 +99,7 @@ class Master(Requests):
 
     def accept(self) -> None:
         """Wait for the back-end to connect after listen()."""
-        self._wait("vh_master_accept", again=True)
+        self._wait("vh_master_accept")
 
     def adopt(self, fd: Any) -> None:
         """Use a connected unix stream socket; it stays yours."""
@@ -143,7 +122,7 @@ class Master(Requests):
     def negotiate(self, features: int = (1 << 64) - 1) -> Features:
         """Features and protocol features, in the order that every back-end takes; what both sides have."""
         out = ffi.new("uint64_t *")
-        self._wait("vh_master_negotiate", features, out, again=True)
+        self._wait("vh_master_negotiate", features, out)
         return Features(out[0])
 
     def backend(self) -> "Backend":
@@ -296,4 +275,10 @@ def _backend_request(ctx: Any, req: Any) -> int:
     return -errno.EINPROGRESS if isinstance(result, BackendRequest) else int(result or 0)
 
 
+def _waiting(_ctx: Any) -> int:
+    """Python runs the handlers of signals that came while this function is entered; what they raise ends the wait."""
+    return 0
+
+
 _error.bind("vhpy_master_backend_request", _backend_request)
+_error.bind("vhpy_master_waiting", _waiting)

@@ -13,12 +13,12 @@ from vh._model import CONFIG_WRITE, Features, ProtocolFeatures, Region, VringAdd
 class Requests(Observed):
     """Mixed into Master."""
 
-    def _wait(self, name: str, *args: Any, again: bool = False) -> int:
+    def _wait(self, name: str, *args: Any) -> int:
         raise NotImplementedError
 
     def _get(self, name: str, ctype: str, *args: Any) -> int:
         out = ffi.new(f"{ctype} *")
-        self._wait(f"vh_master_get_{name}", *args, out, again=True)
+        self._wait(f"vh_master_get_{name}", *args, out)
         return int(out[0])
 
     def get_features(self) -> Features:
@@ -44,7 +44,7 @@ class Requests(Observed):
 
     def get_config(self, offset: int = 0, length: int = _model.CONFIG_MAX) -> bytes:
         buf = ffi.new("char[]", max(length, 1))
-        self._wait("vh_master_get_config", offset, buf, length, again=True)
+        self._wait("vh_master_get_config", offset, buf, length)
         return ffi.buffer(buf, length)[:]  # type: ignore[no-any-return]
 
     def set_config(self, offset: int, data: Any, flags: int = CONFIG_WRITE) -> None:
@@ -55,7 +55,7 @@ class Requests(Observed):
         """Share all regions."""
         ptr = expect(memory, Memory)._enter()
         try:
-            self._wait("vh_master_set_mem", ptr, again=True)
+            self._wait("vh_master_set_mem", ptr)
         finally:
             memory._leave()
 

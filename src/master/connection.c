@@ -137,10 +137,13 @@ static int check_wait(struct vh_master *m, const char *who)
 {
 	if (__atomic_load_n(&m->stopping, __ATOMIC_SEQ_CST))
 		return vhi_fail(-ESHUTDOWN, VH_ERROR_STATE, 0, "%s: vh_master_stop was called", who);
-	if (vhi_poll_now(m->cancel, POLLIN) <= 0)
-		return 0;
-	vhi_eventfd_drain(m->cancel);
-	return vhi_fail(-ECANCELED, VH_ERROR_STATE, 0, "%s: vh_master_cancel was called", who);
+	if (vhi_poll_now(m->cancel, POLLIN) > 0) {
+		vhi_eventfd_drain(m->cancel);
+		return vhi_fail(-ECANCELED, VH_ERROR_STATE, 0, "%s: vh_master_cancel was called", who);
+	}
+	if (m->ops.waiting && !vhi_loop_goes_on(m))
+		return vhi_fail(-EINTR, VH_ERROR_STATE, 0, "%s: the callback waiting() ended it; call it again", who);
+	return 0;
 }
 
 vh_rc vh_master_connect(struct vh_master *m, const char *path)

@@ -14,6 +14,8 @@
 #define TURN_MESSAGES 64
 
 #define NEVER UINT64_MAX
+/* How often a wait that has somebody to ask does. */
+#define ASK_NS UINT64_C(250000000)
 
 static const char *name_of(uint32_t request)
 {
@@ -295,15 +297,34 @@ static void check_deadlines(struct vh_master *m)
 				name_of(t->request), (unsigned long long)((t->deadline_ns - t->sent_ns) / 1000000u));
 }
 
+/* Is somebody to be asked whether this wait goes on? A turn until 0 is none. */
+static bool asks(const struct vh_master *m, uint64_t until_ns)
+{
+	return until_ns && m->ops.waiting;
+}
+
+bool vhi_loop_goes_on(struct vh_master *m)
+{
+	int32_t rc;
+
+	m->serving = m->gate.depth;
+	rc = m->ops.waiting(m->ctx);
+	m->serving = 0;
+	vhi_master_finish_closing(m);
+	return !rc;
+}
+
 static int timeout_ms(const struct vh_master *m, uint64_t until_ns)
 {
 	uint64_t now, at = VHI_MIN(until_ns, next_deadline(m));
 
 	if (!at)
 		return 0;
-	if (at == NEVER)
+	if (at == NEVER && !asks(m, until_ns))
 		return -1;
 	now = vhi_now_ns();
+	if (asks(m, until_ns))
+		at = VHI_MIN(at, now + ASK_NS);
 	/* Rounded up: waking before the deadline would spin. */
 	return at <= now ? 0 : (int)VHI_MIN((at - now + 999999u) / 1000000u, (uint64_t)INT_MAX);
 }
@@ -333,6 +354,8 @@ int vhi_loop_turn(struct vh_master *m, uint64_t until_ns)
 	if (vhi_chan_open(&m->main) && vhi_chan_fd(&m->main) < 0)
 		more |= turn_main(m);
 	check_deadlines(m);
+	if (asks(m, until_ns) && (interrupted || !n))
+		interrupted = !vhi_loop_goes_on(m);
 	if (interrupted)
 		return vhi_fail(-EINTR, VH_ERROR_STATE, 0,
 				"a signal came while waiting; vh_master_resume() goes on, the connection is whole");

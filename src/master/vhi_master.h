@@ -216,7 +216,8 @@ void vhi_loop_remove(struct vh_master *m, int fd);
 void vhi_loop_settle(struct vh_master *m); /* before the thread leaves: interest and timer are as they should be */
 /* One turn. Waits up to @until_ns for something to happen (0 = does not). 1 = there is more, 0, -EINTR. */
 int vhi_loop_turn(struct vh_master *m, uint64_t until_ns);
-int vhi_loop_check(struct vh_master *m); /* -ESHUTDOWN, or the failure of a connection that ended */
+bool vhi_loop_goes_on(struct vh_master *m); /* asks the user's waiting(), which is there */
+int vhi_loop_check(struct vh_master *m);    /* -ESHUTDOWN, or the failure of a connection that ended */
 void vhi_loop_receive(struct vh_master *m);
 void vhi_loop_sent(struct vh_master *m); /* after a send: is the back-end reading? */
 

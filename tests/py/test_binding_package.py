@@ -15,6 +15,7 @@ from binding import BUILD, MODE, PACKAGE, TOP, VHCTL, WAIT, script, vh
 SOURCE = os.path.join(TOP, "python")
 # Functions that the Python layer has no use for, and why.
 UNUSED = {
+    "vh_master_resume": "waiting() runs the handlers of signals inside of the wait, which goes on",
     "vh_slave_wait": "Slave.wait() polls the fd, so that other threads get in and signals are heard",
 }
 

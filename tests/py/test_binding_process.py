@@ -292,6 +292,31 @@ def test_a_signal_just_before_the_wait_is_handled_all_the_same(tmp_path):
         assert main and time.monotonic() - start < 5
 
 
+def test_a_signal_just_before_a_request_is_handled_all_the_same(tmp_path):
+    """As above, for a call that waits for a reply: its deadline is far away."""
+    def elsewhere():
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        time.sleep(0.2)
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+    with socket.socket(socket.AF_UNIX) as mute, vh.Master(timeout=60) as master:
+        mute.bind(str(tmp_path / "mute"))
+        mute.listen()
+        master.connect(tmp_path / "mute")
+        thread = threading.Thread(target=elsewhere)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        start = time.monotonic()
+        try:
+            thread.start()
+            with pytest.raises(KeyboardInterrupt):
+                master.get_features()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+            thread.join()
+        assert time.monotonic() - start < 5
+        assert master.stats.connected
+
+
 def ignoring(call):
     with contextlib.suppress(vh.VhError):
         call()

@@ -84,6 +84,11 @@ static vh_rc vh_master_ops_backend_request(void *ctx, const struct vh_backend_re
 	return vhgo_master_ops_backend_request((uintptr_t)ctx, (struct vh_backend_req *)req);
 }
 
+static vh_rc vh_master_ops_waiting(void *ctx)
+{
+	return vhgo_master_ops_waiting((uintptr_t)ctx);
+}
+
 vhgo_rc go_vh_device_new(const struct vh_device_opts *opts, uint32_t n, uint32_t members, uintptr_t ctx, struct vh_device **out)
 {
 	struct vh_device_ops ops = {.size = sizeof(ops), .flags = n};
@@ -137,6 +142,8 @@ vhgo_rc go_vh_master_new(const struct vh_master_opts *opts, uint32_t n, uint32_t
 	ops.destroy = vh_master_ops_destroy;
 	if (members & 1u << 0)
 		ops.backend_request = vh_master_ops_backend_request;
+	if (members & 1u << 1)
+		ops.waiting = vh_master_ops_waiting;
 	return vhgo_rc_of(vh_master_new(opts, ctx ? &ops : NULL, (void *)ctx, out));
 }
 

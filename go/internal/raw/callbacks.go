@@ -187,12 +187,16 @@ type MasterOps struct {
 	Flags          uint32
 	Destroy        func()                      // the front-end is freed
 	BackendRequest func(req *BackendReq) int32 // a back-end request that the library does not answer itself
+	Waiting        func() int32                // a call that waits on this connection looks around
 }
 
 // members tells the library which members there are.
 func (o *MasterOps) members() (bits C.uint32_t) {
 	if o.BackendRequest != nil {
 		bits |= 1 << 0
+	}
+	if o.Waiting != nil {
+		bits |= 1 << 1
 	}
 	return bits
 }
@@ -210,6 +214,11 @@ func vhgo_master_ops_destroy(ctx C.uintptr_t) {
 //export vhgo_master_ops_backend_request
 func vhgo_master_ops_backend_request(ctx C.uintptr_t, req *C.struct_vh_backend_req) C.int32_t {
 	return C.int32_t(cgo.Handle(ctx).Value().(*MasterOps).BackendRequest((*BackendReq)(unsafe.Pointer(req))))
+}
+
+//export vhgo_master_ops_waiting
+func vhgo_master_ops_waiting(ctx C.uintptr_t) C.int32_t {
+	return C.int32_t(cgo.Handle(ctx).Value().(*MasterOps).Waiting())
 }
 
 // DeviceNew keeps ops until the library calls destroy.
