@@ -374,6 +374,24 @@ static void regions_are_added_and_removed_one_by_one(void **state)
 	expect_region(vht_backend_seen(&f->b, 37, 2), 8, &r[1]);
 }
 
+static void an_empty_memory_takes_back_what_was_shared(void **state)
+{
+	struct fix *f = *state;
+	struct vh_region r[2];
+
+	begin(f);
+	r[0] = alloc(f, 0, 4096);
+	r[1] = alloc(f, 1 << 20, 4096);
+	assert_int_equal(vh_master_set_mem(f->m, f->mem), 0);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(vh_mem_remove(f->mem, &r[i]), 0);
+	assert_int_equal(vh_master_set_mem(f->m, f->mem), 0);
+	vht_backend_join(&f->b);
+	assert_int_equal(count(f, 38), 2);
+	for (unsigned i = 0; i < 2; i++)
+		expect_region(vht_backend_seen(&f->b, 38, i), 8, &r[i]);
+}
+
 static struct vhi_ring_intent ring(int kick, int call, int err)
 {
 	return (struct vhi_ring_intent){.num = 256,
@@ -536,6 +554,7 @@ int main(void)
 		T(a_refused_table_after_a_signal_shares_nothing),
 		T(a_new_connection_is_told_everything),
 		T(regions_are_added_and_removed_one_by_one),
+		T(an_empty_memory_takes_back_what_was_shared),
 		T(a_ring_is_started_in_the_usual_order_and_kicked_once),
 		T(without_reply_ack_get_features_says_that_it_is_in_force),
 		T(ring_addresses_must_lie_in_shared_memory),
