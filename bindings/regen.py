@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
-"""Write everything that is made from the public headers and kept in the repository.
+"""Write everything that is made from the public headers or the message table and kept in the repository.
 
     regen.py [--out FOLDER] [--include FOLDER] [--only PATH...]
 """
@@ -12,6 +12,7 @@ import sys
 import emit_cffi
 import emit_go
 import emit_messages
+import emit_protocol
 import emit_swig
 import emit_vectors
 import model
@@ -25,6 +26,7 @@ def api_json(api):
 # Path in the project -> what makes its text from the model.
 OUTPUTS = {
     "abi/libvh.api.json": api_json,
+    "docs/protocol.md": emit_protocol.protocol_md,
     "python/vh/testing/_messages.py": emit_messages.messages_py,
     "python/vh/_cdef.py": emit_cffi.cdef_py,
     "python/vh/_model.py": emit_cffi.model_py,

@@ -19,6 +19,7 @@ import time
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(TOP, "tests", "lab"))
 # pylint: disable=wrong-import-position
+import claims  # noqa: E402
 import ext4  # noqa: E402
 import kernel  # noqa: E402
 import proc  # noqa: E402
@@ -222,7 +223,10 @@ def run_row(spec, options):
         for path, owner in files:
             if not os.path.exists(path):
                 raise kernel.Missing(owner, f"apt did not bring {path}")
+        os.environ["VH_TRACE"] = trace = os.path.join(logs, "trace.json")
         row["detail"] = work(Place(options.build, tmp, logs), random.Random(options.seed))
+        lacks = claims.missing(key, trace)
+        check(not lacks, f"docs/protocol.tsv says that this peer exchanges {', '.join(lacks)}; it did not")
         row.update(status="ok", verified=True)
     except kernel.Missing as e:
         row.update(status="missing", package=e.package, detail=str(e))

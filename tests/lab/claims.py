@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
+"""What docs/protocol.tsv says was exchanged with a peer, looked for in the trace of a run with that peer."""
+import json
+import os
+import sys
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(TOP, "bindings"))
+# pylint: disable=wrong-import-position
+import emit_messages  # noqa: E402
+import emit_protocol  # noqa: E402
+
+ACKS = {"pf": ("PF", "SET_PROTOCOL_FEATURES"), "f": ("F", "SET_FEATURES")}
+
+
+def exchanged(role, lines):
+    """Messages and bits of a trace, as {(side, name)}: requests that crossed the socket unrefused, with their peer in
+    that role, and bits that were acked."""
+    spaces = emit_messages.features()
+    ours = {"front-end": "received", "back-end": "sent"}[role]  # the direction of front-end requests, seen from us
+    found = set()
+    for message in map(json.loads, lines):
+        side = {"main": "fe", "backend": "be"}[message["chan"]]
+        if message["site"] or message["flags"] & 4 or (message["dir"] == ours) != (side == "fe"):
+            continue
+        found.add((side, message["req"]))
+        for kind, (space, request) in ACKS.items():
+            if (side, message["req"]) == ("fe", request):
+                found |= {(kind, name) for name, bit in spaces[space].items() if message["payload"]["value"] >> bit & 1}
+    return found
+
+
+def missing(key, trace):
+    """What is said of the peer and did not happen, as words; nothing for a row that is no peer."""
+    peers, rows = emit_protocol.hand_written()
+    for peer in peers:
+        if peer.key == key:
+            with open(trace, encoding="utf-8") as f:
+                found = exchanged(peer.role, f)
+            return sorted(f"{side} {name}" for (side, name), row in rows.items()
+                          if key in row.peers and (side, name) not in found)
+    return []
