@@ -28,6 +28,22 @@ var ErrGoexit = errors.New("vh: a callback ended its goroutine, the handle can't
 // Version of the loaded library: major<<16 | minor<<8 | patch.
 func Version() uint32 { return raw.Version() }
 
+func init() {
+	if said := otherVersion(Version()); said != "" {
+		panic(said)
+	}
+}
+
+// otherVersion is what there is to say of a library of that version, "" for one that fits. Before 1.0 each minor
+// version may have other structs; since then the soname says it.
+func otherVersion(found uint32) string {
+	if VersionMajor != 0 || found>>8 == VersionMajor<<8|VersionMinor {
+		return ""
+	}
+	return fmt.Sprintf("vh: this module is made for libvh %d.%d.%d, and the library that is loaded is %d.%d.%d; until 1.0 these must "+
+		"go together", VersionMajor, VersionMinor, VersionPatch, found>>16, found>>8&0xff, found&0xff)
+}
+
 // ErrorName is the symbolic name of an errno value, such as "EPROTO".
 func ErrorName(errno syscall.Errno) string { return raw.ErrorName(int32(errno)) }
 

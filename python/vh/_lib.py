@@ -8,7 +8,7 @@ import importlib
 import os
 from typing import Any, Callable
 
-from vh import _cdef
+from vh import _cdef, _model
 
 MODE = os.environ.get("VH_PYTHON_MODE", "api")
 BUNDLED = os.path.join(os.path.dirname(__file__), "libvh.so.1")
@@ -48,6 +48,23 @@ elif MODE == "api":
 
 else:
     raise ImportError(f"VH_PYTHON_MODE is {MODE!r}; it can be api (the default) or abi")
+
+
+def version() -> "tuple[int, int, int]":
+    """Of the library that is loaded."""
+    number = lib.vh_version()
+    return number >> 16, number >> 8 & 0xFF, number & 0xFF
+
+
+def _check_version(found: "tuple[int, int, int]") -> None:
+    """Before 1.0 each minor version may have other structs. Since then the soname says it."""
+    if _model.VERSION_MAJOR == 0 and found[:2] != (0, _model.VERSION_MINOR):
+        raise ImportError(f"vh is made for libvh {_model.__version__}, and the library that is loaded is "
+                          f"{'.'.join(map(str, found))}; until 1.0 these must go together: install the package of "
+                          "that version, or set LD_LIBRARY_PATH (VH_PYTHON_LIBRARY with VH_PYTHON_MODE=abi)")
+
+
+_check_version(version())
 
 
 def bind(name: str, function: Callable[..., Any], onerror: Callable[..., Any]) -> None:
@@ -106,9 +123,3 @@ def milliseconds(seconds: "float | None") -> int:
     if not seconds >= 0:
         raise ValueError(f"a time of {seconds} seconds")
     return max(1, int(min(seconds * 1000, 0x7FFFFFFF)))
-
-
-def version() -> "tuple[int, int, int]":
-    """Of the library that is loaded."""
-    number = lib.vh_version()
-    return number >> 16, number >> 8 & 0xFF, number & 0xFF

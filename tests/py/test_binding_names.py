@@ -6,6 +6,8 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 from binding import LIBRARY, MODE, TOP, script, vh
 
 
@@ -30,3 +32,17 @@ def test_the_mode_is_the_one_asked_for():
     got = script("import vh; vh.Slave", env={"VH_PYTHON_MODE": "fast"})
     assert got.returncode == 1 and "VH_PYTHON_MODE" in got.stderr
     assert vh.version() == tuple(int(n) for n in vh.__version__.split("."))
+
+
+@pytest.mark.parametrize("version, fits", [(0x000100, True), (0x000107, True), (0x000200, False), (0x010100, False)])
+def test_a_library_of_another_version_is_refused(tmp_path, version, fits):
+    """The real one, but for what it says its version is."""
+    (tmp_path / "other.c").write_text(f"unsigned vh_version(void) {{ return {version}; }}")
+    other = str(tmp_path / "other.so")
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", other, tmp_path / "other.c", "-Wl,--no-as-needed", LIBRARY], check=True)
+    env = {"LD_PRELOAD": other} if MODE == "api" else {"VH_PYTHON_LIBRARY": other}
+    got = script("import vh; print(vh.version())", env={**env, "LD_LIBRARY_PATH": os.path.dirname(LIBRARY)})
+    if fits:
+        assert got.returncode == 0 and str(version & 0xFF) in got.stdout, got.stderr
+    else:
+        assert got.returncode == 1 and "ImportError: vh is made for libvh 0.1.0" in got.stderr, got.stderr
