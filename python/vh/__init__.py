@@ -4,6 +4,7 @@
 """
 import importlib
 import pkgutil
+import types
 from typing import TYPE_CHECKING, Any
 
 # In a build tree the compiled part lies in a folder of its own.
@@ -39,19 +40,22 @@ _FROM = {
     "_slave": "Slave serve",
 }
 _WHERE = {name: module for module, names in _FROM.items() for name in names.split()}
-__all__ = list(_WHERE)
+
+
+def _public() -> "list[str]":
+    model = vars(importlib.import_module("vh._model"))
+    return sorted([*_WHERE, *(n for n, value in model.items() if n[0] != "_" and not isinstance(value, types.ModuleType))])
 
 
 def __getattr__(name: str) -> Any:
     """The C library is loaded when something of it is asked for; constants and enumerations need none."""
-    if name.startswith("_") and name != "__version__":
+    if name == "__all__":
+        return _public()
+    if name != "__version__" and name not in _WHERE and (name.startswith("_") or name not in _public()):
         raise AttributeError(f"module 'vh' has no attribute {name!r}")
-    module = importlib.import_module(f"vh.{_WHERE.get(name, '_model')}")
-    if not hasattr(module, name):
-        raise AttributeError(f"module 'vh' has no attribute {name!r}")
-    value = globals()[name] = getattr(module, name)
+    value = globals()[name] = getattr(importlib.import_module(f"vh.{_WHERE.get(name, '_model')}"), name)
     return value
 
 
 def __dir__() -> "list[str]":
-    return sorted({*globals(), *__all__, *(n for n in dir(importlib.import_module("vh._model")) if n[0] != "_")})
+    return sorted({*_public(), "__all__", "__version__", *(n for n in globals() if n.startswith("__"))})

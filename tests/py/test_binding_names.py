@@ -34,6 +34,23 @@ def test_the_mode_is_the_one_asked_for():
     assert vh.version() == tuple(int(n) for n in vh.__version__.split("."))
 
 
+def test_the_package_shows_its_own_names_and_no_others():
+    got = script("""
+        import vh
+        shown = [n for n in dir(vh) if not n.startswith("__")]
+        names = {}
+        exec("from vh import *", names)
+        names.pop("__builtins__")
+        assert shown == sorted(set(shown)) and set(shown) == set(names) == set(vh.__all__), set(shown) ^ set(names)
+        assert {"Slave", "connect", "ALL", "Features", "PF_MQ", "VringAddr"} <= set(shown)
+        modules = type(vh)
+        assert not [n for n in shown if n.startswith("_") or isinstance(getattr(vh, n), modules)]
+        for name in ("enum", "dataclasses", "_model_of", "Slaves"):
+            assert not hasattr(vh, name), name
+        """)
+    assert got.returncode == 0, got.stderr
+
+
 @pytest.mark.parametrize("version, fits", [(0x000100, True), (0x000107, True), (0x000200, False), (0x010100, False)])
 def test_a_library_of_another_version_is_refused(tmp_path, version, fits):
     """The real one, but for what it says its version is."""
