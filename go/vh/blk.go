@@ -26,6 +26,7 @@ type (
 // do one request at a time on queue 0, from any goroutine. Don't mix the two on queue 0.
 type Blk struct {
 	d    *Driver
+	own  *Master // of OpenBlk, closed with it; else nil
 	s    *blkSession
 	info BlkInfo
 
@@ -43,6 +44,32 @@ const bufferSize = 256 << 10
 
 // look is how often a waiting goroutine looks whether the connection is still there: another's call may have seen its end.
 const look = 100 * time.Millisecond
+
+// OpenBlk connects to whoever serves a block device there ("unix:/path"), and drives it. Close closes the connection too.
+func OpenBlk(ctx context.Context, target string) (*Blk, error) {
+	m, err := Dial(ctx, target)
+	if err != nil {
+		return nil, err
+	}
+	b, err := startBlk(ctx, m)
+	if err != nil {
+		m.Close()
+		return nil, err
+	}
+	b.own = m
+	return b, nil
+}
+
+func startBlk(ctx context.Context, m *Master) (*Blk, error) {
+	d, err := NewDriver(ctx, m, &DriverOpts{Type: TypeBlk})
+	if err != nil {
+		return nil, err
+	}
+	if err := d.Start(ctx); err != nil {
+		return nil, err
+	}
+	return NewBlk(ctx, d)
+}
 
 // NewBlk is a block driver over a session, which has one at a time.
 func NewBlk(ctx context.Context, d *Driver) (*Blk, error) {
@@ -73,7 +100,7 @@ func NewBlk(ctx context.Context, d *Driver) (*Blk, error) {
 	return b, nil
 }
 
-// Close gives it up; requests in flight are lost to the caller. The Driver goes on.
+// Close gives it up; requests in flight are lost to the caller. A Driver that it was made over goes on.
 func (b *Blk) Close() error {
 	defer runtime.KeepAlive(b)
 	err := b.d.m.do(func() error {
@@ -87,7 +114,12 @@ func (b *Blk) Close() error {
 	}
 	b.sleeps = nil
 	if isClosed(err) {
-		return nil
+		err = nil
+	}
+	if b.own != nil {
+		if of := b.own.Close(); err == nil {
+			err = of
+		}
 	}
 	return err
 }

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -142,6 +143,50 @@ func dial(t *testing.T, path string) (m *vh.Master) {
 
 func TestGoDrivesAnotherProcess(t *testing.T) {
 	writtenAndRead(t, blk(t, dial(t, vhctl(t, "--ram", "1M"))))
+}
+
+// opened is a disk in one step, as soon as the back-end, which serves one front-end at a time, takes the connection.
+func opened(t *testing.T, path string) (b *vh.Blk) {
+	eventually(t, "the disk is opened", func() bool {
+		var err error
+		b, err = vh.OpenBlk(within(t), "unix:"+path)
+		return err == nil
+	})
+	return b
+}
+
+func TestADiskIsOpenedInOneStep(t *testing.T) {
+	path := vhctl(t, "--ram", "1M")
+	for i := 0; i < 3; i++ { // each time the connection ends with the disk
+		b := opened(t, path)
+		writtenAndRead(t, b)
+		must(t, b.Close())
+		must(t, b.Close())
+		_, err := b.ReadAt(make([]byte, 512), 0)
+		want(t, err, os.ErrClosed)
+	}
+	_, err := vh.OpenBlk(within(t), path+"-nobody")
+	want(t, err, syscall.ENOENT)
+}
+
+func TestADiskThatCanNotBeOpenedLeavesNoConnection(t *testing.T) {
+	var mended atomic.Bool
+	d := newDisk()
+	d.readConfig = func() error {
+		if mended.Load() {
+			return nil
+		}
+		return syscall.EIO
+	}
+	path := socketPath(t)
+	s, err := vh.NewSlave(device(t, d), nil)
+	must(t, err)
+	must(t, s.Listen(path))
+	serve(t, s)
+	_, err = vh.OpenBlk(within(t), path)
+	want(t, err, syscall.EREMOTEIO)
+	mended.Store(true)
+	must(t, opened(t, path).Close())
 }
 
 func TestBackendThatDiesIsToldToWhoWaits(t *testing.T) {

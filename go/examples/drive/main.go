@@ -14,22 +14,11 @@ import (
 )
 
 func drive(ctx context.Context, path string) error {
-	m, err := vh.Dial(ctx, path)
+	disk, err := vh.OpenBlk(ctx, path)
 	if err != nil {
 		return err
 	}
-	defer m.Close()
-	d, err := vh.NewDriver(ctx, m, &vh.DriverOpts{Type: vh.TypeBlk})
-	if err != nil {
-		return err
-	}
-	if err := d.Start(ctx); err != nil {
-		return err
-	}
-	disk, err := vh.NewBlk(ctx, d)
-	if err != nil {
-		return err
-	}
+	defer disk.Close()
 	sector := make([]byte, vh.BlkSector)
 	copy(sector, "written by Go")
 	if _, err := disk.WriteAtContext(ctx, sector, 0); err != nil {
