@@ -121,6 +121,14 @@ def broken(promised, present):
     return wrong
 
 
+def policy(api):
+    """POLICY.md names the frozen structs: all, and no others."""
+    row = re.search(r"^\| frozen structs .*$", read("POLICY.md"), flags=re.M).group(0)
+    said, frozen = set(re.findall(r"`(vh_\w+)`", row)), {s["name"] for s in api["structs"] if s["shape"] == "frozen"}
+    return [f"abi/POLICY.md: struct {name} is frozen, and not named" for name in sorted(frozen - said)] + \
+        [f"abi/POLICY.md names struct {name}, which is not frozen" for name in sorted(said - frozen)]
+
+
 def hidden_padding(api):
     """Structs without pointers whose layouts differ: there is padding in them, which nobody sets and somebody reads."""
     return [f"struct {s['name']}: its layout depends on the architecture; fill the gaps with reserved fields"

@@ -15,7 +15,7 @@ def layout():
     import model  # takes a second, and the other gate does not need it
     api = model.build()
     now, before = promise.of_model(api), promise.baseline()
-    wrong = promise.check_baseline() + promise.hidden_padding(api) + promise.broken(before, now)
+    wrong = promise.check_baseline() + promise.policy(api) + promise.hidden_padding(api) + promise.broken(before, now)
     if promise.released():
         wrong += promise.late_additions(before, now)
     new = sum(len(now[kind]) - len(before[kind]) for kind in ("functions", "structs", "constants"))
