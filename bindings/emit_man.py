@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
-"""Manual pages from the model: a page for each function and struct, one for each header, and libvh(7).
+"""Manual pages from the model: a page for each function and struct, one for each header, and libvh(7); vhctl(1).
 
-    emit_man.py MODEL TEMPLATE EXAMPLE FOLDER
+    emit_man.py MODEL TEMPLATE EXAMPLE VHCTL FOLDER
 """
 import glob
 import json
@@ -10,6 +10,7 @@ import os
 import re
 import sys
 
+import markdown
 import roff
 
 # What an error means when the function's own text does not say it.
@@ -162,7 +163,7 @@ class Manual:
         values = {c["name"]: c["value"] for c in api["constants"]}
         self.version = ".".join(str(values[f"VH_VERSION_{part}"]) for part in ("MAJOR", "MINOR", "PATCH"))
         self.pages = {x["name"]: 3 for x in api["functions"] + api["structs"]}
-        self.pages.update({f"vh_{h['name']}": 7 for h in api["headers"]}, libvh=7)
+        self.pages.update({f"vh_{h['name']}": 7 for h in api["headers"]}, libvh=7, vhctl=1)
 
     def page(self, name, title):
         return roff.Writer(name, title.rstrip("."), self.pages, self.version)
@@ -341,12 +342,13 @@ class Manual:
 
     def headers(self, page):
         page.links = set()
-        page.see_also([f"vh_{h['name']}" for h in self.api["headers"]])
+        page.see_also(["vhctl", *(f"vh_{h['name']}" for h in self.api["headers"])])
 
-    def all(self, template, example):
+    def all(self, template, example, vhctl):
         """{file name: source}"""
         found = [*map(self.function, self.api["functions"]), *map(self.struct, self.api["structs"]),
-                 *map(self.header, self.api["headers"]), self.overview(template, example)]
+                 *map(self.header, self.api["headers"]), self.overview(template, example),
+                 markdown.command(self.page("vhctl", "be a vhost-user device, ask one what it is, move data"), vhctl)]
         return {f"{page.name}.{self.pages[page.name]}": page.source() for page in found}
 
 
@@ -359,7 +361,7 @@ def check_meanings(api):
 def write(pages, folder):
     """The pages, and none of those that an older run left there."""
     os.makedirs(folder, exist_ok=True)
-    for path in glob.glob(os.path.join(folder, "*.[37]")):
+    for path in glob.glob(os.path.join(folder, "*.[137]")):
         if os.path.basename(path) not in pages:
             os.unlink(path)
     for name, text in pages.items():
@@ -368,15 +370,15 @@ def write(pages, folder):
 
 
 def main():
-    if len(sys.argv) != 5:
+    if len(sys.argv) != 6:
         raise SystemExit(__doc__)
     texts = []
-    for path in sys.argv[1:4]:
+    for path in sys.argv[1:5]:
         with open(path, encoding="utf-8") as f:
             texts.append(f.read())
     api = json.loads(texts[0])
     check_meanings(api)
-    write(Manual(api).all(*texts[1:]), sys.argv[4])
+    write(Manual(api).all(*texts[1:]), sys.argv[5])
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
 """Gate `man`: the manual pages of the build folder that is the argument are there, well-formed, and say what is true.
 
-Every function, struct and header has a page, made from the headers as they are; mandoc and groff find nothing wrong;
+Every function, struct and header has a page, made from the headers as they are, and vhctl one, made from docs/vhctl.md; mandoc and groff find nothing wrong;
 what a SYNOPSIS shows compiles against the headers, and the example of libvh(7) too. Names and errors in the headers'
 comments exist. When all is well, each check is shown to be able to fail.
 """
@@ -18,6 +18,7 @@ import parse
 
 API = os.path.join(parse.TOP, "abi", "libvh.api.json")
 TEMPLATE = os.path.join(parse.TOP, "docs", "libvh.7.in")
+VHCTL = os.path.join(parse.TOP, "docs", "vhctl.md")
 EXAMPLE = os.path.join(parse.TOP, "examples", "null_backend.c")
 STRICT = ["gcc", "-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-I", parse.INCLUDE]
 # What mandoc may say, and why it is right to leave it.
@@ -207,10 +208,10 @@ def main():
             print(f"{tool} is not there; cmake/packages names its package")
             return 1
     folder = os.path.join(build, "man")
-    pages = {n: read(os.path.join(folder, n)) for n in os.listdir(folder) if n.endswith((".3", ".7"))}
+    pages = {n: read(os.path.join(folder, n)) for n in os.listdir(folder) if n.endswith((".1", ".3", ".7"))}
     api = json.loads(read(API))
     texts = {h["name"]: read(os.path.join(parse.INCLUDE, "vh", h["name"])) for h in api["headers"]}
-    wanted = emit_man.Manual(api).all(read(TEMPLATE), read(EXAMPLE))
+    wanted = emit_man.Manual(api).all(read(TEMPLATE), read(EXAMPLE), read(VHCTL))
     wrong = list(check(texts, api, pages, wanted, build))
     if not wrong:
         told, reds = self_test(texts, api, pages, wanted, build)
