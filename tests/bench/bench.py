@@ -198,6 +198,16 @@ def print_table(rows, columns):
         print("  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip())
 
 
+def verdict_line(rows):
+    """The last line: how many goals were missed, and which."""
+    judged = [r for r in rows if r["verdict"]]
+    missed = [f"{LANGUAGES[r['mode']]} at batch {r['batch']}: {r['ratio']:.2f}, goal {r['goal']}"
+              for r in judged if r["verdict"] != "met"]
+    if not missed:
+        return f"all {len(judged)} goals met"
+    return f"*not met*: {len(missed)} of {len(judged)} goals ({'; '.join(missed)})"
+
+
 def main():
     parser = argparse.ArgumentParser(prog="run bench")
     parser.add_argument("--passes", type=int, default=5)
@@ -240,6 +250,7 @@ def main():
           "; none for each request with a handler in C")
     with open(os.path.join(BUILD, "bench.json"), "w", encoding="utf-8") as f:
         json.dump(report, f, indent=1)
+    print(verdict_line(report["languages"]))
     return 0
 
 
