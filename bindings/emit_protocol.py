@@ -27,7 +27,8 @@ Python codec's. What known front-ends send, in their order, passes that table: `
 - back-end: the callback or call where a device meets the message; *library*: answered without one; no: refused as the table says
 - front-end: the call that sends it; *raw*: only `vh_master_submit()` does, by the same table
 - checked: peers that it was exchanged with; *golden bytes*: what the front-end sends is compared with bytes that were written by hand
-  from the specification, in `test_master_wire.c`; then tests of libvh alone, and why there is no peer
+  from the specification, in `test_master_wire.c`; then tests of libvh alone, and why there is no peer for
+  one of the roles
 
 Peers:
 """
@@ -65,7 +66,8 @@ def said(text):
 
 
 def checked(row, peers):
-    names = [peer.name.split(",")[0] for peer in peers if peer.key in row.peers] + ["golden bytes"] * ("bytes" in row.peers)
+    shown = dict.fromkeys(peer.name.split(",")[0] for peer in peers if peer.key in row.peers)
+    names = [*shown, *["golden bytes"] * ("bytes" in row.peers)]
     parts = [", ".join(names)] if names else []
     parts += [", ".join(f"`{test}`" for test in row.tests)] if row.tests else []
     return "; ".join(parts + [row.why] * bool(row.why))

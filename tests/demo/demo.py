@@ -53,6 +53,7 @@ class Place:
         self.image = os.path.join(tmp, "disk.img")
         self.socket = os.path.join(tmp, "blk.sock")
         self.logs = logs
+        self.trace = os.path.join(logs, "trace.json")
         self.step = 0
 
     def shell(self, *argv):
@@ -140,6 +141,7 @@ def device(language):
         size, seed = 4 * MIB, rng.getrandbits(32)
         ext4.make(place.image, 24 * MIB, {"host": pattern(seed, 0, size)})
         guest = qemu.BlockGuest(place.logs)
+        open(place.trace, "w", encoding="utf-8").close()  # from here on it is QEMU that speaks
         with proc.Process("device-of-guest", argv, place.logs) as server:
             server.wait_for_socket(place.socket)
             guest.boot(place.socket, "mount", seed, queues=2)
@@ -178,6 +180,9 @@ def row_qsd(place, rng):
     with proc.Process("qemu-storage-daemon", argv, place.logs) as server:
         server.wait_for_socket(place.socket)
         detail = exercise(place, model, rng)
+        argv = place.shell(*python(place, "messages"), place.socket)
+        got = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, check=False)
+        check(got.returncode == 0, f"{' '.join(argv)}: {got.stdout.decode(errors='replace').strip()}")
         check(server.alive(), f"qemu-storage-daemon ended\n{server.tail()}")
     return detail
 
@@ -223,9 +228,10 @@ def run_row(spec, options):
         for path, owner in files:
             if not os.path.exists(path):
                 raise kernel.Missing(owner, f"apt did not bring {path}")
-        os.environ["VH_TRACE"] = trace = os.path.join(logs, "trace.json")
-        row["detail"] = work(Place(options.build, tmp, logs), random.Random(options.seed))
-        lacks = claims.missing(key, trace)
+        place = Place(options.build, tmp, logs)
+        os.environ["VH_TRACE"] = place.trace
+        row["detail"] = work(place, random.Random(options.seed))
+        lacks = claims.missing(key, place.trace)
         check(not lacks, f"docs/protocol.tsv says that this peer exchanges {', '.join(lacks)}; it did not")
         row.update(status="ok", verified=True)
     except kernel.Missing as e:

@@ -14,16 +14,21 @@ ACKS = {"pf": ("PF", "SET_PROTOCOL_FEATURES"), "f": ("F", "SET_FEATURES")}
 
 
 def exchanged(role, lines):
-    """Messages and bits of a trace, as {(side, name)}: requests that crossed the socket unrefused, with their peer in
-    that role, and bits that were acked."""
+    """Messages and bits of a trace, as {(side, name)}: requests that crossed the socket, with the peer in that role, and
+    were not refused there; and bits that were acked."""
     spaces = emit_messages.features()
+    status = {(side, row["name"]) for side, macro in (("fe", "VHI_FE"), ("be", "VHI_BE"))
+              for row in emit_messages.messages(macro, spaces) if row["reply"] == "ACK"}
     ours = {"front-end": "received", "back-end": "sent"}[role]  # the direction of front-end requests, seen from us
     found = set()
     for message in map(json.loads, lines):
         side = {"main": "fe", "backend": "be"}[message["chan"]]
+        key = side, message["req"].removeprefix("BACKEND_") if side == "be" else message["req"]
+        if message["flags"] & 4 and key in status and message["payload"]["value"]:
+            found.discard(key)
         if message["site"] or message["flags"] & 4 or (message["dir"] == ours) != (side == "fe"):
             continue
-        found.add((side, message["req"]))
+        found.add(key)
         for kind, (space, request) in ACKS.items():
             if (side, message["req"]) == ("fe", request):
                 found |= {(kind, name) for name, bit in spaces[space].items() if message["payload"]["value"] >> bit & 1}

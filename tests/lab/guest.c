@@ -4,7 +4,7 @@
  * the kernel's command line names:
  *	vh.step=write	fill the whole device with the pattern of vh.seed, past the page cache, then fsync
  *	vh.step=read	read it back past the page cache and compare
- *	vh.step=mount	mount it as ext4, compare the file `host` with the pattern of vh.seed, write that of vh.seed + 1 into
+ *	vh.step=mount	switch its write cache off and on if it can be, mount it as ext4, compare the file `host` with the pattern of vh.seed, write that of vh.seed + 1 into
  *			`guest`, as long, unmount
  * vh.packed=1 or 0 tells whether its rings have to be packed. It ends by writing a byte to port 0xf4 (QEMU's
  * isa-debug-exit): 42 means done.
@@ -140,11 +140,24 @@ static void read_all(int fd, uint64_t size, uint64_t seed, void *buf, void *expe
 	}
 }
 
+/* Where the device can switch its write cache, the guest may write this file. */
+static void switch_cache(void)
+{
+	static const char *modes[] = {"write through", "write back"};
+	int fd = open("/sys/block/vda/cache_type", O_WRONLY | O_CLOEXEC);
+
+	for (int i = 0; i < 2 && fd >= 0; i++)
+		if (pwrite(fd, modes[i], strlen(modes[i]), 0) != (ssize_t)strlen(modes[i]))
+			fail("/sys/block/vda/cache_type");
+	close(fd);
+}
+
 static void mount_and_copy(uint64_t seed, void *buf, void *expected)
 {
 	struct stat st;
 	int from, to;
 
+	switch_cache();
 	mkdir("/mnt", 0755);
 	if (mount("/dev/vda", "/mnt", "ext4", 0, NULL))
 		fail("mount");
