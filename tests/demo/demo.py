@@ -173,6 +173,23 @@ def row_guest(place, rng):
             "read back over split ones after a restart of the guest")
 
 
+# mov al, 42; out 0xf4, al; jmp to itself: what the firmware finds is told by QEMU's exit code.
+BOOT_SECTOR = bytes((0xb0, qemu.GUEST_OK // 2, 0xe6, 0xf4, 0xeb, 0xfe)).ljust(510, b"\0") + b"\x55\xaa"
+
+
+def row_scsi(place, _):
+    with open(place.image, "wb") as f:
+        f.write(BOOT_SECTOR.ljust(MIB, b"\0"))
+    argv = place.shell(PYTHON, os.path.join(HERE, "scsi_device.py"), place.socket, place.image)
+    with proc.Process("scsi-device", argv, place.logs) as server:
+        server.wait_for_socket(place.socket)
+        proc.run("firmware", qemu.firmware_argv(place.socket), place.logs, ok=(qemu.GUEST_OK,))
+        check(server.end() == 0, f"the device's exit code after SIGTERM is not 0\n{server.tail()}")
+    resets = int(server.output().split()[-1])
+    check(resets > 0, "QEMU never reset the device")
+    return f"the firmware booted from a SCSI disk in Python, which QEMU had reset {resets} times"
+
+
 def row_qsd(place, rng):
     model = new_image(place, 16 * MIB, rng)
     argv = [QSD, "--blockdev", f"file,node-name=disk,filename={place.image}", "--export",
@@ -209,6 +226,7 @@ ROWS = (
     ("python-drives", "Python drives", "libvh (Python)", "libvh (vhctl serve)", "python3-cffi", (), drive(python)),
     ("python-device", "Python device", "vhctl io, Linux guest", "libvh (Python class)", "python3-cffi",
      QEMU_FILES, device(python)),
+    ("python-scsi", "Python SCSI disk", "QEMU, firmware", "libvh (Python class)", "python3-cffi", QEMU_FILES[:1], row_scsi),
     ("go-drives", "Go drives", "libvh (Go)", "libvh (vhctl serve)", "golang-go", GO_FILES, drive(go)),
     ("go-device", "Go device", "vhctl io, Linux guest", "libvh (Go type)", "golang-go",
      (*GO_FILES, *QEMU_FILES), device(go)),
