@@ -7,12 +7,13 @@
 #define BATCH 32
 
 /* Config space: the number of sectors, little-endian, and zeroes. */
-static int32_t get_config(void *ctx, uint32_t offset, void *buf, uint32_t len)
+static int32_t get_config(void *ctx, uint32_t offset, void *buf, uint32_t len, uint64_t later)
 {
 	uint8_t config[256] = {0};
 	const uint64_t sectors = (UINT64_C(1) << 30) / VH_BLK_SECTOR;
 
 	(void)ctx;
+	(void)later;
 	for (int i = 0; i < 8; i++)
 		config[i] = (uint8_t)(sectors >> (8 * i));
 	memcpy(buf, config + offset, len); /* offset + len is 256 at most */

@@ -150,6 +150,11 @@ const (
 	PFGetVringBaseSkipDrain = 23
 )
 
+// Bytes of a hardware address, for SEND_RARP.
+const (
+	MacLen = 6
+)
+
 // Of vh/mem.h.
 const (
 	MemMaxRegions = 509

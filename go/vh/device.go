@@ -26,9 +26,9 @@ type (
 	BatchHandler interface {
 		OnBatch(q *Queue, index, budget int) (more bool, err error)
 	}
-	// ConfigReader has a config space; buf is zeroed before.
+	// ConfigReader has a config space; buf is zeroed before. Later is answered by Device.Reply with as many bytes.
 	ConfigReader interface {
-		ReadConfig(offset uint32, buf []byte) error
+		ReadConfig(offset uint32, buf []byte, later Later) error
 	}
 	// ConfigWriter lets it be written; buf is good during the call. Flags: ConfigWrite or ConfigMigration.
 	ConfigWriter interface {
@@ -48,7 +48,26 @@ type (
 	}
 	// QueueStopper is told when a queue stopped.
 	QueueStopper interface {
-		QueueStopped(index int)
+		QueueStopped(q *Queue, index int)
+	}
+	// Announcer tells the network of a guest that has moved here; who has it offers the protocol feature RARP.
+	Announcer interface {
+		SendRARP(mac []byte, later Later) error
+	}
+	// MTUSetter is told the largest frame; with the feature bit, who has it offers the protocol feature MTU.
+	MTUSetter interface {
+		SetMTU(mtu uint32, later Later) error
+	}
+	// CryptoHandler keeps sessions; who has it offers the protocol feature CRYPTO_SESSION. Key and AuthKey are good during
+	// the call. Later is answered by Device.Reply with the number as
+	// 8 bytes.
+	CryptoHandler interface {
+		CreateCryptoSession(session *CryptoSession, later Later) (number int32, err error)
+		CloseCryptoSession(number int64, later Later) error
+	}
+	// GpuSocketSetter is told where the display is; the descriptor is closed after the call: duplicate it.
+	GpuSocketSetter interface {
+		SetGpuSocket(fd int, later Later) error
 	}
 )
 
@@ -126,6 +145,13 @@ func (d *Device) Finish(later Later, answer error) error {
 	return d.any(func() error { return raw.DeviceFinish(d.p, uint64(later), code(answer)) })
 }
 
+// Reply answers a callback that returned ErrLater and whose answer has bytes. File: nil, unless the callback wants one.
+func (d *Device) Reply(later Later, answer []byte, file *os.File) error {
+	return withFd(file, func(fd int32) error {
+		return d.any(func() error { return raw.DeviceReply(d.p, uint64(later), answer, fd) })
+	})
+}
+
 // Failed tells that the device could not do a request: it is counted, logged, and an event of the Slave.
 func (d *Device) Failed(queue int, why error) error {
 	return d.any(func() error { return raw.DeviceError(d.p, u32(queue), code(why)) })
@@ -183,8 +209,8 @@ func (c *calls) ops(handler any) *raw.DeviceOps {
 		}
 	}
 	if h, ok := handler.(ConfigReader); ok {
-		ops.GetConfig = func(offset uint32, buf []byte) int32 {
-			return run(func() error { return h.ReadConfig(offset, buf) })
+		ops.GetConfig = func(offset uint32, buf []byte, later uint64) int32 {
+			return run(func() error { return h.ReadConfig(offset, buf, Later(later)) })
 		}
 	}
 	if h, ok := handler.(ConfigWriter); ok {
@@ -215,12 +241,48 @@ func (c *calls) newsOps(ops *raw.DeviceOps, handler any) {
 		}
 	}
 	if h, ok := handler.(QueueStopper); ok {
-		ops.QueueStopped = func(index uint32) {
-			run(func() error { h.QueueStopped(int(index)); return nil })
+		ops.QueueStopped = func(q *raw.Queue, index uint32) {
+			run(func() error { h.QueueStopped(c.queue(q, int(index)), int(index)); return nil })
 		}
 	}
+	c.kindOps(ops, handler)
 	if h, ok := handler.(io.Closer); ok {
 		ops.Destroy = func() { run(h.Close) }
+	}
+}
+
+// kindOps are those of devices of one kind.
+func (c *calls) kindOps(ops *raw.DeviceOps, handler any) {
+	run := c.caught.run
+	if h, ok := handler.(Announcer); ok {
+		ops.SendRARP = func(mac []byte, later uint64) int32 {
+			return run(func() error { return h.SendRARP(mac, Later(later)) })
+		}
+	}
+	if h, ok := handler.(MTUSetter); ok {
+		ops.SetMTU = func(mtu uint32, later uint64) int32 {
+			return run(func() error { return h.SetMTU(mtu, Later(later)) })
+		}
+	}
+	if h, ok := handler.(CryptoHandler); ok {
+		ops.CreateCryptoSession = func(session *raw.CryptoSession, later uint64) (number int32) {
+			rc := run(func() (err error) {
+				number, err = h.CreateCryptoSession(shownSession(session), Later(later))
+				return err
+			})
+			if rc != 0 {
+				return rc
+			}
+			return number
+		}
+		ops.CloseCryptoSession = func(number int64, later uint64) int32 {
+			return run(func() error { return h.CloseCryptoSession(number, Later(later)) })
+		}
+	}
+	if h, ok := handler.(GpuSocketSetter); ok {
+		ops.SetGpuSocket = func(fd int32, later uint64) int32 {
+			return run(func() error { return h.SetGpuSocket(int(fd), Later(later)) })
+		}
 	}
 }
 

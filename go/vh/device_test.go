@@ -41,7 +41,7 @@ func (w *witness) has(what string) bool {
 	return false
 }
 
-func (w *witness) ReadConfig(offset uint32, buf []byte) error {
+func (w *witness) ReadConfig(offset uint32, buf []byte, _ vh.Later) error {
 	config := make([]byte, vh.ConfigMax)
 	config[0] = 128
 	copy(buf, config[offset:])
@@ -63,7 +63,7 @@ func (w *witness) QueueStarted(q *vh.Queue, index int) {
 	w.tell("started %d %d %v", index, state, err)
 }
 
-func (w *witness) QueueStopped(index int) { w.tell("stopped %d", index) }
+func (w *witness) QueueStopped(_ *vh.Queue, index int) { w.tell("stopped %d", index) }
 
 func TestADeviceIsToldWhatHappens(t *testing.T) {
 	w := &witness{}

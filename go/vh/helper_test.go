@@ -59,7 +59,7 @@ type disk struct {
 
 func newDisk() *disk { return &disk{sectors: 128, closed: make(chan struct{}, 10)} }
 
-func (d *disk) ReadConfig(offset uint32, buf []byte) error {
+func (d *disk) ReadConfig(offset uint32, buf []byte, _ vh.Later) error {
 	if d.readConfig != nil {
 		if err := d.readConfig(); err != nil {
 			return err

@@ -261,6 +261,18 @@ func (m *Master) SetVringEnable(ctx context.Context, queue uint32, on bool) erro
 	return m.tell(ctx, func(p *raw.Master) error { return raw.MasterSetVringEnable(p, queue, enable) })
 }
 
+// SetVringEndian is the byte order of a legacy ring.
+func (m *Master) SetVringEndian(ctx context.Context, queue uint32, big bool) error {
+	order := uint32(0)
+	if big {
+		order = 1
+	}
+	return m.tell(ctx, func(p *raw.Master) error { return raw.MasterSetVringEndian(p, queue, order) })
+}
+
+// ResetOwner is deprecated: back-ends differ in what they do.
+func (m *Master) ResetOwner(ctx context.Context) error { return m.tell(ctx, raw.MasterResetOwner) }
+
 // ResetDevice resets it.
 func (m *Master) ResetDevice(ctx context.Context) error { return m.tell(ctx, raw.MasterResetDevice) }
 

@@ -21,8 +21,9 @@ VH_BEGIN_DECLS
  * struct vh_device_ops - callbacks of a device. Sized; any may be NULL.
  *
  * They run inside the transport's dispatch (vh_slave_dispatch()). What needs an answer before the peer gets its reply
- * returns 0, a negative errno value to refuse, or -EINPROGRESS to answer later with vh_device_finish(dev, later, rc).
- * Such a token names one call of one device and is never used again.
+ * returns 0, a negative errno value to refuse, or -EINPROGRESS to answer later with vh_device_finish(dev, later, rc), or
+ * with vh_device_reply() where the answer is more than that. Such a token names one call of one device and is never used
+ * again.
  */
 struct vh_device_ops {
 	uint32_t size;	/* sizeof(struct vh_device_ops) */
@@ -45,15 +46,16 @@ struct vh_device_ops {
 	 * @offset: first byte; offset + len is at most 256
 	 * @buf: (out) (array len) bytes past what is known are zero
 	 * @len: bytes, > 0
+	 * @later: token for vh_device_reply() with @len bytes; 0 when it can't be answered later
 	 *
-	 * Return: 0, or a negative errno value: the front-end gets the empty reply. It can't be answered later.
+	 * Return: 0, -EINPROGRESS (buf is then ignored), or a negative errno value: the front-end gets the empty reply.
 	 *
 	 * @since: VH_1.0
 	 * @thread: handle
 	 * @blocks: no
-	 * @errors: EINVAL EIO
+	 * @errors: EINVAL EIO EINPROGRESS
 	 */
-	vh_rc (*get_config)(void *ctx, uint32_t offset, void *buf, uint32_t len);
+	vh_rc (*get_config)(void *ctx, uint32_t offset, void *buf, uint32_t len, uint64_t later);
 	/**
 	 * set_config() - write config space
 	 * @ctx: what was given with the ops
@@ -109,6 +111,7 @@ struct vh_device_ops {
 	/**
 	 * queue_stopped() - a queue stopped
 	 * @ctx: what was given with the ops
+	 * @q: (borrowed) the queue
 	 * @index: queue index
 	 *
 	 * Comes from dispatch, and from whatever else ends the connection: vh_slave_disconnect() and vh_slave_free(). Requests
@@ -119,7 +122,7 @@ struct vh_device_ops {
 	 * @blocks: no
 	 * @errors: none
 	 */
-	void (*queue_stopped)(void *ctx, uint32_t index);
+	void (*queue_stopped)(void *ctx, struct vh_queue *q, uint32_t index);
 	/**
 	 * on_batch() - the queue may have requests: pop, handle, push (now or later)
 	 * @ctx: what was given with the ops
@@ -164,6 +167,77 @@ struct vh_device_ops {
 	 * @errors: EIO
 	 */
 	vh_rc (*on_poll)(void *ctx);
+	/**
+	 * send_rarp() - announce the guest: it has moved here, and can't tell the network itself
+	 * @ctx: what was given with the ops
+	 * @mac: (borrowed) (array len) the guest's hardware address; valid during the call
+	 * @len: 6
+	 * @later: token for vh_device_finish()
+	 *
+	 * With it the protocol feature RARP is offered.
+	 *
+	 * @since: VH_1.0
+	 * @thread: handle
+	 * @blocks: no
+	 * @errors: EIO EINPROGRESS
+	 */
+	vh_rc (*send_rarp)(void *ctx, const void *mac, uint32_t len, uint64_t later);
+	/**
+	 * set_mtu() - the largest frame that the guest will be told of
+	 * @ctx: what was given with the ops
+	 * @mtu: bytes, 68 to 65535
+	 * @later: token for vh_device_finish()
+	 *
+	 * With it, and a device of type VH_TYPE_NET that offers VIRTIO_NET_F_MTU (bit 3), the protocol feature MTU is offered.
+	 *
+	 * @since: VH_1.0
+	 * @thread: handle
+	 * @blocks: no
+	 * @errors: EINVAL EINPROGRESS
+	 */
+	vh_rc (*set_mtu)(void *ctx, uint32_t mtu, uint64_t later);
+	/**
+	 * create_crypto_session() - keys for requests to come
+	 * @ctx: what was given with the ops
+	 * @session: (borrowed) the parameters; they and the keys are valid during the call
+	 * @later: token for vh_device_reply() with the 8 bytes of an int64_t, the session's number
+	 *
+	 * With it and close_crypto_session() the protocol feature CRYPTO_SESSION is offered.
+	 *
+	 * Return: the session's number, or a negative errno value: the front-end gets -1 for it.
+	 *
+	 * @since: VH_1.0
+	 * @thread: handle
+	 * @blocks: no
+	 * @errors: EINVAL ENOSPC EINPROGRESS
+	 */
+	vh_count (*create_crypto_session)(void *ctx, const struct vh_crypto_session *session, uint64_t later);
+	/**
+	 * close_crypto_session() - a session's keys are not needed any more
+	 * @ctx: what was given with the ops
+	 * @id: the session's number; that it is one of yours is yours to check
+	 * @later: token for vh_device_finish()
+	 *
+	 * A connection that ends closes nothing by itself: set_features() with 0 and 0 tells of that.
+	 *
+	 * @since: VH_1.0
+	 * @thread: handle
+	 * @blocks: no
+	 * @errors: ENOENT EINPROGRESS
+	 */
+	vh_rc (*close_crypto_session)(void *ctx, int64_t id, uint64_t later);
+	/**
+	 * set_gpu_socket() - where the display is
+	 * @ctx: what was given with the ops
+	 * @fd: (borrowed) a connected unix stream socket, closed after the call: duplicate it
+	 * @later: token for vh_device_finish()
+	 *
+	 * @since: VH_1.0
+	 * @thread: handle
+	 * @blocks: no
+	 * @errors: EINVAL EMFILE EINPROGRESS
+	 */
+	vh_rc (*set_gpu_socket)(void *ctx, vh_fd fd, uint64_t later);
 };
 
 /** struct vh_device_opts - what the device offers. Sized. */
@@ -194,7 +268,7 @@ VH_API vh_rc vh_device_new(const struct vh_device_opts *opts, const struct vh_de
  * vh_device_finish() - answer a callback that returned -EINPROGRESS
  * @dev: the device
  * @later: the callback's token
- * @rc: 0 or a negative errno value
+ * @rc: 0 or a negative errno value; only the latter where vh_device_reply() gives the answer
  *
  * It may come before the callback has returned.
  *
@@ -206,6 +280,25 @@ VH_API vh_rc vh_device_new(const struct vh_device_opts *opts, const struct vh_de
  * Return: 0, -ESTALE when nobody waits for it any more (the connection ended).
  */
 VH_API vh_rc vh_device_finish(struct vh_device *dev, uint64_t later, vh_rc rc);
+
+/**
+ * vh_device_reply() - answer a callback that returned -EINPROGRESS and whose answer is more than 0
+ * @dev: the device
+ * @later: the callback's token
+ * @buf: (array len) the answer, copied
+ * @len: bytes, as many as the callback says
+ * @fd: (borrowed) duplicated; -1 = none, which is right where the callback does not speak of one
+ *
+ * A refusal is vh_device_finish() here too. It may come before the callback has returned.
+ *
+ * @since: VH_1.0
+ * @thread: any
+ * @blocks: no
+ * @errors: EINVAL ESTALE ENOMEM EBADF EMFILE
+ *
+ * Return: 0, -ESTALE when nobody waits for it any more (the connection ended).
+ */
+VH_API vh_rc vh_device_reply(struct vh_device *dev, uint64_t later, const void *buf, uint32_t len, vh_fd fd);
 
 /**
  * vh_device_config_changed() - tell the driver that config space changed

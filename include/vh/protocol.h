@@ -56,5 +56,31 @@ struct vh_vring_addr {
 	uint64_t log; /* vh_gpa at which writes to the used ring are logged */
 };
 
+/** struct vh_crypto_session - CREATE_CRYPTO_SESSION: parameters of a session (virtio 1.2 section 5.9.7.2). Sized. */
+struct vh_crypto_session {
+	uint32_t size;	       /* sizeof(struct vh_crypto_session) */
+	uint32_t algo;	       /* of the cipher, or of the asymmetric session */
+	uint64_t op_code;      /* VIRTIO_CRYPTO_*_CREATE_SESSION; 0x404 says that it is asymmetric */
+	uint64_t key;	       /* address of the key; (borrowed) during the call */
+	uint64_t auth_key;     /* symmetric: address of the authentication key; (borrowed) during the call */
+	uint32_t key_len;      /* bytes, at most 64, asymmetric 1024 */
+	uint32_t auth_key_len; /* bytes, at most 512 */
+	/* Symmetric sessions. */
+	uint32_t hash_alg;
+	uint32_t hash_result_len;
+	uint32_t add_len;
+	uint32_t op_type;   /* 0 to 255, like the three below */
+	uint32_t direction; /* 1 encrypt, 2 decrypt */
+	uint32_t hash_mode;
+	uint32_t alg_chain_order;
+	/* Asymmetric sessions. */
+	uint32_t key_type; /* 1 public, 2 private */
+	uint32_t rsa_padding_algo;
+	uint32_t rsa_hash_algo;
+};
+
+/* Bytes of a hardware address, for SEND_RARP. */
+#define VH_MAC_LEN 6
+
 VH_END_DECLS
 #endif

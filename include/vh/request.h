@@ -312,5 +312,98 @@ VH_API vh_rc vh_master_set_status(struct vh_master *m, uint32_t status);
  */
 VH_API vh_rc vh_master_get_status(struct vh_master *m, uint32_t *out);
 
+/**
+ * vh_master_reset_owner() - RESET_OWNER, which is deprecated
+ * @m: the front-end
+ *
+ * Back-ends differ in what they do: nothing, or they disable or reset everything. A slave of this library resets the
+ * device, as for vh_master_reset_device(), which is what to use.
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN ENOMEM ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
+ */
+VH_API vh_rc vh_master_reset_owner(struct vh_master *m);
+
+/**
+ * vh_master_send_rarp() - SEND_RARP: announce the guest after a migration
+ * @m: the front-end
+ * @mac: (array len) its hardware address
+ * @len: VH_MAC_LEN
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN EOPNOTSUPP ENOMEM ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
+ */
+VH_API vh_rc vh_master_send_rarp(struct vh_master *m, const void *mac, uint32_t len);
+
+/**
+ * vh_master_set_mtu() - NET_SET_MTU
+ * @m: the front-end
+ * @mtu: bytes, 68 to 65535
+ *
+ * After vh_master_set_features() with VIRTIO_NET_F_MTU (bit 3).
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN EOPNOTSUPP ENOMEM ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
+ */
+VH_API vh_rc vh_master_set_mtu(struct vh_master *m, uint32_t mtu);
+
+/**
+ * vh_master_set_vring_endian() - SET_VRING_ENDIAN: byte order of a legacy ring
+ * @m: the front-end
+ * @queue: queue index
+ * @big: 0 = little-endian, 1 = big-endian
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN EOPNOTSUPP ENOMEM ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
+ */
+VH_API vh_rc vh_master_set_vring_endian(struct vh_master *m, uint32_t queue, uint32_t big);
+
+/**
+ * vh_master_create_crypto_session() - CREATE_CRYPTO_SESSION
+ * @m: the front-end
+ * @session: what is wanted
+ * @id: (out) number of the session
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN EOPNOTSUPP ENOMEM ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
+ *
+ * Return: 0, -EREMOTEIO when the back-end gave no session.
+ */
+VH_API vh_rc vh_master_create_crypto_session(struct vh_master *m, const struct vh_crypto_session *session, int64_t *id);
+
+/**
+ * vh_master_close_crypto_session() - CLOSE_CRYPTO_SESSION
+ * @m: the front-end
+ * @id: number of the session
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN EOPNOTSUPP ENOMEM ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
+ */
+VH_API vh_rc vh_master_close_crypto_session(struct vh_master *m, int64_t id);
+
+/**
+ * vh_master_set_gpu_socket() - GPU_SET_SOCKET: where the display is
+ * @m: the front-end
+ * @fd: (borrowed) the back-end's end of a unix stream socket that speaks vhost-user-gpu
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EBADF EBUSY EDEADLK ESHUTDOWN ENOTCONN ENOMEM EMFILE ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
+ */
+VH_API vh_rc vh_master_set_gpu_socket(struct vh_master *m, vh_fd fd);
+
 VH_END_DECLS
 #endif

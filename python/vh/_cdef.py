@@ -67,6 +67,25 @@ struct vh_vring_addr {
     uint64_t avail;
     uint64_t log;
 };
+struct vh_crypto_session {
+    uint32_t size;
+    uint32_t algo;
+    uint64_t op_code;
+    uint64_t key;
+    uint64_t auth_key;
+    uint32_t key_len;
+    uint32_t auth_key_len;
+    uint32_t hash_alg;
+    uint32_t hash_result_len;
+    uint32_t add_len;
+    uint32_t op_type;
+    uint32_t direction;
+    uint32_t hash_mode;
+    uint32_t alg_chain_order;
+    uint32_t key_type;
+    uint32_t rsa_padding_algo;
+    uint32_t rsa_hash_algo;
+};
 struct vh_region {
     vh_gpa gpa;
     vh_uva uva;
@@ -142,15 +161,20 @@ struct vh_device_ops {
     uint32_t size;
     uint32_t flags;
     void (*destroy)(void *ctx);
-    vh_rc (*get_config)(void *ctx, uint32_t offset, void *buf, uint32_t len);
+    vh_rc (*get_config)(void *ctx, uint32_t offset, void *buf, uint32_t len, uint64_t later);
     vh_rc (*set_config)(void *ctx, uint32_t offset, const void *buf, uint32_t len, uint32_t flags, uint64_t later);
     vh_rc (*set_features)(void *ctx, uint64_t features, uint64_t later);
     vh_rc (*reset)(void *ctx, uint64_t later);
     void (*queue_started)(void *ctx, struct vh_queue *q, uint32_t index);
-    void (*queue_stopped)(void *ctx, uint32_t index);
+    void (*queue_stopped)(void *ctx, struct vh_queue *q, uint32_t index);
     vh_count (*on_batch)(void *ctx, struct vh_queue *q, uint32_t index, uint32_t budget);
     vh_fd (*poll_fd)(void *ctx);
     vh_rc (*on_poll)(void *ctx);
+    vh_rc (*send_rarp)(void *ctx, const void *mac, uint32_t len, uint64_t later);
+    vh_rc (*set_mtu)(void *ctx, uint32_t mtu, uint64_t later);
+    vh_count (*create_crypto_session)(void *ctx, const struct vh_crypto_session *session, uint64_t later);
+    vh_rc (*close_crypto_session)(void *ctx, int64_t id, uint64_t later);
+    vh_rc (*set_gpu_socket)(void *ctx, vh_fd fd, uint64_t later);
 };
 struct vh_device_opts {
     uint32_t size;
@@ -381,6 +405,7 @@ struct vh_blk_info {
 #define VH_PF_GPA_ADDRESSES 21
 #define VH_PF_SHMEM 22
 #define VH_PF_GET_VRING_BASE_SKIP_DRAIN 23
+#define VH_MAC_LEN 6
 #define VH_MEM_MAX_REGIONS 509
 #define VH_MEM_READ 1
 #define VH_MEM_WRITE 2
@@ -472,6 +497,7 @@ vh_rc vh_queue_dup_snapshot(struct vh_queue *q, struct vh_snapshot **out);
 vh_rc vh_device_new(const struct vh_device_opts *opts, const struct vh_device_ops *ops, void *ctx,
         struct vh_device **out);
 vh_rc vh_device_finish(struct vh_device *dev, uint64_t later, vh_rc rc);
+vh_rc vh_device_reply(struct vh_device *dev, uint64_t later, const void *buf, uint32_t len, vh_fd fd);
 vh_rc vh_device_config_changed(struct vh_device *dev);
 vh_rc vh_device_error(struct vh_device *dev, uint32_t queue, vh_rc rc);
 vh_rc vh_blkdev_new(const struct vh_blkdev_opts *opts, vh_fd fd, struct vh_device **out);
@@ -543,6 +569,13 @@ vh_rc vh_master_set_vring_enable(struct vh_master *m, uint32_t queue, uint32_t o
 vh_rc vh_master_reset_device(struct vh_master *m);
 vh_rc vh_master_set_status(struct vh_master *m, uint32_t status);
 vh_rc vh_master_get_status(struct vh_master *m, uint32_t *out);
+vh_rc vh_master_reset_owner(struct vh_master *m);
+vh_rc vh_master_send_rarp(struct vh_master *m, const void *mac, uint32_t len);
+vh_rc vh_master_set_mtu(struct vh_master *m, uint32_t mtu);
+vh_rc vh_master_set_vring_endian(struct vh_master *m, uint32_t queue, uint32_t big);
+vh_rc vh_master_create_crypto_session(struct vh_master *m, const struct vh_crypto_session *session, int64_t *id);
+vh_rc vh_master_close_crypto_session(struct vh_master *m, int64_t id);
+vh_rc vh_master_set_gpu_socket(struct vh_master *m, vh_fd fd);
 vh_rc vh_driver_new(const struct vh_driver_opts *opts, struct vh_backend *b, struct vh_driver **out);
 void vh_driver_free(struct vh_driver *d);
 vh_rc vh_driver_features(struct vh_driver *d, uint64_t *out);
@@ -567,16 +600,21 @@ void vhpy_logger_line(void *ctx, uint32_t level, const char *text);
 void vhpy_trace_destroy(void *ctx);
 void vhpy_trace_message(void *ctx, const struct vh_msg_info *info);
 void vhpy_device_destroy(void *ctx);
-vh_rc vhpy_device_get_config(void *ctx, uint32_t offset, void *buf, uint32_t len);
+vh_rc vhpy_device_get_config(void *ctx, uint32_t offset, void *buf, uint32_t len, uint64_t later);
 vh_rc vhpy_device_set_config(void *ctx, uint32_t offset, const void *buf, uint32_t len, uint32_t flags,
         uint64_t later);
 vh_rc vhpy_device_set_features(void *ctx, uint64_t features, uint64_t later);
 vh_rc vhpy_device_reset(void *ctx, uint64_t later);
 void vhpy_device_queue_started(void *ctx, struct vh_queue *q, uint32_t index);
-void vhpy_device_queue_stopped(void *ctx, uint32_t index);
+void vhpy_device_queue_stopped(void *ctx, struct vh_queue *q, uint32_t index);
 vh_count vhpy_device_on_batch(void *ctx, struct vh_queue *q, uint32_t index, uint32_t budget);
 vh_fd vhpy_device_poll_fd(void *ctx);
 vh_rc vhpy_device_on_poll(void *ctx);
+vh_rc vhpy_device_send_rarp(void *ctx, const void *mac, uint32_t len, uint64_t later);
+vh_rc vhpy_device_set_mtu(void *ctx, uint32_t mtu, uint64_t later);
+vh_count vhpy_device_create_crypto_session(void *ctx, const struct vh_crypto_session *session, uint64_t later);
+vh_rc vhpy_device_close_crypto_session(void *ctx, int64_t id, uint64_t later);
+vh_rc vhpy_device_set_gpu_socket(void *ctx, vh_fd fd, uint64_t later);
 void vhpy_master_destroy(void *ctx);
 vh_rc vhpy_master_backend_request(void *ctx, const struct vh_backend_req *req);
 vh_rc vhpy_master_waiting(void *ctx);
@@ -611,7 +649,7 @@ CALLBACK_TYPES = {
     "vhpy_device_destroy":
         "void(*)(void *)",
     "vhpy_device_get_config":
-        "vh_rc(*)(void *, uint32_t, void *, uint32_t)",
+        "vh_rc(*)(void *, uint32_t, void *, uint32_t, uint64_t)",
     "vhpy_device_set_config":
         "vh_rc(*)(void *, uint32_t, const void *, uint32_t, uint32_t, uint64_t)",
     "vhpy_device_set_features":
@@ -621,13 +659,23 @@ CALLBACK_TYPES = {
     "vhpy_device_queue_started":
         "void(*)(void *, struct vh_queue *, uint32_t)",
     "vhpy_device_queue_stopped":
-        "void(*)(void *, uint32_t)",
+        "void(*)(void *, struct vh_queue *, uint32_t)",
     "vhpy_device_on_batch":
         "vh_count(*)(void *, struct vh_queue *, uint32_t, uint32_t)",
     "vhpy_device_poll_fd":
         "vh_fd(*)(void *)",
     "vhpy_device_on_poll":
         "vh_rc(*)(void *)",
+    "vhpy_device_send_rarp":
+        "vh_rc(*)(void *, const void *, uint32_t, uint64_t)",
+    "vhpy_device_set_mtu":
+        "vh_rc(*)(void *, uint32_t, uint64_t)",
+    "vhpy_device_create_crypto_session":
+        "vh_count(*)(void *, const struct vh_crypto_session *, uint64_t)",
+    "vhpy_device_close_crypto_session":
+        "vh_rc(*)(void *, int64_t, uint64_t)",
+    "vhpy_device_set_gpu_socket":
+        "vh_rc(*)(void *, vh_fd, uint64_t)",
     "vhpy_master_destroy":
         "void(*)(void *)",
     "vhpy_master_backend_request":
@@ -675,6 +723,7 @@ THREAD = {
     "vh_queue_dup_snapshot": "any",
     "vh_device_new": "any",
     "vh_device_finish": "any",
+    "vh_device_reply": "any",
     "vh_device_config_changed": "handle",
     "vh_device_error": "any",
     "vh_blkdev_new": "any",
@@ -743,6 +792,13 @@ THREAD = {
     "vh_master_reset_device": "handle",
     "vh_master_set_status": "handle",
     "vh_master_get_status": "handle",
+    "vh_master_reset_owner": "handle",
+    "vh_master_send_rarp": "handle",
+    "vh_master_set_mtu": "handle",
+    "vh_master_set_vring_endian": "handle",
+    "vh_master_create_crypto_session": "handle",
+    "vh_master_close_crypto_session": "handle",
+    "vh_master_set_gpu_socket": "handle",
     "vh_driver_new": "any",
     "vh_driver_free": "handle",
     "vh_driver_features": "any",

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
 """Devices: built in ones in C, and Python classes."""
+import dataclasses
 import errno
 import os
 import weakref
@@ -8,7 +9,7 @@ from typing import Any, Callable
 from vh import _error, _event, _model
 from vh._event import target
 from vh._handle import Handle, create
-from vh._lib import fd_of, ffi, new_ops, new_sized
+from vh._lib import copied, fd_of, ffi, new_ops, new_sized
 from vh._model import (BLK_ID_SIZE, BLKDEV_FILE, BLKDEV_NO_URING, BLKDEV_NULL, BLKDEV_RAM, BLKDEV_READONLY, CONFIG_MAX,
                        DEVICE_MANUAL_QUEUES)
 from vh._queue import Queue
@@ -23,6 +24,45 @@ class Later:
     def finish(self, rc: int = 0) -> None:
         """0, or a negative errno value. VhError with ESTALE when nobody waits for it any more."""
         self._device._call("vh_device_finish", self._token, rc)
+
+    def reply(self, data: Any = b"", fd: Any = None) -> None:
+        """The answer of a callback that has one: config space, or (as 8 bytes) the number of a crypto session."""
+        buf = ffi.from_buffer(data)
+        self._device._call("vh_device_reply", self._token, buf, len(buf), fd_of(fd))
+
+
+@dataclasses.dataclass(frozen=True)
+class CryptoSession:
+    """Parameters of a crypto session (virtio 1.2 section 5.9.7.2); op_code 0x404 is an asymmetric one."""
+
+    op_code: int = 0
+    algo: int = 0
+    key: bytes = b""
+    auth_key: bytes = b""
+    hash_alg: int = 0
+    hash_result_len: int = 0
+    add_len: int = 0
+    op_type: int = 0
+    direction: int = 0
+    hash_mode: int = 0
+    alg_chain_order: int = 0
+    key_type: int = 0
+    rsa_padding_algo: int = 0
+    rsa_hash_algo: int = 0
+
+    @classmethod
+    def _shown(cls, p: Any) -> "CryptoSession":
+        """What the library shows for the time of a call."""
+        numbers = {name: getattr(p, name) for name in cls.__dataclass_fields__ if name not in ("key", "auth_key")}
+        return cls(key=copied(p.key, p.key_len), auth_key=copied(p.auth_key, p.auth_key_len), **numbers)
+
+    def _lent(self) -> "tuple[Any, ...]":
+        """As a struct, and what it points to."""
+        keys = {name: ffi.from_buffer(getattr(self, name)) for name in ("key", "auth_key")}
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in keys}
+        for name, buf in keys.items():
+            values |= {name: int(ffi.cast("uintptr_t", buf)), name + "_len": len(buf)}
+        return new_sized("vh_crypto_session", **values), keys
 
 
 class Device(Handle):
@@ -57,8 +97,8 @@ class Device(Handle):
 
     # What a class defines, if it wants to be asked or told.
 
-    def get_config(self, offset: int, length: int) -> "bytes | int":
-        """Read config space; fewer bytes than asked for are followed by zeroes."""
+    def get_config(self, offset: int, length: int, later: Later) -> "bytes | int | Later":
+        """Read config space; fewer bytes than asked for are followed by zeroes. later.reply() takes just so many."""
         return self.config[offset:offset + length]
 
     def set_config(self, offset: int, data: bytes, flags: int, later: Later) -> "int | Later | None":
@@ -74,8 +114,8 @@ class Device(Handle):
     def queue_started(self, queue: Queue, index: int) -> None:
         """A queue became able to run."""
 
-    def queue_stopped(self, index: int) -> None:
-        """A queue stopped. Requests that it has in flight are to be pushed all the same."""
+    def queue_stopped(self, queue: "Queue | None", index: int) -> None:
+        """A queue stopped; None when that is because its slave is closed. Requests that it has in flight are to be pushed all the same."""
 
     def on_batch(self, queue: Queue, index: int, budget: int) -> "int | None":
         """There may be requests: pop at most budget, push now or later. A negative errno value breaks the queue.
@@ -88,6 +128,22 @@ class Device(Handle):
 
     def on_poll(self) -> "int | None":
         """poll_fd is readable: make it not so, and push what has completed."""
+
+    def send_rarp(self, mac: bytes, later: Later) -> "int | Later | None":
+        """Announce the guest, which has moved here and can't itself. Who has it offers the protocol feature RARP."""
+
+    def set_mtu(self, mtu: int, later: Later) -> "int | Later | None":
+        """The largest frame. Who has it, and the feature bit, offers the protocol feature MTU."""
+
+    def create_crypto_session(self, session: CryptoSession, later: Later) -> "int | Later":
+        """The number of a new session, or a negative errno value. With close_... CRYPTO_SESSION is offered."""
+        return -errno.EOPNOTSUPP
+
+    def close_crypto_session(self, number: int, later: Later) -> "int | Later | None":
+        """A session ends."""
+
+    def set_gpu_socket(self, fd: int, later: Later) -> "int | Later | None":
+        """A connected socket to the display; closed after the call, so duplicate it."""
 
     # What it can do.
 
@@ -162,11 +218,11 @@ def _status(result: Any) -> int:
     return int(result)
 
 
-def _get_config(ctx: Any, offset: int, buf: Any, length: int) -> int:
+def _get_config(ctx: Any, offset: int, buf: Any, length: int, later: int) -> int:
     device = target(ctx)()
-    data = b"" if device is None else device.get_config(offset, length)
-    if isinstance(data, int):
-        return data
+    data = b"" if device is None else device.get_config(offset, length, Later(device, later))
+    if isinstance(data, (int, Later)):
+        return _status(data)
     data = bytes(data)[:length]
     ffi.memmove(buf, data.ljust(length, b"\0"), length)
     return 0
@@ -194,10 +250,12 @@ def _queue_started(ctx: Any, ptr: Any, index: int) -> None:
         device.queue_started(device._queue(ptr, index), index)
 
 
-def _queue_stopped(ctx: Any, index: int) -> None:
+def _queue_stopped(ctx: Any, ptr: Any, index: int) -> None:
     device = target(ctx)()
     if device is not None:
-        device.queue_stopped(index)
+        slave = device._slave() if device._slave else None
+        queue = None if slave is None or slave.closed else slave._queue_at(ptr, index)
+        device.queue_stopped(queue, index)
 
 
 _DRIVERS = (_model.ErrorDomain.QUEUE, _model.ErrorDomain.MEMORY, _model.ErrorDomain.PEER)
@@ -228,11 +286,39 @@ def _on_poll(ctx: Any) -> int:
     return 0 if device is None else _status(device.on_poll())
 
 
+def _send_rarp(ctx: Any, mac: Any, length: int, later: int) -> int:
+    device = target(ctx)()
+    data = ffi.buffer(ffi.cast("char *", mac), length)[:]
+    return 0 if device is None else _status(device.send_rarp(data, Later(device, later)))
+
+
+def _set_mtu(ctx: Any, mtu: int, later: int) -> int:
+    device = target(ctx)()
+    return 0 if device is None else _status(device.set_mtu(mtu, Later(device, later)))
+
+
+def _create_crypto_session(ctx: Any, session: Any, later: int) -> int:
+    device = target(ctx)()
+    if device is None:
+        return -errno.EOPNOTSUPP
+    return _status(device.create_crypto_session(CryptoSession._shown(session), Later(device, later)))
+
+
+def _close_crypto_session(ctx: Any, number: int, later: int) -> int:
+    device = target(ctx)()
+    return 0 if device is None else _status(device.close_crypto_session(number, Later(device, later)))
+
+
+def _set_gpu_socket(ctx: Any, fd: int, later: int) -> int:
+    device = target(ctx)()
+    return 0 if device is None else _status(device.set_gpu_socket(fd, Later(device, later)))
+
+
 _MEMBERS = {"destroy": "vhpy_device_destroy"}
 _ALWAYS = ("destroy", "get_config")
 _functions: "tuple[Callable[..., Any], ...]" = (
     _get_config, _set_config, _set_features, _reset, _queue_started, _queue_stopped, _on_batch, _poll_fd,
-    _on_poll)
+    _on_poll, _send_rarp, _set_mtu, _create_crypto_session, _close_crypto_session, _set_gpu_socket)
 for _function in _functions:
     _name = _function.__name__[1:]
     _error.bind(f"vhpy_device_{_name}", _function, _name.startswith("queue_"))

@@ -3,6 +3,7 @@
 from typing import Any
 
 from vh import _model
+from vh._device import CryptoSession
 from vh._event import Observed
 from vh._handle import expect
 from vh._lib import fd_of, ffi
@@ -16,10 +17,13 @@ class Requests(Observed):
     def _wait(self, name: str, *args: Any) -> int:
         raise NotImplementedError
 
-    def _get(self, name: str, ctype: str, *args: Any) -> int:
+    def _out(self, name: str, ctype: str, *args: Any) -> int:
         out = ffi.new(f"{ctype} *")
-        self._wait(f"vh_master_get_{name}", *args, out)
+        self._wait(name, *args, out)
         return int(out[0])
+
+    def _get(self, name: str, ctype: str, *args: Any) -> int:
+        return self._out(f"vh_master_get_{name}", ctype, *args)
 
     def get_features(self) -> Features:
         return Features(self._get("features", "uint64_t"))
@@ -95,6 +99,34 @@ class Requests(Observed):
 
     def set_vring_enable(self, queue: int, on: bool = True) -> None:
         self._wait("vh_master_set_vring_enable", queue, int(on))
+
+    def set_vring_endian(self, queue: int, big: bool) -> None:
+        """Byte order of a legacy ring."""
+        self._wait("vh_master_set_vring_endian", queue, int(big))
+
+    def send_rarp(self, mac: Any) -> None:
+        """Announce the guest after a migration; mac has 6 bytes."""
+        buf = ffi.from_buffer(mac)
+        self._wait("vh_master_send_rarp", buf, len(buf))
+
+    def set_mtu(self, mtu: int) -> None:
+        self._wait("vh_master_set_mtu", mtu)
+
+    def create_crypto_session(self, session: CryptoSession) -> int:
+        """The number of the session."""
+        struct, _keys = session._lent()
+        return self._out("vh_master_create_crypto_session", "int64_t", struct)
+
+    def close_crypto_session(self, number: int) -> None:
+        self._wait("vh_master_close_crypto_session", number)
+
+    def set_gpu_socket(self, fd: Any) -> None:
+        """The back-end's end of a socket to the display."""
+        self._wait("vh_master_set_gpu_socket", fd_of(fd))
+
+    def reset_owner(self) -> None:
+        """Deprecated: back-ends differ in what they do."""
+        self._wait("vh_master_reset_owner")
 
     def reset_device(self) -> None:
         self._wait("vh_master_reset_device")

@@ -64,11 +64,12 @@ static int config_range(uint32_t offset, uint32_t len)
 	return 0;
 }
 
-static int32_t blk_get_config(void *ctx, uint32_t offset, void *buf, uint32_t len)
+static int32_t blk_get_config(void *ctx, uint32_t offset, void *buf, uint32_t len, uint64_t later)
 {
 	struct vhi_blk *b = ctx;
 	int rc = config_range(offset, len);
 
+	(void)later;
 	if (!rc)
 		memcpy(buf, &b->config[offset], len);
 	return rc;
@@ -128,8 +129,9 @@ static void blk_queue_started(void *ctx, struct vh_queue *q, uint32_t index)
 	queue_turn(ctx, index, q);
 }
 
-static void blk_queue_stopped(void *ctx, uint32_t index)
+static void blk_queue_stopped(void *ctx, struct vh_queue *q, uint32_t index)
 {
+	(void)q;
 	queue_turn(ctx, index, NULL);
 }
 

@@ -114,10 +114,10 @@ void vhi_device_detach(struct vh_device *dev)
 {
 	bool gone;
 
+	vhi_later_disarm(dev);
 	pthread_mutex_lock(&dev->lock);
 	gone = dev->free_later;
 	dev->carrier = NULL;
-	dev->later.token = 0;
 	pthread_mutex_unlock(&dev->lock);
 	if (gone)
 		device_destroy(dev);

@@ -2,14 +2,29 @@
 /* Callbacks that answer later, and news of the device's own. */
 #include "vhi_device.h"
 
-uint64_t vhi_later_arm(struct vh_device *dev)
+/* The place of a token is in its low bits, so that a late answer finds it without a search. */
+#define PLACE(token) ((token) % VHI_DEVICE_LATERS)
+
+static void forget(struct vhi_later *l)
 {
-	struct vhi_later *l = &dev->later;
-	uint64_t token;
+	vhi_free(l->buf);
+	vhi_fd_close(&l->fd);
+	*l = (struct vhi_later){.fd = -1};
+}
+
+uint64_t vhi_later_arm(struct vh_device *dev, uint32_t len)
+{
+	uint64_t token = 0;
 
 	pthread_mutex_lock(&dev->lock);
-	token = l->token = ++l->last;
-	l->answered = false;
+	for (uint32_t i = 0; i < VHI_DEVICE_LATERS && !token; i++) {
+		struct vhi_later *l = &dev->laters[++dev->last_later % VHI_DEVICE_LATERS];
+
+		if (l->token)
+			continue;
+		*l = (struct vhi_later){.token = dev->last_later, .len = len, .fd = -1};
+		token = l->token;
+	}
 	pthread_mutex_unlock(&dev->lock);
 	return token;
 }
@@ -17,26 +32,54 @@ uint64_t vhi_later_arm(struct vh_device *dev)
 void vhi_later_disarm(struct vh_device *dev)
 {
 	pthread_mutex_lock(&dev->lock);
-	dev->later.token = 0;
+	for (uint32_t i = 0; i < VHI_DEVICE_LATERS; i++)
+		if (dev->laters[i].token)
+			forget(&dev->laters[i]);
 	pthread_mutex_unlock(&dev->lock);
 }
 
-int32_t vhi_later_result(struct vh_device *dev, int32_t rc)
+int32_t vhi_later_result(struct vh_device *dev, uint64_t token, int32_t rc, void *buf, int *fd)
 {
-	struct vhi_later *l = &dev->later;
+	struct vhi_later *l = &dev->laters[PLACE(token)];
 
 	pthread_mutex_lock(&dev->lock);
-	if (rc == -EINPROGRESS && l->answered)
+	if (rc == -EINPROGRESS && l->token == token && l->answered) {
 		rc = l->rc;
-	if (rc != -EINPROGRESS)
-		l->token = 0;
+		if (!rc && l->buf)
+			memcpy(buf, l->buf, l->len);
+		if (!rc && fd) {
+			*fd = l->fd;
+			l->fd = -1;
+		}
+	}
+	if (rc != -EINPROGRESS && l->token == token && token)
+		forget(l);
 	pthread_mutex_unlock(&dev->lock);
 	return rc;
 }
 
+/* Under the lock; what is given is taken if somebody waits for it. */
+static int answer(struct vh_device *dev, const char *who, const struct vhi_later *given)
+{
+	struct vhi_later *l = &dev->laters[PLACE(given->token)];
+
+	if (l->token != given->token || l->answered)
+		return vhi_fail(-ESTALE, VH_ERROR_STATE, 0, "%s: nobody waits for this answer any more", who);
+	if (!given->rc && given->len != l->len)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
+				"%s: an answer of %u bytes, where the callback says %u; vh_device_finish() gives 0 "
+				"bytes, vh_device_reply() some",
+				who, given->len, l->len);
+	*l = *given;
+	l->answered = true;
+	/* Under the lock, because after it the transport may be gone. */
+	dev->carrier->wake(dev->carrier_ctx);
+	return 0;
+}
+
 vh_rc vh_device_finish(struct vh_device *dev, uint64_t later, vh_rc rc)
 {
-	bool stale;
+	const struct vhi_later given = {.token = later, .rc = rc, .fd = -1};
 
 	if (!dev || !later)
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_device_finish: dev is NULL or later is 0");
@@ -45,16 +88,35 @@ vh_rc vh_device_finish(struct vh_device *dev, uint64_t later, vh_rc rc)
 				"vh_device_finish: rc is %d; it can be 0 or a negative errno value, not EINPROGRESS",
 				rc);
 	pthread_mutex_lock(&dev->lock);
-	stale = dev->later.token != later || dev->later.answered;
-	if (!stale) {
-		dev->later.answered = true;
-		dev->later.rc = rc;
-		/* Under the lock, because after it the transport may be gone. */
-		dev->carrier->wake(dev->carrier_ctx);
-	}
+	rc = answer(dev, "vh_device_finish", &given);
 	pthread_mutex_unlock(&dev->lock);
-	return stale ? vhi_fail(-ESTALE, VH_ERROR_STATE, 0, "vh_device_finish: nobody waits for this answer any more")
-		     : 0;
+	return rc;
+}
+
+vh_rc vh_device_reply(struct vh_device *dev, uint64_t later, const void *buf, uint32_t len, vh_fd fd)
+{
+	struct vhi_later given = {.token = later, .len = len, .fd = -1};
+	vh_rc rc;
+
+	if (!dev || !later || (len && !buf) || len > VHI_DEVICE_REPLY_MAX || fd < -1)
+		return vhi_fail(
+			-EINVAL, VH_ERROR_ARGUMENT, 0,
+			"vh_device_reply: dev or buf is NULL, later is 0, fd is %d, or %u bytes are more than %u", fd,
+			len, VHI_DEVICE_REPLY_MAX);
+	given.fd = fd < 0 ? -1 : vhi_fd_dup(fd);
+	if (given.fd < 0 && fd >= 0)
+		return vhi_fail(given.fd, VH_ERROR_ARGUMENT, 0, "vh_device_reply: fd %d can't be duplicated: %s", fd,
+				vh_error_name(given.fd));
+	given.buf = len ? vhi_calloc(1, len) : NULL;
+	if (len && given.buf)
+		memcpy(given.buf, buf, len);
+	pthread_mutex_lock(&dev->lock);
+	rc = len && !given.buf ? vhi_fail(-ENOMEM, VH_ERROR_SYSTEM, 0, "vh_device_reply: no memory")
+			       : answer(dev, "vh_device_reply", &given);
+	pthread_mutex_unlock(&dev->lock);
+	if (rc)
+		forget(&given);
+	return rc;
 }
 
 vh_rc vh_device_config_changed(struct vh_device *dev)

@@ -18,12 +18,18 @@ struct vhi_carrier {
 	void (*failed)(void *ctx, uint32_t queue, int32_t rc);
 };
 
-/* A callback that answers later, from any thread. There is one at a time. */
+/* As many as the answers that a connection can owe at a time. */
+#define VHI_DEVICE_LATERS    32u
+#define VHI_DEVICE_REPLY_MAX 4096u
+
+/* A callback that answers later, from any thread. */
 struct vhi_later {
-	uint64_t last;	/* tokens given out */
 	uint64_t token; /* waited for, 0 = none */
+	uint32_t len;	/* bytes of the answer that is waited for */
 	bool answered;
 	int32_t rc;
+	void *buf; /* the answer's bytes */
+	int fd;	   /* and its fd, -1 = none */
 };
 
 struct vh_device {
@@ -34,8 +40,9 @@ struct vh_device {
 	pthread_mutex_t lock;		   /* of all that follows */
 	const struct vhi_carrier *carrier; /* NULL = not attached */
 	void *carrier_ctx;
-	bool free_later; /* vh_device_free() came while attached */
-	struct vhi_later later;
+	bool free_later;     /* vh_device_free() came while attached */
+	uint64_t last_later; /* tokens given out */
+	struct vhi_later laters[VHI_DEVICE_LATERS];
 };
 
 /* One transport at a time: -EBUSY otherwise. */
@@ -44,13 +51,16 @@ int vhi_device_attach(struct vh_device *dev, const struct vhi_carrier *carrier, 
 void vhi_device_detach(struct vh_device *dev);
 
 /*
- * The token is armed before the callback runs, because another thread may be faster than its return. While one is
- * waited for, the transport calls nothing that could lead to a second.
+ * The token is armed before the callback runs, because another thread may be faster than its return. @len: bytes of the
+ * answer, if it is more than 0. 0 when too many are waited for: then there is no later.
  */
-uint64_t vhi_later_arm(struct vh_device *dev);
-void vhi_later_disarm(struct vh_device *dev);
-/* What became of a callback that returned @rc: as it is, or -EINPROGRESS while it has not been answered. */
-int32_t vhi_later_result(struct vh_device *dev, int32_t rc);
+uint64_t vhi_later_arm(struct vh_device *dev, uint32_t len);
+void vhi_later_disarm(struct vh_device *dev); /* all of them */
+/*
+ * What became of a callback that returned @rc: as it is, or -EINPROGRESS while it has not been answered. An answer of
+ * 0 fills @buf, where it has bytes, and @fd (nullable), which is then the caller's.
+ */
+int32_t vhi_later_result(struct vh_device *dev, uint64_t token, int32_t rc, void *buf, int *fd);
 
 const char *vhi_device_site_text(uint32_t site);
 

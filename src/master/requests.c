@@ -6,8 +6,7 @@
 
 #define WHO(name) "vh_master_" name
 
-/* In, send, wait, out. *ticket (nullable) is for vhi_ticket_free while the gate is still ours: see reply_u64(). */
-static vh_rc request(struct vh_master *m, const char *who, const struct vhi_request *rq)
+vh_rc vhi_master_request(struct vh_master *m, const char *who, const struct vhi_request *rq)
 {
 	int rc = vhi_master_enter(m, who, VHI_CALL_WAITS | VHI_CALL_CONNECTED);
 
@@ -16,19 +15,19 @@ static vh_rc request(struct vh_master *m, const char *who, const struct vhi_requ
 
 static vh_rc send_empty(struct vh_master *m, const char *who, uint32_t id)
 {
-	return request(m, who, &(struct vhi_request){.id = id});
+	return vhi_master_request(m, who, &(struct vhi_request){.id = id});
 }
 
 static vh_rc send_u64(struct vh_master *m, const char *who, uint32_t id, uint64_t value)
 {
-	return request(m, who, &(struct vhi_request){.id = id, .payload = &value, .size = sizeof(value)});
+	return vhi_master_request(m, who, &(struct vhi_request){.id = id, .payload = &value, .size = sizeof(value)});
 }
 
 static vh_rc send_state(struct vh_master *m, const char *who, uint32_t id, uint32_t queue, uint32_t num)
 {
 	struct vhi_wire_vring_state p = {.index = queue, .num = num};
 
-	return request(m, who, &(struct vhi_request){.id = id, .payload = &p, .size = sizeof(p)});
+	return vhi_master_request(m, who, &(struct vhi_request){.id = id, .payload = &p, .size = sizeof(p)});
 }
 
 static vh_rc send_fd(struct vh_master *m, const char *who, uint32_t id, uint32_t queue, int32_t fd)
@@ -38,7 +37,7 @@ static vh_rc send_fd(struct vh_master *m, const char *who, uint32_t id, uint32_t
 	if (m && queue >= VHI_MASTER_MAX_RINGS)
 		return vhi_fail_at(-EINVAL, VH_ERROR_ARGUMENT, 0, queue, id,
 				   "%s: queue %u; the message has 8 bits for it", who, queue);
-	return request(
+	return vhi_master_request(
 		m, who,
 		&(struct vhi_request){
 			.id = id, .payload = &value, .size = sizeof(value), .fds = &fd, .n_fds = fd < 0 ? 0 : 1});
@@ -135,6 +134,11 @@ vh_rc vh_master_set_owner(struct vh_master *m)
 	return send_empty(m, WHO("set_owner"), VHI_FE_SET_OWNER);
 }
 
+vh_rc vh_master_reset_owner(struct vh_master *m)
+{
+	return send_empty(m, WHO("reset_owner"), VHI_FE_RESET_OWNER);
+}
+
 vh_rc vh_master_reset_device(struct vh_master *m)
 {
 	return send_empty(m, WHO("reset_device"), VHI_FE_RESET_DEVICE);
@@ -172,13 +176,22 @@ vh_rc vh_master_set_vring_enable(struct vh_master *m, uint32_t queue, uint32_t o
 	return send_state(m, WHO("set_vring_enable"), VHI_FE_SET_VRING_ENABLE, queue, on);
 }
 
+vh_rc vh_master_set_vring_endian(struct vh_master *m, uint32_t queue, uint32_t big)
+{
+	if (m && big > 1)
+		return vhi_fail_at(-EINVAL, VH_ERROR_ARGUMENT, 0, queue, VHI_FE_SET_VRING_ENDIAN,
+				   "vh_master_set_vring_endian: big is %u; it can be 0 or 1", big);
+	return send_state(m, WHO("set_vring_endian"), VHI_FE_SET_VRING_ENDIAN, queue, big);
+}
+
 vh_rc vh_master_set_vring_addr(struct vh_master *m, const struct vh_vring_addr *addr)
 {
 	if (m && (!addr || addr->flags & ~1u))
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
 				"vh_master_set_vring_addr: addr is NULL or has flags other than bit 0");
-	return request(m, WHO("set_vring_addr"),
-		       &(struct vhi_request){.id = VHI_FE_SET_VRING_ADDR, .payload = addr, .size = sizeof(*addr)});
+	return vhi_master_request(
+		m, WHO("set_vring_addr"),
+		&(struct vhi_request){.id = VHI_FE_SET_VRING_ADDR, .payload = addr, .size = sizeof(*addr)});
 }
 
 vh_rc vh_master_set_vring_kick(struct vh_master *m, uint32_t queue, int32_t fd)
@@ -283,8 +296,9 @@ vh_rc vh_master_set_config(struct vh_master *m, uint32_t offset, const void *buf
 				"vh_master_set_config: flags 0x%x; VH_CONFIG_WRITE or VH_CONFIG_MIGRATION", flags);
 	if (m)
 		memcpy(p.data, buf, len);
-	return request(m, WHO("set_config"),
-		       &(struct vhi_request){.id = VHI_FE_SET_CONFIG,
-					     .payload = &p,
-					     .size = (uint32_t)offsetof(struct vhi_wire_config, data) + len});
+	return vhi_master_request(
+		m, WHO("set_config"),
+		&(struct vhi_request){.id = VHI_FE_SET_CONFIG,
+				      .payload = &p,
+				      .size = (uint32_t)offsetof(struct vhi_wire_config, data) + len});
 }

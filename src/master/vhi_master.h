@@ -9,7 +9,7 @@
  *	loop.c		the epoll fd, deadlines, waiting
  *	channel.c	the back-end's own requests
  *	answers.c	what is owed for them
- *	requests.c	one call for each message
+ *	requests*.c	one call for each message
  *	memory.c	what is shared with the back-end
  *	negotiate.c	features
  *	backend_ops.c	the table of intents
@@ -41,8 +41,9 @@ enum vhi_master_site {
 #define VHI_MASTER_MAX_NUM     32768u
 
 /* Protocol features that are acked when offered. */
-#define VHI_MASTER_PF                                                                                        \
-	(VHI_BIT(VH_PF_MQ) | VHI_BIT(VH_PF_REPLY_ACK) | VHI_BIT(VH_PF_BACKEND_REQ) | VHI_BIT(VH_PF_CONFIG) | \
+#define VHI_MASTER_PF                                                                                             \
+	(VHI_BIT(VH_PF_RARP) | VHI_BIT(VH_PF_MTU) | VHI_BIT(VH_PF_CRYPTO_SESSION) | VHI_BIT(VH_PF_CROSS_ENDIAN) | \
+	 VHI_BIT(VH_PF_MQ) | VHI_BIT(VH_PF_REPLY_ACK) | VHI_BIT(VH_PF_BACKEND_REQ) | VHI_BIT(VH_PF_CONFIG) |      \
 	 VHI_BIT(VH_PF_RESET_DEVICE) | VHI_BIT(VH_PF_CONFIGURE_MEM_SLOTS) | VHI_BIT(VH_PF_STATUS))
 
 /* Feature bits that belong to the transport: never shown to a driver. */
@@ -198,6 +199,8 @@ struct vhi_request {
 int vhi_master_send(struct vh_master *m, const struct vhi_request *rq, struct vhi_ticket **ticket);
 /* Send and wait. *ticket (nullable) is taken out of the list: for vhi_ticket_free; NULL when there is no reply. */
 int vhi_master_call(struct vh_master *m, const struct vhi_request *rq, struct vhi_ticket **ticket);
+/* All of a public call whose request has nothing but a status for a reply. */
+vh_rc vhi_master_request(struct vh_master *m, const char *who, const struct vhi_request *rq);
 void vhi_master_reply(struct vh_master *m, uint32_t site); /* pairs m->main.in with the oldest ticket */
 void vhi_tickets_fail(struct vh_master *m, int32_t code);
 void vhi_ticket_free(struct vh_master *m, struct vhi_ticket *t);

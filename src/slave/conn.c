@@ -34,14 +34,14 @@ static int32_t reason_of(const struct vhi_conn *c, int rc)
 	return vhi_chan_inside(&c->main) ? -ECONNRESET : 0;
 }
 
-static void send_answer(struct vh_slave *s, const struct vhi_job *job)
+static void send_answer(struct vh_slave *s, struct vhi_job *job)
 {
-	int rc;
+	int rc = 0;
 
-	if (job->answer == VHI_ANSWER_NONE)
-		return;
-	rc = vhi_chan_send(&s->conn.main, job->header.request, VHI_WIRE_VERSION | VHI_WIRE_REPLY, job->reply,
-			   job->reply_size, NULL, 0);
+	if (job->answer != VHI_ANSWER_NONE && !s->conn.ending)
+		rc = vhi_chan_send(&s->conn.main, job->header.request, VHI_WIRE_VERSION | VHI_WIRE_REPLY, job->reply,
+				   job->reply_size, &job->reply_fd, job->reply_fd >= 0);
+	vhi_fd_close(&job->reply_fd);
 	if (rc)
 		vhi_conn_fail(s, reason_of(&s->conn, rc));
 }
@@ -50,24 +50,28 @@ static void send_answer(struct vh_slave *s, const struct vhi_job *job)
 static void refuse(struct vh_slave *s, struct vhi_job *job)
 {
 	static const struct {
-		bool close, echo;
+		bool close;
 		uint32_t size;
+		uint32_t at; /* of the value */
 		uint64_t value;
 	} forms[] = {
 		[VHI_REFUSAL_STATUS] = {.size = sizeof(uint64_t), .value = 1},
 		[VHI_REFUSAL_CLOSE] = {.close = true},
 		[VHI_REFUSAL_EMPTY] = {.size = 0},
-		[VHI_REFUSAL_MMAP_0] = {.size = sizeof(struct vhi_wire_inflight), .echo = true},
+		[VHI_REFUSAL_MMAP_0] = {.size = sizeof(struct vhi_wire_inflight)},
 		[VHI_REFUSAL_U64_101] = {.size = sizeof(uint64_t), .value = 0x101},
 		[VHI_REFUSAL_U64_1] = {.size = sizeof(uint64_t), .value = 1},
 		[VHI_REFUSAL_NO_FD] = {.size = 0},
+		[VHI_REFUSAL_NO_SESSION] = {.size = VHI_WIRE_CRYPTO_SIZE,
+					    .at = VHI_WIRE_CRYPTO_ID,
+					    .value = UINT64_MAX},
 	};
 	const char *text = vhi_slave_any_site_text(job->site);
 
 	s->stats.rejected++;
 	vhi_log_line(&s->log, VH_LOG_WARNING, "refused %s (%u): %s (check %u)", job->msg ? job->msg->name : "a message",
 		     job->header.request, text ? text : "no resources", job->site);
-	memcpy(job->reply, &forms[job->refusal].value, sizeof(uint64_t));
+	memcpy(job->reply + forms[job->refusal].at, &forms[job->refusal].value, sizeof(uint64_t));
 	job->reply_size = forms[job->refusal].size;
 	if (forms[job->refusal].close)
 		vhi_conn_fail(s, -EPROTO);
@@ -89,16 +93,18 @@ static void conclude(struct vh_slave *s, struct vhi_job *job, enum vhi_outcome o
 static void job_drop(struct vhi_job *job)
 {
 	vhi_snapshot_put(job->snap);
+	vhi_fd_close(&job->reply_fd);
 	vhi_free(job);
 }
 
-static void job_append(struct vh_slave *s, const struct vhi_job *job)
+static void job_append(struct vh_slave *s, struct vhi_job *job)
 {
 	struct vhi_conn *c = &s->conn;
 	struct vhi_job *kept = vhi_calloc(1, sizeof(*kept));
 
 	if (!kept) {
 		vhi_snapshot_put(job->snap);
+		vhi_fd_close(&job->reply_fd);
 		vhi_conn_fail(s, -ENOMEM);
 		return;
 	}
@@ -120,10 +126,11 @@ static void job_begin(struct vh_slave *s, struct vhi_job *job)
 	job->answer = vhi_wire_answer(job->msg, m->header.flags, &c->f);
 	job->refusal = vhi_wire_refusal(job->msg, m->header.flags, &c->f);
 	job->queue = VH_ERROR_NONE;
+	job->reply_fd = -1;
 	job->since_ns = vhi_now_ns();
 	job->deadline_ns = job->since_ns + s->opts.drain_timeout_ms * UINT64_C(1000000);
-	if (job->refusal == VHI_REFUSAL_MMAP_0)
-		memcpy(job->reply, m->payload, VHI_MIN(m->header.size, sizeof(struct vhi_wire_inflight)));
+	if (job->refusal == VHI_REFUSAL_MMAP_0 || job->refusal == VHI_REFUSAL_NO_SESSION)
+		memcpy(job->reply, m->payload, VHI_MIN(m->header.size, sizeof(job->reply)));
 }
 
 /* The message in main.in. @site: what the channel had against it. */
@@ -155,7 +162,7 @@ static void handle(struct vh_slave *s, uint32_t site)
 		conclude(s, &job, outcome);
 	if (outcome == VHI_PENDING || (c->jobs && job.answer != VHI_ANSWER_NONE && !c->ending))
 		job_append(s, &job);
-	else if (!c->ending)
+	else
 		send_answer(s, &job);
 }
 

@@ -34,7 +34,7 @@ static enum vhi_outcome features_refused(struct vh_slave *s, struct vhi_job *job
 
 static enum vhi_outcome features_step(struct vh_slave *s, struct vhi_job *job)
 {
-	int32_t rc = vhi_later_result(s->dev, job->rc);
+	int32_t rc = vhi_later_result(s->dev, job->later, job->rc, NULL, NULL);
 
 	if (rc == -EINPROGRESS)
 		return VHI_PENDING;
@@ -62,8 +62,10 @@ enum vhi_outcome vhi_handle_set_features(struct vh_slave *s, struct vhi_msg *m, 
 	if (VHI_REFUSE(VHI_SITE_SLAVE_FEATURES_RUNNING, vhi_vring_any_started(s) && changed & ~VHI_BIT(VH_F_LOG_ALL)))
 		return features_refused(s, job, VHI_SITE_SLAVE_FEATURES_RUNNING);
 	s->conn.features_told = true;
-	if (ops->set_features)
-		job->rc = ops->set_features(s->dev->ctx, job->value, vhi_later_arm(s->dev));
+	if (ops->set_features) {
+		job->later = vhi_later_arm(s->dev, 0);
+		job->rc = ops->set_features(s->dev->ctx, job->value, job->later);
+	}
 	return vhi_job_start(s, job, features_step);
 }
 
@@ -98,24 +100,40 @@ enum vhi_outcome vhi_handle_set_backend_req_fd(struct vh_slave *s, struct vhi_ms
 	return job->site ? VHI_REFUSED : VHI_DONE;
 }
 
-enum vhi_outcome vhi_handle_get_config(struct vh_slave *s, struct vhi_msg *m, struct vhi_job *job)
-{
-	const struct vh_device_ops *ops = &s->dev->ops;
-	struct vhi_wire_config c = {0};
-	const uint32_t head = offsetof(struct vhi_wire_config, data);
+#define CONFIG_HEAD offsetof(struct vhi_wire_config, data)
 
-	memcpy(&c, m->payload, head);
-	if (VHI_REFUSE(VHI_SITE_SLAVE_CONFIG_READ,
-		       !ops->get_config || ops->get_config(s->dev->ctx, c.offset, c.data, c.size) < 0)) {
+static enum vhi_outcome read_step(struct vh_slave *s, struct vhi_job *job)
+{
+	int32_t rc = vhi_later_result(s->dev, job->later, job->rc, job->reply + CONFIG_HEAD, NULL);
+
+	if (rc == -EINPROGRESS)
+		return VHI_PENDING;
+	if (VHI_REFUSE(VHI_SITE_SLAVE_CONFIG_READ, rc < 0)) {
 		job->site = VHI_SITE_SLAVE_CONFIG_READ;
 		return VHI_REFUSED;
 	}
-	return vhi_reply(job, &c, head + c.size);
+	return VHI_DONE;
+}
+
+enum vhi_outcome vhi_handle_get_config(struct vh_slave *s, struct vhi_msg *m, struct vhi_job *job)
+{
+	const struct vh_device_ops *ops = &s->dev->ops;
+	struct vhi_wire_config c;
+
+	memcpy(&c, m->payload, CONFIG_HEAD);
+	memcpy(job->reply, m->payload, CONFIG_HEAD);
+	job->reply_size = (uint32_t)CONFIG_HEAD + c.size;
+	job->rc = -EOPNOTSUPP;
+	if (ops->get_config) {
+		job->later = vhi_later_arm(s->dev, c.size);
+		job->rc = ops->get_config(s->dev->ctx, c.offset, job->reply + CONFIG_HEAD, c.size, job->later);
+	}
+	return vhi_job_start(s, job, read_step);
 }
 
 static enum vhi_outcome config_step(struct vh_slave *s, struct vhi_job *job)
 {
-	int32_t rc = vhi_later_result(s->dev, job->rc);
+	int32_t rc = vhi_later_result(s->dev, job->later, job->rc, NULL, NULL);
 
 	if (rc == -EINPROGRESS)
 		return VHI_PENDING;
@@ -133,9 +151,11 @@ enum vhi_outcome vhi_handle_set_config(struct vh_slave *s, struct vhi_msg *m, st
 	struct vhi_wire_config c = {0};
 
 	memcpy(&c, m->payload, VHI_MIN(m->header.size, sizeof(c)));
-	job->rc = ops->set_config
-			  ? ops->set_config(s->dev->ctx, c.offset, c.data, c.size, c.flags, vhi_later_arm(s->dev))
-			  : -EPERM;
+	job->rc = -EPERM;
+	if (ops->set_config) {
+		job->later = vhi_later_arm(s->dev, 0);
+		job->rc = ops->set_config(s->dev->ctx, c.offset, c.data, c.size, c.flags, job->later);
+	}
 	return vhi_job_start(s, job, config_step);
 }
 
@@ -158,9 +178,10 @@ static enum vhi_outcome reset_step(struct vh_slave *s, struct vhi_job *job)
 		if (!all_stopped(s))
 			return VHI_PENDING;
 		job->phase = PHASE_DEVICE;
-		job->rc = ops->reset ? ops->reset(s->dev->ctx, vhi_later_arm(s->dev)) : 0;
+		job->later = ops->reset ? vhi_later_arm(s->dev, 0) : 0;
+		job->rc = ops->reset ? ops->reset(s->dev->ctx, job->later) : 0;
 	}
-	rc = vhi_later_result(s->dev, job->rc);
+	rc = vhi_later_result(s->dev, job->later, job->rc, NULL, NULL);
 	if (rc == -EINPROGRESS)
 		return VHI_PENDING;
 	for (uint32_t i = 0; i < s->n_queues; i++)

@@ -246,7 +246,7 @@ static void stopped(struct vh_slave *s, uint32_t i, uint32_t base)
 	vhi_log_line(&s->log, VH_LOG_DEBUG, "queue %u stopped at %u", i, base);
 	vhi_events_raise(&s->events, VH_EVENT_STOPPED, i, 0, base);
 	if (s->dev->ops.queue_stopped)
-		s->dev->ops.queue_stopped(s->dev->ctx, i);
+		s->dev->ops.queue_stopped(s->dev->ctx, r->q, i);
 }
 
 static uint32_t act_stop_idle(struct vh_slave *s, uint32_t i)

@@ -50,10 +50,32 @@ void vhi_slave_wake(void *ctx)
 	vhi_eventfd_signal(s->wake_fd);
 }
 
+#define NET_F_MTU 3
+
+/* Protocol features that are the device's to do. */
+static uint64_t device_pf(const struct vh_device *dev)
+{
+	const struct vh_device_ops *ops = &dev->ops;
+	const struct {
+		unsigned bit;
+		bool done;
+	} features[] = {
+		{VH_PF_CONFIG, ops->get_config},
+		{VH_PF_RARP, ops->send_rarp},
+		{VH_PF_MTU, ops->set_mtu && dev->opts.type == VH_TYPE_NET && dev->opts.features & VHI_BIT(NET_F_MTU)},
+		{VH_PF_CRYPTO_SESSION, ops->create_crypto_session && ops->close_crypto_session},
+	};
+	uint64_t pf = 0;
+
+	for (size_t i = 0; i < VHI_ARRAY_SIZE(features); i++)
+		pf |= features[i].done ? VHI_BIT(features[i].bit) : 0;
+	return pf;
+}
+
 static int set_defaults(struct vh_slave *s, const struct vh_slave_opts *opts, const struct vh_device *dev)
 {
 	struct vh_slave_opts *o = &s->opts;
-	uint64_t pf = VHI_SLAVE_PF & (dev->ops.get_config ? ~UINT64_C(0) : ~VHI_BIT(VH_PF_CONFIG));
+	uint64_t pf = VHI_SLAVE_PF | device_pf(dev);
 	uint64_t bad = dev->opts.features & TRANSPORT_BITS & ~(VHI_RING_FEATURES | HARMLESS_BITS);
 	int rc = vhi_opts_in(o, sizeof(*o), opts, "vh_slave_opts");
 

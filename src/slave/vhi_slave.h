@@ -27,10 +27,10 @@ enum vhi_slave_site {
 #undef VHI_SITE
 };
 
-/* Protocol features that this version works with. */
-#define VHI_SLAVE_PF                                                                                         \
-	(VHI_BIT(VH_PF_MQ) | VHI_BIT(VH_PF_REPLY_ACK) | VHI_BIT(VH_PF_BACKEND_REQ) | VHI_BIT(VH_PF_CONFIG) | \
-	 VHI_BIT(VH_PF_RESET_DEVICE) | VHI_BIT(VH_PF_CONFIGURE_MEM_SLOTS) | VHI_BIT(VH_PF_STATUS))
+/* Protocol features that this version works with, whatever the device; see slave.c for those that it has to do. */
+#define VHI_SLAVE_PF                                                                                               \
+	(VHI_BIT(VH_PF_MQ) | VHI_BIT(VH_PF_REPLY_ACK) | VHI_BIT(VH_PF_BACKEND_REQ) | VHI_BIT(VH_PF_RESET_DEVICE) | \
+	 VHI_BIT(VH_PF_CONFIGURE_MEM_SLOTS) | VHI_BIT(VH_PF_STATUS))
 
 /* Device status bits (virtio 1.2 section 2.1). */
 #define VHI_STATUS_FEATURES_OK 8u
@@ -83,7 +83,7 @@ struct vhi_vring {
  */
 enum vhi_outcome { VHI_DONE, VHI_REFUSED, VHI_PENDING };
 
-#define VHI_SLAVE_REPLY_MAX (12u + 256u) /* GET_CONFIG */
+#define VHI_SLAVE_REPLY_MAX 1072u /* CREATE_CRYPTO_SESSION */
 
 struct vh_slave;
 struct vhi_job;
@@ -106,8 +106,10 @@ struct vhi_job {
 	uint32_t queue;
 	uint64_t value;
 	int32_t rc;		  /* what a callback said */
+	uint64_t later;		  /* and by which token it answers */
 	struct vh_snapshot *snap; /* a reference */
 
+	int reply_fd; /* sent and closed with the reply; -1 = none */
 	uint32_t reply_size;
 	_Alignas(8) uint8_t reply[VHI_SLAVE_REPLY_MAX];
 };

@@ -197,18 +197,16 @@ static uint32_t rule_iotlb_miss(const struct in *in)
 	return iotlb(in, 1, 4);
 }
 
-/* The operation says which half of the union holds: 0x404 creates an asymmetric session. */
+/* The operation says which half of the union holds. */
 static uint32_t rule_crypto(const struct in *in)
 {
-	const unsigned char *p = in->payload;
-	uint64_t op;
-	uint32_t at12, at16, at24;
+	TAKE(struct vhi_wire_crypto_sym, sym, in);
+	TAKE(struct vhi_wire_crypto_asym, asym, in);
+	bool fits = sym.op_code == VHI_WIRE_CRYPTO_ASYM
+			    ? asym.key_len <= sizeof(asym.key)
+			    : sym.key_len <= sizeof(sym.key) && sym.auth_key_len <= sizeof(sym.auth_key);
 
-	memcpy(&op, p, sizeof(op));
-	memcpy(&at12, p + 12, sizeof(at12)); /* sym.key_len */
-	memcpy(&at16, p + 16, sizeof(at16)); /* asym.keylen */
-	memcpy(&at24, p + 24, sizeof(at24)); /* sym.auth_key_len */
-	if (VHI_REFUSE(VHI_SITE_WIRE_CRYPTO_KEY, op == 0x404 ? at16 > 1024 : at12 > 64 || at24 > 512))
+	if (VHI_REFUSE(VHI_SITE_WIRE_CRYPTO_KEY, !fits))
 		return VHI_SITE_WIRE_CRYPTO_KEY;
 	return 0;
 }

@@ -96,6 +96,28 @@ struct vhi_wire_shmem_config {
 	uint64_t sizes[256];
 };
 
+/*
+ * CREATE_CRYPTO_SESSION: QEMU's own struct, with pointers that mean nothing here. Symmetric and asymmetric parameters
+ * lie over each other.
+ */
+#define VHI_WIRE_CRYPTO_SIZE 1072u
+#define VHI_WIRE_CRYPTO_ID   1064u  /* place of the session's number */
+#define VHI_WIRE_CRYPTO_ASYM 0x404u /* the operation that creates an asymmetric session */
+struct vhi_wire_crypto_sym {
+	uint64_t op_code;
+	uint32_t cipher_alg, key_len, hash_alg, hash_result_len, auth_key_len, add_len;
+	uint8_t op_type, direction, hash_mode, alg_chain_order, padding[4];
+	uint64_t pointers[2];
+	uint8_t key[64], auth_key[512];
+};
+struct vhi_wire_crypto_asym {
+	uint64_t op_code;
+	uint32_t algo, key_type, key_len, padding;
+	uint64_t pointer;
+	uint32_t rsa_padding_algo, rsa_hash_algo;
+	uint8_t key[1024];
+};
+
 /* Who sends requests on a channel: the front-end on the main socket, the back-end on its own. */
 enum vhi_wire_side { VHI_WIRE_FRONT_END, VHI_WIRE_BACK_END };
 
@@ -119,13 +141,14 @@ enum vhi_wire_ring {
 
 /* How a message is refused: in the table, the form of a reply of its own; see vhi_wire_refusal(). */
 enum vhi_wire_refusal {
-	VHI_REFUSAL_STATUS,  /* u64 1 */
-	VHI_REFUSAL_CLOSE,   /* no error form: close */
-	VHI_REFUSAL_EMPTY,   /* reply of size 0 (GET_CONFIG) */
-	VHI_REFUSAL_MMAP_0,  /* echo with mmap_size 0, no fd (GET_INFLIGHT_FD) */
-	VHI_REFUSAL_U64_101, /* u64 0x101, no fd (SET_DEVICE_STATE_FD) */
-	VHI_REFUSAL_U64_1,   /* u64 1 (IOTLB_MSG, CHECK_DEVICE_STATE, ...) */
-	VHI_REFUSAL_NO_FD,   /* the reply without its fd (GET_SHARED_OBJECT, POSTCOPY_ADVISE) */
+	VHI_REFUSAL_STATUS,	/* u64 1 */
+	VHI_REFUSAL_CLOSE,	/* no error form: close */
+	VHI_REFUSAL_EMPTY,	/* reply of size 0 (GET_CONFIG) */
+	VHI_REFUSAL_MMAP_0,	/* echo with mmap_size 0, no fd (GET_INFLIGHT_FD) */
+	VHI_REFUSAL_U64_101,	/* u64 0x101, no fd (SET_DEVICE_STATE_FD) */
+	VHI_REFUSAL_U64_1,	/* u64 1 (IOTLB_MSG, CHECK_DEVICE_STATE, ...) */
+	VHI_REFUSAL_NO_FD,	/* the reply without its fd (GET_SHARED_OBJECT, POSTCOPY_ADVISE) */
+	VHI_REFUSAL_NO_SESSION, /* echo with session -1 (CREATE_CRYPTO_SESSION) */
 };
 
 /* Payload kinds: size rule, logger and Python kit go by them. */

@@ -124,7 +124,7 @@ static void step_config(struct test *t, struct input *in)
 {
 	uint8_t buf[256];
 	uint32_t offset = in_u16(in) & 511u, len = (in_u8(in) & 255u) + 1;
-	int rc = t->dev->ops.get_config(t->dev->ctx, offset, buf, len);
+	int rc = t->dev->ops.get_config(t->dev->ctx, offset, buf, len, 0);
 
 	CHECK((rc == 0) == (offset + len <= 256));
 	CHECK(t->dev->ops.set_config(t->dev->ctx, offset, buf, len, 0, 0) == rc);
@@ -176,7 +176,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		steps[in_u8(&in) % 8](&t, &in);
 	step_batch(&t, &in);
 	vhi_queue_ctl(t.q, VHI_CTL_ABORT, NULL);
-	t.dev->ops.queue_stopped(t.dev->ctx, 0);
+	t.dev->ops.queue_stopped(t.dev->ctx, t.q, 0);
 	vhi_queue_destroy(t.q);
 	vh_device_free(t.dev);
 	guest_close(&t.g);

@@ -14,10 +14,10 @@ static void holder_destroy(void *ctx)
 	CHECK(!h->destroyed++);
 }
 
-static int32_t get_config(void *ctx, uint32_t offset, void *buf, uint32_t len)
+static int32_t get_config(void *ctx, uint32_t offset, void *buf, uint32_t len, uint64_t later)
 {
 	(void)ctx;
-	CHECK(len && offset <= 256 && len <= 256 - offset);
+	CHECK(later && len && offset <= 256 && len <= 256 - offset);
 	memset(buf, 0x5a, len);
 	return offset > 60 ? -EINVAL : 0;
 }
@@ -51,10 +51,11 @@ static int32_t reset(void *ctx, uint64_t later)
 	return maybe_later(h, 4, later, 0);
 }
 
-static void queue_stopped(void *ctx, uint32_t index)
+static void queue_stopped(void *ctx, struct vh_queue *q, uint32_t index)
 {
 	struct holder *h = ctx;
 
+	(void)q;
 	for (uint32_t i = 0; i < h->n; i++)
 		h->stale[i] |= h->held[i].queue == index;
 }

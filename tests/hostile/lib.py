@@ -311,6 +311,8 @@ def _own_refusal(row, msg) -> bool:
         return msg.fields()["mmap_size"] == 0
     if row.refusal == "NO_FD":
         return not msg.fds
+    if row.refusal == "NO_SESSION":
+        return len(msg.payload) == row.reply_max and msg.payload[-8:] == b"\xff" * 8
     return msg.payload == _REFUSALS.get(row.refusal)
 
 

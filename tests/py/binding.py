@@ -44,7 +44,7 @@ class Null(vh.Device):
     def queue_started(self, queue, index):
         self.said.append(("started", index))
 
-    def queue_stopped(self, index):
+    def queue_stopped(self, queue, index):
         self.said.append(("stopped", index))
 
     def set_features(self, features, later):

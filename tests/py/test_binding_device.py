@@ -37,7 +37,7 @@ def test_config_space_is_read_and_written():
     class Configured(Null):
         written = None
 
-        def get_config(self, offset, length):
+        def get_config(self, offset, length, later):
             return bytes(range(64))[offset:offset + length]
 
         def set_config(self, offset, data, flags, later):

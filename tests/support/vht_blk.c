@@ -107,7 +107,7 @@ void vht_blk_start(struct vht_blk *f, uint32_t index)
 
 static void queue_end(struct vht_blk *f, uint32_t index)
 {
-	f->dev->ops.queue_stopped(f->dev->ctx, index);
+	f->dev->ops.queue_stopped(f->dev->ctx, f->device[index], index);
 	vh_queue_free(f->driver[index]);
 	f->driver[index] = NULL;
 }

@@ -35,10 +35,11 @@ static void disk_destroy(void *ctx)
 	free(d);
 }
 
-static int32_t disk_get_config(void *ctx, uint32_t offset, void *buf, uint32_t len)
+static int32_t disk_get_config(void *ctx, uint32_t offset, void *buf, uint32_t len, uint64_t later)
 {
 	struct vht_disk *d = ctx;
 
+	(void)later;
 	memset(buf, 0, len);
 	if (offset < CONFIG_LEN)
 		memcpy(buf, d->config + offset, len < CONFIG_LEN - offset ? len : CONFIG_LEN - offset);
@@ -140,8 +141,9 @@ static int32_t disk_on_batch(void *ctx, struct vh_queue *q, uint32_t index, uint
 	return n == (int32_t)max ? 1 : (n < 0 ? n : 0);
 }
 
-static void disk_queue_stopped(void *ctx, uint32_t index)
+static void disk_queue_stopped(void *ctx, struct vh_queue *q, uint32_t index)
 {
+	(void)q;
 	struct vht_disk *d = ctx;
 	unsigned kept = 0;
 

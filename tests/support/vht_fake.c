@@ -117,7 +117,7 @@ static void k_stop(struct vht_fake *f, struct ring *r)
 		r->base = vhi_queue_base(r->q);
 	}
 	if (f->dev->ops.queue_stopped)
-		f->dev->ops.queue_stopped(f->dev->ctx, (uint32_t)(r - f->rings));
+		f->dev->ops.queue_stopped(f->dev->ctx, r->q, (uint32_t)(r - f->rings));
 }
 
 /* fd -1 stops, anything else starts. */
@@ -263,7 +263,7 @@ static int fake_config_get(void *ctx, uint32_t offset, void *buf, uint32_t len)
 	if (rc)
 		return rc;
 	memset(buf, 0, len);
-	return f->dev->ops.get_config ? f->dev->ops.get_config(f->dev->ctx, offset, buf, len) : 0;
+	return f->dev->ops.get_config ? f->dev->ops.get_config(f->dev->ctx, offset, buf, len, 0) : 0;
 }
 
 static int fake_config_set(void *ctx, uint32_t offset, const void *buf, uint32_t len)

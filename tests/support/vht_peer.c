@@ -77,12 +77,16 @@ static void echo_destroy(void *ctx)
 	((struct vht_echo *)ctx)->destroyed++;
 }
 
-static int32_t echo_get_config(void *ctx, uint32_t offset, void *buf, uint32_t len)
+static int32_t echo_get_config(void *ctx, uint32_t offset, void *buf, uint32_t len, uint64_t later)
 {
 	struct vht_echo *e = ctx;
 
 	if (offset < sizeof(e->config))
 		memcpy(buf, e->config + offset, len < sizeof(e->config) - offset ? len : sizeof(e->config) - offset);
+	if (e->config_later) {
+		e->later = later;
+		return -EINPROGRESS;
+	}
 	return offset == 200 ? -EINVAL : 0;
 }
 
@@ -127,8 +131,9 @@ static void echo_started(void *ctx, struct vh_queue *q, uint32_t index)
 	((struct vht_echo *)ctx)->started++;
 }
 
-static void echo_stopped(void *ctx, uint32_t index)
+static void echo_stopped(void *ctx, struct vh_queue *q, uint32_t index)
 {
+	(void)q;
 	(void)index;
 	((struct vht_echo *)ctx)->stopped++;
 }

@@ -35,10 +35,15 @@ enum {
 	M_SET_PROTOCOL_FEATURES = 16,
 	M_GET_QUEUE_NUM = 17,
 	M_SET_VRING_ENABLE = 18,
+	M_SEND_RARP = 19,
+	M_NET_SET_MTU = 20,
 	M_SET_BACKEND_REQ_FD = 21,
 	M_GET_CONFIG = 24,
 	M_SET_CONFIG = 25,
+	M_CREATE_CRYPTO_SESSION = 26,
+	M_CLOSE_CRYPTO_SESSION = 27,
 	M_GET_INFLIGHT_FD = 31,
+	M_GPU_SET_SOCKET = 33,
 	M_RESET_DEVICE = 34,
 	M_GET_MAX_MEM_SLOTS = 36,
 	M_ADD_MEM_REG = 37,
@@ -59,6 +64,7 @@ enum {
 /* The device: copies what is readable into what is writable, at once or when the test says so. */
 struct vht_echo {
 	bool hold;
+	bool config_later; /* get_config answers later */
 	struct vh_req held[VHT_HELD_MAX];
 	struct vh_queue *held_from[VHT_HELD_MAX];
 	uint32_t n_held;

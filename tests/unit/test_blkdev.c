@@ -468,7 +468,7 @@ static void config_space_says_what_the_device_is(void **state)
 	assert_int_equal(dev->opts.max_queues, 3);
 	assert_int_equal(dev->opts.max_queue_size, 64);
 	memset(c, 0xff, sizeof(c));
-	assert_int_equal(dev->ops.get_config(dev->ctx, 0, c, 256), 0);
+	assert_int_equal(dev->ops.get_config(dev->ctx, 0, c, 256, 0), 0);
 	assert_int_equal(c[256], 0xff);
 	assert_int_equal(le(c + VHI_BLK_C_CAPACITY, 8), 12345);
 	assert_int_equal(le(c + VHI_BLK_C_SEG_MAX, 4), 62);
@@ -482,7 +482,7 @@ static void config_space_says_what_the_device_is(void **state)
 		assert_int_equal(c[i], 0);
 	for (uint32_t at = 0; at <= 256; at++)
 		for (uint32_t n = 0; n <= 256 - at; n += 7) {
-			assert_int_equal(dev->ops.get_config(dev->ctx, at, all, n), 0);
+			assert_int_equal(dev->ops.get_config(dev->ctx, at, all, n, 0), 0);
 			assert_memory_equal(all, c + at, n);
 		}
 	vh_device_free(dev);
@@ -497,15 +497,15 @@ static void config_space_ends_at_256_and_can_not_be_changed(void **state)
 	(void)state;
 	assert_int_equal(vh_blkdev_new(&o, -1, &dev), 0);
 	assert_false(dev->opts.features & (VHI_BIT(VH_BLK_F_MQ) | VHI_BIT(VH_BLK_F_CONFIG_WCE)));
-	assert_int_equal(dev->ops.get_config(dev->ctx, 256, c, 1), -EINVAL);
-	assert_int_equal(dev->ops.get_config(dev->ctx, 255, c, 2), -EINVAL);
-	assert_int_equal(dev->ops.get_config(dev->ctx, 0, c, 257), -EINVAL);
-	assert_int_equal(dev->ops.get_config(dev->ctx, UINT32_MAX, c, 2), -EINVAL);
-	assert_int_equal(dev->ops.get_config(dev->ctx, 257, c, 0), -EINVAL);
-	assert_int_equal(dev->ops.get_config(dev->ctx, 256, c, 0), 0);
+	assert_int_equal(dev->ops.get_config(dev->ctx, 256, c, 1, 0), -EINVAL);
+	assert_int_equal(dev->ops.get_config(dev->ctx, 255, c, 2, 0), -EINVAL);
+	assert_int_equal(dev->ops.get_config(dev->ctx, 0, c, 257, 0), -EINVAL);
+	assert_int_equal(dev->ops.get_config(dev->ctx, UINT32_MAX, c, 2, 0), -EINVAL);
+	assert_int_equal(dev->ops.get_config(dev->ctx, 257, c, 0, 0), -EINVAL);
+	assert_int_equal(dev->ops.get_config(dev->ctx, 256, c, 0, 0), 0);
 	assert_int_equal(dev->ops.set_config(dev->ctx, 250, c, 8, 0, 0), -EINVAL);
 	/* What it holds may be written back. */
-	assert_int_equal(dev->ops.get_config(dev->ctx, 0, c, 256), 0);
+	assert_int_equal(dev->ops.get_config(dev->ctx, 0, c, 256, 0), 0);
 	assert_int_equal(dev->ops.set_config(dev->ctx, 0, c, 256, VH_CONFIG_MIGRATION, 0), 0);
 	assert_int_equal(dev->ops.set_config(dev->ctx, 0, zero, 8, VH_CONFIG_WRITE, 0), -EPERM);
 	vh_device_free(dev);

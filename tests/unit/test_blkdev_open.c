@@ -165,7 +165,7 @@ static void files_are_checked(void **state)
 		close(fd);
 		if (cases[i].rc)
 			continue;
-		assert_int_equal(dev->ops.get_config(dev->ctx, 0, sectors, 8), 0);
+		assert_int_equal(dev->ops.get_config(dev->ctx, 0, sectors, 8, 0), 0);
 		assert_int_equal(sectors[0], 8);
 		vh_device_free(dev);
 	}

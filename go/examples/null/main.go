@@ -14,7 +14,7 @@ import (
 
 type null struct{}
 
-func (null) ReadConfig(offset uint32, buf []byte) error {
+func (null) ReadConfig(offset uint32, buf []byte, _ vh.Later) error {
 	config := binary.LittleEndian.AppendUint64(nil, 1<<30/vh.BlkSector)
 	copy(buf, append(config, make([]byte, vh.ConfigMax)...)[offset:])
 	return nil

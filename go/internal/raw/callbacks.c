@@ -29,9 +29,9 @@ static void vh_device_ops_destroy(void *ctx)
 	vhgo_device_ops_destroy((uintptr_t)ctx);
 }
 
-static vh_rc vh_device_ops_get_config(void *ctx, uint32_t offset, void *buf, uint32_t len)
+static vh_rc vh_device_ops_get_config(void *ctx, uint32_t offset, void *buf, uint32_t len, uint64_t later)
 {
-	return vhgo_device_ops_get_config((uintptr_t)ctx, offset, buf, len);
+	return vhgo_device_ops_get_config((uintptr_t)ctx, offset, buf, len, later);
 }
 
 static vh_rc vh_device_ops_set_config(void *ctx, uint32_t offset, const void *buf, uint32_t len, uint32_t flags, uint64_t later)
@@ -54,9 +54,9 @@ static void vh_device_ops_queue_started(void *ctx, struct vh_queue *q, uint32_t 
 	vhgo_device_ops_queue_started((uintptr_t)ctx, q, index);
 }
 
-static void vh_device_ops_queue_stopped(void *ctx, uint32_t index)
+static void vh_device_ops_queue_stopped(void *ctx, struct vh_queue *q, uint32_t index)
 {
-	vhgo_device_ops_queue_stopped((uintptr_t)ctx, index);
+	vhgo_device_ops_queue_stopped((uintptr_t)ctx, q, index);
 }
 
 static vh_count vh_device_ops_on_batch(void *ctx, struct vh_queue *q, uint32_t index, uint32_t budget)
@@ -72,6 +72,31 @@ static vh_fd vh_device_ops_poll_fd(void *ctx)
 static vh_rc vh_device_ops_on_poll(void *ctx)
 {
 	return vhgo_device_ops_on_poll((uintptr_t)ctx);
+}
+
+static vh_rc vh_device_ops_send_rarp(void *ctx, const void *mac, uint32_t len, uint64_t later)
+{
+	return vhgo_device_ops_send_rarp((uintptr_t)ctx, (void *)mac, len, later);
+}
+
+static vh_rc vh_device_ops_set_mtu(void *ctx, uint32_t mtu, uint64_t later)
+{
+	return vhgo_device_ops_set_mtu((uintptr_t)ctx, mtu, later);
+}
+
+static vh_count vh_device_ops_create_crypto_session(void *ctx, const struct vh_crypto_session *session, uint64_t later)
+{
+	return vhgo_device_ops_create_crypto_session((uintptr_t)ctx, (struct vh_crypto_session *)session, later);
+}
+
+static vh_rc vh_device_ops_close_crypto_session(void *ctx, int64_t id, uint64_t later)
+{
+	return vhgo_device_ops_close_crypto_session((uintptr_t)ctx, id, later);
+}
+
+static vh_rc vh_device_ops_set_gpu_socket(void *ctx, vh_fd fd, uint64_t later)
+{
+	return vhgo_device_ops_set_gpu_socket((uintptr_t)ctx, fd, later);
 }
 
 static void vh_master_ops_destroy(void *ctx)
@@ -112,6 +137,16 @@ vhgo_rc go_vh_device_new(const struct vh_device_opts *opts, uint32_t n, uint32_t
 		ops.poll_fd = vh_device_ops_poll_fd;
 	if (members & 1u << 8)
 		ops.on_poll = vh_device_ops_on_poll;
+	if (members & 1u << 9)
+		ops.send_rarp = vh_device_ops_send_rarp;
+	if (members & 1u << 10)
+		ops.set_mtu = vh_device_ops_set_mtu;
+	if (members & 1u << 11)
+		ops.create_crypto_session = vh_device_ops_create_crypto_session;
+	if (members & 1u << 12)
+		ops.close_crypto_session = vh_device_ops_close_crypto_session;
+	if (members & 1u << 13)
+		ops.set_gpu_socket = vh_device_ops_set_gpu_socket;
 	return vhgo_rc_of(vh_device_new(opts, ctx ? &ops : NULL, (void *)ctx, out));
 }
 

@@ -82,17 +82,22 @@ func vhgo_trace_ops_message(ctx C.uintptr_t, info *C.struct_vh_msg_info) {
 
 // DeviceOps: callbacks of a device. Members may be nil.
 type DeviceOps struct {
-	Flags        uint32
-	Destroy      func()                                                            // the device is freed
-	GetConfig    func(offset uint32, buf []byte) int32                             // read config space
-	SetConfig    func(offset uint32, buf []byte, flags uint32, later uint64) int32 // write config space
-	SetFeatures  func(features uint64, later uint64) int32                         // the driver's choice
-	Reset        func(later uint64) int32                                          // device reset; requests in flight were drained before
-	QueueStarted func(q *Queue, index uint32)                                      // a queue became able to run
-	QueueStopped func(index uint32)                                                // a queue stopped
-	OnBatch      func(q *Queue, index uint32, budget uint32) int32                 // the queue may have requests: pop, handle, push (now or later)
-	PollFD       func() int32                                                      // a pollable fd of the device's own (asynchronous completions)
-	OnPoll       func() int32                                                      // poll_fd is readable: make it not so, and push what has completed
+	Flags               uint32
+	Destroy             func()                                                            // the device is freed
+	GetConfig           func(offset uint32, buf []byte, later uint64) int32               // read config space
+	SetConfig           func(offset uint32, buf []byte, flags uint32, later uint64) int32 // write config space
+	SetFeatures         func(features uint64, later uint64) int32                         // the driver's choice
+	Reset               func(later uint64) int32                                          // device reset; requests in flight were drained before
+	QueueStarted        func(q *Queue, index uint32)                                      // a queue became able to run
+	QueueStopped        func(q *Queue, index uint32)                                      // a queue stopped
+	OnBatch             func(q *Queue, index uint32, budget uint32) int32                 // the queue may have requests: pop, handle, push (now or later)
+	PollFD              func() int32                                                      // a pollable fd of the device's own (asynchronous completions)
+	OnPoll              func() int32                                                      // poll_fd is readable: make it not so, and push what has completed
+	SendRARP            func(mac []byte, later uint64) int32                              // announce the guest: it has moved here, and can't tell the network itself
+	SetMTU              func(mtu uint32, later uint64) int32                              // the largest frame that the guest will be told of
+	CreateCryptoSession func(session *CryptoSession, later uint64) int32                  // keys for requests to come
+	CloseCryptoSession  func(id int64, later uint64) int32                                // a session's keys are not needed any more
+	SetGpuSocket        func(fd int32, later uint64) int32                                // where the display is
 }
 
 // members tells the library which members there are.
@@ -124,6 +129,21 @@ func (o *DeviceOps) members() (bits C.uint32_t) {
 	if o.OnPoll != nil {
 		bits |= 1 << 8
 	}
+	if o.SendRARP != nil {
+		bits |= 1 << 9
+	}
+	if o.SetMTU != nil {
+		bits |= 1 << 10
+	}
+	if o.CreateCryptoSession != nil {
+		bits |= 1 << 11
+	}
+	if o.CloseCryptoSession != nil {
+		bits |= 1 << 12
+	}
+	if o.SetGpuSocket != nil {
+		bits |= 1 << 13
+	}
 	return bits
 }
 
@@ -138,8 +158,8 @@ func vhgo_device_ops_destroy(ctx C.uintptr_t) {
 }
 
 //export vhgo_device_ops_get_config
-func vhgo_device_ops_get_config(ctx C.uintptr_t, offset C.uint32_t, buf unsafe.Pointer, length C.uint32_t) C.int32_t {
-	return C.int32_t(cgo.Handle(ctx).Value().(*DeviceOps).GetConfig(uint32(offset), sliceAt[byte](unsafe.Pointer(buf), int(length))))
+func vhgo_device_ops_get_config(ctx C.uintptr_t, offset C.uint32_t, buf unsafe.Pointer, length C.uint32_t, later C.uint64_t) C.int32_t {
+	return C.int32_t(cgo.Handle(ctx).Value().(*DeviceOps).GetConfig(uint32(offset), sliceAt[byte](unsafe.Pointer(buf), int(length)), uint64(later)))
 }
 
 //export vhgo_device_ops_set_config
@@ -163,8 +183,8 @@ func vhgo_device_ops_queue_started(ctx C.uintptr_t, q *C.struct_vh_queue, index 
 }
 
 //export vhgo_device_ops_queue_stopped
-func vhgo_device_ops_queue_stopped(ctx C.uintptr_t, index C.uint32_t) {
-	cgo.Handle(ctx).Value().(*DeviceOps).QueueStopped(uint32(index))
+func vhgo_device_ops_queue_stopped(ctx C.uintptr_t, q *C.struct_vh_queue, index C.uint32_t) {
+	cgo.Handle(ctx).Value().(*DeviceOps).QueueStopped((*Queue)(unsafe.Pointer(q)), uint32(index))
 }
 
 //export vhgo_device_ops_on_batch
@@ -180,6 +200,31 @@ func vhgo_device_ops_poll_fd(ctx C.uintptr_t) C.int32_t {
 //export vhgo_device_ops_on_poll
 func vhgo_device_ops_on_poll(ctx C.uintptr_t) C.int32_t {
 	return C.int32_t(cgo.Handle(ctx).Value().(*DeviceOps).OnPoll())
+}
+
+//export vhgo_device_ops_send_rarp
+func vhgo_device_ops_send_rarp(ctx C.uintptr_t, mac unsafe.Pointer, length C.uint32_t, later C.uint64_t) C.int32_t {
+	return C.int32_t(cgo.Handle(ctx).Value().(*DeviceOps).SendRARP(sliceAt[byte](unsafe.Pointer(mac), int(length)), uint64(later)))
+}
+
+//export vhgo_device_ops_set_mtu
+func vhgo_device_ops_set_mtu(ctx C.uintptr_t, mtu C.uint32_t, later C.uint64_t) C.int32_t {
+	return C.int32_t(cgo.Handle(ctx).Value().(*DeviceOps).SetMTU(uint32(mtu), uint64(later)))
+}
+
+//export vhgo_device_ops_create_crypto_session
+func vhgo_device_ops_create_crypto_session(ctx C.uintptr_t, session *C.struct_vh_crypto_session, later C.uint64_t) C.int32_t {
+	return C.int32_t(cgo.Handle(ctx).Value().(*DeviceOps).CreateCryptoSession((*CryptoSession)(unsafe.Pointer(session)), uint64(later)))
+}
+
+//export vhgo_device_ops_close_crypto_session
+func vhgo_device_ops_close_crypto_session(ctx C.uintptr_t, id C.int64_t, later C.uint64_t) C.int32_t {
+	return C.int32_t(cgo.Handle(ctx).Value().(*DeviceOps).CloseCryptoSession(int64(id), uint64(later)))
+}
+
+//export vhgo_device_ops_set_gpu_socket
+func vhgo_device_ops_set_gpu_socket(ctx C.uintptr_t, fd C.vh_fd, later C.uint64_t) C.int32_t {
+	return C.int32_t(cgo.Handle(ctx).Value().(*DeviceOps).SetGpuSocket(int32(fd), uint64(later)))
 }
 
 // MasterOps: requests that the back-end makes. Members may be nil.

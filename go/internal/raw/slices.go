@@ -46,6 +46,11 @@ static vhgo_count go_vh_queue_reap(struct vh_queue *q, struct vh_cpl *cpls, uint
 	return vhgo_count_of(vh_queue_reap(q, cpls, max));
 }
 
+static vhgo_rc go_vh_device_reply(struct vh_device *dev, uint64_t later, const uint8_t *buf, uint32_t len, vh_fd fd)
+{
+	return vhgo_rc_of(vh_device_reply(dev, later, buf, len, fd));
+}
+
 static vhgo_rc go_vh_backend_get_config(struct vh_backend *b, uint32_t offset, uint8_t *buf, uint32_t len)
 {
 	return vhgo_rc_of(vh_backend_get_config(b, offset, buf, len));
@@ -74,6 +79,11 @@ static vhgo_rc go_vh_master_get_config(struct vh_master *m, uint32_t offset, uin
 static vhgo_rc go_vh_master_set_config(struct vh_master *m, uint32_t offset, const uint8_t *buf, uint32_t len, uint32_t flags)
 {
 	return vhgo_rc_of(vh_master_set_config(m, offset, buf, len, flags));
+}
+
+static vhgo_rc go_vh_master_send_rarp(struct vh_master *m, const uint8_t *mac, uint32_t len)
+{
+	return vhgo_rc_of(vh_master_send_rarp(m, mac, len));
 }
 
 static vhgo_count go_vh_blk_submit(struct vh_blk *b, uint32_t queue, const struct vh_blk_io *ios, uint32_t n)
@@ -122,6 +132,10 @@ func QueueReap(q *Queue, cpls []Cpl) (int, error) {
 	return countOf(uintptr(C.go_vh_queue_reap((*C.struct_vh_queue)(unsafe.Pointer(q)), (*C.struct_vh_cpl)(first(cpls)), C.uint32_t(len(cpls))))).Get()
 }
 
+func DeviceReply(dev *Device, later uint64, buf []byte, fd int32) error {
+	return rcError(uintptr(C.go_vh_device_reply((*C.struct_vh_device)(unsafe.Pointer(dev)), C.uint64_t(later), (*C.uint8_t)(first(buf)), C.uint32_t(len(buf)), C.vh_fd(fd))))
+}
+
 func BackendGetConfig(b *Backend, offset uint32, buf []byte) error {
 	return rcError(uintptr(C.go_vh_backend_get_config((*C.struct_vh_backend)(unsafe.Pointer(b)), C.uint32_t(offset), (*C.uint8_t)(first(buf)), C.uint32_t(len(buf)))))
 }
@@ -144,6 +158,10 @@ func MasterGetConfig(m *Master, offset uint32, buf []byte) error {
 
 func MasterSetConfig(m *Master, offset uint32, buf []byte, flags uint32) error {
 	return rcError(uintptr(C.go_vh_master_set_config((*C.struct_vh_master)(unsafe.Pointer(m)), C.uint32_t(offset), (*C.uint8_t)(first(buf)), C.uint32_t(len(buf)), C.uint32_t(flags))))
+}
+
+func MasterSendRARP(m *Master, mac []byte) error {
+	return rcError(uintptr(C.go_vh_master_send_rarp((*C.struct_vh_master)(unsafe.Pointer(m)), (*C.uint8_t)(first(mac)), C.uint32_t(len(mac)))))
 }
 
 func BlkSubmit(b *Blk, queue uint32, ios []BlkIO) (int, error) {

@@ -1419,6 +1419,98 @@ vhgo_rc _wrap_MasterGetStatus_raw_38bee8dda103c01b(struct vh_master *_swig_go_0,
 }
 
 
+vhgo_rc _wrap_MasterResetOwner_raw_38bee8dda103c01b(struct vh_master *_swig_go_0) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  
+  result = (vhgo_rc)vh_master_reset_owner(arg1);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterSetMTU_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, int _swig_go_1) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  uint32_t arg2 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  
+  result = (vhgo_rc)vh_master_set_mtu(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterSetVringEndian_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, int _swig_go_1, int _swig_go_2) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  uint32_t arg2 ;
+  uint32_t arg3 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = (uint32_t)_swig_go_2; 
+  
+  result = (vhgo_rc)vh_master_set_vring_endian(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterCreateCryptoSession_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, struct vh_crypto_session *_swig_go_1, long long *_swig_go_2) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  struct vh_crypto_session *arg2 = (struct vh_crypto_session *) 0 ;
+  int64_t *arg3 = (int64_t *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = *(struct vh_crypto_session **)&_swig_go_1; 
+  arg3 = *(int64_t **)&_swig_go_2; 
+  
+  result = (vhgo_rc)vh_master_create_crypto_session(arg1,(struct vh_crypto_session const *)arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterCloseCryptoSession_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, long long _swig_go_1) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  int64_t arg2 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = (int64_t)_swig_go_1; 
+  
+  result = (vhgo_rc)vh_master_close_crypto_session(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterSetGpuSocket_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, int _swig_go_1) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  vh_fd arg2 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = (vh_fd)_swig_go_1; 
+  
+  result = (vhgo_rc)vh_master_set_gpu_socket(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
 vhgo_rc _wrap_DriverNew_raw_38bee8dda103c01b(struct vh_driver_opts *_swig_go_0, struct vh_backend *_swig_go_1, struct vh_driver **_swig_go_2) {
   struct vh_driver_opts *arg1 = (struct vh_driver_opts *) 0 ;
   struct vh_backend *arg2 = (struct vh_backend *) 0 ;

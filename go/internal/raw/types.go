@@ -201,6 +201,66 @@ func (s *VringAddr) copied() *VringAddr {
 	return &c
 }
 
+// CryptoSession: CREATE_CRYPTO_SESSION: parameters of a session (virtio 1.2 section 5.9.7.2).
+type CryptoSession struct {
+	size           uint32
+	Algo           uint32 // of the cipher, or of the asymmetric session
+	OpCode         uint64 // VIRTIO_CRYPTO_*_CREATE_SESSION; 0x404 says that it is asymmetric
+	Key            uint64 // address of the key; (borrowed) during the call
+	AuthKey        uint64 // symmetric: address of the authentication key; (borrowed) during the call
+	KeyLen         uint32 // bytes, at most 64, asymmetric 1024
+	AuthKeyLen     uint32 // bytes, at most 512
+	HashAlg        uint32
+	HashResultLen  uint32
+	AddLen         uint32
+	OpType         uint32 // 0 to 255, like the three below
+	Direction      uint32 // 1 encrypt, 2 decrypt
+	HashMode       uint32
+	AlgChainOrder  uint32
+	KeyType        uint32 // 1 public, 2 private
+	RsaPaddingAlgo uint32
+	RsaHashAlgo    uint32
+}
+
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(CryptoSession{})-80]
+	_ = [1]struct{}{}[unsafe.Offsetof(CryptoSession{}.size)-0]
+	_ = [1]struct{}{}[unsafe.Offsetof(CryptoSession{}.Algo)-4]
+	_ = [1]struct{}{}[unsafe.Offsetof(CryptoSession{}.OpCode)-8]
+	_ = [1]struct{}{}[unsafe.Offsetof(CryptoSession{}.Key)-16]
+	_ = [1]struct{}{}[unsafe.Offsetof(CryptoSession{}.AuthKey)-24]
+	_ = [1]struct{}{}[unsafe.Offsetof(CryptoSession{}.KeyLen)-32]
+	_ = [1]struct{}{}[unsafe.Offsetof(CryptoSession{}.AuthKeyLen)-36]
+	_ = [1]struct{}{}[unsafe.Offsetof(CryptoSession{}.HashAlg)-40]
+	_ = [1]struct{}{}[unsafe.Offsetof(CryptoSession{}.HashResultLen)-44]
+	_ = [1]struct{}{}[unsafe.Offsetof(CryptoSession{}.AddLen)-48]
+	_ = [1]struct{}{}[unsafe.Offsetof(CryptoSession{}.OpType)-52]
+	_ = [1]struct{}{}[unsafe.Offsetof(CryptoSession{}.Direction)-56]
+	_ = [1]struct{}{}[unsafe.Offsetof(CryptoSession{}.HashMode)-60]
+	_ = [1]struct{}{}[unsafe.Offsetof(CryptoSession{}.AlgChainOrder)-64]
+	_ = [1]struct{}{}[unsafe.Offsetof(CryptoSession{}.KeyType)-68]
+	_ = [1]struct{}{}[unsafe.Offsetof(CryptoSession{}.RsaPaddingAlgo)-72]
+	_ = [1]struct{}{}[unsafe.Offsetof(CryptoSession{}.RsaHashAlgo)-76]
+)
+
+// sized is a copy that says how large it is, nil for nil.
+func (s *CryptoSession) sized() *CryptoSession {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	c.size = uint32(unsafe.Sizeof(c))
+	return &c
+}
+
+// room makes it ready to be filled in.
+func (s *CryptoSession) room() *CryptoSession {
+	if s != nil {
+		s.size = uint32(unsafe.Sizeof(*s))
+	}
+	return s
+}
+
 // Region: one range of guest memory.
 type Region struct {
 	GPA      GPA    // guest physical address

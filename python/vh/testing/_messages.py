@@ -233,7 +233,7 @@ FRONT_END = {
     23: Message("SET_VRING_ENDIAN", 23, "VRING_STATE", 8, 8, 8, 8, 0, 0, 0, 0, "ACK", "NONE", 0, 0, 0, "STATUS", "STOPPED", 0x40, 0x0, 0x0),
     24: Message("GET_CONFIG", 24, "CONFIG", 12, 268, 12, 268, 0, 0, 0, 0, "OWN", "CONFIG", 0, 268, 0, "EMPTY", "ANY", 0x200, 0x0, 0x0),
     25: Message("SET_CONFIG", 25, "CONFIG", 12, 268, 12, 268, 0, 0, 0, 0, "ACK", "NONE", 0, 0, 0, "STATUS", "ANY", 0x200, 0x0, 0x0),
-    26: Message("CREATE_CRYPTO_SESSION", 26, "CRYPTO", 1072, 1072, 1072, 1072, 0, 0, 0, 0, "OWN", "CRYPTO", 1072, 1072, 0, "CLOSE", "ANY", 0x80, 0x0, 0x0),
+    26: Message("CREATE_CRYPTO_SESSION", 26, "CRYPTO", 1072, 1072, 1072, 1072, 0, 0, 0, 0, "OWN", "CRYPTO", 1072, 1072, 0, "NO_SESSION", "ANY", 0x80, 0x0, 0x0),
     27: Message("CLOSE_CRYPTO_SESSION", 27, "U64", 8, 8, 8, 8, 0, 0, 0, 0, "ACK", "NONE", 0, 0, 0, "STATUS", "ANY", 0x80, 0x0, 0x0),
     28: Message("POSTCOPY_ADVISE", 28, "NONE", 0, 0, 0, 0, 0, 0, 0, 0, "OWN", "NONE", 0, 0, 1, "NO_FD", "ANY", 0x100, 0x0, 0x0),
     29: Message("POSTCOPY_LISTEN", 29, "NONE", 0, 0, 0, 0, 0, 0, 0, 0, "ACK", "NONE", 0, 0, 0, "STATUS", "ANY", 0x100, 0x0, 0x0),

@@ -57,11 +57,11 @@ static void on_destroy(void *ctx)
 	destroyed++;
 }
 
-static int32_t get_config(void *ctx, uint32_t offset, void *buf, uint32_t len)
+static int32_t get_config(void *ctx, uint32_t offset, void *buf, uint32_t len, uint64_t later)
 {
 	uint8_t config[256] = {CAPACITY / VH_BLK_SECTOR};
 
-	(void)ctx;
+	(void)ctx, (void)later;
 	memcpy(buf, config + offset, len);
 	return 0;
 }

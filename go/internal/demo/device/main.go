@@ -35,7 +35,7 @@ type disk struct {
 }
 
 // ReadConfig gives the capacity and the number of queues of struct virtio_blk_config.
-func (d *disk) ReadConfig(offset uint32, buf []byte) error {
+func (d *disk) ReadConfig(offset uint32, buf []byte, _ vh.Later) error {
 	var config [vh.ConfigMax]byte
 	binary.LittleEndian.PutUint64(config[0:], uint64(d.capacity/vh.BlkSector))
 	binary.LittleEndian.PutUint16(config[34:], queues)
