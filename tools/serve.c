@@ -15,6 +15,7 @@ struct serve_opts {
 	const char *socket;
 	const char *file;
 	const char *serial;
+	const char *handover;
 	uint64_t fd, ram, null, queues, queue_size;
 	bool has_fd, has_ram, has_null;
 	bool readonly, packed, verbose;
@@ -36,6 +37,7 @@ static int parse(int argc, char **argv, struct serve_opts *o)
 		{"queue-size", OPT_NUMBER, &o->queue_size, VH_QUEUE_MAX_SIZE, NULL},
 		{"packed", OPT_SWITCH, &o->packed, 0, NULL},
 		{"serial", OPT_TEXT, &o->serial, 0, NULL},
+		{"handover", OPT_TEXT, &o->handover, 0, NULL},
 		{"verbose", OPT_FLAG, &o->verbose, 0, NULL},
 	};
 	const char *words[1];
@@ -115,11 +117,20 @@ static void print_event(const struct vh_event *e)
 	say(0, "%s%s: reason %d value 0x%llx", queue, name ? name : "event", e->reason, (unsigned long long)e->value);
 }
 
-/* @once: the socket was a connection that somebody handed us, and ends with it. */
-static int loop(struct vh_slave *s, int signals, bool verbose, bool once)
+/* What the loop looks at beside the back-end. */
+struct sources {
+	int signals;
+	int successor; /* a listening socket, -1 = none */
+	bool verbose;
+	bool once; /* the socket was a connection that somebody handed us, and ends with it */
+};
+
+static int loop(struct vh_slave *s, const struct sources *from)
 {
 	struct vh_event e = {.size = sizeof(e)};
-	struct pollfd p[2] = {{.fd = vh_slave_fd(s), .events = POLLIN}, {.fd = signals, .events = POLLIN}};
+	struct pollfd p[] = {{.fd = vh_slave_fd(s), .events = POLLIN},
+			     {.fd = from->signals, .events = POLLIN},
+			     {.fd = from->successor, .events = POLLIN}};
 
 	for (;;) {
 		int32_t rc = vh_slave_dispatch(s);
@@ -127,14 +138,14 @@ static int loop(struct vh_slave *s, int signals, bool verbose, bool once)
 		if (rc < 0)
 			return say_vh(rc, "serve blk");
 		while (vh_slave_next_event(s, &e) == 1) {
-			if (verbose)
+			if (from->verbose)
 				print_event(&e);
-			if (once && e.kind == VH_EVENT_DISCONNECTED)
+			if (from->once && e.kind == VH_EVENT_DISCONNECTED)
 				return e.reason ? EXIT_WRONG : EXIT_DONE;
 		}
-		if (poll(p, 2, rc ? 0 : -1) < 0 && errno != EINTR)
+		if (poll(p, 3, rc ? 0 : -1) < 0 && errno != EINTR)
 			return say(EXIT_WRONG, "poll: %s", strerror(errno));
-		if (p[1].revents)
+		if (p[1].revents || (p[2].revents && handover_give(from->successor, s)))
 			return EXIT_DONE;
 	}
 }
@@ -148,36 +159,63 @@ static bool is_listening(int fd)
 	return !getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &on, &len) && on;
 }
 
-static int serve(const struct serve_opts *o, struct vh_device *dev)
+/* From the one that serves, or anew: 0 or an exit code. */
+static int begin(const struct serve_opts *o, struct vh_slave *s, int *successor)
 {
-	struct vh_slave_opts so = {.size = sizeof(so),
-				   .mask_features = o->packed ? 0 : UINT64_C(1) << VH_F_RING_PACKED};
-	struct vh_slave *s;
-	int signals = open_signals(), exit_code;
+	int taken = o->handover ? handover_take(o->handover, s) : 0;
 	int32_t rc;
 
-	if (signals < 0)
-		return say(EXIT_WRONG, "signalfd: %s", strerror(errno));
-	vh_mem_guard_install();
-	rc = vh_slave_new(&so, dev, &s);
-	if (rc)
-		return say_vh(rc, "serve blk");
-	vh_slave_set_logger(s, stderr_log(o->verbose ? VH_LOG_DEBUG : VH_LOG_WARNING), NULL);
-	if (trace_ops_())
-		vh_slave_set_trace(s, trace_ops_(), NULL);
+	if (taken < 0)
+		return EXIT_WRONG;
+	if (o->handover) {
+		*successor = handover_listen(o->handover);
+		if (*successor < 0)
+			return EXIT_USAGE;
+	}
+	if (taken) {
+		say(0, "serving blk where the one before stood");
+		return 0;
+	}
 	rc = o->socket ? vh_slave_listen(s, o->socket) : vh_slave_adopt(s, (int)o->fd);
 	if (rc) {
 		say_vh(rc, o->socket ? o->socket : "--fd");
-		vh_slave_free(s);
 		return EXIT_USAGE;
 	}
 	if (o->socket)
 		say(0, "serving blk on %s", o->socket);
 	else
 		say(0, "serving blk on fd %d", (int)o->fd);
-	exit_code = loop(s, signals, o->verbose, o->has_fd && !is_listening((int)o->fd));
+	return 0;
+}
+
+static int serve(const struct serve_opts *o, struct vh_device *dev)
+{
+	struct vh_slave_opts so = {.size = sizeof(so),
+				   .mask_features = o->packed ? 0 : UINT64_C(1) << VH_F_RING_PACKED};
+	struct sources from = {.signals = open_signals(),
+			       .successor = -1,
+			       .verbose = o->verbose,
+			       .once = o->has_fd && !is_listening((int)o->fd)};
+	struct vh_slave *s;
+	int exit_code;
+	int32_t rc;
+
+	if (from.signals < 0)
+		return say(EXIT_WRONG, "signalfd: %s", strerror(errno));
+	vh_mem_guard_install();
+	rc = vh_slave_new(&so, dev, &s);
+	if (rc)
+		return say_vh(rc, "serve blk");
+	vh_slave_set_logger(s, stderr_log(o->verbose ? VH_LOG_DEBUG : VH_LOG_WARNING), NULL);
+	if (tracer())
+		vh_slave_set_trace(s, tracer(), NULL);
+	exit_code = begin(o, s, &from.successor);
+	if (!exit_code)
+		exit_code = loop(s, &from);
 	vh_slave_free(s);
-	close(signals);
+	close(from.signals);
+	if (from.successor >= 0)
+		close(from.successor);
 	return exit_code;
 }
 

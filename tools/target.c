@@ -17,8 +17,8 @@ int target_connect(struct target *t, const char *name, const struct target_opts 
 	rc = vh_master_new(&mo, NULL, NULL, &t->master);
 	if (rc)
 		return say_vh(rc, name);
-	if (trace_ops_())
-		vh_master_set_trace(t->master, trace_ops_(), NULL);
+	if (tracer())
+		vh_master_set_trace(t->master, tracer(), NULL);
 	vh_master_set_logger(t->master, stderr_log(VH_LOG_WARNING), NULL);
 	rc = vh_master_connect(t->master, name);
 	if (rc) {

@@ -30,7 +30,7 @@ int trace_open(void)
 	return 0;
 }
 
-const struct vh_trace_ops *trace_ops_(void)
+const struct vh_trace_ops *tracer(void)
 {
 	static const struct vh_trace_ops ops = {.size = sizeof(ops), .message = trace_message};
 

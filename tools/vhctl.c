@@ -8,7 +8,7 @@
 static const char help_text[] =
 	"usage: vhctl serve blk (--socket PATH | --fd N) (--ram SIZE | --file PATH | --null SIZE)\n"
 	"                       [--readonly] [--queues N] [--queue-size N] [--packed on|off]\n"
-	"                       [--serial S] [--verbose]\n"
+	"                       [--serial S] [--handover PATH] [--verbose]\n"
 	"       vhctl serve blk --print-capabilities\n"
 	"       vhctl probe TARGET [--type blk|net|none] [--timeout MS] [--json]\n"
 	"       vhctl io blk TARGET read   [--offset SIZE] [--size SIZE] [--seed N] [--output FILE] [--json]\n"

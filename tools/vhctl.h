@@ -38,7 +38,7 @@ bool parse_size(const char *text, uint64_t *out); /* 4096, 64K, 1M, 2G, 1T; bina
 
 /* trace.c: VH_TRACE=PATH writes every message as a line of JSON ("-" = stderr). 0 or EXIT_USAGE. */
 int trace_open(void);
-const struct vh_trace_ops *trace_ops_(void); /* NULL when off */
+const struct vh_trace_ops *tracer(void); /* NULL when off */
 const struct vh_logger_ops *stderr_log(uint32_t level);
 
 /* json.c: a writer that minds the commas. */
@@ -57,6 +57,11 @@ void json_u64(struct json *j, const char *key, uint64_t value);
 void json_real(struct json *j, const char *key, double value);
 void json_bool(struct json *j, const char *key, bool value);
 void json_hex(struct json *j, const char *key, uint64_t value);
+
+/* handover.c: serve --handover. */
+int handover_listen(const char *path);			 /* an fd, -1 = it was said why not */
+int handover_take(const char *path, struct vh_slave *s); /* 1 = taken over, 0 = nobody is there, -1 = it was said */
+bool handover_give(int listener, struct vh_slave *s);	 /* true: the successor serves, this one is to end */
 
 /* target.c: a target that is ready for block requests. */
 struct target_opts {

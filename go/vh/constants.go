@@ -90,6 +90,7 @@ const (
 	EventStatus        = 13 // value: device status byte
 	EventNegotiated    = 14 // value: feature bits acked
 	EventDeviceError   = 15 // queue; reason: what vh_device_error() said last; value: vh_queue_stats.failed
+	EventPaused        = 16 // vh_slave_pause(): it is quiet now
 )
 
 // vh_event.kind, of a master.

@@ -4,8 +4,10 @@ package vh
 
 import (
 	"context"
+	"errors"
 	"os"
 	"runtime"
+	"syscall"
 
 	"github.com/libvh/libvh/go/internal/raw"
 )
@@ -142,6 +144,71 @@ func (s *Slave) Queue(index int) (*Queue, error) {
 func (s *Slave) Snapshot() (*Snapshot, error) {
 	return newSnapshot(func(out **raw.Snapshot) error {
 		return s.do(func() error { return raw.SlaveDupSnapshot(s.p, out) })
+	})
+}
+
+// SlaveState is what a successor needs to go on where a Slave stood. The files are its owner's to close.
+type SlaveState struct {
+	Data  []byte
+	Files []*os.File
+}
+
+// Close closes the files.
+func (st *SlaveState) Close() {
+	for _, f := range st.Files {
+		f.Close()
+	}
+}
+
+// Pause takes nothing new, and serves until nothing is owed or in flight, or ctx is done: then it is still asked for.
+func (s *Slave) Pause(ctx context.Context) error {
+	for {
+		err := s.do(func() error { return raw.SlavePause(s.p) })
+		if !errors.Is(err, syscall.EINPROGRESS) {
+			return err
+		}
+		more, err := s.Dispatch()
+		if err == nil && !more {
+			err = s.Wait(ctx)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// Resume goes on after Pause, also after Export when the successor did not come up.
+func (s *Slave) Resume() error { return s.do(func() error { return raw.SlaveResume(s.p) }) }
+
+// Export is the state of a Slave that is paused. When the successor serves, close this one.
+func (s *Slave) Export() (*SlaveState, error) {
+	st := &SlaveState{}
+	err := s.do(func() error {
+		var n uint32
+		size, err := raw.SlaveExport(s.p, nil, nil, &n)
+		if err != nil {
+			return err
+		}
+		st.Data = make([]byte, size)
+		fds := make([]int32, n)
+		if _, err := raw.SlaveExport(s.p, st.Data, fds, &n); err != nil {
+			return err
+		}
+		for _, fd := range fds {
+			st.Files = append(st.Files, fileOf(fd, "slave state"))
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return st, nil
+}
+
+// Import goes on where another Slave stood, however its state came here. This one is new; the files stay the caller's.
+func (s *Slave) Import(st *SlaveState) error {
+	return withFds(st.Files, func(fds []int32) error {
+		return s.do(func() error { return raw.SlaveImport(s.p, st.Data, fds) })
 	})
 }
 

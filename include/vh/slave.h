@@ -213,6 +213,80 @@ VH_API vh_rc vh_slave_dup_snapshot(struct vh_slave *s, struct vh_snapshot **out)
 VH_API vh_rc vh_slave_disconnect(struct vh_slave *s);
 
 /**
+ * vh_slave_pause() - take nothing new, and let what was begun end
+ * @s: the back-end
+ *
+ * No message is read, no client taken, no request popped any more. It is quiet when everything that was asked is answered
+ * and no request is in flight; go on dispatching until then. VH_EVENT_PAUSED says so as well.
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: no
+ * @errors: EINVAL EBUSY ESHUTDOWN EINPROGRESS
+ *
+ * Return: 0 when it is quiet, -EINPROGRESS when it will be.
+ */
+VH_API vh_rc vh_slave_pause(struct vh_slave *s);
+
+/**
+ * vh_slave_resume() - go on after vh_slave_pause(), also after vh_slave_export()
+ * @s: the back-end
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: no
+ * @errors: EINVAL EALREADY EBUSY ESHUTDOWN
+ *
+ * Return: 0, -EALREADY when it is not paused.
+ */
+VH_API vh_rc vh_slave_resume(struct vh_slave *s);
+
+/**
+ * vh_slave_export() - what a successor needs to go on where this back-end stands
+ * @s: the back-end; paused and quiet
+ * @buf: (nullable) (out) (array cap) the state
+ * @cap: room at @buf, bytes
+ * @fds: (nullable) (out) (owned) (array max_fds) sockets, memory and notifiers that belong to it, close-on-exec
+ * @max_fds: room at @fds
+ * @n_fds: (out) file descriptors that there are
+ *
+ * For an upgrade of a running program: the new one calls vh_slave_import() with the same bytes and duplicates of the same
+ * files, in this order, whatever way they come, and I/O goes on; the front-end notices nothing. What the device itself
+ * remembers is not in it. Then free this one: the connection and the path of the socket are the successor's. Or resume, if
+ * the successor did not come up. Nothing is written where the room does not do.
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: no
+ * @errors: EINVAL EAGAIN EBUSY ESHUTDOWN EMFILE
+ *
+ * Return: bytes that there are; -EAGAIN when it is not paused or not quiet.
+ */
+VH_API vh_count vh_slave_export(struct vh_slave *s, void *buf, uint32_t cap, vh_fd *fds, uint32_t max_fds,
+				uint32_t *n_fds);
+
+/**
+ * vh_slave_import() - go on where another back-end stood
+ * @s: the back-end, new: it neither listens nor is connected
+ * @buf: (array len) from vh_slave_export()
+ * @len: bytes
+ * @fds: (nullable) (borrowed) (array n_fds) from vh_slave_export(), duplicated
+ * @n_fds: how many
+ *
+ * The device is told of the features that the driver chose (set_features, later 0: it can't answer later), and of queues that
+ * start. It must be able to do whatever the one before it did.
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: no
+ * @errors: EINVAL ENOTSUP EBUSY ESHUTDOWN ENOMEM EMFILE EBADF ENOTSOCK EPROTOTYPE ENOTCONN EEXIST ENOSPC EOVERFLOW ENODATA EPERM EACCES ENODEV EFAULT
+ *
+ * Return: 0; -EINVAL when the state is damaged; -ENOTSUP when it is of a version that is not known, or this back-end
+ * offers less than was in use. The back-end is as it was after a failure.
+ */
+VH_API vh_rc vh_slave_import(struct vh_slave *s, const void *buf, uint32_t len, const vh_fd *fds, uint32_t n_fds);
+
+/**
  * vh_slave_get_stats() - counters
  * @s: the back-end
  * @out: (out) the counters

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from vh._model import *
     from vh._model import __version__ as __version__
     from vh._queue import ALL as ALL, Batch as Batch, Completion as Completion, Queue as Queue, Request as Request
-    from vh._slave import Slave as Slave, serve as serve
+    from vh._slave import Slave as Slave, SlaveState as SlaveState, serve as serve
 
 _FROM = {
     "_blk": "Blk BlkDone BlkIo",
@@ -37,7 +37,7 @@ _FROM = {
     "_master": "Backend BackendRequest Master Reply connect",
     "_memory": "Memory Snapshot guard_install guard_remove",
     "_queue": "ALL Batch Completion Queue Request",
-    "_slave": "Slave serve",
+    "_slave": "Slave SlaveState serve",
 }
 _WHERE = {name: module for module, names in _FROM.items() for name in names.split()}
 

@@ -371,6 +371,7 @@ struct vh_blk_info {
 #define VH_EVENT_STATUS 13
 #define VH_EVENT_NEGOTIATED 14
 #define VH_EVENT_DEVICE_ERROR 15
+#define VH_EVENT_PAUSED 16
 #define VH_EVENT_CONFIG_CHANGED 64
 #define VH_EVENT_BACKEND_REQUEST 65
 #define VH_START_KICK_FD 1
@@ -516,6 +517,11 @@ vh_count vh_slave_next_event(struct vh_slave *s, struct vh_event *out);
 vh_rc vh_slave_queue(struct vh_slave *s, uint32_t index, struct vh_queue **out);
 vh_rc vh_slave_dup_snapshot(struct vh_slave *s, struct vh_snapshot **out);
 vh_rc vh_slave_disconnect(struct vh_slave *s);
+vh_rc vh_slave_pause(struct vh_slave *s);
+vh_rc vh_slave_resume(struct vh_slave *s);
+vh_count vh_slave_export(struct vh_slave *s, void *buf, uint32_t cap, vh_fd *fds, uint32_t max_fds,
+        uint32_t *n_fds);
+vh_rc vh_slave_import(struct vh_slave *s, const void *buf, uint32_t len, const vh_fd *fds, uint32_t n_fds);
 vh_rc vh_slave_get_stats(struct vh_slave *s, struct vh_slave_stats *out);
 vh_rc vh_slave_set_logger(struct vh_slave *s, const struct vh_logger_ops *ops, void *ctx);
 vh_rc vh_slave_set_trace(struct vh_slave *s, const struct vh_trace_ops *ops, void *ctx);
@@ -742,6 +748,10 @@ THREAD = {
     "vh_slave_queue": "any",
     "vh_slave_dup_snapshot": "any",
     "vh_slave_disconnect": "handle",
+    "vh_slave_pause": "handle",
+    "vh_slave_resume": "handle",
+    "vh_slave_export": "handle",
+    "vh_slave_import": "handle",
     "vh_slave_get_stats": "handle",
     "vh_slave_set_logger": "handle",
     "vh_slave_set_trace": "handle",

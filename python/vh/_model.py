@@ -54,6 +54,7 @@ EVENT_RESET = 12
 EVENT_STATUS = 13
 EVENT_NEGOTIATED = 14
 EVENT_DEVICE_ERROR = 15
+EVENT_PAUSED = 16
 EVENT_CONFIG_CHANGED = 64
 EVENT_BACKEND_REQUEST = 65
 START_KICK_FD = 1
@@ -253,6 +254,7 @@ class EventKind(enum.IntEnum):
     STATUS = 13  # value: device status byte
     NEGOTIATED = 14  # value: feature bits acked
     DEVICE_ERROR = 15  # queue; reason: what vh_device_error() said last; value: vh_queue_stats.failed
+    PAUSED = 16  # vh_slave_pause(): it is quiet now
     CONFIG_CHANGED = 64  # the back-end says that config space changed
     BACKEND_REQUEST = 65  # a back-end request was served; reason: 0, 1 = refused; value: its id
 

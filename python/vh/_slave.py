@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
 """The back-end: a device behind a unix socket."""
 import asyncio
+import dataclasses
 import errno
 import os
+import time
 import weakref
-from typing import Any, AsyncIterator, Callable
+from typing import Any, AsyncIterator, Callable, Sequence
 
 from vh import _aio, _error
 from vh._device import Device
@@ -14,6 +16,18 @@ from vh._lib import fd_of, ffi, milliseconds, new_sized, path_bytes, record
 from vh._memory import Snapshot, take_snapshot
 from vh._model import Event, SlaveStats
 from vh._queue import Queue
+
+
+@dataclasses.dataclass(frozen=True)
+class SlaveState:
+    """What Slave.export_state() gives. The file descriptors are yours: send them, or pass them on by inheritance, and close()."""
+
+    data: bytes
+    fds: "tuple[int, ...]"
+
+    def close(self) -> None:
+        for fd in self.fds:
+            os.close(fd)
 
 
 class Slave(Observed):
@@ -135,6 +149,39 @@ class Slave(Observed):
     def disconnect(self) -> None:
         """End the connection, keep listening."""
         self._call("vh_slave_disconnect")
+
+    def pause(self, timeout: "float | None" = None) -> bool:
+        """Take nothing new, and serve until nothing is owed or in flight. False: the time passed; it is still asked for."""
+        end = _aio.deadline(timeout)
+        while not self._is_quiet():
+            left = None if end is None else max(0.0, end - time.monotonic())
+            if not self.wait(left) and left == 0.0:
+                return False
+        return True
+
+    def _is_quiet(self) -> bool:
+        try:
+            self._call("vh_slave_pause")
+        except BlockingIOError:
+            return False
+        return True
+
+    def resume(self) -> None:
+        """Go on after pause(), also after export_state() when the successor did not come up."""
+        self._call("vh_slave_resume")
+
+    def export_state(self) -> SlaveState:
+        """What a successor needs to go on where this one stands; it has to be paused. Close this one when that serves."""
+        n_fds = ffi.new("uint32_t *")
+        size = self._call("vh_slave_export", ffi.NULL, 0, ffi.NULL, 0, n_fds)
+        buf, fds = ffi.new("char[]", size), ffi.new("vh_fd[]", n_fds[0])
+        self._call("vh_slave_export", buf, size, fds, n_fds[0], n_fds)
+        return SlaveState(bytes(ffi.buffer(buf, size)), tuple(fds))
+
+    def import_state(self, data: bytes, fds: "Sequence[Any]") -> None:
+        """Go on where another slave stood: bytes and files of its SlaveState, which stay yours. This one is new."""
+        numbers = [fd_of(fd) for fd in fds]
+        self._call("vh_slave_import", ffi.from_buffer(data), len(data), ffi.new("vh_fd[]", numbers), len(numbers))
 
     @property
     def stats(self) -> SlaveStats:

@@ -176,8 +176,8 @@ int vhi_back_config_changed(struct vh_slave *s)
 		return c->open && !vhi_slave_acked(s, VH_PF_BACKEND_REQ) ? -EOPNOTSUPP : -ENOTCONN;
 	if (vhi_wire_check_send(vhi_wire_find(VHI_WIRE_BACK_END, VHI_BE_CONFIG_CHANGE_MSG), 0, 0, &c->f))
 		return -EOPNOTSUPP;
-	/* A device that is suspended keeps quiet; the news is told when it wakes. */
-	if (!vhi_vring_any_started(s)) {
+	/* A device that is suspended keeps quiet; the news is told when it wakes. So does one that is handed over. */
+	if (!vhi_vring_any_started(s) || s->paused) {
 		c->config_changed = true;
 		return 0;
 	}

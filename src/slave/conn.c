@@ -168,6 +168,8 @@ static void handle(struct vh_slave *s, uint32_t site)
 
 static bool can_read(const struct vhi_conn *c)
 {
+	if (c->paused && !c->held && !vhi_chan_inside(&c->main))
+		return false;
 	return c->open && !c->ending && !c->half_closed && c->main.out_bytes < OUT_HIGH;
 }
 
@@ -321,6 +323,7 @@ int vhi_conn_begin(struct vh_slave *s, int fd)
 	vhi_stats_begin(s);
 	c->f = (struct vhi_wire_features){.offered = s->features, .pf_offered = s->pf};
 	c->open = true;
+	c->paused = s->paused;
 	c->ending = c->half_closed = c->held = c->features_refused = c->features_told = c->config_changed = false;
 	c->status = 0;
 	c->jobs = NULL;

@@ -5,12 +5,32 @@
 #define CLIENTS_PER_ROUND 8u
 #define RETRY_NS	  UINT64_C(100000000)
 
+void vhi_listen_watch(struct vh_slave *s)
+{
+	const bool wanted = !s->paused && !s->listen_retry_ns;
+
+	if (s->listen_fd >= 0)
+		vhi_slave_watch(s, EPOLL_CTL_MOD, s->listen_fd, VHI_SOURCE_LISTENER, 0, wanted ? EPOLLIN : 0);
+}
+
+int vhi_listen_start(struct vh_slave *s, int fd)
+{
+	int rc = vhi_slave_watch(s, EPOLL_CTL_ADD, fd, VHI_SOURCE_LISTENER, 0, s->paused ? 0 : EPOLLIN);
+
+	if (rc) {
+		vhi_fd_close(&fd);
+		return vhi_fail(rc, VH_ERROR_SYSTEM, 0, "a listening socket can't be watched: %s", vh_error_name(rc));
+	}
+	s->listen_fd = fd;
+	return 0;
+}
+
 /* Out of file descriptors or memory: the client stays in the backlog, and we must not spin over it. */
 static void pause_listening(struct vh_slave *s, int rc)
 {
 	vhi_log_line(&s->log, VH_LOG_ERROR, "a client can't be accepted: %s; raise RLIMIT_NOFILE", vh_error_name(rc));
-	vhi_slave_watch(s, EPOLL_CTL_MOD, s->listen_fd, VHI_SOURCE_LISTENER, 0, 0);
 	s->listen_retry_ns = vhi_now_ns() + RETRY_NS;
+	vhi_listen_watch(s);
 }
 
 void vhi_listen_resume(struct vh_slave *s)
@@ -18,7 +38,7 @@ void vhi_listen_resume(struct vh_slave *s)
 	if (!s->listen_retry_ns)
 		return;
 	s->listen_retry_ns = 0;
-	vhi_slave_watch(s, EPOLL_CTL_MOD, s->listen_fd, VHI_SOURCE_LISTENER, 0, EPOLLIN);
+	vhi_listen_watch(s);
 }
 
 /*

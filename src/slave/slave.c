@@ -213,7 +213,7 @@ static void destroy(struct vh_slave *s)
 	/* Threads of the device may still have news; from here on they reach nobody. */
 	if (dev)
 		vhi_device_detach(dev);
-	if (s->path[0])
+	if (s->path[0] && !s->exported)
 		vhi_sock_remove(s->path, &s->path_id);
 	/* A listening socket that was lent to us stays open elsewhere, and would stay in the set. */
 	vhi_fd_close(&s->epfd);
@@ -251,19 +251,7 @@ vh_rc vh_slave_stop(struct vh_slave *s)
 	return 0;
 }
 
-static vh_rc start_listening(struct vh_slave *s, int fd)
-{
-	int rc = vhi_slave_watch(s, EPOLL_CTL_ADD, fd, VHI_SOURCE_LISTENER, 0, EPOLLIN);
-
-	if (rc) {
-		vhi_fd_close(&fd);
-		return vhi_fail(rc, VH_ERROR_SYSTEM, 0, "a listening socket can't be watched: %s", vh_error_name(rc));
-	}
-	s->listen_fd = fd;
-	return 0;
-}
-
-static vh_rc check_unconnected(const struct vh_slave *s)
+vh_rc vhi_slave_check_unused(const struct vh_slave *s)
 {
 	if (s->listen_fd >= 0 || s->conn.open)
 		return vhi_fail(-EBUSY, VH_ERROR_STATE, 0, "the slave listens or is connected already");
@@ -278,7 +266,8 @@ vh_rc vh_slave_listen(struct vh_slave *s, const char *path)
 
 	if (rc)
 		return rc;
-	rc = path ? check_unconnected(s) : vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_slave_listen: path is NULL");
+	rc = path ? vhi_slave_check_unused(s)
+		  : vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_slave_listen: path is NULL");
 	if (rc)
 		return vhi_slave_leave(s, rc);
 	fd = vhi_sock_listen(path, s->opts.socket_mode);
@@ -286,7 +275,7 @@ vh_rc vh_slave_listen(struct vh_slave *s, const char *path)
 		return vhi_slave_leave(s, fd);
 	path = vhi_sock_path(path);
 	ours = !vhi_sock_identify(path, &s->path_id);
-	rc = start_listening(s, fd);
+	rc = vhi_listen_start(s, fd);
 	if (rc && ours)
 		vhi_sock_remove(path, &s->path_id);
 	else if (ours)
@@ -302,13 +291,13 @@ vh_rc vh_slave_adopt(struct vh_slave *s, int32_t fd)
 
 	if (rc)
 		return rc;
-	rc = check_unconnected(s);
+	rc = vhi_slave_check_unused(s);
 	if (rc)
 		return vhi_slave_leave(s, rc);
 	own = vhi_sock_adopt(fd, &listening);
 	if (own < 0)
 		return vhi_slave_leave(s, own);
-	return vhi_slave_leave(s, listening ? start_listening(s, own) : vhi_conn_begin(s, own));
+	return vhi_slave_leave(s, listening ? vhi_listen_start(s, own) : vhi_conn_begin(s, own));
 }
 
 vh_fd vh_slave_fd(struct vh_slave *s)

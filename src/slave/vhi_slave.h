@@ -3,7 +3,7 @@
  * The vhost-user back-end inside. slave.c: life of the handle and its public calls; loop.c: one round of dispatch;
  * listen.c: who may connect; conn.c: the connection, message by message, and the replies that are owed; rings.c: the
  * ring machine; handlers_*.c: one function for each message; channel.c: requests of our own;
- * device.c: what the device asks for; stats.c: counters.
+ * device.c: what the device asks for; stats.c: counters; pause.c: everything at rest; handover.c: to a successor.
  */
 #ifndef VHI_SLAVE_H
 #define VHI_SLAVE_H
@@ -130,6 +130,7 @@ struct vhi_conn {
 	uint32_t held_site;
 	bool features_refused;
 	bool features_told; /* the device knows of this connection's choice */
+	bool paused;	    /* no further message is begun */
 	int32_t end_reason;
 	uint8_t status;
 	struct vhi_chan main;
@@ -166,6 +167,10 @@ struct vh_slave {
 	bool dispatching;
 	bool more; /* the last round left something to do */
 	bool destroying;
+	bool paused;	 /* see pause.c */
+	bool rings_held; /* while paused: rings take nothing */
+	bool quiet;	 /* while paused: VH_EVENT_PAUSED was raised */
+	bool exported;	 /* somebody else has what we have */
 
 	int listen_fd;
 	uint64_t listen_retry_ns; /* out of fds: not watched until then, 0 = watched */
@@ -215,8 +220,15 @@ const char *vhi_slave_any_site_text(uint32_t site);
 bool vhi_slave_acked(const struct vh_slave *s, unsigned pf_bit);
 
 /* listen.c */
+int vhi_listen_start(struct vh_slave *s, int fd); /* takes fd */
 void vhi_listen_accept(struct vh_slave *s);
 void vhi_listen_resume(struct vh_slave *s);
+void vhi_listen_watch(struct vh_slave *s);		/* unless there is a reason not to */
+vh_rc vhi_slave_check_unused(const struct vh_slave *s); /* it neither listens nor is connected */
+
+/* pause.c */
+void vhi_pause_step(struct vh_slave *s);
+bool vhi_pause_quiet(const struct vh_slave *s);
 
 /* rings.c */
 uint32_t vhi_vring_event(struct vh_slave *s, uint32_t i, enum vhi_vring_event ev); /* 0 or a site number */

@@ -342,3 +342,39 @@ def test_two_front_ends_at_once_the_second_is_closed(serve):
     deadline = time.monotonic() + 5
     while vhctl("probe", s.target).returncode != DONE:
         assert time.monotonic() < deadline
+
+
+def test_a_successor_takes_over_while_a_front_end_writes_and_reads(tmp_path):
+    disk, path, handover = tmp_path / "disk", str(tmp_path / "s"), str(tmp_path / "h")
+    disk.write_bytes(bytes(64 * MIB))
+    args = ("--file", disk, "--handover", handover)
+    servers = [Server(path, *args)]
+    with subprocess.Popen([VHCTL, "io", "blk", f"unix:{path}", "bench", "--rw", "write", "--time", "6", "--json"],
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as bench:
+        for _ in range(5):
+            time.sleep(0.5)
+            servers.append(Server(path, *args))
+            assert "where the one before stood" in servers[-1].said
+            assert servers[-2].p.wait(10) == DONE and servers[-2].p.stderr.read() == ""
+        out, err = bench.communicate(timeout=30)
+        assert bench.returncode == DONE, err
+        assert json.loads(out)["iops"] > 0
+    got = vhctl("io", "blk", f"unix:{path}", "verify", "--json")
+    assert got.returncode == DONE and json.loads(got.stdout)["ok"]
+    assert servers[-1].end() == DONE and not os.path.exists(path)
+    for server in servers[:-1]:
+        server.p.stderr.close()
+
+
+def test_a_successor_that_can_t_leaves_the_other_one_serving(tmp_path):
+    path, handover = str(tmp_path / "s"), str(tmp_path / "h")
+    first = Server(path, "--ram", "1M", "--handover", handover)
+    with subprocess.Popen([VHCTL, "io", "blk", f"unix:{path}", "bench", "--time", "3"], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE) as bench:
+        time.sleep(0.5)
+        got = vhctl("serve", "blk", "--socket", path, "--ram", "1M", "--handover", handover, "--packed", "off")
+        assert got.returncode == WRONG and b"not offered" in got.stderr
+        assert first.p.stderr.readline() == "vhctl: the successor does not serve; this one goes on\n"
+        bench.communicate(timeout=30)
+        assert bench.returncode == DONE
+    assert first.end() == DONE

@@ -61,6 +61,16 @@ static vhgo_rc go_vh_backend_set_config(struct vh_backend *b, uint32_t offset, c
 	return vhgo_rc_of(vh_backend_set_config(b, offset, buf, len));
 }
 
+static vhgo_count go_vh_slave_export(struct vh_slave *s, uint8_t *buf, uint32_t cap, vh_fd *fds, uint32_t max_fds, uint32_t *n_fds)
+{
+	return vhgo_count_of(vh_slave_export(s, buf, cap, fds, max_fds, n_fds));
+}
+
+static vhgo_rc go_vh_slave_import(struct vh_slave *s, const uint8_t *buf, uint32_t len, const vh_fd *fds, uint32_t n_fds)
+{
+	return vhgo_rc_of(vh_slave_import(s, buf, len, fds, n_fds));
+}
+
 static vhgo_rc go_vh_master_finish(struct vh_master *m, uint64_t ticket, uint8_t *buf, uint32_t cap, vh_fd *fds, uint32_t max_fds, struct vh_master_reply *out)
 {
 	return vhgo_rc_of(vh_master_finish(m, ticket, buf, cap, fds, max_fds, out));
@@ -142,6 +152,14 @@ func BackendGetConfig(b *Backend, offset uint32, buf []byte) error {
 
 func BackendSetConfig(b *Backend, offset uint32, buf []byte) error {
 	return rcError(uintptr(C.go_vh_backend_set_config((*C.struct_vh_backend)(unsafe.Pointer(b)), C.uint32_t(offset), (*C.uint8_t)(first(buf)), C.uint32_t(len(buf)))))
+}
+
+func SlaveExport(s *Slave, buf []byte, fds []int32, n_fds *uint32) (int, error) {
+	return countOf(uintptr(C.go_vh_slave_export((*C.struct_vh_slave)(unsafe.Pointer(s)), (*C.uint8_t)(first(buf)), C.uint32_t(len(buf)), (*C.vh_fd)(first(fds)), C.uint32_t(len(fds)), (*C.uint32_t)(unsafe.Pointer(n_fds))))).Get()
+}
+
+func SlaveImport(s *Slave, buf []byte, fds []int32) error {
+	return rcError(uintptr(C.go_vh_slave_import((*C.struct_vh_slave)(unsafe.Pointer(s)), (*C.uint8_t)(first(buf)), C.uint32_t(len(buf)), (*C.vh_fd)(first(fds)), C.uint32_t(len(fds)))))
 }
 
 func MasterFinish(m *Master, ticket uint64, buf []byte, fds []int32, out *MasterReply) error {

@@ -88,6 +88,8 @@ extern uintptr_t _wrap_SlaveNextEvent_raw_38bee8dda103c01b(swig_voidp arg1, swig
 extern uintptr_t _wrap_SlaveQueue_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
 extern uintptr_t _wrap_SlaveDupSnapshot_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_SlaveDisconnect_raw_38bee8dda103c01b(swig_voidp arg1);
+extern uintptr_t _wrap_SlavePause_raw_38bee8dda103c01b(swig_voidp arg1);
+extern uintptr_t _wrap_SlaveResume_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_SlaveGetStats_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_SlaveStop_raw_38bee8dda103c01b(swig_voidp arg1);
 extern void _wrap_SlaveFree_raw_38bee8dda103c01b(swig_voidp arg1);
@@ -589,6 +591,24 @@ func SlaveDisconnect(arg1 *Slave) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	swig_r = (uintptr)(C._wrap_SlaveDisconnect_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func SlavePause(arg1 *Slave) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	swig_r = (uintptr)(C._wrap_SlavePause_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func SlaveResume(arg1 *Slave) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	swig_r = (uintptr)(C._wrap_SlaveResume_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1

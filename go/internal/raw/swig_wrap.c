@@ -821,6 +821,32 @@ vhgo_rc _wrap_SlaveDisconnect_raw_38bee8dda103c01b(struct vh_slave *_swig_go_0) 
 }
 
 
+vhgo_rc _wrap_SlavePause_raw_38bee8dda103c01b(struct vh_slave *_swig_go_0) {
+  struct vh_slave *arg1 = (struct vh_slave *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_slave **)&_swig_go_0; 
+  
+  result = (vhgo_rc)vh_slave_pause(arg1);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_SlaveResume_raw_38bee8dda103c01b(struct vh_slave *_swig_go_0) {
+  struct vh_slave *arg1 = (struct vh_slave *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_slave **)&_swig_go_0; 
+  
+  result = (vhgo_rc)vh_slave_resume(arg1);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
 vhgo_rc _wrap_SlaveGetStats_raw_38bee8dda103c01b(struct vh_slave *_swig_go_0, struct vh_slave_stats *_swig_go_1) {
   struct vh_slave *arg1 = (struct vh_slave *) 0 ;
   struct vh_slave_stats *arg2 = (struct vh_slave_stats *) 0 ;

@@ -1,0 +1,562 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/*
+ * A back-end's state for its successor, which may be of another version: a head, then records. Each says its kind and its
+ * length; one of a kind that is not known is refused, because whoever wrote it thought that it matters. What a record
+ * gets at its end later may be left out by older writers, and is zero then. Files are named by their place in an array.
+ */
+#include "vhi_slave.h"
+
+#define MAGIC	0x65766c7356484231u /* of the first format */
+#define NO_FILE (-1)
+
+enum { REC_CONN = 1, REC_LISTENER, REC_REGION, REC_RING };
+
+/* The format is these structs, in native byte order, without a byte that no field has. */
+struct head {
+	uint64_t magic;
+	uint32_t n_bytes;
+	uint32_t n_files;
+};
+
+struct record {
+	uint32_t kind;
+	uint32_t size; /* of what follows, a multiple of 8 */
+};
+
+#define CONN_FEATURES_TOLD  1u
+#define CONN_FEATURES_BAD   2u
+#define CONN_CONFIG_CHANGED 4u
+struct rec_conn {
+	uint64_t acked, pf_acked;
+	uint32_t status;
+	uint32_t flags;
+	int32_t main, back;
+};
+
+struct rec_listener {
+	uint64_t dev, ino;
+	int32_t file;
+	uint32_t reserved;
+	char path[112]; /* "" = the socket is not ours to remove */
+};
+
+struct rec_region {
+	uint64_t gpa, uva, len, offset;
+	int32_t file;
+	uint32_t reserved;
+};
+
+#define RING_STARTED  1u /* or wanted */
+#define RING_ENABLED  2u
+#define RING_POLLED   4u
+#define RING_HAS_ADDR 8u
+#define RING_HAS_BASE 16u
+struct rec_ring {
+	struct vh_vring_addr addr;
+	uint32_t index, num, base, flags;
+	int32_t kick, call, err;
+	uint32_t reserved;
+};
+
+/* Writing. With no room it only counts. */
+
+struct writer {
+	uint8_t *buf;
+	uint32_t n_bytes, n_files;
+	int *files; /* borrowed ones, NULL = only count */
+	bool busy;  /* a thread is inside of a queue: what it says would be old */
+};
+
+static int32_t put_file(struct writer *w, int fd)
+{
+	if (fd < 0)
+		return NO_FILE;
+	if (w->files)
+		w->files[w->n_files] = fd;
+	return (int32_t)w->n_files++;
+}
+
+static void put(struct writer *w, const void *data, uint32_t size)
+{
+	if (w->buf)
+		memcpy(w->buf + w->n_bytes, data, size);
+	w->n_bytes += size;
+}
+
+static void put_record(struct writer *w, uint32_t kind, const void *data, uint32_t size)
+{
+	const struct record r = {kind, size};
+
+	put(w, &r, sizeof(r));
+	put(w, data, size);
+}
+
+static void put_conn(struct writer *w, const struct vh_slave *s)
+{
+	const struct vhi_conn *c = &s->conn;
+	const struct rec_conn r = {.acked = c->f.acked,
+				   .pf_acked = c->f.pf_acked,
+				   .status = c->status,
+				   .flags = (c->features_told ? CONN_FEATURES_TOLD : 0) |
+					    (c->features_refused ? CONN_FEATURES_BAD : 0) |
+					    (c->config_changed ? CONN_CONFIG_CHANGED : 0),
+				   .main = put_file(w, vhi_chan_fd(&c->main)),
+				   .back = put_file(w, vhi_chan_open(&c->back) ? vhi_chan_fd(&c->back) : -1)};
+
+	put_record(w, REC_CONN, &r, sizeof(r));
+}
+
+static void put_listener(struct writer *w, const struct vh_slave *s)
+{
+	struct rec_listener r = {.dev = s->path_id.dev, .ino = s->path_id.ino, .file = put_file(w, s->listen_fd)};
+
+	memcpy(r.path, s->path, sizeof(s->path));
+	put_record(w, REC_LISTENER, &r, sizeof(r));
+}
+
+static void put_memory(struct writer *w, const struct vh_snapshot *snap)
+{
+	struct vh_region of;
+
+	for (uint32_t i = 0; i < snap->n; i++) {
+		struct rec_region r = {.file = put_file(w, vhi_snapshot_fd(snap, i))};
+
+		vhi_region_describe(snap, i, &of);
+		r.gpa = of.gpa;
+		r.uva = of.uva;
+		r.len = of.len;
+		r.offset = of.offset;
+		put_record(w, REC_REGION, &r, sizeof(r));
+	}
+}
+
+static void put_ring(struct writer *w, struct vhi_vring *v, uint32_t index)
+{
+	/* One that is broken stays so by not being started: only a reset helps the driver, in any case. */
+	const bool starts = v->state == VHI_VRING_RUNNING || v->state == VHI_VRING_WANTED;
+	struct rec_ring r = {.addr = v->addr,
+			     .index = index,
+			     .num = v->num,
+			     .base = v->base,
+			     .flags = (starts ? RING_STARTED : 0) | (v->enabled ? RING_ENABLED : 0) |
+				      (v->polled ? RING_POLLED : 0) | (v->has_addr ? RING_HAS_ADDR : 0) |
+				      (v->has_base || vhi_vring_started(v) ? RING_HAS_BASE : 0),
+			     .kick = put_file(w, vhi_queue_get_fd(v->q, VHI_QUEUE_KICK)),
+			     .call = put_file(w, vhi_queue_get_fd(v->q, VHI_QUEUE_CALL)),
+			     .err = put_file(w, vhi_queue_get_fd(v->q, VHI_QUEUE_ERR))};
+
+	if (vhi_vring_started(v) && vhi_queue_progress(v->q, &r.base) < 0)
+		w->busy = true;
+	put_record(w, REC_RING, &r, sizeof(r));
+}
+
+static void put_all(struct writer *w, const struct vh_slave *s, const struct vh_snapshot *snap)
+{
+	struct head h = {.magic = MAGIC};
+
+	put(w, &h, sizeof(h));
+	if (s->listen_fd >= 0)
+		put_listener(w, s);
+	if (s->conn.open) {
+		put_memory(w, snap);
+		put_conn(w, s);
+		for (uint32_t i = 0; i < s->n_queues; i++)
+			put_ring(w, &s->rings[i], i);
+	}
+	h.n_bytes = w->n_bytes;
+	h.n_files = w->n_files;
+	if (w->buf)
+		memcpy(w->buf, &h, sizeof(h));
+}
+
+static int give_files(const struct writer *w, vh_fd *fds)
+{
+	for (uint32_t i = 0; i < w->n_files; i++) {
+		int fd = vhi_fd_dup(w->files[i]);
+
+		if (fd < 0) {
+			while (i)
+				vhi_fd_close(&fds[--i]);
+			return vhi_fail(fd, VH_ERROR_SYSTEM, 0, "vh_slave_export: %u files are needed: %s", w->n_files,
+					vh_error_name(fd));
+		}
+		fds[i] = fd;
+	}
+	return 0;
+}
+
+static vh_count export(struct vh_slave *s, const struct vh_snapshot *snap, void *buf, uint32_t cap, vh_fd *fds,
+		       uint32_t max_fds, uint32_t *n_fds)
+{
+	struct writer w = {0};
+	uint32_t n_bytes, n_files;
+	int rc;
+
+	put_all(&w, s, snap);
+	n_bytes = w.n_bytes;
+	n_files = w.n_files;
+	if (buf && n_bytes <= cap && n_files <= max_fds) {
+		w = (struct writer){.buf = buf, .files = vhi_calloc(n_files + 1, sizeof(int))};
+		if (!w.files)
+			return vhi_fail(-ENOMEM, VH_ERROR_SYSTEM, 0, "vh_slave_export: no memory");
+		put_all(&w, s, snap);
+		rc = w.busy ? vhi_fail(-EAGAIN, VH_ERROR_STATE, 0,
+				       "vh_slave_export: another thread is inside of a queue; call again")
+			    : give_files(&w, fds);
+		vhi_free(w.files);
+		if (rc)
+			return rc;
+		s->exported = true;
+	}
+	*n_fds = n_files;
+	return (vh_count)n_bytes;
+}
+
+vh_count vh_slave_export(struct vh_slave *s, void *buf, uint32_t cap, vh_fd *fds, uint32_t max_fds, uint32_t *n_fds)
+{
+	struct vh_snapshot *snap;
+	vh_count rc = vhi_slave_enter(s, "vh_slave_export");
+
+	if (rc)
+		return rc;
+	if (!n_fds || (!buf && cap) || (!fds && max_fds))
+		return vhi_slave_leave(s, vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
+						   "vh_slave_export: n_fds is NULL, or there is room at NULL"));
+	if (!vhi_pause_quiet(s))
+		return vhi_slave_leave(s, vhi_fail(-EAGAIN, VH_ERROR_STATE, 0,
+						   "vh_slave_export: call vh_slave_pause(), and dispatch until it "
+						   "returns 0"));
+	snap = vhi_mem_snapshot(s->mem);
+	rc = export(s, snap, buf, cap, fds, max_fds, n_fds);
+	vhi_snapshot_put(snap);
+	return vhi_slave_leave(s, rc);
+}
+
+/* Reading: everything is looked through before anything is done. */
+
+struct reader {
+	const uint8_t *at;
+	uint32_t left;
+	const vh_fd *fds;
+	uint32_t n_fds;
+
+	bool has_conn, has_listener;
+	struct rec_conn conn;
+	struct rec_listener listener;
+	struct vh_region *regions;
+	int *region_fds;
+	uint32_t n_regions;
+	struct rec_ring *rings; /* by index; num and flags 0 where nothing was said */
+	uint32_t n_rings;
+};
+
+static int damaged(const char *what)
+{
+	return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_slave_import: the state is damaged: %s", what);
+}
+
+static int file_of(const struct reader *r, int32_t index)
+{
+	return index >= 0 ? r->fds[index] : -1;
+}
+
+static bool is_file(const struct reader *r, int32_t index, bool needed)
+{
+	return index == NO_FILE ? !needed : index >= 0 && (uint32_t)index < r->n_fds;
+}
+
+/* A record that is shorter than ours was written before its last fields came. */
+static int take(struct reader *r, uint32_t size, void *out, uint32_t least, uint32_t room)
+{
+	if (size < least || size > room)
+		return damaged("a record has no length that is known");
+	memset(out, 0, room);
+	memcpy(out, r->at, size);
+	return 0;
+}
+
+static int take_conn(struct reader *r, uint32_t size)
+{
+	int rc = take(r, size, &r->conn, sizeof(r->conn), sizeof(r->conn));
+
+	if (rc)
+		return rc;
+	if (r->has_conn || !is_file(r, r->conn.main, true) || !is_file(r, r->conn.back, false) ||
+	    r->conn.status > UINT8_MAX)
+		return damaged("its connection");
+	r->has_conn = true;
+	return 0;
+}
+
+static int take_listener(struct reader *r, uint32_t size)
+{
+	struct rec_listener *l = &r->listener;
+	int rc = take(r, size, l, sizeof(*l), sizeof(*l));
+
+	if (rc)
+		return rc;
+	if (r->has_listener || !is_file(r, l->file, true) || !memchr(l->path, 0, sizeof(((struct vh_slave *)0)->path)))
+		return damaged("its listening socket");
+	r->has_listener = true;
+	return 0;
+}
+
+static int take_region(struct reader *r, uint32_t size)
+{
+	struct rec_region in;
+	int rc = take(r, size, &in, sizeof(in), sizeof(in));
+
+	if (rc)
+		return rc;
+	if (r->n_regions == VH_MEM_MAX_REGIONS || !is_file(r, in.file, true))
+		return damaged("its memory");
+	r->region_fds[r->n_regions] = file_of(r, in.file);
+	r->regions[r->n_regions++] = (struct vh_region){
+		.gpa = in.gpa, .uva = in.uva, .len = in.len, .offset = in.offset};
+	return 0;
+}
+
+static int take_ring(struct reader *r, uint32_t size)
+{
+	struct rec_ring in;
+	int rc = take(r, size, &in, sizeof(in), sizeof(in));
+	const bool used = !rc && (in.num || in.flags || in.kick >= 0 || in.call >= 0 || in.err >= 0);
+
+	if (rc)
+		return rc;
+	if (!is_file(r, in.kick, false) || !is_file(r, in.call, false) || !is_file(r, in.err, false) ||
+	    in.addr.desc & 15 || in.addr.avail & 1 || in.addr.used & 3)
+		return damaged("a ring");
+	if (in.index < r->n_rings)
+		r->rings[in.index] = in;
+	else if (used)
+		return vhi_fail(-ENOTSUP, VH_ERROR_ARGUMENT, 0,
+				"vh_slave_import: queue %u is in use, and this device has %u", in.index, r->n_rings);
+	return 0;
+}
+
+static int read_all(struct reader *r)
+{
+	static int (*const takers[])(struct reader * r, uint32_t size) = {
+		[REC_CONN] = take_conn,
+		[REC_LISTENER] = take_listener,
+		[REC_REGION] = take_region,
+		[REC_RING] = take_ring,
+	};
+	struct record rec;
+	struct head h;
+	int rc = 0;
+
+	if (r->left < sizeof(h))
+		return damaged("it is too short");
+	memcpy(&h, r->at, sizeof(h));
+	if (h.magic != MAGIC)
+		return vhi_fail(-ENOTSUP, VH_ERROR_ARGUMENT, 0,
+				"vh_slave_import: this is no state of a back-end, or of another machine or version");
+	if (h.n_bytes != r->left || h.n_files != r->n_fds)
+		return damaged("it is not whole, or files are missing");
+	r->at += sizeof(h);
+	r->left -= (uint32_t)sizeof(h);
+	while (!rc && r->left) {
+		if (r->left < sizeof(rec))
+			return damaged("a record is cut");
+		memcpy(&rec, r->at, sizeof(rec));
+		r->at += sizeof(rec);
+		r->left -= (uint32_t)sizeof(rec);
+		if (rec.size > r->left || rec.size % 8)
+			return damaged("a record is cut");
+		if (!rec.kind || rec.kind >= VHI_ARRAY_SIZE(takers))
+			return vhi_fail(-ENOTSUP, VH_ERROR_ARGUMENT, 0,
+					"vh_slave_import: a record of kind %u comes from a newer version", rec.kind);
+		rc = takers[rec.kind](r, rec.size);
+		r->at += rec.size;
+		r->left -= rec.size;
+	}
+	return rc;
+}
+
+static int check_offer(const struct vh_slave *s, const struct reader *r)
+{
+	uint64_t bits = r->conn.acked & ~s->features, pf = r->conn.pf_acked & ~s->pf;
+
+	if (!bits && !pf)
+		return 0;
+	return vhi_fail(-ENOTSUP, VH_ERROR_ARGUMENT, 0,
+			"vh_slave_import: feature bits 0x%llx and protocol feature bits 0x%llx are in use, and not "
+			"offered here",
+			(unsigned long long)bits, (unsigned long long)pf);
+}
+
+static int import_listener(struct vh_slave *s, const struct reader *r)
+{
+	const struct rec_listener *l = &r->listener;
+	bool listening;
+	int fd = vhi_sock_adopt(file_of(r, l->file), &listening), rc;
+
+	if (fd < 0)
+		return fd;
+	if (!listening) {
+		vhi_fd_close(&fd);
+		return damaged("its listening socket does not listen");
+	}
+	rc = vhi_listen_start(s, fd);
+	if (rc)
+		return rc;
+	memcpy(s->path, l->path, sizeof(s->path));
+	s->path_id = (struct vhi_sock_id){.dev = l->dev, .ino = l->ino};
+	return 0;
+}
+
+static int import_memory(struct vh_slave *s, const struct reader *r)
+{
+	struct vh_snapshot *snap;
+	int rc = vhi_mem_prepare_replace(s->mem, r->regions, r->region_fds, r->n_regions, &snap);
+
+	if (!rc)
+		vhi_mem_commit(s->mem, snap);
+	return rc;
+}
+
+static int import_features(struct vh_slave *s, const struct rec_conn *in)
+{
+	struct vhi_conn *c = &s->conn;
+	int32_t rc = 0;
+
+	c->f.acked = in->acked;
+	c->f.pf_acked = in->pf_acked;
+	c->status = (uint8_t)in->status;
+	c->features_refused = in->flags & CONN_FEATURES_BAD;
+	c->config_changed = in->flags & CONN_CONFIG_CHANGED;
+	c->features_told = in->flags & CONN_FEATURES_TOLD;
+	if (c->features_told && s->dev->ops.set_features)
+		rc = s->dev->ops.set_features(s->dev->ctx, in->acked, 0);
+	if (rc)
+		return vhi_fail(-ENOTSUP, VH_ERROR_DEVICE, 0,
+				"vh_slave_import: the device refused the features in use: %s", vh_error_name(rc));
+	return 0;
+}
+
+/* The files of a ring, as its messages would set them. */
+static int ring_files(struct vh_slave *s, const struct reader *r, const struct rec_ring *in)
+{
+	struct vh_queue *q = s->rings[in->index].q;
+	const struct {
+		int32_t file;
+		enum vhi_queue_fd which;
+	} files[] = {{in->call, VHI_QUEUE_CALL}, {in->err, VHI_QUEUE_ERR}, {in->kick, VHI_QUEUE_KICK}};
+	int rc = 0;
+
+	for (uint32_t i = 0; !rc && i < VHI_ARRAY_SIZE(files); i++) {
+		int fd = files[i].file >= 0 ? vhi_fd_dup(file_of(r, files[i].file)) : -1;
+
+		if (files[i].file >= 0 && fd < 0)
+			return vhi_fail(fd, VH_ERROR_SYSTEM, 0, "vh_slave_import: %s", vh_error_name(fd));
+		rc = files[i].which == VHI_QUEUE_KICK ? vhi_vring_set_kick(s, in->index, fd)
+						      : vhi_queue_set_fd(q, files[i].which, fd);
+	}
+	return rc;
+}
+
+static int import_ring(struct vh_slave *s, const struct reader *r, const struct rec_ring *in)
+{
+	struct vhi_vring *v = &s->rings[in->index];
+	int rc;
+
+	if (in->num && (in->num > s->dev->opts.max_queue_size || !vhi_ring_num_fits(in->num, s->conn.f.acked)))
+		return vhi_fail(-ENOTSUP, VH_ERROR_ARGUMENT, 0,
+				"vh_slave_import: queue %u has %u entries, %u are offered", in->index, in->num,
+				s->dev->opts.max_queue_size);
+	rc = ring_files(s, r, in);
+	if (rc)
+		return rc;
+	v->addr = in->addr;
+	v->num = in->num;
+	v->base = in->base;
+	v->has_addr = in->flags & RING_HAS_ADDR;
+	v->has_base = in->flags & RING_HAS_BASE;
+	v->polled = in->flags & RING_POLLED;
+	vhi_vring_enable(s, in->index, in->flags & RING_ENABLED);
+	if (!(in->flags & RING_STARTED) || !vhi_vring_event(s, in->index, VHI_VRING_KICK_MSG))
+		return 0;
+	return vhi_fail(-EFAULT, VH_ERROR_MEMORY, VHI_SITE_SLAVE_KICK_START,
+			"vh_slave_import: queue %u does not start where it stood", in->index);
+}
+
+static int import_conn(struct vh_slave *s, const struct reader *r)
+{
+	bool listening;
+	int fd = vhi_sock_adopt(file_of(r, r->conn.main), &listening), rc;
+
+	if (fd < 0)
+		return fd;
+	if (listening) {
+		vhi_fd_close(&fd);
+		return damaged("its connection listens");
+	}
+	rc = import_memory(s, r);
+	if (rc) {
+		vhi_fd_close(&fd);
+		return rc;
+	}
+	rc = vhi_conn_begin(s, fd);
+	if (rc)
+		return rc;
+	rc = import_features(s, &r->conn);
+	if (!rc && r->conn.back >= 0 && vhi_back_set(s, file_of(r, r->conn.back)))
+		rc = damaged("its back-end channel");
+	for (uint32_t i = 0; !rc && i < r->n_rings; i++)
+		if (r->rings[i].num || r->rings[i].flags)
+			rc = import_ring(s, r, &r->rings[i]);
+	return rc;
+}
+
+static int import(struct vh_slave *s, const struct reader *r)
+{
+	struct vh_error why = {.size = sizeof(why)};
+	int rc = r->has_conn ? check_offer(s, r) : 0;
+
+	if (!rc && r->has_conn)
+		rc = import_conn(s, r);
+	if (!rc && r->has_listener)
+		rc = import_listener(s, r);
+	if (!rc || !s->conn.open) {
+		if (rc)
+			vhi_mem_clear(s->mem);
+		return rc;
+	}
+	vh_error_get(&why);
+	vhi_conn_fail(s, rc);
+	vhi_conn_end(s);
+	return vhi_fail_at(rc, why.domain, why.site, why.queue, why.request, "%s", why.text);
+}
+
+vh_rc vh_slave_import(struct vh_slave *s, const void *buf, uint32_t len, const vh_fd *fds, uint32_t n_fds)
+{
+	struct reader r = {.at = buf, .left = len, .fds = fds, .n_fds = n_fds};
+	vh_rc rc = vhi_slave_enter(s, "vh_slave_import");
+
+	if (rc)
+		return rc;
+	rc = !buf || (n_fds && !fds) ? vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_slave_import: buf or fds is NULL")
+				     : vhi_slave_check_unused(s);
+	if (rc)
+		return vhi_slave_leave(s, rc);
+	r.n_rings = s->n_queues;
+	r.regions = vhi_calloc(VH_MEM_MAX_REGIONS, sizeof(*r.regions));
+	r.region_fds = vhi_calloc(VH_MEM_MAX_REGIONS, sizeof(*r.region_fds));
+	r.rings = vhi_calloc(s->n_queues, sizeof(*r.rings));
+	if (!r.regions || !r.region_fds || !r.rings)
+		rc = vhi_fail(-ENOMEM, VH_ERROR_SYSTEM, 0, "vh_slave_import: no memory");
+	for (uint32_t i = 0; !rc && i < r.n_rings; i++)
+		r.rings[i] = (struct rec_ring){.index = i, .kick = NO_FILE, .call = NO_FILE, .err = NO_FILE};
+	if (!rc)
+		rc = read_all(&r);
+	if (!rc)
+		rc = import(s, &r);
+	if (!rc)
+		vhi_slave_wake(s); /* rings are looked at by the next round */
+	vhi_free(r.regions);
+	vhi_free(r.region_fds);
+	vhi_free(r.rings);
+	return vhi_slave_leave(s, rc);
+}
