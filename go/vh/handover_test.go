@@ -97,6 +97,6 @@ func TestAStateThatDoesNotFitIsRefused(t *testing.T) {
 	want(t, other.Import(state), syscall.EOPNOTSUPP)
 	want(t, other.Import(&vh.SlaveState{Data: state.Data[:8]}), syscall.EINVAL)
 	must(t, s.Resume())
-	_, err = m.GetFeatures(within(t))
+	_, err = m.Features(within(t))
 	must(t, err)
 }

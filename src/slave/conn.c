@@ -367,5 +367,7 @@ void vhi_conn_end(struct vh_slave *s)
 	c->open = c->ending = c->held = false;
 	vhi_events_raise(&s->events, VH_EVENT_DISCONNECTED, VH_ERROR_NONE, c->end_reason, 0);
 	vhi_log_line(&s->log, c->end_reason ? VH_LOG_WARNING : VH_LOG_INFO, "the connection ended: %s",
-		     c->end_reason ? vh_error_name(c->end_reason) : "closed by the front-end");
+		     c->end_reason ? vh_error_name(c->end_reason)
+		     : s->exported ? "handed over"
+				   : "closed by the front-end");
 }

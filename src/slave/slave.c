@@ -208,7 +208,7 @@ static void destroy(struct vh_slave *s)
 	s->destroying = true;
 	if (s->pid != getpid())
 		leave_to_parent(s);
-	vhi_conn_fail(s, -ESHUTDOWN);
+	vhi_conn_fail(s, s->exported ? 0 : -ESHUTDOWN);
 	vhi_conn_end(s);
 	/* Threads of the device may still have news; from here on they reach nobody. */
 	if (dev)

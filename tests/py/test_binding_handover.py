@@ -5,9 +5,7 @@ import os
 import threading
 
 import pytest
-
-import vh
-from binding import MIB, Null, served
+from binding import MIB, Null, served, vh
 
 
 class Relay:
