@@ -24,8 +24,10 @@ Sizes, fds, replies and gates of every message and the layout of every payload w
 peers' sources: `tests/data/*.tsv`. `tests/wire/test_table.c` holds the library's table against that, `tests/py/test_codec.py` the
 Python codec's. What known front-ends send, in their order, passes that table: `tests/data/orders`, `tests/wire/test_orders.c`.
 
-- back-end: the callback or call where a device meets the message; *library*: answered without one; no: refused as the table says
-- front-end: the call that sends it; *raw*: only `vh_master_submit()` does, by the same table
+- back-end: the callback or call where a device meets the message; *library*: answered without one; no: refused as the table says, which
+  `test_sweep.py::test_sweep` shows for every id
+- front-end: the call that sends it; *raw*: only `vh_master_submit()` does, by the same table, which
+  `test_binding_raw.py::test_every_message_can_be_sent_as_it_is` shows for every message
 - checked: peers that it was exchanged with; *golden bytes*: what the front-end sends is compared with bytes that were written by hand
   from the specification, in `test_master_wire.c`; then tests of libvh alone, and why there is no peer for
   one of the roles

@@ -260,7 +260,7 @@ KINDS = (
          about="the Python binding, compiled; the package, its types, its examples"),
     Kind("python-abi", pytest("py", {"VH_BUILD": GCC, "VH_PYTHON_MODE": "abi"}, "/test_binding_", "_package",
                               ("-W", "error")), ("gcc",), about="the same binding through dlopen and libffi"),
-    Kind("codec", pytest("py", {"VH_BUILD": GCC}, but="/test_binding_"), ("gcc",), about="the Python codec, and vhctl as users meet it"),
+    Kind("codec", pytest("py", {"VH_BUILD": GCC}, but="/test_binding_"), ("gcc",), about="the Python codec, vhctl as users meet it, docs/protocol.md, docs/seed-parity.md"),
     Kind("go", go("go"), ("build",), about="the Go module: Debian's Go, vet, tests, race detector, pointer checks"),
     Kind("go-new", go("new"), ("build",), about="the same with the newest Go of the machine"),
     Kind("go-get", go("get"), ("build",), about="go get from a module proxy, without swig"),

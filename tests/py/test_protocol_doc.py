@@ -55,6 +55,10 @@ def test_what_works_was_checked(key):
         assert not here or peer in roles or row.why and (row.tests or row.peers)
 
 
+def test_tests_of_the_legend_are_there():
+    assert not list(unknown(emit_protocol.HEAD))
+
+
 def test_peers_are_run_by_the_gate():
     assert {f"demo-{peer.key}" for peer in PEERS} <= kinds()
 
