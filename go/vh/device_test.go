@@ -71,6 +71,7 @@ func TestADeviceIsToldWhatHappens(t *testing.T) {
 	serve(t, s)
 	d := driven(t, m, &vh.DriverOpts{Type: vh.TypeBlk, NQueues: 2})
 	must(t, d.Stop(within(t)))
+	must(t, m.ResetOwner(within(t)))
 	must(t, m.ResetDevice(within(t)))
 	for _, what := range []string{"version 1: true", "started 0 1 <nil>", "started 1 1 <nil>", "stopped 0", "stopped 1", "reset"} {
 		if !w.has(what) {

@@ -179,6 +179,7 @@ static void call_everything(struct vh_master *m, int event)
 	assert_int_equal(vh_master_set_status(m, 0x8f), 0);		   /* 18 */
 	assert_int_equal(vh_master_get_status(m, &n), 0);		   /* 19 */
 	assert_int_equal(n, 0x8f);
+	assert_int_equal(vh_master_reset_owner(m), 0); /* 20 */
 }
 
 static void every_call_sends_exactly_the_bytes_of_the_specification(void **state)
@@ -193,7 +194,7 @@ static void every_call_sends_exactly_the_bytes_of_the_specification(void **state
 	first = 8;
 	call_everything(m, event);
 	vht_backend_join(&b);
-	assert_int_equal(b.n_seen - first, 20);
+	assert_int_equal(b.n_seen - first, 21);
 	expect_bytes(&b, 0, 1, 1, 0, NULL, 0);
 	expect_bytes(&b, 1, 15, 1, 0, NULL, 0);
 	expect_bytes(&b, 2, 17, 1, 0, NULL, 0);
@@ -214,6 +215,7 @@ static void every_call_sends_exactly_the_bytes_of_the_specification(void **state
 	expect_bytes(&b, 17, 34, 9, 0, NULL, 0);
 	expect_bytes(&b, 18, 39, 9, 0, BYTES(U64(0x8f)));
 	expect_bytes(&b, 19, 40, 1, 0, NULL, 0);
+	expect_bytes(&b, 20, 4, 9, 0, NULL, 0);
 	close(event);
 	vh_master_free(m);
 	vht_backend_stop(&b);

@@ -205,7 +205,8 @@ def test_each_request_has_its_method(tmp_path):
         run(m.set_status, 3)
         assert run(m.get_status) == 3
         run(m.reset_device)
-        assert "reset" in device.said
+        run(m.reset_owner)
+        assert device.said.count("reset") == 2
         events = {e.kind for e in t.slave.events()}
         assert {vh.EventKind.CONNECTED, vh.EventKind.STARTED, vh.EventKind.STOPPED, vh.EventKind.RESET} <= events
         assert m.stats.messages_out == t.slave.stats.messages_in > 15
