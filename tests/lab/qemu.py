@@ -44,10 +44,15 @@ class BlockGuest:
         return proc.run(f"guest-{step}", self.argv(socket, step, seed, queues, packed), self.work, seconds, ok=(GUEST_OK,))
 
 
+# More shared memory, as a PCI device: whoever switches its memory off takes it out of the guest's address space.
+FIRMWARE_SHM = ["-object", "memory-backend-memfd,id=shm,size=1M,share=on", "-device", "ivshmem-plain,memdev=shm,addr=05.0"]
+
+
 def firmware_argv(socket, memory_mib=64):
     """A machine without an operating system: its firmware boots from the vhost-user SCSI disk at that socket."""
     return [QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
             "-device", "isa-debug-exit,iobase=0xf4,iosize=1",
             "-machine", "pc,memory-backend=mem", "-accel", "tcg", "-m", f"{memory_mib}M",
             "-object", f"memory-backend-memfd,id=mem,size={memory_mib}M,share=on",
-            "-chardev", f"socket,id=c0,path={socket}", "-device", "vhost-user-scsi-pci,chardev=c0,num_queues=1"]
+            "-chardev", f"socket,id=c0,path={socket}", "-device", "vhost-user-scsi-pci,chardev=c0,num_queues=1",
+            *FIRMWARE_SHM]
