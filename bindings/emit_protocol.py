@@ -3,6 +3,7 @@
 
 The figures come from src/wire, what they can't say from docs/protocol.tsv.
 """
+import re
 from collections import namedtuple
 from pathlib import Path
 
@@ -64,7 +65,7 @@ def take(rows, side, name):
 
 def said(text):
     """A call or callback as code, other words as they are."""
-    return ", ".join(f"`{word}`" if word.lower().startswith("vh_") else word for word in text.split(", ")) or "no"
+    return re.sub(r"\b(vh_[\w.]+|VH_\w+)", r"`\1`", text) or "no"
 
 
 def checked(row, peers):

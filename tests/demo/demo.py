@@ -191,11 +191,26 @@ def row_scsi(place, _):
     argv = place.shell(PYTHON, os.path.join(HERE, "scsi_device.py"), place.socket, place.image)
     with proc.Process("scsi-device", argv, place.logs) as server:
         server.wait_for_socket(place.socket)
-        proc.run("firmware", qemu.firmware_argv(place.socket), place.logs, ok=(qemu.GUEST_OK,))
+        proc.run("firmware", qemu.disk_firmware(place.socket), place.logs, ok=(qemu.GUEST_OK,))
         check(server.end() == 0, f"the device's exit code after SIGTERM is not 0\n{server.tail()}")
     resets = int(server.output().split()[-1])
     check(resets > 0, "QEMU never reset the device")
     return f"the firmware booted from a SCSI disk in Python, which QEMU had reset {resets} times, and unplugged memory meanwhile"
+
+
+def row_net(place, _):
+    mac, mtu, qmp = "52:54:00:12:34:56", 1400, place.socket + ".qmp"
+    plain = mac.replace(":", "")
+    argv = place.shell(PYTHON, os.path.join(HERE, "net_device.py"), place.socket)
+    with proc.Process("net-device", argv, place.logs) as server:
+        server.wait_for_socket(place.socket)
+        with proc.Process("firmware", qemu.net_firmware(place.socket, qmp, mac, mtu), place.logs) as guest:
+            for line in (f"mtu {mtu}", f"frame {plain} 0800"):
+                guest.wait_for(lambda: line in server.output(), f"'{line}'", 60)  # pylint: disable=cell-var-from-loop
+            qemu.qmp_command(qmp, "announce-self", initial=10, max=50, rounds=3, step=10)
+            guest.wait_for(lambda: f"guest {plain}" in server.output(), "announcement")
+        check(server.end() == 0, f"the device's exit code after SIGTERM is not 0\n{server.tail()}")
+    return f"the firmware's IP frames came from {mac}; the MTU that QEMU told is {mtu}; it announced the guest"
 
 
 def row_qsd(place, rng):
@@ -235,6 +250,8 @@ ROWS = (
     ("python-device", "Python device", "vhctl io, Linux guest", "libvh (Python class)", "python3-cffi",
      QEMU_FILES, device(python)),
     ("python-scsi", "Python SCSI disk", "QEMU, firmware", "libvh (Python class)", "python3-cffi", QEMU_FILES[:1], row_scsi),
+    ("python-net", "Python network device", "QEMU, firmware", "libvh (Python class)", "ipxe-qemu",
+     (*QEMU_FILES[:1], ("/usr/lib/ipxe/qemu/pxe-virtio.rom", "ipxe-qemu")), row_net),
     ("go-drives", "Go drives", "libvh (Go)", "libvh (vhctl serve)", "golang-go", GO_FILES, drive(go)),
     ("go-device", "Go device", "vhctl io, Linux guest", "libvh (Go type)", "golang-go",
      (*GO_FILES, *QEMU_FILES), device(go)),

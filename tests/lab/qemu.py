@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
 """A Linux guest under QEMU's own CPU emulation (the lab's machines have no usable KVM)."""
+import json
 import os
+import socket
 import subprocess
 
 import initramfs
@@ -44,15 +46,41 @@ class BlockGuest:
         return proc.run(f"guest-{step}", self.argv(socket, step, seed, queues, packed), self.work, seconds, ok=(GUEST_OK,))
 
 
+def machine(socket, memory_mib=64):
+    """A machine without an operating system, which shares its memory; chardev c0 is that socket."""
+    return [QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+            "-device", "isa-debug-exit,iobase=0xf4,iosize=1",
+            "-machine", "pc,memory-backend=mem", "-accel", "tcg", "-m", f"{memory_mib}M",
+            "-object", f"memory-backend-memfd,id=mem,size={memory_mib}M,share=on", "-chardev", f"socket,id=c0,path={socket}"]
+
+
 # More shared memory, as a PCI device: whoever switches its memory off takes it out of the guest's address space.
 FIRMWARE_SHM = ["-object", "memory-backend-memfd,id=shm,size=1M,share=on", "-device", "ivshmem-plain,memdev=shm,addr=05.0"]
 
 
-def firmware_argv(socket, memory_mib=64):
-    """A machine without an operating system: its firmware boots from the vhost-user SCSI disk at that socket."""
-    return [QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-            "-device", "isa-debug-exit,iobase=0xf4,iosize=1",
-            "-machine", "pc,memory-backend=mem", "-accel", "tcg", "-m", f"{memory_mib}M",
-            "-object", f"memory-backend-memfd,id=mem,size={memory_mib}M,share=on",
-            "-chardev", f"socket,id=c0,path={socket}", "-device", "vhost-user-scsi-pci,chardev=c0,num_queues=1",
-            *FIRMWARE_SHM]
+def disk_firmware(socket):
+    """The firmware boots from the vhost-user SCSI disk at that socket."""
+    return [*machine(socket), "-device", "vhost-user-scsi-pci,chardev=c0,num_queues=1", *FIRMWARE_SHM]
+
+
+def net_firmware(socket, qmp, mac, mtu):
+    """The firmware asks the network at that socket what to boot. QMP is served at the path given for it."""
+    return [*machine(socket), "-netdev", "vhost-user,id=n0,chardev=c0", "-qmp", f"unix:{qmp},server=on,wait=off",
+            "-device", f"virtio-net-pci,netdev=n0,host_mtu={mtu},mac={mac},vectors=0,bootindex=0"]
+
+
+def qmp_command(path, name, **arguments):
+    """One command on a QMP socket; its result."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as conn:
+        conn.settimeout(10)
+        conn.connect(path)
+        lines = conn.makefile("rw", encoding="utf-8")
+        json.loads(lines.readline())  # the greeting
+        for command in ({"execute": "qmp_capabilities"}, {"execute": name, "arguments": arguments}):
+            print(json.dumps(command), file=lines, flush=True)
+            reply = {}
+            while "return" not in reply and "error" not in reply:  # events may come between
+                reply = json.loads(lines.readline())
+            if "error" in reply:
+                raise proc.Failed(f"{name}: {reply['error']['desc']}")
+        return reply["return"]
