@@ -19,7 +19,7 @@ HEAD = """\
 Made by `./run regen` from the message table in `src/wire` and from [protocol.tsv](protocol.tsv), which is what to change. What is
 checked of this file: every message and bit has its row; a message is answered by a back-end exactly where it has a handler; the bits
 that are offered and acked are those of a running back-end and front-end; calls and tests exist; and what a peer is said to have
-exchanged was in the trace when `./run test` ran that peer (`demo-...`).
+exchanged was in the trace when `./run test` ran that peer, of that version (`demo-...`).
 
 Sizes, fds, replies and gates of every message and the layout of every payload were entered a second time, from the specification and from
 peers' sources: `tests/data/*.tsv`. `tests/wire/test_table.c` holds the library's table against that, `tests/py/test_codec.py` the

@@ -2,6 +2,8 @@
 """What docs/protocol.tsv says was exchanged with a peer, looked for in the trace of a run with that peer."""
 import json
 import os
+import re
+import subprocess
 import sys
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -10,6 +12,7 @@ sys.path.insert(0, os.path.join(TOP, "bindings"))
 import emit_messages  # noqa: E402
 import emit_protocol  # noqa: E402
 
+PROGRAMS = {"QEMU": "qemu-system-x86_64", "qemu-storage-daemon": "qemu-storage-daemon"}
 ACKS = {"pf": ("PF", "SET_PROTOCOL_FEATURES"), "f": ("F", "SET_FEATURES")}
 
 
@@ -35,13 +38,22 @@ def exchanged(role, lines):
     return found
 
 
+def other_version(peer):
+    """The program that ran is of the version that the peer's name has."""
+    name, number = re.match(r"([\w-]+) (\S+?)(?:,|$)", peer.name).groups()
+    if name not in PROGRAMS:
+        return []
+    said = subprocess.run([PROGRAMS[name], "--version"], stdout=subprocess.PIPE, check=True).stdout.decode()
+    return [] if re.search(rf"version {re.escape(number)}\b", said) else [f"anything as {name} {number}: it is {said.splitlines()[0]}"]
+
+
 def missing(key, trace):
-    """What is said of the peer and did not happen, as words; nothing for a row that is no peer."""
+    """What is said of the peer and is not so, as words; nothing for a row that is no peer."""
     peers, rows = emit_protocol.hand_written()
     for peer in peers:
         if peer.key == key:
             with open(trace, encoding="utf-8") as f:
                 found = exchanged(peer.role, f)
-            return sorted(f"{side} {name}" for (side, name), row in rows.items()
-                          if key in row.peers and (side, name) not in found)
+            return other_version(peer) + sorted(f"{side} {name}" for (side, name), row in rows.items()
+                                                if key in row.peers and (side, name) not in found)
     return []

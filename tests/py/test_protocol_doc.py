@@ -110,3 +110,10 @@ def test_what_a_peer_did_not_exchange_is_told(tmp_path):
     (tmp_path / "trace").write_text("")
     assert "fe GET_FEATURES" in claims.missing("qemu", tmp_path / "trace")
     assert claims.missing("no peer", tmp_path / "trace") == []
+
+
+def test_a_peer_of_another_version_is_told(monkeypatch):
+    monkeypatch.setattr(claims.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess((), 0, b"QEMU emulator version 7.20.1\n"))
+    assert not claims.other_version(emit_protocol.Peer("k", "QEMU 7.20, a guest", "front-end"))
+    assert claims.other_version(emit_protocol.Peer("k", "QEMU 7.2, a guest", "front-end"))
+    assert not claims.other_version(emit_protocol.Peer("k", "another 1.0", "front-end"))
