@@ -272,6 +272,11 @@ bool vhi_queue_settled(struct vh_queue *q)
 	return !(__atomic_load_n(&q->gate, __ATOMIC_ACQUIRE) & VHI_GATE_PENDING);
 }
 
+uint32_t vhi_queue_taken(const struct vh_queue *q)
+{
+	return q->seq;
+}
+
 uint32_t vhi_queue_in_flight(struct vh_queue *q)
 {
 	return __atomic_load_n(&q->in_flight, __ATOMIC_ACQUIRE);

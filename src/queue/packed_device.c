@@ -150,14 +150,20 @@ static int32_t packed_give_back(struct vh_queue *q, uint32_t n)
 	return 0;
 }
 
-static void packed_arm(struct vh_queue *q, bool on)
-{
-	packed_ask(q, VHI_AREA_DEVICE, q->next_avail, on);
-}
-
 static bool packed_more(struct vh_queue *q)
 {
 	return is_available(q, packed_look(q, q->next_avail));
+}
+
+/* A device may leave requests in the ring, and yet wants to hear of new ones; where these begin is not known here. */
+static void packed_arm(struct vh_queue *q, bool on)
+{
+	if (on && q->event_idx && packed_more(q)) {
+		vhi_shm_store32(q->area[VHI_AREA_DEVICE], VHI_EVENT_ALWAYS << 16);
+		q->armed = true;
+		return;
+	}
+	packed_ask(q, VHI_AREA_DEVICE, q->next_avail, on);
 }
 
 /* What lies between the two was in flight somewhere else, and is the front-end's to decide about. */

@@ -139,10 +139,11 @@ static int32_t split_give_back(struct vh_queue *q, uint32_t n)
 	return 0;
 }
 
+/* From what is there by now: a device may leave requests in the ring, and yet wants to hear of new ones. */
 static void split_arm(struct vh_queue *q, bool on)
 {
 	if (q->event_idx)
-		vhi_shm_store16(avail_event(q), (uint16_t)(on ? q->next_avail : q->next_avail - 1));
+		vhi_shm_store16(avail_event(q), on ? vhi_shm_load16(avail(q) + IDX) : (uint16_t)(q->next_avail - 1));
 	else if (q->armed != on)
 		vhi_shm_store16(used(q) + FLAGS, on ? 0 : 1);
 	q->armed = on;

@@ -95,6 +95,8 @@ bool vhi_queue_settled(struct vh_queue *q);
 void vhi_queue_count_failed(struct vh_queue *q);
 uint64_t vhi_queue_failed(struct vh_queue *q);
 uint32_t vhi_queue_in_flight(struct vh_queue *q);
+/* Requests that were taken since the start, less those that were given back. For the thread that drives the queue. */
+uint32_t vhi_queue_taken(const struct vh_queue *q);
 /*
  * After DRAIN, when settled and nothing is in flight: stopped; *base = next available index. Else -EBUSY. A driver may
  * have requests in flight, which it keeps for a start that is not fresh; its base is how far the device is. A

@@ -100,6 +100,12 @@ uint32_t vhi_vring_base(const struct vh_slave *s, const struct vhi_vring *r)
 	return r->has_base ? vhi_vring_base_of(s, r->base) : vhi_ring_first_base(s->conn.f.acked);
 }
 
+/* What a network driver sends while the queue is disabled is taken and thrown away; its receive queues just wait. */
+static bool discards(const struct vh_slave *s, uint32_t i)
+{
+	return s->dev->opts.type == VH_TYPE_NET && i % 2 && !is_manual(s) && !s->rings[i].enabled;
+}
+
 static void set_enabled(struct vh_slave *s, uint32_t i, bool on)
 {
 	struct vhi_vring *r = &s->rings[i];
@@ -113,7 +119,7 @@ static void set_enabled(struct vh_slave *s, uint32_t i, bool on)
 void vhi_vring_enable(struct vh_slave *s, uint32_t i, bool on)
 {
 	set_enabled(s, i, on);
-	if (on)
+	if (on || discards(s, i))
 		look(s, &s->rings[i]);
 }
 
@@ -149,6 +155,7 @@ static void started(struct vh_slave *s, uint32_t i, int32_t reason)
 
 	r->state = VHI_VRING_RUNNING;
 	r->armed = false;
+	r->left = false;
 	watch_kick(s, i);
 	vhi_log_line(&s->log, VH_LOG_DEBUG, "queue %u started", i);
 	vhi_events_raise(&s->events, VH_EVENT_STARTED, i, reason, 0);
@@ -464,9 +471,13 @@ void vhi_vring_woken(struct vh_slave *s)
 	}
 }
 
-/* After the device found no more: ask for a kick, then look once more. */
-static void rest(struct vhi_vring *r)
+/*
+ * After the device found no more: ask for a kick, then look once more. One that then, with the kick asked for, takes
+ * nothing of what is there leaves it on purpose (receive buffers, until something comes): the next kick is for others.
+ */
+static void rest(struct vhi_vring *r, bool took)
 {
+	const bool looked_again = r->left && r->armed;
 	vh_count rc;
 
 	if (r->polled) {
@@ -475,40 +486,72 @@ static void rest(struct vhi_vring *r)
 	}
 	rc = vh_queue_arm(r->q);
 	r->armed = rc >= 0;
-	r->pending = rc == VH_QUEUE_MORE || rc == -EBUSY;
+	r->left = rc == VH_QUEUE_MORE;
+	r->pending = (r->left && (took || !looked_again)) || rc == -EBUSY;
 }
 
-static bool is_due(const struct vhi_vring *r)
+static bool is_due(const struct vh_slave *s, uint32_t i)
 {
-	return r->pending && r->state == VHI_VRING_RUNNING && r->enabled && !r->paused;
+	const struct vhi_vring *r = &s->rings[i];
+
+	return r->pending && r->state == VHI_VRING_RUNNING && (r->enabled || discards(s, i)) && !r->paused;
 }
 
 bool vhi_vring_any_pending(const struct vh_slave *s)
 {
 	for (uint32_t i = 0; i < s->n_queues; i++)
-		if (is_due(&s->rings[i]))
+		if (is_due(s, i))
 			return true;
 	return false;
+}
+
+/* A round of a queue that discards; for as long it is open. */
+static int32_t discard(struct vhi_vring *r)
+{
+	struct vh_req reqs[32];
+	struct vh_cpl cpls[VHI_ARRAY_SIZE(reqs)];
+	int32_t n, rc;
+
+	vhi_queue_ctl(r->q, VHI_CTL_ENABLE, NULL);
+	n = vh_queue_pop(r->q, reqs, VHI_ARRAY_SIZE(reqs));
+	for (int32_t i = 0; i < n; i++)
+		cpls[i] = (struct vh_cpl){.token = reqs[i].token};
+	rc = n > 0 ? vh_queue_push(r->q, cpls, (uint32_t)n) : n;
+	if (!rc && !n)
+		rest(r, false);
+	vhi_queue_ctl(r->q, VHI_CTL_DISABLE, NULL);
+	return rc ? rc : n;
+}
+
+static int32_t batch(struct vh_slave *s, uint32_t i)
+{
+	struct vhi_vring *r = &s->rings[i];
+	const uint32_t before = vhi_queue_taken(r->q);
+	int32_t rc = 0;
+
+	if (s->dev->ops.on_batch)
+		rc = s->dev->ops.on_batch(s->dev->ctx, r->q, i, s->opts.budget);
+	if (!rc && !vhi_slave_ended(s))
+		rest(r, vhi_queue_taken(r->q) != before);
+	return rc;
 }
 
 static void run(struct vh_slave *s, uint32_t i)
 {
 	struct vhi_vring *r = &s->rings[i];
-	int32_t rc = 0;
+	int32_t rc;
 
 	r->pending = false;
-	if (r->armed)
+	if (r->armed && !r->left) {
 		vh_queue_disarm(r->q);
-	r->armed = false;
-	if (s->dev->ops.on_batch)
-		rc = s->dev->ops.on_batch(s->dev->ctx, r->q, i, s->opts.budget);
+		r->armed = false;
+	}
+	rc = r->enabled ? batch(s, i) : discard(r);
 	if (vhi_slave_ended(s))
 		return;
 	if (rc > 0)
 		r->pending = true;
-	else if (rc == 0)
-		rest(r);
-	else if (vh_queue_state(r->q) != VH_QUEUE_BROKEN)
+	else if (rc < 0 && vh_queue_state(r->q) != VH_QUEUE_BROKEN)
 		vhi_queue_break(r->q, rc, 0, "the device gave the queue up");
 	if (vh_queue_state(r->q) == VH_QUEUE_BROKEN)
 		vhi_vring_event(s, i, VHI_VRING_BROKE);
@@ -518,7 +561,7 @@ static void run(struct vh_slave *s, uint32_t i)
 void vhi_vring_run_all(struct vh_slave *s)
 {
 	for (uint32_t i = 0; i < s->n_queues && !vhi_slave_ended(s); i++) {
-		if (is_due(&s->rings[i]))
+		if (is_due(s, i))
 			run(s, i);
 		else
 			s->rings[i].pending = false;

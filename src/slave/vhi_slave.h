@@ -71,6 +71,7 @@ struct vhi_vring {
 	bool paused;	   /* quiesced for a change of memory */
 	bool pending;	   /* to be looked at in the next round */
 	bool armed;	   /* the driver was asked to kick */
+	bool left;	   /* the device leaves requests in it on purpose */
 	bool watched;	   /* the kick fd is in our epoll set */
 	bool busy;	   /* wanted and complete, but its queue is not yet left */
 	bool moving;	   /* has to follow a change of memory */

@@ -178,6 +178,26 @@ static void arming_with_event_idx_moves_the_event(void **state)
 	assert_int_equal(ring.used[0], 0);
 }
 
+/* As a device leaves receive buffers, until it has something to put into them. */
+static void what_is_left_in_the_ring_does_not_hide_what_comes(void **state)
+{
+	struct vh_req reqs[8];
+
+	(void)state;
+	for (uint32_t i = 0; i < 3; i++)
+		vht_chain(&ring, i, 0, 1);
+	assert_int_equal(vh_queue_pop(ring.q, reqs, 8), 3);
+	vht_push1(&ring, &reqs[0], 64);
+	assert_int_equal(vh_queue_unpop(ring.q, 2), 0);
+	assert_int_equal(vh_queue_arm(ring.q), VH_QUEUE_MORE);
+	if (vht_layout)
+		assert_true(vht_wants_kicks(&ring));
+	else
+		assert_true(vhi_event_passed(*vht_avail_event(&ring), 4, 3));
+	assert_int_equal(vh_queue_pop(ring.q, reqs, 8), 2);
+	assert_int_equal(vh_queue_arm(ring.q), VH_QUEUE_SLEEP);
+}
+
 static void the_fd_is_readable_after_a_kick_until_armed(void **state)
 {
 	const uint64_t one = 1;
@@ -465,6 +485,7 @@ int main(void)
 		CASE(a_batch_is_signalled_once),
 		CASE(a_driver_that_asked_for_no_interrupts_gets_none),
 		CASE(arming_asks_for_kicks_and_looks_again),
+		EVENT(what_is_left_in_the_ring_does_not_hide_what_comes),
 		CASE(the_fd_is_readable_after_a_kick_until_armed),
 		CASE(a_kick_that_was_acked_is_not_drained_again),
 		CASE(replacing_the_kick_loses_no_wake_up),
