@@ -224,6 +224,45 @@ const (
 	BlkdevNoUring  = 2 // file: plain preadv and pwritev even where io_uring works
 )
 
+// Network feature bits, as bit numbers (virtio 1.2 section 5.1.3).
+const (
+	NetFCsum          = 0
+	NetFGuestCsum     = 1
+	NetFMTU           = 3
+	NetFMac           = 5
+	NetFGuestTso4     = 7
+	NetFGuestTso6     = 8
+	NetFGuestEcn      = 9
+	NetFGuestUfo      = 10
+	NetFHostTso4      = 11
+	NetFHostTso6      = 12
+	NetFHostEcn       = 13
+	NetFHostUfo       = 14
+	NetFMrgRxbuf      = 15
+	NetFStatus        = 16
+	NetFCtrlVq        = 17
+	NetFCtrlRx        = 18
+	NetFCtrlVlan      = 19
+	NetFGuestAnnounce = 21
+	NetFMQ            = 22
+	NetFCtrlMacAddr   = 23
+)
+
+// Of vh/netdev.h.
+const (
+	NetHdrSize  = 12
+	NetFrameMin = 14    // a frame is at least its Ethernet header
+	NetFrameMax = 65553 // and at most that, a VLAN tag and 65535 bytes
+)
+
+// vh_netdev_opts.kind: what is behind it.
+const (
+	NetdevLoopback = 1 // what is sent is received, by the same pair
+	NetdevTap      = 2 // a tap device, or a datagram socket with one frame in each message
+	NetdevSink     = 3 // takes what is sent, receives nothing
+	NetdevSource   = 4 // fills every receive buffer; takes what is sent
+)
+
 // vh_master_msg.reply.
 const (
 	ReplyTable = 0 // as the message table says; ask for a status where REPLY_ACK allows it

@@ -15,6 +15,7 @@ import (
 type (
 	DeviceOpts = raw.DeviceOpts
 	BlkdevOpts = raw.BlkdevOpts
+	NetdevOpts = raw.NetdevOpts
 )
 
 // What a device in Go may do besides, each by an interface of its own. The calls come from inside Slave.Dispatch and
@@ -113,6 +114,14 @@ func NewRAM(capacity uint64) (*Device, error) {
 
 // NewFile is a block device in a file, which is duplicated.
 func NewFile(file *os.File) (*Device, error) { return NewBlkdev(&BlkdevOpts{Kind: BlkdevFile}, file) }
+
+// NewNetDev is a network device of the library's. File: for NetdevTap, a tap of /dev/net/tun that is set up or a datagram
+// socket, duplicated; else nil.
+func NewNetDev(opts *NetdevOpts, file *os.File) (*Device, error) {
+	return newDevice(func(_ *Device, out **raw.Device) error {
+		return withFd(file, func(fd int32) error { return raw.NetdevNew(opts, fd, out) })
+	})
+}
 
 func newDevice(make func(*Device, **raw.Device) error) (*Device, error) {
 	c := &caught{}

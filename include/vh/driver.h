@@ -16,10 +16,10 @@ VH_BEGIN_DECLS
 /** struct vh_driver_opts - options of vh_driver_new(). Sized, zero means default. */
 struct vh_driver_opts {
 	uint32_t size;	     /* sizeof(struct vh_driver_opts) */
-	uint32_t n_queues;   /* 0 = 1; -ENOSPC when the back-end has fewer */
+	uint32_t n_queues;   /* 0 = 1, for VH_TYPE_NET 2: a pair; -ENOSPC when the back-end has fewer */
 	uint32_t queue_size; /* 0 = 256; a power of two, but where rings are packed */
-	uint32_t type;	     /* VH_TYPE_BLK: the features that vh_blk can do with are wanted; 0 = ring features only */
-	uint64_t features;   /* further device features that the caller can do with, as bits */
+	uint32_t type; /* VH_TYPE_BLK, VH_TYPE_NET: what its users here can do with is wanted; 0 = ring features only */
+	uint64_t features;	/* further device features that the caller can do with, as bits */
 	uint64_t mask_features; /* never acked */
 };
 

@@ -14,6 +14,7 @@
 #include "vh/mem.h"
 #include "vh/queue.h"
 #include "vh/device.h"
+#include "vh/netdev.h"
 #include "vh/backend.h"
 #include "vh/slave.h"
 #include "vh/master.h"

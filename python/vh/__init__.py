@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         guard_remove as guard_remove
     from vh._model import *
     from vh._model import __version__ as __version__
+    from vh._netdev import NetDev as NetDev
     from vh._queue import ALL as ALL, Batch as Batch, Completion as Completion, Queue as Queue, Request as Request
     from vh._slave import Slave as Slave, SlaveState as SlaveState, serve as serve
 
@@ -36,6 +37,7 @@ _FROM = {
     "_lib": "version",
     "_master": "Backend BackendRequest Master Reply connect",
     "_memory": "Memory Snapshot guard_install guard_remove",
+    "_netdev": "NetDev",
     "_queue": "ALL Batch Completion Queue Request",
     "_slave": "Slave SlaveState serve",
 }

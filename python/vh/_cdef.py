@@ -194,6 +194,25 @@ struct vh_blkdev_opts {
     char serial[20];
     uint32_t reserved;
 };
+struct vh_net_hdr {
+    uint8_t flags;
+    uint8_t gso_type;
+    uint16_t hdr_len;
+    uint16_t gso_size;
+    uint16_t csum_start;
+    uint16_t csum_offset;
+    uint16_t num_buffers;
+};
+struct vh_netdev_opts {
+    uint32_t size;
+    uint32_t kind;
+    uint32_t pairs;
+    uint32_t max_queue_size;
+    uint32_t mtu;
+    uint32_t frame;
+    uint8_t mac[6];
+    uint16_t reserved;
+};
 struct vh_slave_opts {
     uint32_t size;
     uint32_t message_timeout_ms;
@@ -431,6 +450,33 @@ struct vh_blk_info {
 #define VH_BLKDEV_FILE 3
 #define VH_BLKDEV_READONLY 1
 #define VH_BLKDEV_NO_URING 2
+#define VH_NET_F_CSUM 0
+#define VH_NET_F_GUEST_CSUM 1
+#define VH_NET_F_MTU 3
+#define VH_NET_F_MAC 5
+#define VH_NET_F_GUEST_TSO4 7
+#define VH_NET_F_GUEST_TSO6 8
+#define VH_NET_F_GUEST_ECN 9
+#define VH_NET_F_GUEST_UFO 10
+#define VH_NET_F_HOST_TSO4 11
+#define VH_NET_F_HOST_TSO6 12
+#define VH_NET_F_HOST_ECN 13
+#define VH_NET_F_HOST_UFO 14
+#define VH_NET_F_MRG_RXBUF 15
+#define VH_NET_F_STATUS 16
+#define VH_NET_F_CTRL_VQ 17
+#define VH_NET_F_CTRL_RX 18
+#define VH_NET_F_CTRL_VLAN 19
+#define VH_NET_F_GUEST_ANNOUNCE 21
+#define VH_NET_F_MQ 22
+#define VH_NET_F_CTRL_MAC_ADDR 23
+#define VH_NET_HDR_SIZE 12
+#define VH_NET_FRAME_MIN 14
+#define VH_NET_FRAME_MAX 65553
+#define VH_NETDEV_LOOPBACK 1
+#define VH_NETDEV_TAP 2
+#define VH_NETDEV_SINK 3
+#define VH_NETDEV_SOURCE 4
 #define VH_REPLY_TABLE 0
 #define VH_REPLY_NONE 1
 #define VH_REPLY_ACK 2
@@ -503,6 +549,7 @@ vh_rc vh_device_config_changed(struct vh_device *dev);
 vh_rc vh_device_error(struct vh_device *dev, uint32_t queue, vh_rc rc);
 vh_rc vh_blkdev_new(const struct vh_blkdev_opts *opts, vh_fd fd, struct vh_device **out);
 void vh_device_free(struct vh_device *dev);
+vh_rc vh_netdev_new(const struct vh_netdev_opts *opts, vh_fd fd, struct vh_device **out);
 const char *vh_backend_kind(const struct vh_backend *b);
 vh_rc vh_backend_get_features(struct vh_backend *b, uint64_t *out);
 vh_rc vh_backend_get_config(struct vh_backend *b, uint32_t offset, void *buf, uint32_t len);
@@ -734,6 +781,7 @@ THREAD = {
     "vh_device_error": "any",
     "vh_blkdev_new": "any",
     "vh_device_free": "handle",
+    "vh_netdev_new": "any",
     "vh_backend_kind": "any",
     "vh_backend_get_features": "handle",
     "vh_backend_get_config": "handle",

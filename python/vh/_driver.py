@@ -18,7 +18,8 @@ class Driver(Waiting):
 
     def __init__(self, backend: "Master | Backend", *, n_queues: int = 0, queue_size: int = 0, type: int = 0,
                  features: int = 0, mask_features: int = 0):  # pylint: disable=redefined-builtin
-        """type: DeviceType.BLK wants what Blk can do with; features: further bits that you can do with."""
+        """type: DeviceType.BLK wants what Blk can do with; DeviceType.NET a pair of queues, and what needs no knowledge of
+        frames; features: further bits that you can do with."""
         backend = expect(backend.backend() if isinstance(backend, Master) else backend, Backend)
         opts = new_sized("vh_driver_opts", n_queues=n_queues, queue_size=queue_size, type=type, features=features,
                          mask_features=mask_features)

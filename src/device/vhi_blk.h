@@ -8,6 +8,7 @@
 
 #include "vhi_cursor.h"
 #include "vhi_device.h"
+#include "vhi_device_sites.h"
 #include "vhi_queue.h"
 #include "vhi_virtio_blk.h"
 
@@ -22,12 +23,6 @@
 #define VHI_BLK_MAX_RANGES	 1u
 #define VHI_BLK_MAX_DISCARD	 (UINT32_C(1) << 21) /* sectors: 1 GiB */
 #define VHI_BLK_MAX_WRITE_ZEROES (UINT32_C(1) << 17) /* sectors: 64 MiB */
-
-#define VHI_SITE VHI_SITE_ENUM
-enum vhi_device_site {
-#include "sites.def"
-};
-#undef VHI_SITE
 
 enum vhi_op {
 	VHI_OP_READ,

@@ -25,6 +25,7 @@ static const struct {
 } types[] = {
 	{0, 0},
 	{VH_TYPE_BLK, VHI_BLK_FEATURES},
+	{VH_TYPE_NET, VHI_NET_FEATURES},
 };
 
 static const uint64_t *type_features(uint32_t type)
@@ -111,6 +112,9 @@ static int negotiate(struct vh_driver *d, const struct vh_driver_opts *o)
 	rc = features_ok(d);
 	if (!rc)
 		rc = d->b->ops->max_queues(d->b->ctx, &d->max_queues);
+	/* Network devices count in pairs. */
+	if (!rc && o->type == VH_TYPE_NET)
+		d->max_queues = VHI_MIN(2 * d->max_queues, MAX_QUEUES);
 	if (!rc && d->n_queues > d->max_queues)
 		rc = vhi_fail(-ENOSPC, VH_ERROR_PEER, 0,
 			      "vh_driver_new: %u queues wanted, and the back-end has %u; ask for fewer", d->n_queues,
@@ -254,7 +258,7 @@ vh_rc vh_driver_new(const struct vh_driver_opts *opts, struct vh_backend *b, str
 		rc = check_opts(&o);
 	if (rc)
 		return rc;
-	n = o.n_queues ? o.n_queues : 1;
+	n = o.n_queues ? o.n_queues : o.type == VH_TYPE_NET ? 2 : 1;
 	d = vhi_calloc(1, sizeof(*d) + n * sizeof(d->queues[0]));
 	if (!d)
 		return vhi_fail(-ENOMEM, VH_ERROR_SYSTEM, 0, "vh_driver_new: no memory for a session");

@@ -11,6 +11,7 @@
 
 #include "vh/blk.h"
 #include "vh/driver.h"
+#include "vh/netdev.h"
 #include "vhi_backend.h"
 #include "vhi_base.h"
 #include "vhi_mem.h"
@@ -25,6 +26,8 @@ enum {
 	(VHI_BIT(VH_BLK_F_SIZE_MAX) | VHI_BIT(VH_BLK_F_SEG_MAX) | VHI_BIT(VH_BLK_F_RO) | VHI_BIT(VH_BLK_F_BLK_SIZE) | \
 	 VHI_BIT(VH_BLK_F_FLUSH) | VHI_BIT(VH_BLK_F_CONFIG_WCE) | VHI_BIT(VH_BLK_F_MQ) | VHI_BIT(VH_BLK_F_DISCARD) |  \
 	 VHI_BIT(VH_BLK_F_WRITE_ZEROES))
+/* What whoever puts frames into queues can do with, without knowing more than that each has a header. */
+#define VHI_NET_FEATURES (VHI_BIT(VH_NET_F_MAC) | VHI_BIT(VH_NET_F_MTU) | VHI_BIT(VH_NET_F_STATUS))
 #undef VHI_SITE
 };
 

@@ -9,12 +9,14 @@ import tempfile
 import parse
 
 LINUX = ("stddef.h", "sys/uio.h", "linux/io_uring.h", "linux/vhost.h", "linux/vhost_types.h", "linux/virtio_blk.h",
-         "linux/virtio_config.h", "linux/virtio_ids.h", "linux/virtio_ring.h")
-OURS = ("vh/vh.h", "vhi_virtio_blk.h", "vhi_vring.h")
+         "linux/virtio_config.h", "linux/virtio_net.h", "linux/virtio_ids.h", "linux/virtio_ring.h")
+OURS = ("vh/vh.h", "vhi_virtio_blk.h", "vhi_net.h", "vhi_vring.h")
 FOLDERS = ("base", "mem", "queue", "device")
 # Ours -> names that the kernel may have for it; \1 is what the pattern caught.
 FAMILIES = (
     (r"VH_BLK_F_(\w+)", (r"VIRTIO_BLK_F_\1",)),
+    (r"VH_NET_F_(\w+)", (r"VIRTIO_NET_F_\1",)),
+    (r"VHI_NET_S_(\w+)", (r"VIRTIO_NET_S_\1",)),
     (r"VH_F_RING_(\w+)", (r"VIRTIO_RING_F_\1", r"VIRTIO_F_RING_\1")),
     (r"VH_F_(\w+)", (r"VIRTIO_F_\1", r"VHOST_F_\1")),
     (r"VH_TYPE_BLK", ("VIRTIO_ID_BLOCK",)),
@@ -36,7 +38,11 @@ PAIRS = tuple((f"VHI_BLK_C_{ours}", f"offsetof(struct virtio_blk_config, {theirs
     ("MAX_DISCARD", "max_discard_sectors"), ("MAX_DISCARD_SEG", "max_discard_seg"),
     ("DISCARD_ALIGN", "discard_sector_alignment"), ("MAX_ZEROES", "max_write_zeroes_sectors"),
     ("MAX_ZEROES_SEG", "max_write_zeroes_seg"), ("ZEROES_MAY_UNMAP", "write_zeroes_may_unmap"))) + (
-        ("VHI_BLK_C_END", "offsetof(struct virtio_blk_config, unused1) + 3"),)
+        ("VHI_BLK_C_END", "offsetof(struct virtio_blk_config, unused1) + 3"),) + tuple(
+            (f"VHI_NET_C_{ours}", f"offsetof(struct virtio_net_config, {theirs})") for ours, theirs in (
+                ("MAC", "mac"), ("STATUS", "status"), ("PAIRS", "max_virtqueue_pairs"), ("MTU", "mtu"))) + (
+                    ("VH_NET_HDR_SIZE", "sizeof(struct virtio_net_hdr_v1)"),
+                    ("VHI_NET_HDR_SHORT", "sizeof(struct virtio_net_hdr)"), ("VH_NET_FRAME_MIN", "ETH_HLEN"))
 STRUCTS = (
     ("struct vhi_blk_hdr", "struct virtio_blk_outhdr", (("type", "type"), ("reserved", "ioprio"), ("sector", "sector"))),
     ("struct vhi_blk_range", "struct virtio_blk_discard_write_zeroes",
@@ -44,6 +50,9 @@ STRUCTS = (
     ("struct vh_vring_addr", "struct vhost_vring_addr",
      (("index", "index"), ("flags", "flags"), ("desc", "desc_user_addr"), ("used", "used_user_addr"),
       ("avail", "avail_user_addr"), ("log", "log_guest_addr"))),
+    ("struct vh_net_hdr", "struct virtio_net_hdr_v1",
+     tuple((name, name) for name in ("flags", "gso_type", "hdr_len", "gso_size", "csum_start", "csum_offset",
+                                     "num_buffers"))),
     ("struct vh_seg", "struct iovec", (("addr", "iov_base"), ("len", "iov_len"))),
 )
 

@@ -82,7 +82,7 @@ static void bad_arguments_are_told_from_each_other(void **state)
 {
 	static const struct vh_driver_opts bad[] = {
 		{.size = 4},
-		{.size = sizeof(bad[0]), .type = VH_TYPE_NET},
+		{.size = sizeof(bad[0]), .type = 99},
 		{.size = sizeof(bad[0]), .n_queues = 257},
 		{.size = sizeof(bad[0]), .queue_size = 3, .mask_features = VHI_BIT(VH_F_RING_PACKED)},
 		{.size = sizeof(bad[0]), .queue_size = 65536},

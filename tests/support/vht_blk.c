@@ -46,11 +46,19 @@ static uint64_t gpa_of(const struct vht_blk *f, const void *p)
 
 void vht_blk_open(struct vht_blk *f, const struct vh_blkdev_opts *opts, int fd, uint32_t num, uint64_t features)
 {
+	struct vh_device *dev;
+
+	OK(vh_blkdev_new(opts, fd, &dev));
+	vht_dev_open(f, dev, num, features);
+}
+
+void vht_dev_open(struct vht_blk *f, struct vh_device *dev, uint32_t num, uint64_t features)
+{
 	struct vh_seg seg;
 
 	memset(f, 0, sizeof(*f));
 	f->num = num;
-	OK(vh_blkdev_new(opts, fd, &f->dev));
+	f->dev = dev;
 	OK(vhi_device_attach(f->dev, &carrier, f));
 	OK(vh_mem_new(NULL, &f->mem));
 	OK(vh_mem_alloc(f->mem, BASE, VHT_BLK_MEM, 0));

@@ -41,6 +41,8 @@ struct vht_blk_req {
 extern bool vht_blk_on_disk;
 
 void vht_blk_open(struct vht_blk *f, const struct vh_blkdev_opts *opts, int fd, uint32_t num, uint64_t features);
+/* The same with any device, which it takes over. */
+void vht_dev_open(struct vht_blk *f, struct vh_device *dev, uint32_t num, uint64_t features);
 void vht_blk_close(struct vht_blk *f);
 /* Fresh rings. */
 void vht_blk_start(struct vht_blk *f, uint32_t index);

@@ -76,6 +76,7 @@ extern uintptr_t _wrap_DeviceConfigChanged_raw_38bee8dda103c01b(swig_voidp arg1)
 extern uintptr_t _wrap_DeviceError_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
 extern uintptr_t _wrap_BlkdevNew_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
 extern void _wrap_DeviceFree_raw_38bee8dda103c01b(swig_voidp arg1);
+extern uintptr_t _wrap_NetdevNew_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
 extern uintptr_t _wrap_BackendKind_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_BackendGetFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_SlaveNew_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, swig_voidp arg3);
@@ -471,6 +472,18 @@ func BlkdevNew(arg1 *BlkdevOpts, arg2 int32, arg3 **Device) (_swig_ret error) {
 func DeviceFree(arg1 *Device) {
 	_swig_i_0 := arg1
 	C._wrap_DeviceFree_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0))
+}
+
+func NetdevNew(arg1 *NetdevOpts, arg2 int32, arg3 **Device) (_swig_ret error) {
+	var swig_r uintptr
+	var _swig_i_0 *NetdevOpts
+	_swig_i_0 = arg1.sized()
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_NetdevNew_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
 }
 
 func BackendKind(arg1 *Backend) (_swig_ret string) {

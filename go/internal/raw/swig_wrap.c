@@ -640,6 +640,23 @@ void _wrap_DeviceFree_raw_38bee8dda103c01b(struct vh_device *_swig_go_0) {
 }
 
 
+vhgo_rc _wrap_NetdevNew_raw_38bee8dda103c01b(struct vh_netdev_opts *_swig_go_0, int _swig_go_1, struct vh_device **_swig_go_2) {
+  struct vh_netdev_opts *arg1 = (struct vh_netdev_opts *) 0 ;
+  vh_fd arg2 ;
+  struct vh_device **arg3 = (struct vh_device **) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_netdev_opts **)&_swig_go_0; 
+  arg2 = (vh_fd)_swig_go_1; 
+  arg3 = *(struct vh_device ***)&_swig_go_2; 
+  
+  result = (vhgo_rc)vh_netdev_new((struct vh_netdev_opts const *)arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
 vhgo_text _wrap_BackendKind_raw_38bee8dda103c01b(struct vh_backend *_swig_go_0) {
   struct vh_backend *arg1 = (struct vh_backend *) 0 ;
   vhgo_text result;

@@ -601,6 +601,79 @@ func (s *BlkdevOpts) room() *BlkdevOpts {
 	return s
 }
 
+// NetHdr: what stands before each frame, little-endian.
+type NetHdr struct {
+	Flags      uint8
+	GsoType    uint8
+	HdrLen     uint16
+	GsoSize    uint16
+	CsumStart  uint16
+	CsumOffset uint16
+	NumBuffers uint16 // receive: buffers that the frame is spread over
+}
+
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(NetHdr{})-12]
+	_ = [1]struct{}{}[unsafe.Offsetof(NetHdr{}.Flags)-0]
+	_ = [1]struct{}{}[unsafe.Offsetof(NetHdr{}.GsoType)-1]
+	_ = [1]struct{}{}[unsafe.Offsetof(NetHdr{}.HdrLen)-2]
+	_ = [1]struct{}{}[unsafe.Offsetof(NetHdr{}.GsoSize)-4]
+	_ = [1]struct{}{}[unsafe.Offsetof(NetHdr{}.CsumStart)-6]
+	_ = [1]struct{}{}[unsafe.Offsetof(NetHdr{}.CsumOffset)-8]
+	_ = [1]struct{}{}[unsafe.Offsetof(NetHdr{}.NumBuffers)-10]
+)
+
+// copied is one of its own, nil for nil.
+func (s *NetHdr) copied() *NetHdr {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	return &c
+}
+
+// NetdevOpts: a built-in network device.
+type NetdevOpts struct {
+	size         uint32
+	Kind         uint32   // VH_NETDEV_*
+	Pairs        uint32   // of queues, at most 128; 0 = 1; a tap has 1
+	MaxQueueSize uint32   // largest ring accepted; 0 = 1024
+	MTU          uint32   // told to the driver, 68 to 65535; 0 = not told
+	Frame        uint32   // source: bytes of a frame, VH_NET_FRAME_MIN to VH_NET_FRAME_MAX; 0 = 60
+	Mac          [6]uint8 // told to the driver; all 0 = not told
+	reserved     uint16
+}
+
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(NetdevOpts{})-32]
+	_ = [1]struct{}{}[unsafe.Offsetof(NetdevOpts{}.size)-0]
+	_ = [1]struct{}{}[unsafe.Offsetof(NetdevOpts{}.Kind)-4]
+	_ = [1]struct{}{}[unsafe.Offsetof(NetdevOpts{}.Pairs)-8]
+	_ = [1]struct{}{}[unsafe.Offsetof(NetdevOpts{}.MaxQueueSize)-12]
+	_ = [1]struct{}{}[unsafe.Offsetof(NetdevOpts{}.MTU)-16]
+	_ = [1]struct{}{}[unsafe.Offsetof(NetdevOpts{}.Frame)-20]
+	_ = [1]struct{}{}[unsafe.Offsetof(NetdevOpts{}.Mac)-24]
+	_ = [1]struct{}{}[unsafe.Offsetof(NetdevOpts{}.reserved)-30]
+)
+
+// sized is a copy that says how large it is, nil for nil.
+func (s *NetdevOpts) sized() *NetdevOpts {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	c.size = uint32(unsafe.Sizeof(c))
+	return &c
+}
+
+// room makes it ready to be filled in.
+func (s *NetdevOpts) room() *NetdevOpts {
+	if s != nil {
+		s.size = uint32(unsafe.Sizeof(*s))
+	}
+	return s
+}
+
 // SlaveOpts: options of vh_slave_new().
 type SlaveOpts struct {
 	size                 uint32
@@ -928,9 +1001,9 @@ func (s *MasterStats) room() *MasterStats {
 // DriverOpts: options of vh_driver_new().
 type DriverOpts struct {
 	size         uint32
-	NQueues      uint32 // 0 = 1; -ENOSPC when the back-end has fewer
+	NQueues      uint32 // 0 = 1, for VH_TYPE_NET 2: a pair; -ENOSPC when the back-end has fewer
 	QueueSize    uint32 // 0 = 256; a power of two, but where rings are packed
-	Type         uint32 // VH_TYPE_BLK: the features that vh_blk can do with are wanted; 0 = ring features only
+	Type         uint32 // VH_TYPE_BLK, VH_TYPE_NET: what its users here can do with is wanted; 0 = ring features only
 	Features     uint64 // further device features that the caller can do with, as bits
 	MaskFeatures uint64 // never acked
 }
