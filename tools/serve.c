@@ -3,7 +3,6 @@
 #include "vhctl.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -13,84 +12,54 @@
 
 struct serve_opts {
 	const char *socket;
-	const char *file;
-	const char *serial;
 	const char *handover;
-	uint64_t fd, ram, null, queues, queue_size;
-	bool has_fd, has_ram, has_null;
-	bool readonly, packed, verbose;
+	uint64_t fd;
+	bool has_fd, packed, verbose;
+	struct serve_device device;
 };
 
-static int parse(int argc, char **argv, struct serve_opts *o)
+static const struct serve_kind *const kinds[] = {&serve_blk, &serve_net};
+
+#define MAX_OPTIONS 32
+
+static const struct serve_kind *find_kind(int argc, char **argv)
 {
-	const struct opt opts[] = {
+	for (int i = 0; i < argc; i++)
+		for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++)
+			if (!strcmp(argv[i], kinds[k]->name))
+				return kinds[k];
+	return NULL;
+}
+
+static int parse(int argc, char **argv, const struct serve_kind *kind, struct serve_opts *o)
+{
+	const struct opt common[] = {
 		{"socket", OPT_TEXT, &o->socket, 0, NULL},
 		{"socket-path", OPT_TEXT, &o->socket, 0, NULL},
 		{"fd", OPT_NUMBER, &o->fd, 0x7fffffff, &o->has_fd},
-		{"ram", OPT_SIZE, &o->ram, 0, &o->has_ram},
-		{"null", OPT_SIZE, &o->null, 0, &o->has_null},
-		{"file", OPT_TEXT, &o->file, 0, NULL},
-		{"blk-file", OPT_TEXT, &o->file, 0, NULL},
-		{"readonly", OPT_FLAG, &o->readonly, 0, NULL},
-		{"read-only", OPT_FLAG, &o->readonly, 0, NULL},
-		{"queues", OPT_NUMBER, &o->queues, 256, NULL},
-		{"queue-size", OPT_NUMBER, &o->queue_size, VH_QUEUE_MAX_SIZE, NULL},
+		{"queues", OPT_NUMBER, &o->device.queues, kind->max_queues, NULL},
+		{"queue-size", OPT_NUMBER, &o->device.queue_size, VH_QUEUE_MAX_SIZE, NULL},
 		{"packed", OPT_SWITCH, &o->packed, 0, NULL},
-		{"serial", OPT_TEXT, &o->serial, 0, NULL},
 		{"handover", OPT_TEXT, &o->handover, 0, NULL},
 		{"verbose", OPT_FLAG, &o->verbose, 0, NULL},
 	};
+	const size_t n_common = sizeof(common) / sizeof(common[0]);
+	struct opt opts[MAX_OPTIONS];
 	const char *words[1];
 	size_t n;
-	int rc = parse_options(argc, argv, opts, sizeof(opts) / sizeof(opts[0]), words, 1, &n);
+	int rc;
 
+	memcpy(opts, common, sizeof(common));
+	memcpy(opts + n_common, kind->opts, kind->n_opts * sizeof(opts[0]));
+	rc = parse_options(argc, argv, opts, n_common + kind->n_opts, words, 1, &n);
 	if (rc)
 		return rc;
-	if (n != 1 || strcmp(words[0], "blk"))
-		return usage("serve what? this version serves blk: vhctl serve blk ...");
 	if (!o->socket == !o->has_fd)
-		return usage("serve blk: give either --socket PATH or --fd N");
-	if (o->has_ram + o->has_null + !!o->file != 1)
-		return usage("serve blk: give one of --ram SIZE, --file PATH, --null SIZE");
-	if (!o->queues || !o->queue_size)
-		return usage("serve blk: --queues and --queue-size are at least 1");
-	if (o->queue_size & (o->queue_size - 1))
-		return usage("serve blk: --queue-size is a power of two");
-	if (o->serial && strlen(o->serial) > VH_BLK_ID_SIZE)
-		return usage("serve blk: --serial is at most %d bytes", VH_BLK_ID_SIZE);
-	return 0;
-}
-
-static int open_device(const struct serve_opts *o, struct vh_device **dev)
-{
-	struct vh_blkdev_opts d = {
-		.size = sizeof(d),
-		.kind = o->file	     ? VH_BLKDEV_FILE
-			: o->has_ram ? VH_BLKDEV_RAM
-				     : VH_BLKDEV_NULL,
-		.capacity = o->file	 ? 0
-			    : o->has_ram ? o->ram
-					 : o->null,
-		.flags = o->readonly ? VH_BLKDEV_READONLY : 0,
-		.max_queues = (uint32_t)o->queues,
-		.max_queue_size = (uint32_t)o->queue_size,
-	};
-	int fd = -1;
-	int32_t rc;
-
-	memcpy(d.serial, o->serial ? o->serial : "libvh", strlen(o->serial ? o->serial : "libvh"));
-	if (o->file) {
-		fd = open(o->file, (o->readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC);
-		if (fd < 0)
-			return usage("--file %s: %s", o->file, strerror(errno));
-	}
-	rc = vh_blkdev_new(&d, fd, dev);
-	if (fd >= 0)
-		close(fd);
-	if (rc) {
-		say_vh(rc, "serve blk");
-		return EXIT_USAGE;
-	}
+		return usage("serve %s: give either --socket PATH or --fd N", kind->name);
+	if (!o->device.queues || !o->device.queue_size)
+		return usage("serve %s: --queues and --queue-size are at least 1", kind->name);
+	if (o->device.queue_size & (o->device.queue_size - 1))
+		return usage("serve %s: --queue-size is a power of two", kind->name);
 	return 0;
 }
 
@@ -136,7 +105,7 @@ static int loop(struct vh_slave *s, const struct sources *from)
 		int32_t rc = vh_slave_dispatch(s);
 
 		if (rc < 0)
-			return say_vh(rc, "serve blk");
+			return say_vh(rc, "serve");
 		while (vh_slave_next_event(s, &e) == 1) {
 			if (from->verbose)
 				print_event(&e);
@@ -160,7 +129,7 @@ static bool is_listening(int fd)
 }
 
 /* From the one that serves, or anew: 0 or an exit code. */
-static int begin(const struct serve_opts *o, struct vh_slave *s, int *successor)
+static int begin(const struct serve_opts *o, const char *kind, struct vh_slave *s, int *successor)
 {
 	int taken = o->handover ? handover_take(o->handover, s) : 0;
 	int32_t rc;
@@ -173,7 +142,7 @@ static int begin(const struct serve_opts *o, struct vh_slave *s, int *successor)
 			return EXIT_USAGE;
 	}
 	if (taken) {
-		say(0, "serving blk where the one before stood");
+		say(0, "serving %s where the one before stood", kind);
 		return 0;
 	}
 	rc = o->socket ? vh_slave_listen(s, o->socket) : vh_slave_adopt(s, (int)o->fd);
@@ -182,13 +151,13 @@ static int begin(const struct serve_opts *o, struct vh_slave *s, int *successor)
 		return EXIT_USAGE;
 	}
 	if (o->socket)
-		say(0, "serving blk on %s", o->socket);
+		say(0, "serving %s on %s", kind, o->socket);
 	else
-		say(0, "serving blk on fd %d", (int)o->fd);
+		say(0, "serving %s on fd %d", kind, (int)o->fd);
 	return 0;
 }
 
-static int serve(const struct serve_opts *o, struct vh_device *dev)
+static int serve(const struct serve_opts *o, const char *kind, struct vh_device *dev)
 {
 	struct vh_slave_opts so = {.size = sizeof(so),
 				   .mask_features = o->packed ? 0 : UINT64_C(1) << VH_F_RING_PACKED};
@@ -205,11 +174,11 @@ static int serve(const struct serve_opts *o, struct vh_device *dev)
 	vh_mem_guard_install();
 	rc = vh_slave_new(&so, dev, &s);
 	if (rc)
-		return say_vh(rc, "serve blk");
+		return say_vh(rc, "serve");
 	vh_slave_set_logger(s, stderr_log(o->verbose ? VH_LOG_DEBUG : VH_LOG_WARNING), NULL);
 	if (tracer())
 		vh_slave_set_trace(s, tracer(), NULL);
-	exit_code = begin(o, s, &from.successor);
+	exit_code = begin(o, kind, s, &from.successor);
 	if (!exit_code)
 		exit_code = loop(s, &from);
 	vh_slave_free(s);
@@ -221,22 +190,25 @@ static int serve(const struct serve_opts *o, struct vh_device *dev)
 
 int cmd_serve(int argc, char **argv)
 {
-	struct serve_opts o = {.queues = 1, .queue_size = 1024, .packed = true};
+	struct serve_opts o = {.packed = true, .device = {.queues = 1, .queue_size = 1024}};
+	const struct serve_kind *kind = find_kind(argc, argv);
 	struct vh_device *dev;
 	int rc;
 
+	if (!kind)
+		return usage("serve what? this version serves blk and net: vhctl serve blk ...");
 	/* The conventions: with this option everything else is ignored. */
 	for (int i = 0; i < argc; i++)
 		if (!strcmp(argv[i], "--print-capabilities")) {
-			puts("{\"type\": \"block\", \"features\": [\"read-only\", \"blk-file\"]}");
+			puts(kind->capabilities);
 			return EXIT_DONE;
 		}
-	rc = parse(argc, argv, &o);
+	rc = parse(argc, argv, kind, &o);
 	if (!rc)
-		rc = open_device(&o, &dev);
+		rc = kind->open(&o.device, &dev);
 	if (rc)
 		return rc;
-	rc = serve(&o, dev);
+	rc = serve(&o, kind->name, dev);
 	vh_device_free(dev);
 	return rc;
 }

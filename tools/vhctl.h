@@ -99,6 +99,21 @@ void sha256_add(struct sha256 *s, const void *data, size_t n);
 void sha256_text(struct sha256 *s, char out[65]);
 uint64_t now_ns(void);
 
+/* serve.c, and a file for each kind of device that it can be. */
+struct serve_device {
+	uint64_t queues; /* net: pairs */
+	uint64_t queue_size;
+};
+struct serve_kind {
+	const char *name;
+	const char *capabilities; /* what --print-capabilities says */
+	uint32_t max_queues;
+	const struct opt *opts; /* its own, beside those of all kinds; at most 16 */
+	size_t n_opts;
+	int (*open)(const struct serve_device *common, struct vh_device **dev); /* 0, or an exit code */
+};
+extern const struct serve_kind serve_blk, serve_net;
+
 /* One file for each command. */
 int cmd_serve(int argc, char **argv);
 int cmd_probe(int argc, char **argv);

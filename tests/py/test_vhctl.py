@@ -36,10 +36,10 @@ def pattern(seed, offset, size):
 
 
 class Server:
-    def __init__(self, path, *args, fds=(), env=None):
+    def __init__(self, path, *args, kind="blk", fds=(), env=None):
         self.path = path
         where = ("--socket", path) if path else ()
-        self.p = subprocess.Popen([VHCTL, "serve", "blk", *where, *map(str, args)], stdin=subprocess.DEVNULL,
+        self.p = subprocess.Popen([VHCTL, "serve", kind, *where, *map(str, args)], stdin=subprocess.DEVNULL,
                                   stderr=subprocess.PIPE, pass_fds=fds, text=True, env={**os.environ, **(env or {})})
         self.said = self.p.stderr.readline()
 
@@ -68,7 +68,10 @@ def _serve(tmp_path):
 
 
 @pytest.mark.parametrize("args", [
-    (), ("dance",), ("serve",), ("serve", "net"), ("serve", "blk"), ("serve", "blk", "--ram", "1M"),
+    (), ("dance",), ("serve",), ("serve", "net"), ("serve", "scsi"), ("serve", "net", "--socket", "/tmp/x"),
+    ("serve", "net", "--socket", "/tmp/x", "--sink", "--source"), ("serve", "net", "--socket", "/tmp/x", "--ram", "1M"),
+    ("serve", "net", "--socket", "/tmp/x", "--sink", "--mac", "52:54"), ("serve", "net", "--socket", "/tmp/x", "--sink", "--mtu", "9"),
+    ("serve", "net", "--socket", "/tmp/x", "--tap", "x" * 16), ("serve", "blk"), ("serve", "blk", "--ram", "1M"),
     ("serve", "blk", "--socket", "/tmp/x", "--fd", "3", "--ram", "1M"), ("serve", "blk", "--socket", "/tmp/x"),
     ("serve", "blk", "--socket", "/tmp/x", "--ram", "1M", "--null", "1M"),
     ("serve", "blk", "--socket", "/tmp/x", "--ram", "lots"), ("serve", "blk", "--socket", "/tmp/x", "--ram", "100"),
@@ -236,6 +239,17 @@ def test_probe_json(serve):
     assert report["features"]["unknown_bits"] == []
     assert json.loads(vhctl("probe", s.target, "--json", "--type", "none").stdout)["type_assumed"] is False
     assert b"capacity_bytes" in vhctl("probe", s.target).stdout
+
+
+def test_a_network_device_tells_its_pairs_and_what_it_is(serve):
+    s = serve("--loopback", "--queues", 3, "--mac", "52:54:00:12:34:56", "--mtu", 9000, kind="net")
+    assert s.said == f"vhctl: serving net on {s.path}\n"
+    report = json.loads(vhctl("probe", s.target, "--json", "--type", "net").stdout)
+    assert report["queues"] == 3
+    assert {"NET_MAC", "NET_MTU", "NET_MRG_RXBUF", "NET_STATUS", "NET_MQ"} <= set(report["features"]["names"])
+    assert report["config"]["raw"].startswith("525400123456" "0100" "0300" "2823")
+    assert s.end() == DONE
+    assert json.loads(vhctl("serve", "net", "--print-capabilities").stdout) == {"type": "net", "features": []}
 
 
 def test_write_read_and_verify_json(serve):
