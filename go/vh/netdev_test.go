@@ -79,7 +79,7 @@ func (f *frames) send(frame []byte) {
 func (f *frames) receive() []byte {
 	f.t.Helper()
 	got := f.done(f.rx)
-	frame := bytes.Clone(f.room[got.Token][vh.NetHdrSize:got.Written])
+	frame := append([]byte(nil), f.room[got.Token][vh.NetHdrSize:got.Written]...)
 	f.offer(got.Token)
 	return frame
 }
