@@ -71,10 +71,11 @@ static void net_destroy(void *ctx)
 }
 
 /* The slave has seen that the range lies within. */
-static int32_t net_get_config(void *ctx, uint32_t offset, void *buf, uint32_t len)
+static int32_t net_get_config(void *ctx, uint32_t offset, void *buf, uint32_t len, uint64_t later)
 {
 	struct vhi_net *n = ctx;
 
+	(void)later;
 	memcpy(buf, &n->config[offset], len);
 	return 0;
 }
@@ -105,8 +106,9 @@ static void net_queue_started(void *ctx, struct vh_queue *q, uint32_t index)
 	queue_turn(ctx, index, q);
 }
 
-static void net_queue_stopped(void *ctx, uint32_t index)
+static void net_queue_stopped(void *ctx, struct vh_queue *q, uint32_t index)
 {
+	(void)q;
 	queue_turn(ctx, index, NULL);
 }
 

@@ -484,9 +484,9 @@ static void config_space_tells_mac_mtu_and_pairs(void **state)
 	(void)state;
 	open_with((struct vh_netdev_opts){.kind = VH_NETDEV_SINK, .pairs = 3, .mtu = 9000, .mac = {2, 0, 0, 0, 0, 9}},
 		  -1, V1);
-	OK(f.dev->ops.get_config(f.dev->ctx, 0, got, sizeof(got)));
+	OK(f.dev->ops.get_config(f.dev->ctx, 0, got, sizeof(got), 0));
 	assert_memory_equal(got, want, sizeof(want));
-	OK(f.dev->ops.get_config(f.dev->ctx, 8, got, 1));
+	OK(f.dev->ops.get_config(f.dev->ctx, 8, got, 1, 0));
 	assert_int_equal(got[0], 3);
 	assert_int_equal(f.dev->opts.features & ~VHI_RING_FEATURES,
 			 MRG | VHI_BIT(VH_NET_F_STATUS) | VHI_BIT(VH_NET_F_MQ) | VHI_BIT(VH_NET_F_MTU) |
