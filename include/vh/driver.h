@@ -106,6 +106,7 @@ VH_API vh_rc vh_driver_start(struct vh_driver *d);
  * vh_driver_stop() - stop every queue; requests in flight complete first
  * @d: the session
  *
+ * Buffers that were offered to receive (VH_TYPE_NET) stay in their ring, and are filled after the next start.
  * Completions that arrived can still be reaped. vh_driver_start() goes on from where the rings stopped; a queue that
  * was broken begins anew, without the requests that it had in flight. After any failure but -EBUSY and -EINTR the
  * session is stopped as well.

@@ -179,6 +179,7 @@ static int queue_init(struct vh_driver *d, uint32_t index, uint32_t num)
 		rc = queue_fd(dq->q, VHI_QUEUE_CALL);
 	if (rc)
 		return rc;
+	dq->receives = d->is_net && index % 2 == 0;
 	dq->rings_len = l.rings;
 	dq->slots = dq->rings + l.slots;
 	dq->ring = (struct vhi_ring){.num = num,
@@ -264,6 +265,7 @@ vh_rc vh_driver_new(const struct vh_driver_opts *opts, struct vh_backend *b, str
 		return vhi_fail(-ENOMEM, VH_ERROR_SYSTEM, 0, "vh_driver_new: no memory for a session");
 	d->b = b;
 	d->n_queues = n;
+	d->is_net = o.type == VH_TYPE_NET;
 	d->ended = b->ops->ended ? b->ops->ended(b->ctx) : 0;
 	d->wake = -1;
 	d->quiet_ns = QUIET_NS;

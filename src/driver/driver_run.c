@@ -200,7 +200,7 @@ static int ring_end(struct vh_driver *d, uint32_t index)
 		return rc;
 	dq->begun = false;
 	/* Where it stands is not known when the back-end does not say, or has not completed all of it. */
-	dq->spoilt = uncompleted(d, dq, &dq->ring.base) || rc;
+	dq->spoilt = (uncompleted(d, dq, &dq->ring.base) && !dq->receives) || rc;
 	/* One that may not have been told where it begins says nothing by where it stopped. */
 	if (dq->partly) {
 		dq->partly = false;
@@ -215,7 +215,8 @@ static bool quiet(struct vh_driver *d)
 	uint32_t base;
 
 	for (uint32_t i = 0; i < d->n_queues; i++)
-		if (vh_queue_state(d->queues[i].q) != VH_QUEUE_BROKEN && uncompleted(d, &d->queues[i], &base))
+		if (!d->queues[i].receives && vh_queue_state(d->queues[i].q) != VH_QUEUE_BROKEN &&
+		    uncompleted(d, &d->queues[i], &base))
 			return false;
 	return true;
 }

@@ -43,6 +43,7 @@ struct vhi_driver_queue {
 	uint32_t life; /* atomic: counts the times that it began from nothing; 0 = not yet */
 	bool begun;    /* the back-end runs it */
 	bool partly;   /* or it may: a signal ended the sequence that starts it */
+	bool receives; /* its requests wait for something to come, and are not waited for */
 	bool spoilt;   /* can't go on: begins from nothing at the next start */
 };
 
@@ -61,6 +62,7 @@ struct vh_driver {
 	int wake;	   /* eventfd: a control change is in force */
 	uint64_t quiet_ns; /* how long a stop waits for requests in flight */
 	bool has_blk;	   /* one vh_blk at a time */
+	bool is_net;	   /* queues in pairs, of which the first receives */
 
 	/* Memory is handed out upwards and never taken back; regions grow, so that a few of them carry far. */
 	uint64_t next_gpa;

@@ -22,6 +22,7 @@ sys.path.insert(0, os.path.join(TOP, "tests", "lab"))
 import claims  # noqa: E402
 import ext4  # noqa: E402
 import kernel  # noqa: E402
+import net_rows  # noqa: E402
 import proc  # noqa: E402
 import qemu  # noqa: E402
 from pattern import pattern  # noqa: E402
@@ -238,6 +239,7 @@ def go(place, what):
 
 
 QEMU_FILES = ((qemu.QEMU, "qemu-system-x86"), ("/usr/bin/zstd", "zstd"), ("/usr/sbin/mke2fs", "e2fsprogs"))
+DPDK_FILES = ((net_rows.TESTPMD, "dpdk-dev"),)
 GO_FILES = ((GO, "golang-go"),)
 # key, name, front-end, back-end, package of the peer, files that must be there with the packages that bring them
 ROWS = (
@@ -252,6 +254,12 @@ ROWS = (
     ("python-scsi", "Python SCSI disk", "QEMU, firmware", "libvh (Python class)", "python3-cffi", QEMU_FILES[:1], row_scsi),
     ("python-net", "Python network device", "QEMU, firmware", "libvh (Python class)", "ipxe-qemu",
      (*QEMU_FILES[:1], ("/usr/lib/ipxe/qemu/pxe-virtio.rom", "ipxe-qemu")), row_net),
+    ("qemu-net", "Linux guest on the net", "QEMU, Linux guest", "libvh (vhctl serve net)", "qemu-system-x86", QEMU_FILES[:2],
+     net_rows.row_guest),
+    ("dpdk-drives", "DPDK drives", "DPDK virtio_user", "libvh (vhctl serve net)", "dpdk-dev", DPDK_FILES, net_rows.row_testpmd_drives),
+    ("dpdk-device", "DPDK device", "libvh (Python)", "DPDK net_vhost", "dpdk-dev", DPDK_FILES, net_rows.row_testpmd_device),
+    ("virtiofsd", "virtiofsd", "libvh (Python)", "virtiofsd", "qemu-system-common",
+     ((net_rows.VIRTIOFSD, "qemu-system-common"),), net_rows.row_virtiofsd),
     ("go-drives", "Go drives", "libvh (Go)", "libvh (vhctl serve)", "golang-go", GO_FILES, drive(go)),
     ("go-device", "Go device", "vhctl io, Linux guest", "libvh (Go type)", "golang-go",
      (*GO_FILES, *QEMU_FILES), device(go)),

@@ -105,19 +105,17 @@ static void frames_go_round_and_the_session_goes_on_after_a_stop(void **state)
 	struct session s;
 
 	begin(&s, KIND, netdev(VH_NETDEV_LOOPBACK, -1), 0);
-	for (uint32_t round = 0; round < 3; round++) {
-		for (uint32_t i = 0; i < 40; i++)
-			offer(&s, i);
-		for (uint32_t i = 0; i < 20; i++) {
-			post(&s, 50, 60 + i, (uint8_t)i);
-			assert_int_equal(wait_for(&s, 1).token, 50);
-			expect(&s, i, 60 + i, (uint8_t)i);
-		}
-		for (uint32_t i = 20; i < 40; i++) {
-			post(&s, 50, 1514, (uint8_t)i);
-			wait_for(&s, 1);
-			expect(&s, i, 1514, (uint8_t)i);
-		}
+	for (uint32_t i = 0; i < 40; i++)
+		offer(&s, i);
+	/* Those that are left at a stop are filled after the next start. */
+	for (uint32_t i = 0; i < 40; i++) {
+		const uint32_t len = i % 2 ? 1514 : 60 + i;
+
+		post(&s, 50, len, (uint8_t)i);
+		assert_int_equal(wait_for(&s, 1).token, 50);
+		expect(&s, i, len, (uint8_t)i);
+		if (i % 10 != 9)
+			continue;
 		ok(vh_driver_stop(s.d));
 		ok(vh_driver_start(s.d));
 	}

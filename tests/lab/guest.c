@@ -11,61 +11,15 @@
  *
  * The pattern is the one of docs/vhctl.md; tests/lab/pattern.py knows it too.
  */
-#define _GNU_SOURCE
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
+#include "guest.h"
+
 #include <linux/fs.h>
-#include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/io.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
-#define CHUNK	  (256u * 1024)
-#define EXIT_PORT 0xf4
-#define GUEST_OK  42
-#define GUEST_BAD 1
-
-static _Noreturn void end(int value)
-{
-	fflush(stdout);
-	sync();
-	if (ioperm(EXIT_PORT, 1, 1) == 0)
-		outb((unsigned char)value, EXIT_PORT);
-	for (;;)
-		pause();
-}
-
-static _Noreturn void fail(const char *what)
-{
-	printf("guest: %s: %s\n", what, strerror(errno));
-	end(GUEST_BAD);
-}
-
-static void load_modules(void)
-{
-	struct dirent **list;
-	int n = scandir("/modules", &list, NULL, alphasort);
-
-	for (int i = 0; i < n; i++) {
-		char path[300];
-		int fd;
-
-		if (list[i]->d_name[0] == '.')
-			continue;
-		snprintf(path, sizeof(path), "/modules/%s", list[i]->d_name);
-		fd = open(path, O_RDONLY | O_CLOEXEC);
-		if (fd < 0 || syscall(SYS_finit_module, fd, "", 0) != 0)
-			fail(path);
-		close(fd);
-	}
-}
+#define CHUNK (256u * 1024)
 
 static uint64_t word_at(uint64_t seed, uint64_t offset)
 {
@@ -95,20 +49,6 @@ static int open_disk(uint64_t *size)
 	if (fd < 0 || ioctl(fd, BLKGETSIZE64, size) != 0)
 		fail("/dev/vda");
 	return fd;
-}
-
-/* What the driver acked, as a row of digits. */
-static void check_layout(uint64_t packed)
-{
-	char bits[65] = "";
-	int fd = open("/sys/block/vda/device/features", O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0 || read(fd, bits, 64) != 64)
-		fail("/sys/block/vda/device/features");
-	close(fd);
-	errno = EPROTO;
-	if ((bits[34] == '1') != (packed != 0))
-		fail("the layout of the rings is not the one that was asked for");
 }
 
 /* Of a device or a file. */
@@ -173,36 +113,18 @@ static void mount_and_copy(uint64_t seed, void *buf, void *expected)
 		fail("umount");
 }
 
-static uint64_t argument(const char *line, const char *key, char *word, size_t cap)
-{
-	const char *at = strstr(line, key);
-
-	word[0] = 0;
-	if (at)
-		snprintf(word, cap, "%.*s", (int)strcspn(at + strlen(key), " \n"), at + strlen(key));
-	return strtoull(word, NULL, 0);
-}
-
 int main(void)
 {
-	char line[4096] = "", step[32], word[32];
+	char line[4096], step[32], word[32];
 	uint64_t size, seed;
 	void *buf, *expected;
 	int fd;
 
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	mount("proc", "/proc", "proc", 0, NULL);
-	mount("sys", "/sys", "sysfs", 0, NULL);
-	mount("dev", "/dev", "devtmpfs", 0, NULL);
-	fd = open("/proc/cmdline", O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || read(fd, line, sizeof(line) - 1) <= 0)
-		fail("/proc/cmdline");
-	close(fd);
+	begin(line, sizeof(line));
 	argument(line, "vh.step=", step, sizeof(step));
 	seed = argument(line, "vh.seed=", word, sizeof(word));
-	load_modules();
 	fd = open_disk(&size);
-	check_layout(argument(line, "vh.packed=", word, sizeof(word)));
+	check_packed("/sys/block/vda/device/features", argument(line, "vh.packed=", word, sizeof(word)));
 	if (posix_memalign(&buf, 4096, CHUNK) || posix_memalign(&expected, 4096, CHUNK))
 		fail("memory");
 	if (strcmp(step, "write") == 0)

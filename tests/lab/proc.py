@@ -14,11 +14,11 @@ class Failed(Exception):
 class Process:
     """A daemon under test, its output in a file; a context manager that ends it."""
 
-    def __init__(self, name, argv, log_dir, pass_fds=()):
+    def __init__(self, name, argv, log_dir, pass_fds=(), stdin=subprocess.DEVNULL):
         self.name = name
         self.log = os.path.join(log_dir, name + ".log")
         with open(self.log, "wb") as out:
-            self.popen = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+            self.popen = subprocess.Popen(argv, stdin=stdin, stdout=out, stderr=subprocess.STDOUT,
                                           pass_fds=pass_fds, start_new_session=True)
 
     def __enter__(self):

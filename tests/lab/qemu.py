@@ -16,34 +16,55 @@ GUEST_OK = 42 * 2 + 1
 APPEND = "console=ttyS0 quiet panic=-1 mitigations=off nokaslr random.trust_cpu=on"
 
 
-class BlockGuest:
-    """A guest with one vhost-user block device, whose init runs one step of tests/lab/guest.c."""
+class Guest:
+    """A guest with one vhost-user device, whose init is a program of tests/lab."""
 
-    def __init__(self, work, memory_mib=192):
+    def __init__(self, work, program, modules, memory_mib=192):
         self.work = work
         self.memory_mib = memory_mib
         kernel_dir = kernel.fetch()
         self.version = os.path.basename(kernel_dir)[len("kernel-"):]
         self.vmlinux = os.path.join(kernel_dir, "vmlinux")
         init = os.path.join(work, "guest-init")
-        subprocess.run(["gcc", "-static", "-O2", "-Wall", "-Wextra", "-o", init, os.path.join(HERE, "guest.c")], check=True)
+        subprocess.run(["gcc", "-static", "-O2", "-Wall", "-Wextra", "-o", init, os.path.join(HERE, program)], check=True)
         self.initrd = os.path.join(work, "guest.cpio")
-        initramfs.build(self.initrd, init, os.path.join(kernel_dir, "modules"), ["virtio_pci", "virtio_blk", "ext4"])
+        initramfs.build(self.initrd, init, os.path.join(kernel_dir, "modules"), ["virtio_pci", *modules])
 
-    def argv(self, socket, step, seed, queues, packed):
-        return [QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio",
+    def run(self, name, socket, device, words, seconds=120):
+        """One life of the guest, with the options that make a device out of the character device c0, and words for its
+        init; its console. proc.Failed when the init failed."""
+        argv = [QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio",
                 "-device", "isa-debug-exit,iobase=0xf4,iosize=1",
                 "-machine", "pc,memory-backend=mem", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "1",
                 "-m", f"{self.memory_mib}M",
                 "-object", f"memory-backend-memfd,id=mem,size={self.memory_mib}M,share=on",
-                "-chardev", f"socket,id=c0,path={socket}",
-                "-device", f"vhost-user-blk-pci,chardev=c0,num-queues={queues},packed={'on' if packed else 'off'}",
-                "-kernel", self.vmlinux, "-initrd", self.initrd,
-                "-append", f"{APPEND} vh.step={step} vh.seed={seed} vh.packed={int(packed)}"]
+                "-chardev", f"socket,id=c0,path={socket}", *device,
+                "-kernel", self.vmlinux, "-initrd", self.initrd, "-append", f"{APPEND} {words}"]
+        return proc.run(name, argv, self.work, seconds, ok=(GUEST_OK,))
 
-    def boot(self, socket, step, seed, queues=1, packed=False, seconds=120):
-        """One life of the guest; its console. proc.Failed when the step failed."""
-        return proc.run(f"guest-{step}", self.argv(socket, step, seed, queues, packed), self.work, seconds, ok=(GUEST_OK,))
+
+class BlockGuest(Guest):
+    """It runs one step of tests/lab/guest.c."""
+
+    def __init__(self, work):
+        super().__init__(work, "guest.c", ["virtio_blk", "ext4"])
+
+    def boot(self, socket, step, seed, queues=1, packed=False):
+        device = f"vhost-user-blk-pci,chardev=c0,num-queues={queues},packed={'on' if packed else 'off'}"
+        return self.run(f"guest-{step}", socket, ["-device", device], f"vh.step={step} vh.seed={seed} vh.packed={int(packed)}")
+
+
+class NetGuest(Guest):
+    """It runs tests/lab/guest_net.c."""
+
+    def __init__(self, work):
+        super().__init__(work, "guest_net.c", ["virtio_net"])
+
+    def boot(self, socket, packed=False):
+        # Without vectors: QEMU 7.2 crashes when a vhost-user network device has MSI-X and there is no KVM.
+        device = f"virtio-net-pci,netdev=n0,romfile=,vectors=0,packed={'on' if packed else 'off'}"
+        return self.run(f"guest-net-{'packed' if packed else 'split'}", socket,
+                        ["-netdev", "vhost-user,id=n0,chardev=c0", "-device", device], f"vh.packed={int(packed)}")
 
 
 def machine(socket, memory_mib=64):
