@@ -156,6 +156,14 @@ const (
 	MacLen = 6
 )
 
+// vh_msg.reply.
+const (
+	ReplyTable = 0 // as the message table says; ask for a status where REPLY_ACK allows it
+	ReplyNone  = 1 // expect none, ask for none
+	ReplyAck   = 2 // set need_reply, expect a u64 status
+	ReplyOwn   = 3 // expect a reply of the message's own
+)
+
 // Of vh/mem.h.
 const (
 	MemMaxRegions = 509
@@ -261,14 +269,6 @@ const (
 	NetdevTap      = 2 // a tap device, or a datagram socket with one frame in each message
 	NetdevSink     = 3 // takes what is sent, receives nothing
 	NetdevSource   = 4 // fills every receive buffer; takes what is sent
-)
-
-// vh_master_msg.reply.
-const (
-	ReplyTable = 0 // as the message table says; ask for a status where REPLY_ACK allows it
-	ReplyNone  = 1 // expect none, ask for none
-	ReplyAck   = 2 // set need_reply, expect a u64 status
-	ReplyOwn   = 3 // expect a reply of the message's own
 )
 
 // Of vh/blk.h.

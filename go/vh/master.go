@@ -95,7 +95,7 @@ func masterOps(c *caught, request func(*BackendRequest) error) *raw.MasterOps {
 	if request == nil {
 		return nil
 	}
-	return &raw.MasterOps{BackendRequest: func(req *raw.BackendReq) int32 {
+	return &raw.MasterOps{BackendRequest: func(req *raw.MsgRequest) int32 {
 		r := BackendRequest{ID: req.Request, Token: req.Token,
 			Payload: unsafe.Slice((*byte)(raw.At(req.Payload)), int(req.PayloadSize)),
 			fds:     unsafe.Slice((*int32)(raw.At(req.Fds)), int(req.NFds))}

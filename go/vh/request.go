@@ -34,7 +34,7 @@ type Ticket uint64
 func (m *Master) Submit(r *RawRequest) (ticket Ticket, err error) {
 	err = withFds(r.Files, func(fds []int32) error {
 		return m.do(func() error {
-			t, err := raw.MasterSubmit(m.p, &raw.MasterMsg{Request: r.ID, Reply: r.Reply}, r.Payload, fds)
+			t, err := raw.MasterSubmit(m.p, &raw.Msg{Request: r.ID, Reply: r.Reply}, r.Payload, fds)
 			ticket = Ticket(t)
 			return err
 		})
@@ -77,7 +77,7 @@ func (m *Master) pause(ctx context.Context) error {
 }
 
 func (m *Master) finish(ticket Ticket) (*RawReply, error) {
-	var header raw.MasterReply
+	var header raw.MsgReply
 	payload, fds := make([]byte, MsgMaxPayload), make([]int32, MsgMaxFds)
 	err := m.do(func() error { return raw.MasterFinish(m.p, uint64(ticket), payload, fds, &header) })
 	if err != nil {

@@ -15,6 +15,7 @@
 #include "vh/types.h"
 #include "vh/event.h"
 #include "vh/log.h"
+#include "vh/message.h"
 #include "vh/protocol.h"
 
 VH_BEGIN_DECLS
@@ -25,17 +26,6 @@ struct vh_master_opts {
 	uint32_t timeout_ms;		 /* deadline of every wait; 0 = 10 s */
 	uint64_t mask_protocol_features; /* protocol feature bits never acked by vh_master_negotiate() */
 	uint64_t mask_features;		 /* feature bits never acked */
-};
-
-/** struct vh_backend_req - a request that the back-end makes. Size-first out struct, valid during the callback. */
-struct vh_backend_req {
-	uint32_t size;
-	uint32_t request;      /* message id */
-	uint32_t payload_size; /* bytes at payload */
-	uint32_t n_fds;	       /* at fds */
-	uint64_t payload;      /* address, aligned to 8; (borrowed) during the call */
-	uint64_t fds;	       /* address of vh_fd[n_fds]; closed after the call: duplicate what is to be kept */
-	uint64_t token;	       /* for vh_master_answer(); 0 = the back-end wants no answer */
 };
 
 /** struct vh_master_ops - requests that the back-end makes. Sized; any may be NULL. */
@@ -71,7 +61,7 @@ struct vh_master_ops {
 	 * @blocks: no
 	 * @errors: EINPROGRESS EOPNOTSUPP EINVAL
 	 */
-	vh_rc (*backend_request)(void *ctx, const struct vh_backend_req *req);
+	vh_rc (*backend_request)(void *ctx, const struct vh_msg_request *req);
 	/**
 	 * waiting() - a call that waits on this connection looks around
 	 * @ctx: what was given with the ops
@@ -88,33 +78,6 @@ struct vh_master_ops {
 	 * @errors: EINTR
 	 */
 	vh_rc (*waiting)(void *ctx);
-};
-
-/* vh_master_msg.reply */
-#define VH_REPLY_TABLE 0 /* as the message table says; ask for a status where REPLY_ACK allows it */
-#define VH_REPLY_NONE  1 /* expect none, ask for none */
-#define VH_REPLY_ACK   2 /* set need_reply, expect a u64 status */
-#define VH_REPLY_OWN   3 /* expect a reply of the message's own */
-
-/** struct vh_master_msg - a request to submit. Sized. */
-struct vh_master_msg {
-	uint32_t size;	       /* sizeof(struct vh_master_msg) */
-	uint32_t request;      /* message id */
-	uint32_t reply;	       /* VH_REPLY_* */
-	uint32_t payload_size; /* bytes at payload, at most VH_MSG_MAX_PAYLOAD */
-	uint64_t payload;      /* address; (borrowed) during the call */
-	uint32_t n_fds;	       /* to send, at most VH_MSG_MAX_FDS */
-	uint32_t reserved;     /* must be 0 */
-};
-
-/** struct vh_master_reply - what the reply to a request was. Size-first out struct. */
-struct vh_master_reply {
-	uint32_t size;
-	uint32_t request;      /* message id */
-	uint32_t flags;	       /* of its header */
-	uint32_t payload_size; /* bytes received */
-	uint32_t n_fds;	       /* fds received */
-	uint32_t reserved;
 };
 
 struct vh_region;
@@ -261,7 +224,7 @@ VH_API vh_count vh_master_dispatch(struct vh_master *m);
  *
  * Return: 0; -EOPNOTSUPP when the message table forbids it with the features that were negotiated.
  */
-VH_API vh_rc vh_master_submit(struct vh_master *m, const struct vh_master_msg *msg, const vh_fd *fds, uint64_t *ticket);
+VH_API vh_rc vh_master_submit(struct vh_master *m, const struct vh_msg *msg, const vh_fd *fds, uint64_t *ticket);
 
 /**
  * vh_master_finish() - the reply to a request
@@ -284,7 +247,7 @@ VH_API vh_rc vh_master_submit(struct vh_master *m, const struct vh_master_msg *m
  * Return: 0, -EINPROGRESS when the reply is not here yet.
  */
 VH_API vh_rc vh_master_finish(struct vh_master *m, uint64_t ticket, void *buf, uint32_t cap, vh_fd *fds,
-			      uint32_t max_fds, struct vh_master_reply *out);
+			      uint32_t max_fds, struct vh_msg_reply *out);
 
 /**
  * vh_master_answer() - answer a back-end request whose callback returned -EINPROGRESS

@@ -11,6 +11,7 @@
 #include "vh/log.h"
 #include "vh/event.h"
 #include "vh/protocol.h"
+#include "vh/message.h"
 #include "vh/mem.h"
 #include "vh/queue.h"
 #include "vh/device.h"

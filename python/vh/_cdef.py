@@ -86,6 +86,32 @@ struct vh_crypto_session {
     uint32_t rsa_padding_algo;
     uint32_t rsa_hash_algo;
 };
+struct vh_msg {
+    uint32_t size;
+    uint32_t request;
+    uint32_t reply;
+    uint32_t payload_size;
+    uint64_t payload;
+    uint32_t n_fds;
+    uint32_t reserved;
+};
+struct vh_msg_reply {
+    uint32_t size;
+    uint32_t request;
+    uint32_t flags;
+    uint32_t payload_size;
+    uint32_t n_fds;
+    uint32_t reserved;
+};
+struct vh_msg_request {
+    uint32_t size;
+    uint32_t request;
+    uint32_t payload_size;
+    uint32_t n_fds;
+    uint64_t payload;
+    uint64_t fds;
+    uint64_t token;
+};
 struct vh_region {
     vh_gpa gpa;
     vh_uva uva;
@@ -259,38 +285,12 @@ struct vh_master_opts {
     uint64_t mask_protocol_features;
     uint64_t mask_features;
 };
-struct vh_backend_req {
-    uint32_t size;
-    uint32_t request;
-    uint32_t payload_size;
-    uint32_t n_fds;
-    uint64_t payload;
-    uint64_t fds;
-    uint64_t token;
-};
 struct vh_master_ops {
     uint32_t size;
     uint32_t flags;
     void (*destroy)(void *ctx);
-    vh_rc (*backend_request)(void *ctx, const struct vh_backend_req *req);
+    vh_rc (*backend_request)(void *ctx, const struct vh_msg_request *req);
     vh_rc (*waiting)(void *ctx);
-};
-struct vh_master_msg {
-    uint32_t size;
-    uint32_t request;
-    uint32_t reply;
-    uint32_t payload_size;
-    uint64_t payload;
-    uint32_t n_fds;
-    uint32_t reserved;
-};
-struct vh_master_reply {
-    uint32_t size;
-    uint32_t request;
-    uint32_t flags;
-    uint32_t payload_size;
-    uint32_t n_fds;
-    uint32_t reserved;
 };
 struct vh_master_stats {
     uint32_t size;
@@ -426,6 +426,10 @@ struct vh_blk_info {
 #define VH_PF_SHMEM 22
 #define VH_PF_GET_VRING_BASE_SKIP_DRAIN 23
 #define VH_MAC_LEN 6
+#define VH_REPLY_TABLE 0
+#define VH_REPLY_NONE 1
+#define VH_REPLY_ACK 2
+#define VH_REPLY_OWN 3
 #define VH_MEM_MAX_REGIONS 509
 #define VH_MEM_READ 1
 #define VH_MEM_WRITE 2
@@ -477,10 +481,6 @@ struct vh_blk_info {
 #define VH_NETDEV_TAP 2
 #define VH_NETDEV_SINK 3
 #define VH_NETDEV_SOURCE 4
-#define VH_REPLY_TABLE 0
-#define VH_REPLY_NONE 1
-#define VH_REPLY_ACK 2
-#define VH_REPLY_OWN 3
 #define VH_BLK_SECTOR 512
 #define VH_BLK_ID_SIZE 20
 #define VH_BLK_READ 0
@@ -584,9 +584,9 @@ vh_rc vh_master_socketpair(struct vh_master *m, vh_fd *peer_fd);
 vh_rc vh_master_disconnect(struct vh_master *m);
 vh_fd vh_master_fd(struct vh_master *m);
 vh_count vh_master_dispatch(struct vh_master *m);
-vh_rc vh_master_submit(struct vh_master *m, const struct vh_master_msg *msg, const vh_fd *fds, uint64_t *ticket);
+vh_rc vh_master_submit(struct vh_master *m, const struct vh_msg *msg, const vh_fd *fds, uint64_t *ticket);
 vh_rc vh_master_finish(struct vh_master *m, uint64_t ticket, void *buf, uint32_t cap, vh_fd *fds, uint32_t max_fds,
-        struct vh_master_reply *out);
+        struct vh_msg_reply *out);
 vh_rc vh_master_answer(struct vh_master *m, uint64_t token, vh_rc rc, const void *payload, uint32_t payload_size,
         const vh_fd *fds, uint32_t n_fds);
 vh_rc vh_master_resume(struct vh_master *m);
@@ -669,7 +669,7 @@ vh_count vhpy_device_create_crypto_session(void *ctx, const struct vh_crypto_ses
 vh_rc vhpy_device_close_crypto_session(void *ctx, int64_t id, uint64_t later);
 vh_rc vhpy_device_set_gpu_socket(void *ctx, vh_fd fd, uint64_t later);
 void vhpy_master_destroy(void *ctx);
-vh_rc vhpy_master_backend_request(void *ctx, const struct vh_backend_req *req);
+vh_rc vhpy_master_backend_request(void *ctx, const struct vh_msg_request *req);
 vh_rc vhpy_master_waiting(void *ctx);
 }
 """
@@ -732,7 +732,7 @@ CALLBACK_TYPES = {
     "vhpy_master_destroy":
         "void(*)(void *)",
     "vhpy_master_backend_request":
-        "vh_rc(*)(void *, const struct vh_backend_req *)",
+        "vh_rc(*)(void *, const struct vh_msg_request *)",
     "vhpy_master_waiting":
         "vh_rc(*)(void *)",
 }

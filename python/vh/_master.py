@@ -141,7 +141,7 @@ class Master(Requests):
                reply: int = _model.REPLY_TABLE) -> int:
         """Send any request. A ticket for finish(), 0 when no reply is expected."""
         buf, numbers = ffi.from_buffer(payload), ffi.new("vh_fd[]", [fd_of(fd) for fd in fds] or 1)
-        msg = new_sized("vh_master_msg", request=request, reply=reply, payload_size=len(buf),
+        msg = new_sized("vh_msg", request=request, reply=reply, payload_size=len(buf),
                         payload=int(ffi.cast("uintptr_t", buf)), n_fds=len(fds))
         ticket = ffi.new("uint64_t *")
         self._call("vh_master_submit", msg, numbers, ticket)
@@ -150,7 +150,7 @@ class Master(Requests):
     def finish(self, ticket: int) -> "Reply | None":
         """The reply to a request, None when it is not here yet."""
         buf, fds = ffi.new("char[]", MSG_MAX_PAYLOAD), ffi.new("vh_fd[]", MSG_MAX_FDS)
-        out = new_sized("vh_master_reply")
+        out = new_sized("vh_msg_reply")
         try:
             self._call("vh_master_finish", ticket, buf, MSG_MAX_PAYLOAD, fds, MSG_MAX_FDS, out)
         except _error.VhError as e:

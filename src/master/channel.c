@@ -50,7 +50,7 @@ void vhi_master_send_answers(struct vh_master *m)
 /* The user's answer, -EINPROGRESS = later. */
 static int32_t ask_user(struct vh_master *m, const struct vhi_msg *in, uint64_t token)
 {
-	const struct vh_backend_req req = {.size = sizeof(req),
+	const struct vh_msg_request req = {.size = sizeof(req),
 					   .request = in->header.request,
 					   .payload_size = in->header.size,
 					   .n_fds = in->n_fds,

@@ -67,10 +67,10 @@ int32_t vhi_master_fail(struct vh_master *m, int32_t code, uint32_t domain, uint
 	m->closing = true;
 	m->reported = false;
 	vhi_failure_set(&m->failure, code, domain, site, "%s", text);
-	m->failure.request = m->expected.head ? m->expected.head->request : m->last_request;
+	m->failure.request = m->tickets.expected.head ? m->tickets.expected.head->request : m->last_request;
 	if (site)
 		m->rejected++;
-	vhi_tickets_fail(m, code);
+	vhi_master_fail_tickets(m, code);
 	vhi_master_event(m, VH_EVENT_DISCONNECTED, reason, site);
 	/* Inside a callback the message that it looks at must stay. */
 	if (!m->serving)

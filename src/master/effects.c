@@ -35,7 +35,7 @@ void vhi_master_sent(struct vh_master *m, const struct vhi_request *rq, struct v
 
 	m->last_request = rq->id;
 	if (state && t)
-		t->before = *state;
+		vhi_pending_of(t)->before = *state;
 	if (state)
 		*state = rq->size ? get_u64(rq->payload) : true;
 	/* Nobody will say that it was refused. */
@@ -47,12 +47,12 @@ void vhi_master_sent(struct vh_master *m, const struct vhi_request *rq, struct v
 static void take_back(struct vh_master *m, const struct vhi_ticket *t)
 {
 	uint64_t *state = replaced_by(m, t->request);
-	struct vhi_ticket *later = m->expected.head;
+	struct vhi_ticket *later = m->tickets.expected.head;
 
 	while (later && later->request != t->request)
 		later = later->next;
 	if (state)
-		*(later ? &later->before : state) = t->before;
+		*(later ? &vhi_pending_of(later)->before : state) = vhi_pending_of(t)->before;
 }
 
 static uint32_t clamp(uint64_t v, uint32_t most)
@@ -64,12 +64,13 @@ static uint32_t clamp(uint64_t v, uint32_t most)
 void vhi_master_replied(struct vh_master *m, const struct vhi_ticket *t)
 {
 	uint64_t v = t->size == 8 ? get_u64(t->payload) : 0;
+	const struct vhi_effect *effect = &vhi_pending_of(t)->effect;
 	bool refused = !t->own && v;
 
 	if (refused)
 		take_back(m, t);
-	if (t->effect.run)
-		t->effect.run(m, &t->effect, !refused);
+	if (effect->run)
+		effect->run(m, effect, !refused);
 	switch (t->request) {
 	case VHI_FE_GET_FEATURES:
 		m->features.offered = v;

@@ -100,8 +100,8 @@ static uint64_t next_deadline(const struct vh_master *m)
 
 	if (m->state != VHI_MASTER_CONNECTED)
 		return t;
-	if (m->expected.head)
-		t = m->expected.head->deadline_ns;
+	if (m->tickets.expected.head)
+		t = m->tickets.expected.head->deadline_ns;
 	t = sooner(t, m->send_deadline_ns);
 	t = sooner(t, m->main.in_deadline_ns);
 	if (vhi_chan_open(&m->back))
@@ -134,7 +134,7 @@ void vhi_loop_sent(struct vh_master *m)
 /* "during GET_CONFIG (it did not offer CONFIG)" */
 static void fail_closed(struct vh_master *m, bool clean, uint32_t site)
 {
-	const struct vhi_ticket *t = m->expected.head;
+	const struct vhi_ticket *t = m->tickets.expected.head;
 	const struct vhi_wire_msg *msg = vhi_wire_find(VHI_WIRE_FRONT_END, t ? t->request : m->last_request);
 	const char *where = clean ? "" : ", in the middle of a message";
 	uint64_t lacks = msg ? msg->pf & ~m->features.pf_offered : 0;
@@ -274,7 +274,7 @@ static bool passed(uint64_t deadline, uint64_t now)
 static void check_deadlines(struct vh_master *m)
 {
 	uint64_t deadline = next_deadline(m);
-	const struct vhi_ticket *t = m->expected.head;
+	const struct vhi_ticket *t = m->tickets.expected.head;
 	uint64_t now;
 
 	if (deadline == NEVER)
@@ -290,7 +290,7 @@ static void check_deadlines(struct vh_master *m)
 	if (m->state == VHI_MASTER_CONNECTED && passed(m->send_deadline_ns, now))
 		vhi_master_fail(m, -ETIMEDOUT, VH_ERROR_PEER, 0, "the back-end has read nothing for %u ms",
 				m->opts.timeout_ms);
-	if (m->state == VHI_MASTER_CONNECTED && t && t == m->expected.head && passed(t->deadline_ns, now))
+	if (m->state == VHI_MASTER_CONNECTED && t && t == m->tickets.expected.head && passed(t->deadline_ns, now))
 		vhi_master_fail(m, -ETIMEDOUT, VH_ERROR_PEER, 0,
 				"the back-end did not answer %s within %llu ms; is it stuck, or is the deadline "
 				"(timeout_ms) too short?",

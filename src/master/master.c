@@ -58,12 +58,7 @@ static void master_destroy(struct vh_master *m, bool tell)
 	vhi_trace_set(&m->trace, NULL, NULL);
 	vhi_master_fail(m, -ESHUTDOWN, VH_ERROR_STATE, 0, "the front-end was freed");
 	vhi_master_finish_closing(m);
-	while (m->done.head) {
-		struct vhi_ticket *t = m->done.head;
-
-		m->done.head = t->next;
-		vhi_ticket_free(m, t);
-	}
+	vhi_tickets_free(&m->tickets);
 	vhi_fd_close(&m->listener);
 	if (m->path) {
 		if (!is_child)
@@ -95,7 +90,7 @@ vh_rc vh_master_new(const struct vh_master_opts *opts, const struct vh_master_op
 	if (!rc) {
 		m->listener = m->epoll = m->cancel = m->timer = -1;
 		m->pid = getpid();
-		m->next_ticket = 1;
+		m->tickets.kind = &vhi_master_tickets;
 		m->last_request = VH_ERROR_NONE;
 		m->backend = (struct vh_backend){.ops = &vhi_master_backend_ops, .ctx = m};
 		rc = vhi_gate_init(&m->gate);
@@ -217,9 +212,9 @@ vh_rc vh_master_get_stats(struct vh_master *m, struct vh_master_stats *out)
 	s.bytes_out = m->bytes_out + m->main.bytes_out + m->back.bytes_out;
 	s.rejected = m->rejected;
 	s.backend_requests = m->backend_requests;
-	s.tickets = m->n_expected;
-	if (m->expected.head)
-		s.oldest_ticket_ns = vhi_now_ns() - m->expected.head->sent_ns;
+	s.tickets = m->tickets.n_expected;
+	if (m->tickets.expected.head)
+		s.oldest_ticket_ns = vhi_now_ns() - m->tickets.expected.head->sent_ns;
 	rc = vhi_out_fill(out, &s, sizeof(s), "vh_master_get_stats");
 	return vhi_master_leave(m, rc);
 }

@@ -26,6 +26,7 @@
 #include "vhi_log.h"
 #include "vhi_mem.h"
 #include "vhi_sock.h"
+#include "vhi_tickets.h"
 #include "vhi_wire.h"
 
 enum vhi_master_site {
@@ -57,33 +58,18 @@ struct vhi_effect {
 	struct vhi_wire_region region;
 };
 
-/* A reply that is expected, or has come and was not taken yet. One allocation, with room for the largest reply. */
-struct vhi_ticket {
-	struct vhi_ticket *next;
-	uint64_t id;
-	uint64_t sent_ns;
-	uint64_t deadline_ns;		/* never before that of the ticket in front of it */
-	const struct vhi_wire_msg *msg; /* NULL: an id that the table does not know */
-	uint32_t request;
-	bool own; /* a reply of its own; else a status */
-	bool waiting;
-	bool abandoned;	   /* nobody will finish it */
-	bool interrupted;  /* abandoned by a call that waited for it: see vh_master_resume() */
-	uint32_t asked[2]; /* the first bytes of the request */
-	uint64_t before;   /* what the request replaced when it was sent */
+/* What a ticket has beside its reply. */
+struct vhi_pending {
+	struct vhi_ticket t;
+	bool interrupted; /* abandoned by a call that waited for it: see vh_master_resume() */
+	uint64_t before;  /* what the request replaced when it was sent */
 	struct vhi_effect effect;
-	int32_t code;	/* why there is no reply */
-	uint32_t flags; /* of the reply */
-	uint32_t size;
-	uint32_t room;
-	uint32_t n_fds;
-	int fds[VHI_WIRE_MAX_FDS];
-	_Alignas(8) uint8_t payload[];
 };
 
-struct vhi_ticket_list {
-	struct vhi_ticket *head, *tail;
-};
+static inline struct vhi_pending *vhi_pending_of(const struct vhi_ticket *t)
+{
+	return VHI_CONTAINER(t, struct vhi_pending, t);
+}
 
 /* A region that the back-end has. The snapshot pins the mapping, so that its address stays its identity. */
 struct vhi_shared {
@@ -145,10 +131,7 @@ struct vh_master {
 	uint32_t last_request;
 	uint32_t ended; /* atomic: connections that ended */
 
-	struct vhi_ticket_list expected, done;
-	uint32_t n_expected, n_tickets;
-	size_t reply_room; /* of all tickets */
-	uint64_t next_ticket;
+	struct vhi_tickets tickets;
 	/* The call that was interrupted last: its ticket, and its result as soon as that is known. */
 	uint64_t interrupted;
 	bool result_known;
@@ -202,7 +185,8 @@ int vhi_master_call(struct vh_master *m, const struct vhi_request *rq, struct vh
 /* All of a public call whose request has nothing but a status for a reply. */
 vh_rc vhi_master_request(struct vh_master *m, const char *who, const struct vhi_request *rq);
 void vhi_master_reply(struct vh_master *m, uint32_t site); /* pairs m->main.in with the oldest ticket */
-void vhi_tickets_fail(struct vh_master *m, int32_t code);
+void vhi_master_fail_tickets(struct vh_master *m, int32_t code);
+extern const struct vhi_ticket_kind vhi_master_tickets;
 void vhi_ticket_free(struct vh_master *m, struct vhi_ticket *t);
 /* Wait for the tickets of interrupted calls, for a call that needs to know how they ended. */
 int vhi_master_catch_up(struct vh_master *m, const char *who);

@@ -7,8 +7,20 @@
 
 #include <sys/un.h>
 
-#define MAX_UNANSWERED	  16u
+#define MAX_NEWS	  16u /* changes of configuration that nobody has acknowledged */
+#define MAX_TICKETS	  256u
+#define MAX_REPLIES	  (256u * 1024u)
 #define REPLIES_PER_ROUND 64u
+
+const struct vhi_ticket_kind vhi_slave_tickets = {
+	.side = VHI_WIRE_BACK_END,
+	.peer = "the front-end",
+	.submit = "vh_slave_submit",
+	.finish = "vh_slave_finish",
+	.size = sizeof(struct vhi_ticket),
+	.max = MAX_TICKETS,
+	.max_room = MAX_REPLIES,
+};
 
 static bool same_file(int a, int b)
 {
@@ -55,7 +67,6 @@ uint32_t vhi_back_set(struct vh_slave *s, int fd)
 		return 0;
 	vhi_chan_init(&c->back, transport, VHI_WIRE_BACK_END, VHI_WIRE_BACK_END, &s->trace,
 		      s->opts.message_timeout_ms * UINT64_C(1000000));
-	c->back_unanswered = 0;
 	c->back_interest = EPOLLIN;
 	if (vhi_slave_watch(s, EPOLL_CTL_ADD, own, VHI_SOURCE_BACK, 0, EPOLLIN))
 		vhi_back_close(s);
@@ -72,6 +83,7 @@ void vhi_back_close(struct vh_slave *s)
 	vhi_slave_watch(s, EPOLL_CTL_DEL, vhi_chan_fd(back), VHI_SOURCE_BACK, 0, 0);
 	vhi_stats_add_channel(&s->stats, back);
 	vhi_chan_close(back);
+	vhi_tickets_fail(&s->tickets, -ECONNRESET);
 }
 
 static void failed(struct vh_slave *s, uint32_t site)
@@ -86,27 +98,17 @@ static void failed(struct vh_slave *s, uint32_t site)
 	vhi_back_close(s);
 }
 
-/* All requests that we send are of one kind, so a reply is matched by counting. */
-static uint32_t check_reply(const struct vhi_conn *c)
-{
-	const struct vhi_msg *m = &c->back.in;
-	const struct vhi_wire_msg *msg = vhi_wire_find(VHI_WIRE_BACK_END, VHI_BE_CONFIG_CHANGE_MSG);
-
-	if (VHI_REFUSE(VHI_SITE_SLAVE_CHANNEL_REPLY, !c->back_unanswered))
-		return VHI_SITE_SLAVE_CHANNEL_REPLY;
-	return vhi_wire_check_reply(VHI_WIRE_BACK_END, msg, false, &m->header, m->payload, m->n_fds);
-}
-
 static void handle_reply(struct vh_slave *s)
 {
-	struct vhi_conn *c = &s->conn;
-	uint64_t status;
+	struct vhi_ticket *t = vhi_ticket_take_reply(&s->tickets, &s->conn.back.in);
+	struct vhi_failure f;
 
-	memcpy(&status, c->back.in.payload, sizeof(status));
-	if (c->back_unanswered)
-		c->back_unanswered--;
-	if (status)
-		vhi_log_line(&s->log, VH_LOG_INFO, "the front-end did not take a change of configuration");
+	if (!t)
+		return;
+	vhi_ticket_describe(&s->tickets, t, &f);
+	if (f.code && t->abandoned)
+		vhi_log_line(&s->log, VH_LOG_INFO, "%s", f.text);
+	vhi_ticket_done(&s->tickets, t);
 }
 
 void vhi_back_receive(struct vh_slave *s)
@@ -121,7 +123,7 @@ void vhi_back_receive(struct vh_slave *s)
 		if (!rc)
 			return;
 		if (rc > 0 && !site)
-			site = check_reply(&s->conn);
+			site = vhi_ticket_check(&s->tickets, &back->in);
 		if (rc > 0 || site)
 			vhi_chan_received(back, site);
 		if (rc < 0 || site)
@@ -147,25 +149,57 @@ void vhi_back_update(struct vh_slave *s)
 	vhi_slave_watch(s, EPOLL_CTL_MOD, vhi_chan_fd(&c->back), VHI_SOURCE_BACK, 0, want);
 }
 
-static int send_config_change(struct vh_slave *s)
+int vhi_back_send(struct vh_slave *s, const struct vhi_ask *ask, struct vhi_ticket **out)
 {
-	struct vhi_conn *c = &s->conn;
-	bool ack = vhi_slave_acked(s, VH_PF_REPLY_ACK);
-	int rc;
+	struct vhi_chan *back = &s->conn.back;
+	struct vhi_ticket *t;
+	uint32_t flags;
+	int rc = vhi_ticket_begin(&s->tickets, ask, &s->conn.f, &flags, &t);
 
-	if (c->back_unanswered >= MAX_UNANSWERED)
-		return -EAGAIN;
-	rc = vhi_chan_send(&c->back, VHI_BE_CONFIG_CHANGE_MSG, VHI_WIRE_VERSION | (ack ? VHI_WIRE_NEED_REPLY : 0), NULL,
-			   0, NULL, 0);
-	if (rc == -ENOBUFS)
-		return -EAGAIN;
+	if (rc)
+		return rc;
+	rc = vhi_chan_send(back, ask->id, flags, ask->payload, ask->size, ask->fds, ask->n_fds);
 	if (rc) {
+		vhi_ticket_release(&s->tickets, t);
+		if (rc == -ENOBUFS)
+			return rc;
 		vhi_back_close(s);
 		return -ENOTCONN;
 	}
-	c->back_unanswered += ack;
+	if (t)
+		vhi_ticket_sent(&s->tickets, t, s->opts.drain_timeout_ms * UINT64_C(1000000));
 	vhi_back_update(s);
+	vhi_slave_set_timer(s);
+	*out = t;
 	return 0;
+}
+
+uint64_t vhi_back_deadline(const struct vh_slave *s)
+{
+	return s->tickets.expected.head ? s->tickets.expected.head->deadline_ns : UINT64_MAX;
+}
+
+void vhi_back_expire(struct vh_slave *s, uint64_t now)
+{
+	const struct vhi_ticket *t = s->tickets.expected.head;
+
+	if (!t || now < t->deadline_ns)
+		return;
+	vhi_log_line(&s->log, VH_LOG_WARNING, "the back-end channel was closed: %s is unanswered after %u ms",
+		     vh_msg_name(VH_MSG_CHANNEL_BACKEND, t->request), s->opts.drain_timeout_ms);
+	vhi_tickets_fail(&s->tickets, -ETIMEDOUT);
+	vhi_back_close(s);
+}
+
+static int send_config_change(struct vh_slave *s)
+{
+	const struct vhi_ask ask = {.id = VHI_BE_CONFIG_CHANGE_MSG};
+	struct vhi_ticket *t;
+	int rc = s->tickets.n_expected >= MAX_NEWS ? -ENOBUFS : vhi_back_send(s, &ask, &t);
+
+	if (!rc && t)
+		t->abandoned = true;
+	return rc == -ENOBUFS ? -EAGAIN : rc;
 }
 
 int vhi_back_config_changed(struct vh_slave *s)

@@ -75,6 +75,7 @@ static bool do_messages(struct vh_slave *s, const struct ready *r)
 		vhi_conn_hung_up(s);
 	if (has(r, VHI_SOURCE_BACK) || has(r, VHI_SOURCE_TIMER))
 		vhi_back_receive(s);
+	vhi_back_expire(s, has(r, VHI_SOURCE_TIMER) ? vhi_now_ns() : 0);
 	return more;
 }
 
@@ -90,9 +91,9 @@ static bool do_owed(struct vh_slave *s)
 	return more;
 }
 
-static void set_timer(struct vh_slave *s)
+void vhi_slave_set_timer(struct vh_slave *s)
 {
-	uint64_t at = vhi_conn_deadline(s);
+	uint64_t at = VHI_MIN(vhi_conn_deadline(s), vhi_back_deadline(s));
 
 	if (s->listen_retry_ns)
 		at = VHI_MIN(at, s->listen_retry_ns);
@@ -146,6 +147,6 @@ int vhi_slave_round(struct vh_slave *s, int timeout_ms)
 	vhi_pause_step(s);
 	vhi_conn_update(s);
 	vhi_back_update(s);
-	set_timer(s);
+	vhi_slave_set_timer(s);
 	return more || vhi_vring_any_pending(s);
 }

@@ -174,6 +174,7 @@ vh_rc vh_slave_new(const struct vh_slave_opts *opts, struct vh_device *dev, stru
 		return vhi_fail(-ENOMEM, VH_ERROR_SYSTEM, 0, "vh_slave_new: no memory");
 	s->epfd = s->wake_fd = s->timer_fd = s->listen_fd = -1;
 	s->pid = getpid();
+	s->tickets.kind = &vhi_slave_tickets;
 	rc = vhi_gate_init(&s->gate);
 	if (rc) {
 		vhi_free(s);
@@ -210,6 +211,7 @@ static void destroy(struct vh_slave *s)
 		leave_to_parent(s);
 	vhi_conn_fail(s, s->exported ? 0 : -ESHUTDOWN);
 	vhi_conn_end(s);
+	vhi_tickets_free(&s->tickets);
 	/* Threads of the device may still have news; from here on they reach nobody. */
 	if (dev)
 		vhi_device_detach(dev);

@@ -19,6 +19,7 @@
 #include "vhi_mem.h"
 #include "vhi_queue.h"
 #include "vhi_sock.h"
+#include "vhi_tickets.h"
 #include "vhi_wire.h"
 
 enum vhi_slave_site {
@@ -143,8 +144,7 @@ struct vhi_conn {
 	/* The back-end channel. */
 	struct vhi_chan back;
 	uint32_t back_interest;
-	uint32_t back_unanswered; /* requests with need_reply */
-	bool config_changed;	  /* to be told when a ring starts */
+	bool config_changed; /* to be told when a ring starts */
 };
 
 struct vh_slave {
@@ -179,6 +179,7 @@ struct vh_slave {
 	struct vhi_sock_id path_id;
 
 	struct vhi_conn conn;
+	struct vhi_tickets tickets;	/* of requests of our own */
 	struct vh_slave_stats stats;	/* of connections that ended, and what is not counted elsewhere */
 	struct vh_slave_stats at_begin; /* of the present connection */
 };
@@ -199,6 +200,7 @@ enum vhi_source {
 	VHI_SOURCE_KICK,
 };
 int vhi_slave_watch(struct vh_slave *s, int op, int fd, enum vhi_source source, uint32_t index, uint32_t events);
+void vhi_slave_set_timer(struct vh_slave *s);
 /* One round: wait up to @timeout_ms, do what is to be done. 1, 0 or -errno. */
 int vhi_slave_round(struct vh_slave *s, int timeout_ms);
 /* True when a callback stopped or freed the handle. */
@@ -263,6 +265,11 @@ void vhi_back_close(struct vh_slave *s);
 void vhi_back_receive(struct vh_slave *s);
 void vhi_back_update(struct vh_slave *s);
 int vhi_back_config_changed(struct vh_slave *s);
+/* One that the table lets pass, or does not know. *out is NULL when no reply will come. -ENOBUFS: later; -ENOTCONN. */
+int vhi_back_send(struct vh_slave *s, const struct vhi_ask *ask, struct vhi_ticket **out);
+uint64_t vhi_back_deadline(const struct vh_slave *s);
+void vhi_back_expire(struct vh_slave *s, uint64_t now);
+extern const struct vhi_ticket_kind vhi_slave_tickets;
 void vhi_back_ring_started(struct vh_slave *s);
 
 /* stats.c */

@@ -124,9 +124,9 @@ static void destroy_that_reaches_back_is_called_once(void)
 /* GET_FEATURES, whose answer nobody waits for. */
 static void ask_features(uint64_t master)
 {
-	void *msg = dyn_new("vh_master_msg");
+	void *msg = dyn_new("vh_msg");
 
-	dyn_set(msg, "vh_master_msg", "request", 1);
+	dyn_set(msg, "vh_msg", "request", 1);
 	CHECK(!VH(master_submit, master, at(msg), 0, 0), "nothing sent");
 	free(msg);
 }

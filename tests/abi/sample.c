@@ -103,7 +103,7 @@ static const struct {
 	{"vh_blkdev_opts.kind", "VH_BLKDEV_NULL", 0},
 	{"vh_blkdev_opts.capacity", NULL, 1 << 20},
 	{"vh_blkdev_new.fd", NULL, (uint64_t)-1},
-	{"vh_master_msg.request", NULL, 1},
+	{"vh_msg.request", NULL, 1},
 	{"vh_device_error.rc", NULL, (uint64_t)-5},
 	{"vh_snapshot_translate.perm", "VH_MEM_READ", 0},
 	{"vh_snapshot_translate.len", NULL, 1},

@@ -212,9 +212,9 @@ static int64_t request_called(struct receiver *r, const char *callback, const ui
 
 	if (strcmp(callback, "backend_request"))
 		return 0;
-	payload = pointer(dyn_get(req, "vh_backend_req", "payload"));
-	CHECK(dyn_get(req, "vh_backend_req", "request") == RAW_REQUEST, "another request");
-	CHECK(dyn_get(req, "vh_backend_req", "payload_size") == 16 && payload[0] == RAW_BYTE && payload[15] == RAW_BYTE,
+	payload = pointer(dyn_get(req, "vh_msg_request", "payload"));
+	CHECK(dyn_get(req, "vh_msg_request", "request") == RAW_REQUEST, "another request");
+	CHECK(dyn_get(req, "vh_msg_request", "payload_size") == 16 && payload[0] == RAW_BYTE && payload[15] == RAW_BYTE,
 	      "another payload");
 	return (int64_t)r->handle;
 }

@@ -109,11 +109,11 @@ static void step_tickets(struct masterside *p)
 	int32_t fds[8];
 
 	for (uint8_t i = 0; i < n; i++) {
-		struct vh_master_msg msg = {.size = sizeof(msg),
-					    .request = in_u8(p->in),
-					    .reply = in_u8(p->in) & 3u,
-					    .payload = (uint64_t)(uintptr_t)payload,
-					    .payload_size = in_u8(p->in)};
+		struct vh_msg msg = {.size = sizeof(msg),
+				     .request = in_u8(p->in),
+				     .reply = in_u8(p->in) & 3u,
+				     .payload = (uint64_t)(uintptr_t)payload,
+				     .payload_size = in_u8(p->in)};
 
 		in_bytes(p->in, payload, msg.payload_size);
 		if (vh_master_submit(p->m, &msg, NULL, &tickets[i]))
@@ -124,7 +124,7 @@ static void step_tickets(struct masterside *p)
 		vh_master_dispatch(p->m);
 	}
 	for (uint8_t i = 0; i < n; i++) {
-		struct vh_master_reply reply = {.size = sizeof(reply)};
+		struct vh_msg_reply reply = {.size = sizeof(reply)};
 		uint32_t cap = in_u8(p->in) & 1 ? 8 : sizeof(payload);
 
 		if (!tickets[i] || vh_master_finish(p->m, tickets[i], payload, cap, fds, 8, &reply))

@@ -14,12 +14,12 @@ static void drop(int *fd)
 	*fd = -1;
 }
 
-static int32_t backend_request(void *ctx, const struct vh_backend_req *req)
+static int32_t backend_request(void *ctx, const struct vh_msg_request *req)
 {
 	const uint8_t *payload = (const uint8_t *)(uintptr_t)req->payload;
 	const vh_fd *fds = (const vh_fd *)(uintptr_t)req->fds;
 	struct masterside *p = ctx;
-	struct vh_master_msg msg = {.size = sizeof(msg), .request = VHI_FE_GET_FEATURES};
+	struct vh_msg msg = {.size = sizeof(msg), .request = VHI_FE_GET_FEATURES};
 	uint8_t sum = 0;
 
 	p->asked++;

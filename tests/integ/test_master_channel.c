@@ -28,7 +28,7 @@ struct seen {
 	uint8_t first; /* byte of the payload */
 };
 
-static int32_t on_request(void *ctx, const struct vh_backend_req *req)
+static int32_t on_request(void *ctx, const struct vh_msg_request *req)
 {
 	struct seen *s = ctx;
 
@@ -671,7 +671,7 @@ static void the_trace_sees_every_message_and_its_verdict(void **state)
 	vht_send_u64(f->b.fd, 1, 5, 0);
 	assert_int_equal(vht_until_failed(f->m), -EPROTO);
 	assert_int_equal(t.messages, 5);
-	assert_int_equal(t.verdict, 700);
+	assert_int_equal(t.verdict, 205);
 	assert_int_equal(t.lines, 2);
 	assert_int_equal(vh_master_set_trace(f->m, NULL, NULL), 0);
 	assert_int_equal(t.destroyed, 1);

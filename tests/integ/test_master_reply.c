@@ -77,7 +77,7 @@ static const struct wrong wrongs[] = {
 	{.name = "no reply bit", .request = 1, .id = 1, .flags = 1, .size = 8, .site = 101},
 	{.name = "version 0", .request = 1, .id = 1, .flags = 4, .size = 8, .site = 100},
 	{.name = "version 2", .request = 1, .id = 1, .flags = 6, .size = 8, .site = 100},
-	{.name = "need_reply", .request = 1, .id = 1, .flags = 0xd, .size = 8, .site = 708},
+	{.name = "need_reply", .request = 1, .id = 1, .flags = 0xd, .size = 8, .site = 207},
 	{.name = "reserved flag", .request = 1, .id = 1, .flags = 0x15, .size = 8, .site = 102},
 	{.name = "one byte less", .request = 1, .id = 1, .flags = 5, .size = 7, .site = 161},
 	{.name = "one byte more", .request = 1, .id = 1, .flags = 5, .size = 9, .site = 161},
@@ -187,15 +187,15 @@ static const struct wrong wrongs[] = {
 	 .size = 24,
 	 .n_fds = 1,
 	 .site = 164},
-	{.name = "raw: another id", .request = 1000, .reply = VH_REPLY_OWN, .id = 1001, .flags = 5, .site = 701},
-	{.name = "raw: need_reply", .request = 1000, .reply = VH_REPLY_OWN, .id = 1000, .flags = 13, .site = 708},
+	{.name = "raw: another id", .request = 1000, .reply = VH_REPLY_OWN, .id = 1001, .flags = 5, .site = 206},
+	{.name = "raw: need_reply", .request = 1000, .reply = VH_REPLY_OWN, .id = 1000, .flags = 13, .site = 207},
 	{.name = "raw: no status",
 	 .request = 1000,
 	 .reply = VH_REPLY_ACK,
 	 .id = 1000,
 	 .flags = 5,
 	 .size = 4,
-	 .site = 701},
+	 .site = 206},
 };
 
 static void send_wrong(int fd, const struct wrong *w)
@@ -257,7 +257,7 @@ static void an_unsolicited_message_fails_the_connection(void **state)
 
 	vht_send_u64(f->fd, 1, 5, 0);
 	assert_int_equal(vht_until_failed(f->m), -EPROTO);
-	assert_int_equal(vht_site(), 700);
+	assert_int_equal(vht_site(), 205);
 }
 
 static void the_second_reply_to_a_request_is_never_taken_for_the_next(void **state)
@@ -274,7 +274,7 @@ static void the_second_reply_to_a_request_is_never_taken_for_the_next(void **sta
 	vht_send_u64(f->fd, 1, 5, 12);
 	/* The same request again: it must not be answered by what was there before it was sent. */
 	assert_int_equal(vht_submit(f->m, 1, VH_REPLY_TABLE, NULL, 0, &t), -EPROTO);
-	assert_int_equal(vht_site(), 700);
+	assert_int_equal(vht_site(), 205);
 }
 
 static void a_reply_to_the_request_before_fails_the_connection(void **state)
@@ -379,11 +379,11 @@ static void device_state_replies_with_error_and_fd_are_refused(void **state)
 {
 	struct fix *f = *state;
 	const uint32_t asked[2] = {0, 0};
-	struct vh_master_msg msg = {.size = sizeof(msg),
-				    .request = 42,
-				    .payload = (uint64_t)(uintptr_t)asked,
-				    .payload_size = 8,
-				    .n_fds = 1};
+	struct vh_msg msg = {.size = sizeof(msg),
+			     .request = 42,
+			     .payload = (uint64_t)(uintptr_t)asked,
+			     .payload_size = 8,
+			     .n_fds = 1};
 	struct vht_msg in;
 	uint64_t t, v = 0x101;
 
@@ -399,7 +399,7 @@ static void device_state_replies_with_error_and_fd_are_refused(void **state)
 static void a_reply_s_fds_are_handed_out_once(void **state)
 {
 	struct fix *f = *state;
-	struct vh_master_reply reply = {.size = sizeof(reply)};
+	struct vh_msg_reply reply = {.size = sizeof(reply)};
 	uint8_t buf[24];
 	const uint32_t asked[6] = {0, 0, 0, 0, 0x00010001}, said[6] = {4096, 0, 0, 0, 0x00010001};
 	struct vht_msg msg;

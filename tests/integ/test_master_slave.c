@@ -43,12 +43,12 @@ static void turn(struct fix *f)
 static int call_fd(struct fix *f, uint32_t request, const void *payload, uint32_t size, int32_t fd, void *out,
 		   uint32_t cap)
 {
-	struct vh_master_msg msg = {.size = sizeof(msg),
-				    .request = request,
-				    .payload = (uint64_t)(uintptr_t)payload,
-				    .payload_size = size,
-				    .n_fds = fd >= 0 ? 1 : 0};
-	struct vh_master_reply reply = {.size = sizeof(reply)};
+	struct vh_msg msg = {.size = sizeof(msg),
+			     .request = request,
+			     .payload = (uint64_t)(uintptr_t)payload,
+			     .payload_size = size,
+			     .n_fds = fd >= 0 ? 1 : 0};
+	struct vh_msg_reply reply = {.size = sizeof(reply)};
 	uint8_t status[8];
 	uint64_t ticket;
 	int rc;

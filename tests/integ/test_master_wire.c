@@ -283,7 +283,7 @@ static void arguments_are_checked_before_anything_is_sent(void **state)
 
 static void a_bad_fd_of_the_caller_costs_the_call_and_nothing_else(void **state)
 {
-	const struct vh_master_msg msg = {.size = sizeof(msg), .request = 13 /* SET_VRING_CALL */, .n_fds = 1};
+	const struct vh_msg msg = {.size = sizeof(msg), .request = 13 /* SET_VRING_CALL */, .n_fds = 1};
 	const int32_t closed = 9999;
 	struct vht_backend b;
 	struct vh_master *m;

@@ -99,7 +99,7 @@ def test_only_what_crossed_unrefused_counts_as_exchanged():
         return json.dumps({**told, **changed})
     assert claims.exchanged("front-end", [line()]) == {("fe", "SET_FEATURES"), ("f", "VERSION_1")}
     assert claims.exchanged("back-end", [line()]) == set()
-    assert claims.exchanged("front-end", [line(dir="sent"), line(site=700), line(flags=5)]) == set()
+    assert claims.exchanged("front-end", [line(dir="sent"), line(site=205), line(flags=5)]) == set()
     refused = line(dir="sent", flags=5, payload={"value": 1})
     assert ("fe", "SET_FEATURES") not in claims.exchanged("front-end", [line(), refused])
     asked = line(dir="sent", chan="backend", req="BACKEND_CONFIG_CHANGE_MSG")

@@ -40,11 +40,11 @@ struct vh_master *vht_master_with(struct vht_backend *b, uint32_t timeout_ms)
 int vht_submit(struct vh_master *m, uint32_t request, uint32_t reply, const void *payload, uint32_t size,
 	       uint64_t *ticket)
 {
-	struct vh_master_msg msg = {.size = sizeof(msg),
-				    .request = request,
-				    .reply = reply,
-				    .payload = (uint64_t)(uintptr_t)payload,
-				    .payload_size = size};
+	struct vh_msg msg = {.size = sizeof(msg),
+			     .request = request,
+			     .reply = reply,
+			     .payload = (uint64_t)(uintptr_t)payload,
+			     .payload_size = size};
 
 	return vh_master_submit(m, &msg, NULL, ticket);
 }
@@ -60,7 +60,7 @@ static void dispatch(struct vh_master *m, int *rc)
 
 int vht_finish(struct vh_master *m, uint64_t ticket, void *payload, uint32_t cap, uint32_t *size)
 {
-	struct vh_master_reply reply = {.size = sizeof(reply)};
+	struct vh_msg_reply reply = {.size = sizeof(reply)};
 	int rc;
 
 	while ((rc = vh_master_finish(m, ticket, payload, cap, NULL, 0, &reply)) == -EINPROGRESS) {

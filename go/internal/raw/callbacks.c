@@ -104,9 +104,9 @@ static void vh_master_ops_destroy(void *ctx)
 	vhgo_master_ops_destroy((uintptr_t)ctx);
 }
 
-static vh_rc vh_master_ops_backend_request(void *ctx, const struct vh_backend_req *req)
+static vh_rc vh_master_ops_backend_request(void *ctx, const struct vh_msg_request *req)
 {
-	return vhgo_master_ops_backend_request((uintptr_t)ctx, (struct vh_backend_req *)req);
+	return vhgo_master_ops_backend_request((uintptr_t)ctx, (struct vh_msg_request *)req);
 }
 
 static vh_rc vh_master_ops_waiting(void *ctx)

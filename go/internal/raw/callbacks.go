@@ -231,7 +231,7 @@ func vhgo_device_ops_set_gpu_socket(ctx C.uintptr_t, fd C.vh_fd, later C.uint64_
 type MasterOps struct {
 	Flags          uint32
 	Destroy        func()                      // the front-end is freed
-	BackendRequest func(req *BackendReq) int32 // a back-end request that the library does not answer itself
+	BackendRequest func(req *MsgRequest) int32 // a back-end request that the library does not answer itself
 	Waiting        func() int32                // a call that waits on this connection looks around
 }
 
@@ -257,8 +257,8 @@ func vhgo_master_ops_destroy(ctx C.uintptr_t) {
 }
 
 //export vhgo_master_ops_backend_request
-func vhgo_master_ops_backend_request(ctx C.uintptr_t, req *C.struct_vh_backend_req) C.int32_t {
-	return C.int32_t(cgo.Handle(ctx).Value().(*MasterOps).BackendRequest((*BackendReq)(unsafe.Pointer(req))))
+func vhgo_master_ops_backend_request(ctx C.uintptr_t, req *C.struct_vh_msg_request) C.int32_t {
+	return C.int32_t(cgo.Handle(ctx).Value().(*MasterOps).BackendRequest((*MsgRequest)(unsafe.Pointer(req))))
 }
 
 //export vhgo_master_ops_waiting

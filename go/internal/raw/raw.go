@@ -18,7 +18,7 @@ static const char *go_text(vhgo_text text)
 	return text ? (const char *)text : "";
 }
 
-static vhgo_rc go_submit(struct vh_master *m, struct vh_master_msg *msg, const uint8_t *payload, const vh_fd *fds,
+static vhgo_rc go_submit(struct vh_master *m, struct vh_msg *msg, const uint8_t *payload, const vh_fd *fds,
 			 uint64_t *ticket)
 {
 	msg->payload = (uintptr_t)payload;
@@ -108,11 +108,11 @@ func first[T any](s []T) unsafe.Pointer {
 func sliceAt[T any](p unsafe.Pointer, n int) []T { return unsafe.Slice((*T)(p), n) }
 
 // MasterSubmit sends msg with its payload and fds.
-func MasterSubmit(m *Master, msg *MasterMsg, payload []byte, fds []int32) (ticket uint64, err error) {
+func MasterSubmit(m *Master, msg *Msg, payload []byte, fds []int32) (ticket uint64, err error) {
 	c := msg.sized()
 	c.PayloadSize, c.NFds = uint32(len(payload)), uint32(len(fds))
 	err = rcError(uintptr(C.go_submit((*C.struct_vh_master)(unsafe.Pointer(m)),
-		(*C.struct_vh_master_msg)(unsafe.Pointer(c)), (*C.uint8_t)(first(payload)), (*C.vh_fd)(first(fds)),
+		(*C.struct_vh_msg)(unsafe.Pointer(c)), (*C.uint8_t)(first(payload)), (*C.vh_fd)(first(fds)),
 		(*C.uint64_t)(unsafe.Pointer(&ticket)))))
 	return ticket, err
 }

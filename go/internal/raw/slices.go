@@ -71,7 +71,7 @@ static vhgo_rc go_vh_slave_import(struct vh_slave *s, const uint8_t *buf, uint32
 	return vhgo_rc_of(vh_slave_import(s, buf, len, fds, n_fds));
 }
 
-static vhgo_rc go_vh_master_finish(struct vh_master *m, uint64_t ticket, uint8_t *buf, uint32_t cap, vh_fd *fds, uint32_t max_fds, struct vh_master_reply *out)
+static vhgo_rc go_vh_master_finish(struct vh_master *m, uint64_t ticket, uint8_t *buf, uint32_t cap, vh_fd *fds, uint32_t max_fds, struct vh_msg_reply *out)
 {
 	return vhgo_rc_of(vh_master_finish(m, ticket, buf, cap, fds, max_fds, out));
 }
@@ -162,8 +162,8 @@ func SlaveImport(s *Slave, buf []byte, fds []int32) error {
 	return rcError(uintptr(C.go_vh_slave_import((*C.struct_vh_slave)(unsafe.Pointer(s)), (*C.uint8_t)(first(buf)), C.uint32_t(len(buf)), (*C.vh_fd)(first(fds)), C.uint32_t(len(fds)))))
 }
 
-func MasterFinish(m *Master, ticket uint64, buf []byte, fds []int32, out *MasterReply) error {
-	return rcError(uintptr(C.go_vh_master_finish((*C.struct_vh_master)(unsafe.Pointer(m)), C.uint64_t(ticket), (*C.uint8_t)(first(buf)), C.uint32_t(len(buf)), (*C.vh_fd)(first(fds)), C.uint32_t(len(fds)), (*C.struct_vh_master_reply)(unsafe.Pointer(out.room())))))
+func MasterFinish(m *Master, ticket uint64, buf []byte, fds []int32, out *MsgReply) error {
+	return rcError(uintptr(C.go_vh_master_finish((*C.struct_vh_master)(unsafe.Pointer(m)), C.uint64_t(ticket), (*C.uint8_t)(first(buf)), C.uint32_t(len(buf)), (*C.vh_fd)(first(fds)), C.uint32_t(len(fds)), (*C.struct_vh_msg_reply)(unsafe.Pointer(out.room())))))
 }
 
 func MasterAnswer(m *Master, token uint64, rc int32, payload []byte, fds []int32) error {

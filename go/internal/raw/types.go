@@ -261,6 +261,124 @@ func (s *CryptoSession) room() *CryptoSession {
 	return s
 }
 
+// Msg: a request to submit.
+type Msg struct {
+	size        uint32
+	Request     uint32 // message id
+	Reply       uint32 // VH_REPLY_*
+	PayloadSize uint32 // bytes at payload, at most VH_MSG_MAX_PAYLOAD
+	Payload     uint64 // address; (borrowed) during the call
+	NFds        uint32 // to send, at most VH_MSG_MAX_FDS
+	reserved    uint32
+}
+
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(Msg{})-32]
+	_ = [1]struct{}{}[unsafe.Offsetof(Msg{}.size)-0]
+	_ = [1]struct{}{}[unsafe.Offsetof(Msg{}.Request)-4]
+	_ = [1]struct{}{}[unsafe.Offsetof(Msg{}.Reply)-8]
+	_ = [1]struct{}{}[unsafe.Offsetof(Msg{}.PayloadSize)-12]
+	_ = [1]struct{}{}[unsafe.Offsetof(Msg{}.Payload)-16]
+	_ = [1]struct{}{}[unsafe.Offsetof(Msg{}.NFds)-24]
+	_ = [1]struct{}{}[unsafe.Offsetof(Msg{}.reserved)-28]
+)
+
+// sized is a copy that says how large it is, nil for nil.
+func (s *Msg) sized() *Msg {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	c.size = uint32(unsafe.Sizeof(c))
+	return &c
+}
+
+// room makes it ready to be filled in.
+func (s *Msg) room() *Msg {
+	if s != nil {
+		s.size = uint32(unsafe.Sizeof(*s))
+	}
+	return s
+}
+
+// MsgReply: what the reply to a request was.
+type MsgReply struct {
+	size        uint32
+	Request     uint32 // message id
+	Flags       uint32 // of its header
+	PayloadSize uint32 // bytes received
+	NFds        uint32 // fds received
+	reserved    uint32
+}
+
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(MsgReply{})-24]
+	_ = [1]struct{}{}[unsafe.Offsetof(MsgReply{}.size)-0]
+	_ = [1]struct{}{}[unsafe.Offsetof(MsgReply{}.Request)-4]
+	_ = [1]struct{}{}[unsafe.Offsetof(MsgReply{}.Flags)-8]
+	_ = [1]struct{}{}[unsafe.Offsetof(MsgReply{}.PayloadSize)-12]
+	_ = [1]struct{}{}[unsafe.Offsetof(MsgReply{}.NFds)-16]
+	_ = [1]struct{}{}[unsafe.Offsetof(MsgReply{}.reserved)-20]
+)
+
+// sized is a copy that says how large it is, nil for nil.
+func (s *MsgReply) sized() *MsgReply {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	c.size = uint32(unsafe.Sizeof(c))
+	return &c
+}
+
+// room makes it ready to be filled in.
+func (s *MsgReply) room() *MsgReply {
+	if s != nil {
+		s.size = uint32(unsafe.Sizeof(*s))
+	}
+	return s
+}
+
+// MsgRequest: a request that the other side makes.
+type MsgRequest struct {
+	size        uint32
+	Request     uint32 // message id
+	PayloadSize uint32 // bytes at payload
+	NFds        uint32 // at fds
+	Payload     uint64 // address, aligned to 8; (borrowed) during the call
+	Fds         uint64 // address of vh_fd[n_fds]; closed after the call: duplicate what is to be kept
+	Token       uint64 // for the call that answers later; 0 = no answer is wanted
+}
+
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(MsgRequest{})-40]
+	_ = [1]struct{}{}[unsafe.Offsetof(MsgRequest{}.size)-0]
+	_ = [1]struct{}{}[unsafe.Offsetof(MsgRequest{}.Request)-4]
+	_ = [1]struct{}{}[unsafe.Offsetof(MsgRequest{}.PayloadSize)-8]
+	_ = [1]struct{}{}[unsafe.Offsetof(MsgRequest{}.NFds)-12]
+	_ = [1]struct{}{}[unsafe.Offsetof(MsgRequest{}.Payload)-16]
+	_ = [1]struct{}{}[unsafe.Offsetof(MsgRequest{}.Fds)-24]
+	_ = [1]struct{}{}[unsafe.Offsetof(MsgRequest{}.Token)-32]
+)
+
+// sized is a copy that says how large it is, nil for nil.
+func (s *MsgRequest) sized() *MsgRequest {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	c.size = uint32(unsafe.Sizeof(c))
+	return &c
+}
+
+// room makes it ready to be filled in.
+func (s *MsgRequest) room() *MsgRequest {
+	if s != nil {
+		s.size = uint32(unsafe.Sizeof(*s))
+	}
+	return s
+}
+
 // Region: one range of guest memory.
 type Region struct {
 	GPA      GPA    // guest physical address
@@ -826,124 +944,6 @@ func (s *MasterOpts) sized() *MasterOpts {
 
 // room makes it ready to be filled in.
 func (s *MasterOpts) room() *MasterOpts {
-	if s != nil {
-		s.size = uint32(unsafe.Sizeof(*s))
-	}
-	return s
-}
-
-// BackendReq: a request that the back-end makes.
-type BackendReq struct {
-	size        uint32
-	Request     uint32 // message id
-	PayloadSize uint32 // bytes at payload
-	NFds        uint32 // at fds
-	Payload     uint64 // address, aligned to 8; (borrowed) during the call
-	Fds         uint64 // address of vh_fd[n_fds]; closed after the call: duplicate what is to be kept
-	Token       uint64 // for vh_master_answer(); 0 = the back-end wants no answer
-}
-
-var (
-	_ = [1]struct{}{}[unsafe.Sizeof(BackendReq{})-40]
-	_ = [1]struct{}{}[unsafe.Offsetof(BackendReq{}.size)-0]
-	_ = [1]struct{}{}[unsafe.Offsetof(BackendReq{}.Request)-4]
-	_ = [1]struct{}{}[unsafe.Offsetof(BackendReq{}.PayloadSize)-8]
-	_ = [1]struct{}{}[unsafe.Offsetof(BackendReq{}.NFds)-12]
-	_ = [1]struct{}{}[unsafe.Offsetof(BackendReq{}.Payload)-16]
-	_ = [1]struct{}{}[unsafe.Offsetof(BackendReq{}.Fds)-24]
-	_ = [1]struct{}{}[unsafe.Offsetof(BackendReq{}.Token)-32]
-)
-
-// sized is a copy that says how large it is, nil for nil.
-func (s *BackendReq) sized() *BackendReq {
-	if s == nil {
-		return nil
-	}
-	c := *s
-	c.size = uint32(unsafe.Sizeof(c))
-	return &c
-}
-
-// room makes it ready to be filled in.
-func (s *BackendReq) room() *BackendReq {
-	if s != nil {
-		s.size = uint32(unsafe.Sizeof(*s))
-	}
-	return s
-}
-
-// MasterMsg: a request to submit.
-type MasterMsg struct {
-	size        uint32
-	Request     uint32 // message id
-	Reply       uint32 // VH_REPLY_*
-	PayloadSize uint32 // bytes at payload, at most VH_MSG_MAX_PAYLOAD
-	Payload     uint64 // address; (borrowed) during the call
-	NFds        uint32 // to send, at most VH_MSG_MAX_FDS
-	reserved    uint32
-}
-
-var (
-	_ = [1]struct{}{}[unsafe.Sizeof(MasterMsg{})-32]
-	_ = [1]struct{}{}[unsafe.Offsetof(MasterMsg{}.size)-0]
-	_ = [1]struct{}{}[unsafe.Offsetof(MasterMsg{}.Request)-4]
-	_ = [1]struct{}{}[unsafe.Offsetof(MasterMsg{}.Reply)-8]
-	_ = [1]struct{}{}[unsafe.Offsetof(MasterMsg{}.PayloadSize)-12]
-	_ = [1]struct{}{}[unsafe.Offsetof(MasterMsg{}.Payload)-16]
-	_ = [1]struct{}{}[unsafe.Offsetof(MasterMsg{}.NFds)-24]
-	_ = [1]struct{}{}[unsafe.Offsetof(MasterMsg{}.reserved)-28]
-)
-
-// sized is a copy that says how large it is, nil for nil.
-func (s *MasterMsg) sized() *MasterMsg {
-	if s == nil {
-		return nil
-	}
-	c := *s
-	c.size = uint32(unsafe.Sizeof(c))
-	return &c
-}
-
-// room makes it ready to be filled in.
-func (s *MasterMsg) room() *MasterMsg {
-	if s != nil {
-		s.size = uint32(unsafe.Sizeof(*s))
-	}
-	return s
-}
-
-// MasterReply: what the reply to a request was.
-type MasterReply struct {
-	size        uint32
-	Request     uint32 // message id
-	Flags       uint32 // of its header
-	PayloadSize uint32 // bytes received
-	NFds        uint32 // fds received
-	reserved    uint32
-}
-
-var (
-	_ = [1]struct{}{}[unsafe.Sizeof(MasterReply{})-24]
-	_ = [1]struct{}{}[unsafe.Offsetof(MasterReply{}.size)-0]
-	_ = [1]struct{}{}[unsafe.Offsetof(MasterReply{}.Request)-4]
-	_ = [1]struct{}{}[unsafe.Offsetof(MasterReply{}.Flags)-8]
-	_ = [1]struct{}{}[unsafe.Offsetof(MasterReply{}.PayloadSize)-12]
-	_ = [1]struct{}{}[unsafe.Offsetof(MasterReply{}.NFds)-16]
-	_ = [1]struct{}{}[unsafe.Offsetof(MasterReply{}.reserved)-20]
-)
-
-// sized is a copy that says how large it is, nil for nil.
-func (s *MasterReply) sized() *MasterReply {
-	if s == nil {
-		return nil
-	}
-	c := *s
-	c.size = uint32(unsafe.Sizeof(c))
-	return &c
-}
-
-// room makes it ready to be filled in.
-func (s *MasterReply) room() *MasterReply {
 	if s != nil {
 		s.size = uint32(unsafe.Sizeof(*s))
 	}
