@@ -105,16 +105,23 @@ def examples(go):
         raise SystemExit(f"examples/null has {lines} lines, more than {NULL_LINES}")
     with tempfile.TemporaryDirectory() as folder:
         go.run("build", "-o", folder + "/", "./examples/...")
-        socket = os.path.join(folder, "socket")
-        device = subprocess.Popen([os.path.join(folder, "null"), socket], env=go.env)
-        try:
-            out = first_answer([os.path.join(folder, "drive"), "unix:" + socket], go.env)
-        finally:
-            device.kill()
-            device.wait()
-    if not out.startswith("a disk of 1073741824 bytes"):
-        raise SystemExit(f"examples/drive says: {out}")
+        for device, words, answer in (("null", ("drive",), "a disk of 1073741824 bytes"), ("rng", ("ask",), '64 bytes: "'),
+                                      ("echo", ("ask", "hello"), '5 bytes: "hello"')):
+            out = pair(go, folder, device, words)
+            if not out.startswith(answer):
+                raise SystemExit(f"examples/{words[0]} says of examples/{device}: {out}")
     return lines
+
+
+def pair(go, folder, device, words):
+    """What an example of a driver says of an example of a device."""
+    socket = os.path.join(folder, device + ".socket")
+    served = subprocess.Popen([os.path.join(folder, device), socket], env=go.env)
+    try:
+        return first_answer([os.path.join(folder, words[0]), "unix:" + socket, *words[1:]], go.env)
+    finally:
+        served.kill()
+        served.wait()
 
 
 def first_answer(argv, env):
