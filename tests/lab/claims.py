@@ -12,7 +12,7 @@ sys.path.insert(0, os.path.join(TOP, "bindings"))
 import emit_messages  # noqa: E402
 import emit_protocol  # noqa: E402
 
-PROGRAMS = {"QEMU": "qemu-system-x86_64", "qemu-storage-daemon": "qemu-storage-daemon"}
+PROGRAMS = {"QEMU": "qemu-system-x86_64", "qemu-storage-daemon": "qemu-storage-daemon", "virtiofsd": "/usr/lib/qemu/virtiofsd"}
 ACKS = {"pf": ("PF", "SET_PROTOCOL_FEATURES"), "f": ("F", "SET_FEATURES")}
 
 
