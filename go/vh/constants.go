@@ -91,6 +91,7 @@ const (
 	EventNegotiated    = 14 // value: feature bits acked
 	EventDeviceError   = 15 // queue; reason: what vh_device_error() said last; value: vh_queue_stats.failed
 	EventPaused        = 16 // vh_slave_pause(): it is quiet now
+	EventDirtyLost     = 17 // a write is not in the dirty log: -ERANGE beyond it, -EFAULT it was truncated
 )
 
 // vh_event.kind, of a master.
@@ -151,6 +152,11 @@ const (
 	PFGetVringBaseSkipDrain = 23
 )
 
+// vh_vring_addr.flags.
+const (
+	VringLog = 1 // writes to the used ring are logged at log
+)
+
 // Bytes of a hardware address, for SEND_RARP.
 const (
 	MacLen = 6
@@ -180,6 +186,11 @@ const (
 	RegionHuge   = 1 // vh_mem_alloc: ask for huge pages, fails if there are none; report: has them
 	RegionSealed = 2 // report: the file can't shrink (F_SEAL_SHRINK)
 	RegionBroken = 4 // report: the file was truncated under the mapping
+)
+
+// Of vh/dirty.h.
+const (
+	DirtyPage = 4096 // bytes of guest memory that one bit stands for
 )
 
 // Of vh/queue.h.
@@ -212,6 +223,11 @@ const (
 const (
 	QueueSleep = 0
 	QueueMore  = 1
+)
+
+// vh_queue_set_dirty().
+const (
+	QueueLogUsed = 1 // also what the device writes into the ring
 )
 
 // vh_device_ops.flags.

@@ -134,5 +134,22 @@ VH_API vh_rc vh_driver_stop(struct vh_driver *d);
  */
 VH_API vh_rc vh_driver_queue(struct vh_driver *d, uint32_t index, struct vh_queue **out);
 
+/**
+ * vh_driver_set_dirty() - have the device log which pages of the session's memory it writes
+ * @d: the session
+ * @log: (nullable) the log, kept alive by the session; NULL: no more
+ *
+ * In force for every queue when it returns, also while they run, and for those that start later. Memory that the session
+ * allocates later must fit into the log as well: -ENOSPC there.
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL ERANGE EBUSY EDEADLK ESHUTDOWN ENOTCONN EOPNOTSUPP ENOMEM ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
+ *
+ * Return: 0; -ERANGE when the log ends before the session's memory does; -EOPNOTSUPP when the back-end can't log.
+ */
+VH_API vh_rc vh_driver_set_dirty(struct vh_driver *d, struct vh_dirty *log);
+
 VH_END_DECLS
 #endif

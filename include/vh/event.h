@@ -28,6 +28,7 @@ VH_BEGIN_DECLS
 #define VH_EVENT_NEGOTIATED	14 /* value: feature bits acked */
 #define VH_EVENT_DEVICE_ERROR	15 /* queue; reason: what vh_device_error() said last; value: vh_queue_stats.failed */
 #define VH_EVENT_PAUSED		16 /* vh_slave_pause(): it is quiet now */
+#define VH_EVENT_DIRTY_LOST	17 /* a write is not in the dirty log: -ERANGE beyond it, -EFAULT it was truncated */
 
 /* vh_event.kind, of a master. */
 #define VH_EVENT_CONFIG_CHANGED	 64 /* the back-end says that config space changed */

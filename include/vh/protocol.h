@@ -46,10 +46,13 @@ VH_BEGIN_DECLS
 #define VH_PF_SHMEM			22
 #define VH_PF_GET_VRING_BASE_SKIP_DRAIN 23
 
+/* vh_vring_addr.flags */
+#define VH_VRING_LOG 1u /* writes to the used ring are logged at log */
+
 /** struct vh_vring_addr - SET_VRING_ADDR: addresses as the back-end is to see them. @frozen, 40 bytes. */
 struct vh_vring_addr {
 	uint32_t index;
-	uint32_t flags; /* bit 0: log writes to the used ring */
+	uint32_t flags; /* 0 or VH_VRING_LOG */
 	uint64_t desc;	/* vh_uva, or vh_iova with ACCESS_PLATFORM */
 	uint64_t used;
 	uint64_t avail;

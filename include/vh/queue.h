@@ -35,6 +35,9 @@ VH_BEGIN_DECLS
 #define VH_QUEUE_SLEEP 0
 #define VH_QUEUE_MORE  1
 
+/* vh_queue_set_dirty() */
+#define VH_QUEUE_LOG_USED 1u /* also what the device writes into the ring */
+
 /** struct vh_req - one request. @frozen, 64 bytes. */
 struct vh_req {
 	uint64_t token;	 /* names the request: ring epoch << 32 | slot */
@@ -54,7 +57,7 @@ struct vh_req {
 /** struct vh_cpl - one completion. @frozen, 16 bytes. */
 struct vh_cpl {
 	uint64_t token;	  /* push: vh_req.token; reap: vh_req.user of the submitted request */
-	uint32_t written; /* bytes that the device wrote, from the start of the writable segments */
+	uint32_t written; /* bytes that the device wrote, from the start of the writable segments; these are logged */
 	uint32_t flags;	  /* must be 0 */
 };
 
@@ -151,6 +154,9 @@ VH_API vh_count vh_queue_pop(struct vh_queue *q, struct vh_req *reqs, uint32_t m
  * @q: device-side queue
  * @cpls: (array n) tokens of the requests, and how much was written for each
  * @n: completions
+ *
+ * While a guest is migrated the pages of the written bytes are marked in the dirty log. A device that wrote anywhere else,
+ * also into a request that it un-pops, says so by vh_queue_mark().
  *
  * All n are checked first; then they are published at once, and the driver is notified at most once. written is
  * clamped to what the chain can hold.
@@ -319,6 +325,41 @@ VH_API vh_rc vh_queue_get_stats(struct vh_queue *q, struct vh_queue_stats *out);
  * Return: 0, -ENOENT while the queue is stopped and has no memory.
  */
 VH_API vh_rc vh_queue_dup_snapshot(struct vh_queue *q, struct vh_snapshot **out);
+
+/**
+ * vh_queue_set_dirty() - log what a stand-alone device queue writes
+ * @q: device-side queue made by vh_queue_open(), which runs
+ * @log: (nullable) the log, kept alive by the queue; NULL: no more
+ * @flags: 0 or VH_QUEUE_LOG_USED
+ * @used: guest address under which writes to the used ring (packed: to the device's event area) are logged
+ *
+ * Requests that are in flight are logged when they are pushed, to the log that there is then. The ring's own pages are
+ * all marked once the queue has stopped; before, a write may be seen a moment earlier than its mark.
+ *
+ * @since: VH_1.0
+ * @thread: any
+ * @blocks: no
+ * @errors: EINVAL EPERM ERANGE EINPROGRESS
+ *
+ * Return: 0; -EINPROGRESS when another thread is inside: in force when it has left; -EPERM for a queue of a vh_slave,
+ * which logs as its front-end says; -ERANGE when the used ring ends beyond the log.
+ */
+VH_API vh_rc vh_queue_set_dirty(struct vh_queue *q, struct vh_dirty *log, uint32_t flags, vh_gpa used);
+
+/**
+ * vh_queue_mark() - the device wrote guest memory that vh_cpl.written does not tell of
+ * @q: device-side queue
+ * @addr: address in this process, as in a segment
+ * @len: bytes, > 0, inside one region
+ *
+ * Call it after the write. Does nothing while nothing is logged.
+ *
+ * @since: VH_1.0
+ * @thread: queue
+ * @blocks: no
+ * @errors: EINVAL EBUSY EFAULT
+ */
+VH_API vh_rc vh_queue_mark(struct vh_queue *q, uint64_t addr, uint64_t len);
 
 VH_END_DECLS
 #endif

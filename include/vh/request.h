@@ -226,6 +226,37 @@ VH_API vh_rc vh_master_set_vring_base(struct vh_master *m, uint32_t queue, uint3
 VH_API vh_rc vh_master_get_vring_base(struct vh_master *m, uint32_t queue, uint32_t *base);
 
 /**
+ * vh_master_set_log_base() - SET_LOG_BASE: the file of the dirty log
+ * @m: the front-end
+ * @fd: (borrowed) open for reading and writing
+ * @offset: of the log's first byte in it
+ * @len: bytes, > 0
+ *
+ * The back-end logs while LOG_ALL is among the features, and must be told that first. vh_driver_set_dirty() does all that
+ * is to be done.
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EBADF EBUSY EDEADLK ESHUTDOWN ENOTCONN EOPNOTSUPP ENOMEM ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
+ */
+VH_API vh_rc vh_master_set_log_base(struct vh_master *m, vh_fd fd, uint64_t offset, uint64_t len);
+
+/**
+ * vh_master_set_log_fd() - SET_LOG_FD: signalled when the back-end has set bits in the dirty log
+ * @m: the front-end
+ * @fd: (borrowed) an eventfd
+ *
+ * Some back-ends ignore it, and some close the connection.
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EBADF EBUSY EDEADLK ESHUTDOWN ENOTCONN ENOMEM ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
+ */
+VH_API vh_rc vh_master_set_log_fd(struct vh_master *m, vh_fd fd);
+
+/**
  * vh_master_set_vring_kick() - SET_VRING_KICK: starts the ring
  * @m: the front-end
  * @queue: queue index, 0..255

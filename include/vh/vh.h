@@ -13,6 +13,7 @@
 #include "vh/protocol.h"
 #include "vh/message.h"
 #include "vh/mem.h"
+#include "vh/dirty.h"
 #include "vh/queue.h"
 #include "vh/device.h"
 #include "vh/netdev.h"

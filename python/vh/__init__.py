@@ -13,6 +13,7 @@ __path__ = pkgutil.extend_path(__path__, __name__)
 if TYPE_CHECKING:
     from vh._blk import Blk as Blk, BlkDone as BlkDone, BlkIo as BlkIo
     from vh._device import CryptoSession as CryptoSession, Device as Device, Later as Later
+    from vh._dirty import Dirty as Dirty
     from vh._driver import Driver as Driver
     from vh._error import VhError as VhError, error_name as error_name
     from vh._event import Message as Message, event_name as event_name, \
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _FROM = {
     "_blk": "Blk BlkDone BlkIo",
     "_device": "CryptoSession Device Later",
+    "_dirty": "Dirty",
     "_driver": "Driver",
     "_error": "VhError error_name",
     "_event": "Message event_name feature_name message_name",

@@ -11,6 +11,7 @@ typedef uint64_t vh_uva;
 typedef uint64_t vh_iova;
 struct vh_mem;
 struct vh_snapshot;
+struct vh_dirty;
 struct vh_queue;
 struct vh_device;
 struct vh_slave;
@@ -132,6 +133,14 @@ struct vh_mem_opts {
     uint32_t flags;
     uint32_t max_regions;
     uint32_t require_seal;
+};
+struct vh_dirty_info {
+    uint32_t size;
+    uint32_t broken;
+    uint64_t offset;
+    uint64_t len;
+    uint64_t pages;
+    uint64_t lost;
 };
 struct vh_req {
     uint64_t token;
@@ -391,6 +400,7 @@ struct vh_blk_info {
 #define VH_EVENT_NEGOTIATED 14
 #define VH_EVENT_DEVICE_ERROR 15
 #define VH_EVENT_PAUSED 16
+#define VH_EVENT_DIRTY_LOST 17
 #define VH_EVENT_CONFIG_CHANGED 64
 #define VH_EVENT_BACKEND_REQUEST 65
 #define VH_START_KICK_FD 1
@@ -425,6 +435,7 @@ struct vh_blk_info {
 #define VH_PF_GPA_ADDRESSES 21
 #define VH_PF_SHMEM 22
 #define VH_PF_GET_VRING_BASE_SKIP_DRAIN 23
+#define VH_VRING_LOG 1
 #define VH_MAC_LEN 6
 #define VH_REPLY_TABLE 0
 #define VH_REPLY_NONE 1
@@ -436,6 +447,7 @@ struct vh_blk_info {
 #define VH_REGION_HUGE 1
 #define VH_REGION_SEALED 2
 #define VH_REGION_BROKEN 4
+#define VH_DIRTY_PAGE 4096
 #define VH_QUEUE_MAX_SIZE 32768
 #define VH_QUEUE_PACKED_BASE 2147516416
 #define VH_QUEUE_DEVICE 1
@@ -448,6 +460,7 @@ struct vh_blk_info {
 #define VH_QUEUE_BROKEN 3
 #define VH_QUEUE_SLEEP 0
 #define VH_QUEUE_MORE 1
+#define VH_QUEUE_LOG_USED 1
 #define VH_DEVICE_MANUAL_QUEUES 1
 #define VH_BLKDEV_NULL 1
 #define VH_BLKDEV_RAM 2
@@ -526,6 +539,13 @@ vh_count vh_snapshot_translate(const struct vh_snapshot *snap, vh_gpa gpa, uint6
 void vh_snapshot_free(struct vh_snapshot *snap);
 vh_rc vh_mem_guard_install(void);
 vh_rc vh_mem_guard_remove(void);
+vh_rc vh_dirty_new(uint64_t end, struct vh_dirty **out);
+vh_rc vh_dirty_open(vh_fd fd, uint64_t offset, uint64_t len, struct vh_dirty **out);
+vh_rc vh_dirty_mark(struct vh_dirty *d, vh_gpa gpa, uint64_t len);
+vh_count vh_dirty_take(struct vh_dirty *d, vh_gpa from, vh_gpa *pages, uint32_t max);
+vh_rc vh_dirty_dup_fd(struct vh_dirty *d, vh_fd *out);
+vh_rc vh_dirty_get_info(struct vh_dirty *d, struct vh_dirty_info *out);
+void vh_dirty_free(struct vh_dirty *d);
 vh_rc vh_queue_open(struct vh_mem *mem, const struct vh_queue_opts *opts, vh_fd kick_fd, vh_fd call_fd,
         struct vh_queue **out);
 void vh_queue_free(struct vh_queue *q);
@@ -541,6 +561,8 @@ vh_count vh_queue_state(struct vh_queue *q);
 vh_rc vh_queue_stop(struct vh_queue *q, uint32_t *base);
 vh_rc vh_queue_get_stats(struct vh_queue *q, struct vh_queue_stats *out);
 vh_rc vh_queue_dup_snapshot(struct vh_queue *q, struct vh_snapshot **out);
+vh_rc vh_queue_set_dirty(struct vh_queue *q, struct vh_dirty *log, uint32_t flags, vh_gpa used);
+vh_rc vh_queue_mark(struct vh_queue *q, uint64_t addr, uint64_t len);
 vh_rc vh_device_new(const struct vh_device_opts *opts, const struct vh_device_ops *ops, void *ctx,
         struct vh_device **out);
 vh_rc vh_device_finish(struct vh_device *dev, uint64_t later, vh_rc rc);
@@ -615,6 +637,8 @@ vh_rc vh_master_set_vring_num(struct vh_master *m, uint32_t queue, uint32_t num)
 vh_rc vh_master_set_vring_addr(struct vh_master *m, const struct vh_vring_addr *addr);
 vh_rc vh_master_set_vring_base(struct vh_master *m, uint32_t queue, uint32_t base);
 vh_rc vh_master_get_vring_base(struct vh_master *m, uint32_t queue, uint32_t *base);
+vh_rc vh_master_set_log_base(struct vh_master *m, vh_fd fd, uint64_t offset, uint64_t len);
+vh_rc vh_master_set_log_fd(struct vh_master *m, vh_fd fd);
 vh_rc vh_master_set_vring_kick(struct vh_master *m, uint32_t queue, vh_fd fd);
 vh_rc vh_master_set_vring_call(struct vh_master *m, uint32_t queue, vh_fd fd);
 vh_rc vh_master_set_vring_err(struct vh_master *m, uint32_t queue, vh_fd fd);
@@ -637,6 +661,7 @@ vh_rc vh_driver_dup_snapshot(struct vh_driver *d, struct vh_snapshot **out);
 vh_rc vh_driver_start(struct vh_driver *d);
 vh_rc vh_driver_stop(struct vh_driver *d);
 vh_rc vh_driver_queue(struct vh_driver *d, uint32_t index, struct vh_queue **out);
+vh_rc vh_driver_set_dirty(struct vh_driver *d, struct vh_dirty *log);
 vh_rc vh_blk_new(struct vh_driver *d, struct vh_blk **out);
 void vh_blk_free(struct vh_blk *b);
 vh_rc vh_blk_get_info(struct vh_blk *b, struct vh_blk_info *out);
@@ -760,6 +785,13 @@ THREAD = {
     "vh_snapshot_free": "any",
     "vh_mem_guard_install": "any",
     "vh_mem_guard_remove": "any",
+    "vh_dirty_new": "any",
+    "vh_dirty_open": "any",
+    "vh_dirty_mark": "any",
+    "vh_dirty_take": "any",
+    "vh_dirty_dup_fd": "any",
+    "vh_dirty_get_info": "any",
+    "vh_dirty_free": "any",
     "vh_queue_open": "any",
     "vh_queue_free": "queue",
     "vh_queue_pop": "queue",
@@ -774,6 +806,8 @@ THREAD = {
     "vh_queue_stop": "queue",
     "vh_queue_get_stats": "any",
     "vh_queue_dup_snapshot": "any",
+    "vh_queue_set_dirty": "any",
+    "vh_queue_mark": "queue",
     "vh_device_new": "any",
     "vh_device_finish": "any",
     "vh_device_reply": "any",
@@ -843,6 +877,8 @@ THREAD = {
     "vh_master_set_vring_addr": "handle",
     "vh_master_set_vring_base": "handle",
     "vh_master_get_vring_base": "handle",
+    "vh_master_set_log_base": "handle",
+    "vh_master_set_log_fd": "handle",
     "vh_master_set_vring_kick": "handle",
     "vh_master_set_vring_call": "handle",
     "vh_master_set_vring_err": "handle",
@@ -865,6 +901,7 @@ THREAD = {
     "vh_driver_start": "handle",
     "vh_driver_stop": "handle",
     "vh_driver_queue": "any",
+    "vh_driver_set_dirty": "handle",
     "vh_blk_new": "any",
     "vh_blk_free": "handle",
     "vh_blk_get_info": "any",

@@ -2,6 +2,7 @@
 """A driver session: from a back-end to running queues."""
 from typing import Any
 
+from vh._dirty import Dirty, pointer
 from vh._handle import expect
 from vh._lib import ffi, lib, new_sized
 from vh._master import Backend, Master, Waiting
@@ -62,6 +63,11 @@ class Driver(Waiting):
         if index not in self._queues or self._queues[index].closed:
             self._queues[index] = Queue._borrow(out[0], self, index)
         return self._queues[index]
+
+    def set_dirty(self, log: "Dirty | None") -> None:
+        """Have the device log which pages of the session's memory it writes; None: no more."""
+        with pointer(log) as ptr:
+            self._wait("vh_driver_set_dirty", ptr)
 
     def snapshot(self) -> Snapshot:
         """The session's guest memory as it is now."""

@@ -55,6 +55,7 @@ EVENT_STATUS = 13
 EVENT_NEGOTIATED = 14
 EVENT_DEVICE_ERROR = 15
 EVENT_PAUSED = 16
+EVENT_DIRTY_LOST = 17
 EVENT_CONFIG_CHANGED = 64
 EVENT_BACKEND_REQUEST = 65
 START_KICK_FD = 1
@@ -89,6 +90,7 @@ PF_GET_VRING_BASE_INFLIGHT = 20
 PF_GPA_ADDRESSES = 21
 PF_SHMEM = 22
 PF_GET_VRING_BASE_SKIP_DRAIN = 23
+VRING_LOG = 1
 MAC_LEN = 6
 REPLY_TABLE = 0
 REPLY_NONE = 1
@@ -100,6 +102,7 @@ MEM_WRITE = 2
 REGION_HUGE = 1
 REGION_SEALED = 2
 REGION_BROKEN = 4
+DIRTY_PAGE = 4096
 QUEUE_MAX_SIZE = 32768
 QUEUE_PACKED_BASE = 2147516416
 QUEUE_DEVICE = 1
@@ -112,6 +115,7 @@ QUEUE_DRAINING = 2
 QUEUE_BROKEN = 3
 QUEUE_SLEEP = 0
 QUEUE_MORE = 1
+QUEUE_LOG_USED = 1
 DEVICE_MANUAL_QUEUES = 1
 BLKDEV_NULL = 1
 BLKDEV_RAM = 2
@@ -282,6 +286,7 @@ class EventKind(enum.IntEnum):
     NEGOTIATED = 14  # value: feature bits acked
     DEVICE_ERROR = 15  # queue; reason: what vh_device_error() said last; value: vh_queue_stats.failed
     PAUSED = 16  # vh_slave_pause(): it is quiet now
+    DIRTY_LOST = 17  # a write is not in the dirty log: -ERANGE beyond it, -EFAULT it was truncated
     CONFIG_CHANGED = 64  # the back-end says that config space changed
     BACKEND_REQUEST = 65  # a back-end request was served; reason: 0, 1 = refused; value: its id
 
@@ -346,11 +351,22 @@ class Region:
 
 
 @dataclasses.dataclass(frozen=True)
+class DirtyInfo:
+    """A dirty log. Size-first out struct."""
+
+    broken: int = 0  # 1: its file was truncated, bits are lost
+    offset: int = 0  # of its first byte in the file
+    len: int = 0  # bytes
+    pages: int = 0  # that it has bits for, from guest address 0 on
+    lost: int = 0  # writes to pages beyond these: nobody will copy them
+
+
+@dataclasses.dataclass(frozen=True)
 class VringAddr:
     """SET_VRING_ADDR: addresses as the back-end is to see them. @frozen, 40 bytes."""
 
     index: int = 0
-    flags: int = 0  # bit 0: log writes to the used ring
+    flags: int = 0  # 0 or VH_VRING_LOG
     desc: int = 0  # vh_uva, or vh_iova with ACCESS_PLATFORM
     used: int = 0
     avail: int = 0

@@ -10,6 +10,7 @@ import struct
 from typing import Any, Iterable, Iterator, NamedTuple, Sequence, overload
 
 from vh import _aio, _error, _model
+from vh._dirty import Dirty, pointer
 from vh._event import known
 from vh._handle import Handle, create, expect
 from vh._lib import fd_of, ffi, lib, new_sized, push_batch, record
@@ -552,6 +553,16 @@ class Queue(Handle):
         out = new_sized("vh_queue_stats")
         self._call("vh_queue_get_stats", out)
         return record(QueueStats, out)  # type: ignore[no-any-return]
+
+    def set_dirty(self, log: "Dirty | None", used: "int | None" = None) -> None:
+        """Log what a stand-alone queue's device writes; used: the ring too, under that guest address. None: no more."""
+        with pointer(log) as ptr:
+            self._call("vh_queue_set_dirty", ptr, 0 if used is None else _model.QUEUE_LOG_USED, used or 0)
+
+    def mark(self, view: Any) -> None:
+        """The device wrote into this piece of guest memory, and the length that it pushes does not tell."""
+        buf = ffi.from_buffer(view)
+        self._guarded("vh_queue_mark", int(ffi.cast("uintptr_t", buf)), len(buf))
 
     def snapshot(self) -> Snapshot:
         """The guest memory that its segments point into."""

@@ -87,6 +87,14 @@ class Requests(Observed):
         """Stops the ring."""
         return self._get("vring_base", "uint32_t", queue)
 
+    def set_log_base(self, fd: Any, offset: int, length: int) -> None:
+        """The file of the dirty log. Driver.set_dirty() does all that is to be done."""
+        self._wait("vh_master_set_log_base", fd_of(fd), offset, length)
+
+    def set_log_fd(self, fd: Any) -> None:
+        """Signalled when the back-end has set bits in the dirty log."""
+        self._wait("vh_master_set_log_fd", fd_of(fd))
+
     def set_vring_kick(self, queue: int, fd: Any) -> None:
         """Starts the ring."""
         self._wait("vh_master_set_vring_kick", queue, fd_of(fd))

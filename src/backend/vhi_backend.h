@@ -16,6 +16,7 @@ struct vhi_ring_intent {
 	uint32_t base;
 	struct vhi_gpa desc, driver, device;
 	int kick, call, err; /* borrowed, -1 = none */
+	bool log;	     /* writes to it go to the log */
 };
 
 struct vhi_backend_ops {
@@ -28,7 +29,9 @@ struct vhi_backend_ops {
 	int (*ring_start)(void *ctx, uint32_t index, const struct vhi_ring_intent *ring);
 	int (*ring_stop)(void *ctx, uint32_t index, uint32_t *base);
 	int (*ring_enable)(void *ctx, uint32_t index, bool on);
-	int (*set_log)(void *ctx, int fd, uint64_t offset, uint64_t size); /* fd -1: off */
+	/* Of guest memory; fd -1: off. Rings are logged by themselves, from their start on or from ring_log() on. */
+	int (*set_log)(void *ctx, int fd, uint64_t offset, uint64_t size);
+	int (*ring_log)(void *ctx, uint32_t index, const struct vhi_ring_intent *ring); /* may be NULL: nothing to do */
 	int (*config_get)(void *ctx, uint32_t offset, void *buf, uint32_t len);
 	int (*config_set)(void *ctx, uint32_t offset, const void *buf, uint32_t len);
 	int (*set_status)(void *ctx, uint8_t status); /* -EOPNOTSUPP is fine */

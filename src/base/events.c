@@ -28,6 +28,7 @@ static const struct {
 	{VH_EVENT_STATUS, "status"},
 	{VH_EVENT_NEGOTIATED, "negotiated"},
 	{VH_EVENT_PAUSED, "paused"},
+	{VH_EVENT_DIRTY_LOST, "dirty-lost"},
 	{VH_EVENT_CONFIG_CHANGED, "config-changed"},
 	{VH_EVENT_BACKEND_REQUEST, "backend-request"},
 };

@@ -239,6 +239,7 @@ static void session_free(struct vh_driver *d)
 	for (uint32_t i = 0; i < d->n_queues; i++)
 		if (d->queues[i].q)
 			vhi_queue_destroy(d->queues[i].q);
+	vhi_dirty_put(d->log);
 	vh_mem_free(d->mem);
 	vhi_fd_close(&d->wake);
 	vhi_free(d);

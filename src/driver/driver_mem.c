@@ -59,8 +59,12 @@ static int add_region(struct vh_driver *d, uint64_t len)
 {
 	struct vh_region region;
 	struct vh_error why;
-	int rc = vh_mem_alloc(d->mem, d->next_gpa, len, 0);
+	int rc;
 
+	if (!vhi_driver_log_covers(d, d->next_gpa + len))
+		return vhi_fail(-ENOSPC, VH_ERROR_MEMORY, 0,
+				"vh_driver_alloc: the dirty log has no bits for more memory; make it longer");
+	rc = vh_mem_alloc(d->mem, d->next_gpa, len, 0);
 	if (rc)
 		return rc;
 	if (!find_region(d, d->next_gpa, &region))

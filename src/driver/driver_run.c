@@ -147,17 +147,25 @@ static int ring_enable(struct vh_driver *d, uint32_t index, bool on)
 	return 0;
 }
 
+struct vhi_ring_intent vhi_driver_intent(const struct vh_driver *d, uint32_t index)
+{
+	const struct vhi_driver_queue *dq = &d->queues[index];
+
+	return (struct vhi_ring_intent){.num = dq->ring.num,
+					.base = dq->ring.base,
+					.desc = dq->ring.desc,
+					.driver = dq->ring.driver,
+					.device = dq->ring.device,
+					.kick = vhi_queue_get_fd(dq->q, VHI_QUEUE_KICK),
+					.call = vhi_queue_get_fd(dq->q, VHI_QUEUE_CALL),
+					.err = -1,
+					.log = d->log};
+}
+
 static int ring_begin(struct vh_driver *d, uint32_t index)
 {
 	struct vhi_driver_queue *dq = &d->queues[index];
-	const struct vhi_ring_intent intent = {.num = dq->ring.num,
-					       .base = dq->ring.base,
-					       .desc = dq->ring.desc,
-					       .driver = dq->ring.driver,
-					       .device = dq->ring.device,
-					       .kick = vhi_queue_get_fd(dq->q, VHI_QUEUE_KICK),
-					       .call = vhi_queue_get_fd(dq->q, VHI_QUEUE_CALL),
-					       .err = -1};
+	const struct vhi_ring_intent intent = vhi_driver_intent(d, index);
 	int rc = d->b->ops->ring_start(d->b->ctx, index, &intent);
 
 	dq->partly = rc == -EINTR;

@@ -14,6 +14,7 @@
 #include "vh/netdev.h"
 #include "vhi_backend.h"
 #include "vhi_base.h"
+#include "vhi_dirty.h"
 #include "vhi_mem.h"
 #include "vhi_queue.h"
 
@@ -64,6 +65,8 @@ struct vh_driver {
 	bool has_blk;	   /* one vh_blk at a time */
 	bool is_net;	   /* queues in pairs, of which the first receives */
 
+	struct vh_dirty *log; /* of what the device writes, NULL = none */
+
 	/* Memory is handed out upwards and never taken back; regions grow, so that a few of them carry far. */
 	uint64_t next_gpa;
 	uint64_t next_len;
@@ -83,6 +86,9 @@ int vhi_driver_mem_init(struct vh_driver *d);
 int vhi_driver_alloc(struct vh_driver *d, uint64_t len, uint64_t *addr, struct vhi_gpa *gpa);
 /* Tell the back-end and the queues which memory there is. */
 int vhi_driver_share(struct vh_driver *d);
+/* What the back-end is to know of a queue. */
+struct vhi_ring_intent vhi_driver_intent(const struct vh_driver *d, uint32_t index);
+bool vhi_driver_log_covers(const struct vh_driver *d, uint64_t end); /* or there is none */
 /* Stop whatever runs, as far as it goes: for the end of the session. */
 void vhi_driver_halt(struct vh_driver *d);
 /* Device status, where the back-end has it. */

@@ -68,6 +68,8 @@ static int ring_addresses(struct vh_master *m, uint32_t index, const struct vhi_
 	struct vhi_uva uva;
 
 	addr->index = index;
+	addr->flags = ring->log ? VH_VRING_LOG : 0;
+	addr->log = ring->device.v;
 	if (!m->mem)
 		return vhi_fail_at(-EINVAL, VH_ERROR_STATE, 0, index, VH_ERROR_NONE,
 				   "ring %u can't start: no memory is shared yet", index);
@@ -167,10 +169,35 @@ static int cannot(const char *what, const char *why)
 	return vhi_fail(-EOPNOTSUPP, VH_ERROR_STATE, 0, "%s: %s", what, why);
 }
 
-static int set_log(void *ctx, int fd, uint64_t offset, uint64_t size)
+/* LOG_ALL first, as the specification has it; nothing is logged before both are there. */
+static int set_log(void *ctx, int log, uint64_t offset, uint64_t size)
 {
-	(void)ctx, (void)fd, (void)offset, (void)size;
-	return cannot("set_log", "this front-end does not negotiate LOG_SHMFD");
+	struct vh_master *m = ctx;
+	const uint64_t bit = VHI_BIT(VH_F_LOG_ALL), acked = m->features.acked;
+	const bool on = log >= 0;
+	int rc = 0;
+
+	if (on && (!(m->features.offered & bit) || !(m->features.pf_acked & VHI_BIT(VH_PF_LOG_SHMFD))))
+		return cannot("set_log", "the back-end does not offer LOG_ALL and LOG_SHMFD");
+	if (on != !!(acked & bit))
+		rc = vh_master_set_features(m, on ? acked | bit : acked & ~bit);
+	if (!rc && on)
+		rc = vh_master_set_log_base(m, log, offset, size);
+	return rc ? rc : in_force(m);
+}
+
+static int ring_log(void *ctx, uint32_t index, const struct vhi_ring_intent *ring)
+{
+	struct vh_master *m = ctx;
+	struct vh_vring_addr addr = {0};
+	int rc = vhi_master_enter(m, "ring_log", VHI_CALL_WAITS | VHI_CALL_CONNECTED);
+
+	if (rc)
+		return rc;
+	rc = vhi_master_leave(m, ring_addresses(m, index, ring, &addr));
+	if (!rc)
+		rc = vh_master_set_vring_addr(m, &addr);
+	return rc ? rc : in_force(m);
 }
 
 static int suspend(void *ctx)
@@ -222,6 +249,7 @@ const struct vhi_backend_ops vhi_master_backend_ops = {
 	.ring_stop = ring_stop,
 	.ring_enable = ring_enable,
 	.set_log = set_log,
+	.ring_log = ring_log,
 	.config_get = config_get,
 	.config_set = config_set,
 	.set_status = set_status,

@@ -186,12 +186,38 @@ vh_rc vh_master_set_vring_endian(struct vh_master *m, uint32_t queue, uint32_t b
 
 vh_rc vh_master_set_vring_addr(struct vh_master *m, const struct vh_vring_addr *addr)
 {
-	if (m && (!addr || addr->flags & ~1u))
+	if (m && (!addr || addr->flags & ~VH_VRING_LOG))
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
 				"vh_master_set_vring_addr: addr is NULL or has flags other than bit 0");
 	return vhi_master_request(
 		m, WHO("set_vring_addr"),
 		&(struct vhi_request){.id = VHI_FE_SET_VRING_ADDR, .payload = addr, .size = sizeof(*addr)});
+}
+
+vh_rc vh_master_set_log_base(struct vh_master *m, int32_t fd, uint64_t offset, uint64_t len)
+{
+	const struct vhi_wire_log p = {.mmap_size = len, .mmap_offset = offset};
+
+	if (m && (fd < 0 || !len || vhi_range_wraps(offset, len)))
+		return vhi_fail_at(-EINVAL, VH_ERROR_ARGUMENT, 0, VH_ERROR_NONE, VHI_FE_SET_LOG_BASE,
+				   "vh_master_set_log_base: give the fd of a file, and a range of it");
+	if (m && !(m->features.pf_acked & VHI_BIT(VH_PF_LOG_SHMFD)))
+		return vhi_fail_at(
+			-EOPNOTSUPP, VH_ERROR_STATE, 0, VH_ERROR_NONE, VHI_FE_SET_LOG_BASE,
+			"vh_master_set_log_base: needs the protocol feature LOG_SHMFD, which was not negotiated");
+	return vhi_master_request(
+		m, WHO("set_log_base"),
+		&(struct vhi_request){
+			.id = VHI_FE_SET_LOG_BASE, .payload = &p, .size = sizeof(p), .fds = &fd, .n_fds = 1});
+}
+
+vh_rc vh_master_set_log_fd(struct vh_master *m, int32_t fd)
+{
+	if (m && fd < 0)
+		return vhi_fail_at(-EINVAL, VH_ERROR_ARGUMENT, 0, VH_ERROR_NONE, VHI_FE_SET_LOG_FD,
+				   "vh_master_set_log_fd: fd is %d; give an eventfd", fd);
+	return vhi_master_request(m, WHO("set_log_fd"),
+				  &(struct vhi_request){.id = VHI_FE_SET_LOG_FD, .fds = &fd, .n_fds = 1});
 }
 
 vh_rc vh_master_set_vring_kick(struct vh_master *m, uint32_t queue, int32_t fd)

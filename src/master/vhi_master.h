@@ -44,8 +44,9 @@ enum vhi_master_site {
 /* Protocol features that are acked when offered. */
 #define VHI_MASTER_PF                                                                                             \
 	(VHI_BIT(VH_PF_RARP) | VHI_BIT(VH_PF_MTU) | VHI_BIT(VH_PF_CRYPTO_SESSION) | VHI_BIT(VH_PF_CROSS_ENDIAN) | \
-	 VHI_BIT(VH_PF_MQ) | VHI_BIT(VH_PF_REPLY_ACK) | VHI_BIT(VH_PF_BACKEND_REQ) | VHI_BIT(VH_PF_CONFIG) |      \
-	 VHI_BIT(VH_PF_RESET_DEVICE) | VHI_BIT(VH_PF_CONFIGURE_MEM_SLOTS) | VHI_BIT(VH_PF_STATUS))
+	 VHI_BIT(VH_PF_MQ) | VHI_BIT(VH_PF_LOG_SHMFD) | VHI_BIT(VH_PF_REPLY_ACK) | VHI_BIT(VH_PF_BACKEND_REQ) |   \
+	 VHI_BIT(VH_PF_CONFIG) | VHI_BIT(VH_PF_RESET_DEVICE) | VHI_BIT(VH_PF_CONFIGURE_MEM_SLOTS) |               \
+	 VHI_BIT(VH_PF_STATUS))
 
 /* Feature bits that belong to the transport: never shown to a driver. */
 #define VHI_MASTER_TRANSPORT (VHI_BIT(VH_F_LOG_ALL) | VHI_BIT(VH_F_PROTOCOL_FEATURES))

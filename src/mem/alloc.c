@@ -40,7 +40,7 @@ static bool token_find(const struct vh_snapshot *s, uint64_t gpa, uint64_t len, 
 }
 
 /* A file that holds @size bytes and can't be made smaller or larger, nor be closed to others by more seals. */
-static int memfd_make(uint64_t size, uint32_t flags, int *out)
+int vhi_memfd_make(uint64_t size, uint32_t flags, int *out)
 {
 	int fd = vhi_sys.memfd_create("vh-mem",
 				      MFD_CLOEXEC | MFD_ALLOW_SEALING | (flags & VH_REGION_HUGE ? MFD_HUGETLB : 0));
@@ -83,7 +83,7 @@ vh_rc vh_mem_alloc(struct vh_mem *mem, vh_gpa gpa, uint64_t len, uint32_t flags)
 	vhi_snapshot_put(s);
 	if (!found)
 		return vhi_fail(-ENOSPC, VH_ERROR_MEMORY, 0, "vh_mem_alloc: no room between the user addresses");
-	rc = memfd_make(region.offset + len, flags, &fd);
+	rc = vhi_memfd_make(region.offset + len, flags, &fd);
 	if (rc)
 		return vhi_fail(rc, VH_ERROR_SYSTEM, 0, "vh_mem_alloc: memfd of 0x%" PRIx64 " bytes: %s", len,
 				vh_error_name(rc));

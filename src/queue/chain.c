@@ -18,15 +18,31 @@ static int pool_take(struct vhi_pool *p)
 }
 
 /* Blocks are numbered through all pools, from 1. */
+static struct vhi_pool *pool_of(struct vhi_pool *p, uint32_t block, uint32_t *at)
+{
+	for (*at = block - 1; *at >= p->count; p++)
+		*at -= p->count;
+	return p;
+}
+
 void vhi_chain_free_block(struct vh_queue *q, uint32_t block)
 {
-	struct vhi_pool *p = q->dev.pools;
-	uint32_t at = block - 1;
+	uint32_t at;
+	struct vhi_pool *p = pool_of(q->dev.pools, block, &at);
 
-	for (; at >= p->count; p++)
-		at -= p->count;
 	p->base[(size_t)at * p->room].addr = p->free;
 	p->free = at + 1;
+}
+
+const struct vh_seg *vhi_chain_segs(struct vh_queue *q, const struct vhi_slot *slot, const struct vh_seg **end)
+{
+	struct vhi_pool rows = {.base = q->dev.rows, .room = VHI_INLINE_SEGS};
+	uint32_t at = (uint32_t)(slot - q->slots);
+	const struct vhi_pool *p = slot->block ? pool_of(q->dev.pools, slot->block, &at) : &rows;
+	const struct vh_seg *segs = p->base + (size_t)at * p->room;
+
+	*end = segs + p->room;
+	return segs;
 }
 
 void vhi_chain_put_block(struct vh_queue *q, struct vhi_slot *slot)

@@ -109,7 +109,16 @@ void vhi_queue_halt(struct vh_queue *q)
 	q->epoch++;
 	vhi_snapshot_put(q->snap);
 	q->snap = NULL;
+	vhi_queue_put_log(q, &(struct vhi_queue_log){0});
 	vhi_queue_refresh(q);
+}
+
+static void apply_log(struct vh_queue *q, const struct vhi_queue_log *log)
+{
+	if (q->flags & VHI_QF_STARTED)
+		vhi_queue_put_log(q, log);
+	else
+		vhi_dirty_put(log->dirty);
 }
 
 static void apply_abort(struct vh_queue *q)
@@ -131,6 +140,8 @@ static void apply(struct vh_queue *q)
 	q->change = (struct vhi_change){.fds = {-1, -1, -1}};
 	if (c.snap)
 		apply_snapshot(q, c.snap);
+	if (c.what & VHI_PENDING_LOG)
+		apply_log(q, &c.log);
 	for (uint32_t i = 0; i < VHI_ARRAY_SIZE(c.fds); i++)
 		if (c.what & VHI_PENDING_FD(i))
 			vhi_queue_put_fd(q, (enum vhi_queue_fd)i, c.fds[i]);

@@ -98,10 +98,25 @@ static int drop(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
 	return vhi_failure_raise(&q->failure);
 }
 
+/* The data is in the log before the driver can see that it is there; the ring itself can only be logged afterwards. */
+static int complete_logged(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
+{
+	const uint16_t old = q->next_used;
+	int rc;
+
+	vhi_queue_log_data(q, cpls, n);
+	if (q->flags & VHI_QF_BROKEN)
+		return drop(q, cpls, n);
+	rc = q->layout->publish(q, cpls, n);
+	q->layout->log_used(q, cpls, n, old);
+	vhi_queue_log_flush(q);
+	return rc;
+}
+
 static inline int complete(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
 {
-	if (VHI_UNLIKELY(q->flags & VHI_QF_BROKEN))
-		return drop(q, cpls, n);
+	if (VHI_UNLIKELY(q->flags & (VHI_QF_BROKEN | VHI_QF_LOGGED)))
+		return q->flags & VHI_QF_LOGGED ? complete_logged(q, cpls, n) : drop(q, cpls, n);
 	return q->layout->publish(q, cpls, n);
 }
 
@@ -230,6 +245,8 @@ vh_count vh_queue_arm(struct vh_queue *q)
 		rc = closed(q);
 	} else if ((q->open || q->role == VH_QUEUE_DRIVER) && !q->starved) {
 		q->layout->arm(q, true);
+		if (VHI_UNLIKELY(q->flags & VHI_QF_LOGGED))
+			vhi_queue_log_event(q);
 		vhi_full_fence();
 		if (q->layout->more(q))
 			rc = VH_QUEUE_MORE;
@@ -248,6 +265,8 @@ vh_rc vh_queue_disarm(struct vh_queue *q)
 		return -EBUSY;
 	if (q->flags & VHI_QF_STARTED)
 		q->layout->arm(q, false);
+	if (VHI_UNLIKELY(q->flags & VHI_QF_LOGGED))
+		vhi_queue_log_event(q);
 	vhi_queue_leave(q);
 	return 0;
 }

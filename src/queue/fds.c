@@ -11,7 +11,7 @@
 #include <fcntl.h>
 
 /* A write of 0 is accepted by eventfds alone, and changes nothing. */
-static bool is_eventfd(int fd)
+bool vhi_queue_is_eventfd(int fd)
 {
 	const uint64_t nothing = 0;
 	struct stat st;
@@ -140,7 +140,7 @@ int vhi_queue_set_fd(struct vh_queue *q, enum vhi_queue_fd which, int fd)
 	bool ours;
 	int rc = 0;
 
-	if (VHI_REFUSE(VHI_SITE_QUEUE_FD_KIND, fd >= 0 && !is_eventfd(fd))) {
+	if (VHI_REFUSE(VHI_SITE_QUEUE_FD_KIND, fd >= 0 && !vhi_queue_is_eventfd(fd))) {
 		vhi_fd_close(&fd);
 		return vhi_fail_at(-EINVAL, VH_ERROR_PEER, VHI_SITE_QUEUE_FD_KIND, q->index, VH_ERROR_NONE,
 				   "queue %u: the notification fd is not an eventfd; make it with eventfd()", q->index);

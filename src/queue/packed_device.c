@@ -166,6 +166,26 @@ static void packed_arm(struct vh_queue *q, bool on)
 	packed_ask(q, VHI_AREA_DEVICE, q->next_avail, on);
 }
 
+/* The descriptors are written where the driver has them; what is told of as the used ring is only the event area. */
+static void packed_log_used(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n, uint16_t old)
+{
+	struct vhi_gpa ring;
+	uint16_t pos = old;
+
+	if (!q->log.used || !vhi_host_to_gpa(q->snap, VHI_SHM_RAW(void, q->area[VHI_AREA_DESC]), 1, &ring))
+		return;
+	for (uint32_t i = 0; i < n; i++) {
+		vhi_dirty_mark(q->log.dirty, &q->dirty, ring.v + packed_at(pos) * (uint64_t)VHI_DESC_SIZE,
+			       VHI_DESC_SIZE);
+		pos = packed_on(q->num, pos, q->dev.n_desc[(uint32_t)cpls[i].token]);
+	}
+}
+
+static void packed_log_event(struct vh_queue *q)
+{
+	vhi_queue_log_used(q, 0, 4);
+}
+
 /* What lies between the two was in flight somewhere else, and is the front-end's to decide about. */
 static void packed_open(struct vh_queue *q, bool fresh)
 {
@@ -192,4 +212,6 @@ const struct vhi_layout vhi_packed_device = {
 	.base = packed_base,
 	.arm = packed_arm,
 	.more = packed_more,
+	.log_used = packed_log_used,
+	.log_event = packed_log_event,
 };

@@ -50,6 +50,8 @@ void vhi_queue_destroy(struct vh_queue *q)
 	vhi_fd_close(&q->wake_fd);
 	vhi_queue_drop_tables(q);
 	vhi_dead_forget(q);
+	vhi_dirty_put(q->change.log.dirty);
+	vhi_dirty_put(q->log.dirty);
 	vhi_snapshot_put(q->change.snap);
 	vhi_snapshot_put(q->snap);
 	pthread_cond_destroy(&q->left);

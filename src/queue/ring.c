@@ -72,6 +72,14 @@ void vhi_ring_areas(uint32_t num, uint64_t features, struct vhi_ring_area area[V
 	area[VHI_RING_DEVICE] = (struct vhi_ring_area){4 + 8 * n + event, 4};
 }
 
+uint64_t vhi_ring_used_len(uint32_t num, uint64_t features)
+{
+	struct vhi_ring_area area[VHI_RING_AREAS];
+
+	vhi_ring_areas(num, features, area);
+	return area[VHI_RING_DEVICE].len;
+}
+
 uint32_t vhi_queue_locate(const struct vhi_ring *ring, const struct vh_snapshot *snap, void VHI_SHM *area[VHI_AREAS])
 {
 	const struct vhi_gpa at[VHI_AREAS] = {[VHI_AREA_DESC] = ring->desc,
@@ -118,6 +126,7 @@ static size_t lay_out(struct vh_queue *q, char *base, const struct vhi_ring *rin
 		return at;
 	}
 	q->dev.order = carve(base, &at, num, sizeof(uint16_t));
+	q->dev.n_rd = carve(base, &at, num, sizeof(uint16_t));
 	q->dev.table = carve(base, &at, q->max_segs, VHI_DESC_SIZE);
 	q->dev.chain.block = 0;
 	q->dev.row_bytes = VHI_MIN(VHI_INLINE_SEGS, q->max_segs) * sizeof(struct vh_seg);
@@ -218,7 +227,11 @@ static int start(struct vh_queue *q, const struct vhi_ring *ring, struct vh_snap
 	q->dropped = 0;
 	q->notify_next = true;
 	q->starved = false;
+	vhi_dirty_get(ring->log.dirty);
+	vhi_queue_put_log(q, &ring->log);
 	q->layout->open(q, ring->fresh);
+	if (q->flags & VHI_QF_LOGGED)
+		vhi_queue_log_event(q);
 	q->flags |= VHI_QF_STARTED;
 	vhi_queue_refresh(q);
 	return 0;

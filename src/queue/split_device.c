@@ -154,6 +154,21 @@ static bool split_more(struct vh_queue *q)
 	return vhi_shm_load16_acquire(avail(q) + IDX) != q->next_avail;
 }
 
+static void split_log_used(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n, uint16_t old)
+{
+	const uint32_t at = old & (q->num - 1), run = VHI_MIN(n, q->num - at);
+
+	(void)cpls;
+	vhi_queue_log_used(q, 2 * RING + 8 * (uint64_t)at, 8 * (uint64_t)run);
+	vhi_queue_log_used(q, 2 * RING, 8 * (uint64_t)(n - run));
+	vhi_queue_log_used(q, 2 * IDX, 2);
+}
+
+static void split_log_event(struct vh_queue *q)
+{
+	vhi_queue_log_used(q, q->event_idx ? 2 * RING + 8 * (uint64_t)q->num : 2 * FLAGS, 2);
+}
+
 /*
  * Publishing goes on where the ring says that it stopped; taking goes on at the base. The two may differ: what lies
  * between them was in flight somewhere else, and is the front-end's to decide about.
@@ -181,4 +196,6 @@ const struct vhi_layout vhi_split_device = {
 	.base = split_base,
 	.arm = split_arm,
 	.more = split_more,
+	.log_used = split_log_used,
+	.log_event = split_log_event,
 };

@@ -20,6 +20,8 @@ int vhi_split_indirect(struct vh_queue *q, uint64_t addr, uint64_t word, bool ne
 int vhi_packed_indirect(struct vh_queue *q, uint64_t addr, uint64_t word, bool nested);
 /* Begin a chain in a row of the pool. */
 void vhi_chain_open(struct vh_queue *q);
+/* Where the segments of a request are, and the end of their room. */
+const struct vh_seg *vhi_chain_segs(struct vh_queue *q, const struct vhi_slot *slot, const struct vh_seg **end);
 /* Back to the pool. */
 void vhi_chain_free_block(struct vh_queue *q, uint32_t block);
 /* The same for a request that ends, which may be what a pop waits for. */
@@ -207,6 +209,7 @@ static inline __attribute__((always_inline)) void vhi_take_end(struct vh_queue *
 	req->n_rd = (uint32_t)(first - c->segs);
 	req->n_wr = (uint32_t)(w->next - first);
 	slot->wr_len = (uint32_t)VHI_MIN(wr_len, (uint64_t)UINT32_MAX);
+	q->dev.n_rd[slot - q->slots] = (uint16_t)req->n_rd;
 	if (VHI_UNLIKELY(c->block)) {
 		slot->block = (uint16_t)c->block;
 		c->block = 0;

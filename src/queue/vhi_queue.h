@@ -12,6 +12,7 @@
 
 #include "vh/queue.h"
 #include "vhi_base.h"
+#include "vhi_dirty.h"
 #include "vhi_mem.h"
 #include "vhi_shm.h"
 
@@ -42,6 +43,8 @@ struct vhi_ring_area {
 
 void vhi_ring_areas(uint32_t num, uint64_t features, struct vhi_ring_area area[VHI_RING_AREAS]);
 
+uint64_t vhi_ring_used_len(uint32_t num, uint64_t features); /* bytes that the device writes at the "used" address */
+
 /*
  * Where a ring stands. Split: the next available index. Packed: where taking goes on in bits 0 to 14, where publishing
  * does in bits 16 to 30, and the wrap counter of each in the bit above it.
@@ -49,6 +52,13 @@ void vhi_ring_areas(uint32_t num, uint64_t features, struct vhi_ring_area area[V
 uint32_t vhi_ring_first_base(uint64_t features); /* of a ring that was never used */
 bool vhi_ring_base_fits(uint32_t num, uint64_t features, uint32_t base);
 bool vhi_ring_num_fits(uint32_t num, uint64_t features);
+
+/* Where a device's writes are logged. */
+struct vhi_queue_log {
+	struct vh_dirty *dirty; /* NULL: nowhere */
+	bool used;		/* also what it writes into the used ring (packed: into both) */
+	uint64_t used_gpa;	/* where that is, for the log */
+};
 
 struct vhi_ring {
 	uint32_t num;
@@ -61,6 +71,7 @@ struct vhi_ring {
 	 * for chains of 2 to max_indirect segments when RING_INDIRECT_DESC is in features; max_indirect 0 = none. */
 	struct vhi_gpa indirect;
 	uint32_t max_indirect;
+	struct vhi_queue_log log; /* device */
 };
 
 /*
@@ -90,6 +101,8 @@ enum vhi_queue_ctl_kind {
  * drain first. (Adding regions needs no pause.)
  */
 int vhi_queue_ctl(struct vh_queue *q, enum vhi_queue_ctl_kind kind, struct vh_snapshot *snap);
+/* The same for the log of a running device: requests that are in flight are logged when they are pushed. */
+int vhi_queue_set_log(struct vh_queue *q, const struct vhi_queue_log *log);
 bool vhi_queue_settled(struct vh_queue *q);
 /* vh_queue_stats.failed, from any thread. */
 void vhi_queue_count_failed(struct vh_queue *q);
@@ -120,6 +133,7 @@ int vhi_queue_progress(struct vh_queue *q, uint32_t *base);
  */
 enum vhi_queue_fd { VHI_QUEUE_KICK, VHI_QUEUE_CALL, VHI_QUEUE_ERR };
 int vhi_queue_set_fd(struct vh_queue *q, enum vhi_queue_fd which, int fd);
+bool vhi_queue_is_eventfd(int fd);
 int vhi_queue_get_fd(struct vh_queue *q, enum vhi_queue_fd which); /* borrowed, -1 = none */
 
 /*

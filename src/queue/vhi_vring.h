@@ -90,7 +90,10 @@ struct vhi_layout {
 	/* Where a device would go on; *left requests are not completed. */
 	uint32_t (*base)(struct vh_queue *q, uint32_t *left);
 	void (*arm)(struct vh_queue *q, bool on); /* ask for notifications, or ask for none */
-	bool (*more)(struct vh_queue *q);	  /* the peer put something in that was not taken */
+	/* Device: mark what publishing from @old on wrote into the ring, or what arm did. */
+	void (*log_used)(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n, uint16_t old);
+	void (*log_event)(struct vh_queue *q);
+	bool (*more)(struct vh_queue *q); /* the peer put something in that was not taken */
 };
 
 /*
@@ -129,6 +132,7 @@ enum {
 #define VHI_QF_DRAINING 4u
 #define VHI_QF_STARTED	8u
 #define VHI_QF_BROKEN	16u
+#define VHI_QF_LOGGED	32u /* log.dirty is there */
 
 /* What leaving has to do beyond opening the gate. */
 #define VHI_AFTER_WAKE 1u /* hooks.wake */
@@ -139,10 +143,12 @@ enum {
 #define VHI_PENDING_ABORT     8u
 #define VHI_PENDING_BREAK     16u
 #define VHI_PENDING_FORGET    32u
+#define VHI_PENDING_LOG	      64u
 
 /* A control change that waits. Lock. */
 struct vhi_change {
 	struct vh_snapshot *snap; /* NULL = none */
+	struct vhi_queue_log log; /* a reference */
 	uint32_t set, clear;	  /* VHI_QF_* */
 	uint32_t what;		  /* VHI_PENDING_* */
 	int fds[3];
@@ -186,6 +192,7 @@ struct vh_queue {
 			struct vhi_chain chain;
 			uint16_t *order;  /* slots in order of pop, for unpop; split: by available index */
 			uint16_t *n_desc; /* packed: descriptors of each slot's chain */
+			uint16_t *n_rd;	  /* readable segments of each slot's chain */
 			uint32_t turn;	  /* packed: where the next pop goes in order */
 			uint32_t taken;	  /* packed: descriptors from next_used to next_avail */
 			uint32_t foreign; /* packed: of these, the ones that were taken before the start */
@@ -202,6 +209,9 @@ struct vh_queue {
 			uint32_t hit_mem;
 		} drv;
 	};
+	struct vhi_queue_log log; /* a reference */
+	bool log_told;		  /* that it is incomplete */
+	struct vhi_dirty_cache dirty;
 	struct vh_queue_stats stats; /* atomic counters */
 	struct vhi_ring ring;
 	void *arena;
@@ -257,6 +267,14 @@ static inline void vhi_queue_leave(struct vh_queue *q)
 int vhi_queue_broke(struct vh_queue *q, uint32_t site);
 void vhi_queue_refresh(struct vh_queue *q); /* state and open, from flags */
 void vhi_queue_halt(struct vh_queue *q);    /* stopped, tokens stale; lock and gate are held */
+
+/* log.c: when there is a log. */
+void vhi_queue_log_data(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n); /* before they are published */
+void vhi_queue_log_used(struct vh_queue *q, uint64_t at, uint64_t len);		    /* in the used ring */
+void vhi_queue_log_flush(struct vh_queue *q);					    /* once it can be seen */
+void vhi_queue_log_event(struct vh_queue *q);					    /* what arm did */
+/* Lock and gate are held; takes the reference over. */
+void vhi_queue_put_log(struct vh_queue *q, const struct vhi_queue_log *log);
 
 /* fds.c */
 void vhi_queue_notify(struct vh_queue *q); /* signal the peer */

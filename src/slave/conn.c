@@ -326,6 +326,7 @@ int vhi_conn_begin(struct vh_slave *s, int fd)
 	c->paused = s->paused;
 	c->ending = c->half_closed = c->held = c->features_refused = c->features_told = c->config_changed = false;
 	c->status = 0;
+	c->log_call = -1;
 	c->jobs = NULL;
 	c->jobs_tail = &c->jobs;
 	c->n_jobs = 0;
@@ -347,6 +348,7 @@ void vhi_conn_end(struct vh_slave *s)
 		vhi_vring_event(s, i, VHI_VRING_GONE);
 		vhi_vring_initial(s, i);
 	}
+	vhi_log_end(s);
 	vhi_later_disarm(s->dev);
 	/* The next front-end may start rings without a choice of its own, and must not inherit one. */
 	if (c->features_told && s->dev->ops.set_features)

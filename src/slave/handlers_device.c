@@ -42,6 +42,7 @@ static enum vhi_outcome features_step(struct vh_slave *s, struct vhi_job *job)
 		return features_refused(s, job, VHI_SITE_SLAVE_FEATURES_DEVICE);
 	s->conn.f.acked = job->value;
 	s->conn.features_refused = false;
+	vhi_vring_relog_all(s);
 	if (!(job->value & VHI_BIT(VH_F_PROTOCOL_FEATURES)))
 		for (uint32_t i = 0; i < s->n_queues; i++)
 			vhi_vring_enable(s, i, true);
@@ -61,11 +62,12 @@ enum vhi_outcome vhi_handle_set_features(struct vh_slave *s, struct vhi_msg *m, 
 	/* Migration switches logging on and off; nothing else changes under a driver's feet. */
 	if (VHI_REFUSE(VHI_SITE_SLAVE_FEATURES_RUNNING, vhi_vring_any_started(s) && changed & ~VHI_BIT(VH_F_LOG_ALL)))
 		return features_refused(s, job, VHI_SITE_SLAVE_FEATURES_RUNNING);
-	s->conn.features_told = true;
-	if (ops->set_features) {
+	/* The log is the library's; a device hears nothing of it. */
+	if (ops->set_features && changed != VHI_BIT(VH_F_LOG_ALL)) {
 		job->later = vhi_later_arm(s->dev, 0);
-		job->rc = ops->set_features(s->dev->ctx, job->value, job->later);
+		job->rc = ops->set_features(s->dev->ctx, job->value & ~VHI_BIT(VH_F_LOG_ALL), job->later);
 	}
+	s->conn.features_told = true;
 	return vhi_job_start(s, job, features_step);
 }
 

@@ -66,6 +66,25 @@ static bool in_memory(struct vh_slave *s, const struct vh_vring_addr *addr, uint
 	return there;
 }
 
+/* Where the used ring is in the dirty log. The size of the ring may not be known yet; then it is one entry at least. */
+static bool log_refused(const struct vh_slave *s, const struct vhi_vring *r, const struct vh_vring_addr *addr,
+			struct vhi_job *job)
+{
+	const uint64_t len = vhi_ring_used_len(r->num ? r->num : 1, s->conn.f.acked);
+
+	if (!(addr->flags & VH_VRING_LOG))
+		return false;
+	if (VHI_REFUSE(VHI_SITE_SLAVE_ADDR_LOG, addr->log & 3 || vhi_range_wraps(addr->log, len))) {
+		job->site = VHI_SITE_SLAVE_ADDR_LOG;
+		return true;
+	}
+	if (VHI_REFUSE(VHI_SITE_SLAVE_ADDR_LOG_RANGE, s->conn.log && addr->log + len > vhi_dirty_end(s->conn.log))) {
+		job->site = VHI_SITE_SLAVE_ADDR_LOG_RANGE;
+		return true;
+	}
+	return false;
+}
+
 enum vhi_outcome vhi_handle_set_vring_addr(struct vh_slave *s, struct vhi_msg *m, struct vhi_job *job)
 {
 	const uint64_t avail_align = s->conn.f.acked & VHI_BIT(VH_F_RING_PACKED) ? 4 : 2;
@@ -83,8 +102,14 @@ enum vhi_outcome vhi_handle_set_vring_addr(struct vh_slave *s, struct vhi_msg *m
 	/* What is missing may still come, and is looked at when the ring starts; what is there has to fit. */
 	if (VHI_REFUSE(VHI_SITE_SLAVE_ADDR_MEMORY, !vhi_vring_started(r) && !in_memory(s, &addr, r->num)))
 		return refused(job, VHI_SITE_SLAVE_ADDR_MEMORY);
+	if (log_refused(s, r, &addr, job))
+		return VHI_REFUSED;
 	r->addr = addr;
 	r->has_addr = true;
+	if (vhi_vring_started(r)) {
+		vhi_vring_relog(s, job->queue);
+		return vhi_job_start(s, job, vhi_step_settled);
+	}
 	return after(vhi_vring_event(s, job->queue, VHI_VRING_CONFIGURED), job);
 }
 

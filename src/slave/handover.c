@@ -9,7 +9,7 @@
 #define MAGIC	0x65766c7356484231u /* of the first format */
 #define NO_FILE (-1)
 
-enum { REC_CONN = 1, REC_LISTENER, REC_REGION, REC_RING };
+enum { REC_CONN = 1, REC_LISTENER, REC_REGION, REC_RING, REC_LOG };
 
 /* The format is these structs, in native byte order, without a byte that no field has. */
 struct head {
@@ -56,6 +56,11 @@ struct rec_ring {
 	uint32_t index, num, base, flags;
 	int32_t kick, call, err;
 	uint32_t reserved;
+};
+
+struct rec_log {
+	uint64_t offset, len;
+	int32_t file, call; /* either may be missing */
 };
 
 /* Writing. With no room it only counts. */
@@ -150,6 +155,19 @@ static void put_ring(struct writer *w, struct vhi_vring *v, uint32_t index)
 	put_record(w, REC_RING, &r, sizeof(r));
 }
 
+static void put_log(struct writer *w, const struct vhi_conn *c)
+{
+	const struct vhi_region *at = c->log ? c->log->region : NULL;
+	struct rec_log r = {.file = put_file(w, at ? at->fd : -1), .call = put_file(w, c->log_call)};
+
+	if (at) {
+		r.offset = at->offset;
+		r.len = at->len;
+	}
+	if (at || c->log_call >= 0)
+		put_record(w, REC_LOG, &r, sizeof(r));
+}
+
 static void put_all(struct writer *w, const struct vh_slave *s, const struct vh_snapshot *snap)
 {
 	struct head h = {.magic = MAGIC};
@@ -160,6 +178,7 @@ static void put_all(struct writer *w, const struct vh_slave *s, const struct vh_
 	if (s->conn.open) {
 		put_memory(w, snap);
 		put_conn(w, s);
+		put_log(w, &s->conn);
 		for (uint32_t i = 0; i < s->n_queues; i++)
 			put_ring(w, &s->rings[i], i);
 	}
@@ -240,8 +259,9 @@ struct reader {
 	const vh_fd *fds;
 	uint32_t n_fds;
 
-	bool has_conn, has_listener;
+	bool has_conn, has_listener, has_log;
 	struct rec_conn conn;
+	struct rec_log log;
 	struct rec_listener listener;
 	struct vh_region *regions;
 	int *region_fds;
@@ -316,6 +336,18 @@ static int take_region(struct reader *r, uint32_t size)
 	return 0;
 }
 
+static int take_log(struct reader *r, uint32_t size)
+{
+	int rc = take(r, size, &r->log, sizeof(r->log), sizeof(r->log));
+
+	if (rc)
+		return rc;
+	if (r->has_log || !is_file(r, r->log.file, r->log.len) || !is_file(r, r->log.call, false))
+		return damaged("its dirty log");
+	r->has_log = true;
+	return 0;
+}
+
 static int take_ring(struct reader *r, uint32_t size)
 {
 	struct rec_ring in;
@@ -338,10 +370,8 @@ static int take_ring(struct reader *r, uint32_t size)
 static int read_all(struct reader *r)
 {
 	static int (*const takers[])(struct reader * r, uint32_t size) = {
-		[REC_CONN] = take_conn,
-		[REC_LISTENER] = take_listener,
-		[REC_REGION] = take_region,
-		[REC_RING] = take_ring,
+		[REC_CONN] = take_conn, [REC_LISTENER] = take_listener, [REC_REGION] = take_region,
+		[REC_RING] = take_ring, [REC_LOG] = take_log,
 	};
 	struct record rec;
 	struct head h;
@@ -429,11 +459,30 @@ static int import_features(struct vh_slave *s, const struct rec_conn *in)
 	c->config_changed = in->flags & CONN_CONFIG_CHANGED;
 	c->features_told = in->flags & CONN_FEATURES_TOLD;
 	if (c->features_told && s->dev->ops.set_features)
-		rc = s->dev->ops.set_features(s->dev->ctx, in->acked, 0);
+		rc = s->dev->ops.set_features(s->dev->ctx, in->acked & ~VHI_BIT(VH_F_LOG_ALL), 0);
 	if (rc)
 		return vhi_fail(-ENOTSUP, VH_ERROR_DEVICE, 0,
 				"vh_slave_import: the device refused the features in use: %s", vh_error_name(rc));
 	return 0;
+}
+
+static int import_log(struct vh_slave *s, const struct reader *r)
+{
+	struct vhi_conn *c = &s->conn;
+	struct vh_dirty *log;
+	int call = r->log.call < 0 ? -1 : vhi_fd_dup(file_of(r, r->log.call)), rc;
+
+	if (call < -1)
+		return vhi_fail(call, VH_ERROR_SYSTEM, 0, "vh_slave_import: %s", vh_error_name(call));
+	c->log_call = call;
+	if (!r->log.len)
+		return 0;
+	rc = vhi_dirty_open(file_of(r, r->log.file), r->log.offset, r->log.len, s->opts.require_seal, &log);
+	if (rc)
+		return rc;
+	rc = vhi_dirty_with_call(log, c->log_call, &c->log);
+	vhi_dirty_put(log);
+	return rc;
 }
 
 /* The files of a ring, as its messages would set them. */
@@ -504,6 +553,8 @@ static int import_conn(struct vh_slave *s, const struct reader *r)
 	rc = import_features(s, &r->conn);
 	if (!rc && r->conn.back >= 0 && vhi_back_set(s, file_of(r, r->conn.back)))
 		rc = damaged("its back-end channel");
+	if (!rc && r->has_log)
+		rc = import_log(s, r);
 	for (uint32_t i = 0; !rc && i < r->n_rings; i++)
 		if (r->rings[i].num || r->rings[i].flags)
 			rc = import_ring(s, r, &r->rings[i]);

@@ -55,6 +55,7 @@ static void do_device(struct vh_slave *s, const struct ready *r)
 	if (has(r, VHI_SOURCE_WAKE)) {
 		vhi_eventfd_drain(s->wake_fd);
 		vhi_vring_woken(s);
+		vhi_log_check(s);
 	}
 	if (has(r, VHI_SOURCE_DEVICE))
 		rc = s->dev->ops.on_poll(s->dev->ctx);

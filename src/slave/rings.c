@@ -140,6 +140,7 @@ static int start_queue(struct vh_slave *s, uint32_t i, struct vh_snapshot *snap)
 	ring.desc = at[0];
 	ring.driver = at[1];
 	ring.device = at[2];
+	ring.log = vhi_vring_log(s, r);
 	rc = vhi_queue_start(r->q, &ring, snap);
 	if (rc)
 		return rc;

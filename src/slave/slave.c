@@ -89,8 +89,13 @@ static int set_defaults(struct vh_slave *s, const struct vh_slave_opts *opts, co
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
 				"vh_slave_new: require_seal is 0 or 1, socket_mode at most 0777");
 	s->features = (dev->opts.features | VHI_RING_FEATURES | VHI_BIT(VH_F_PROTOCOL_FEATURES)) & ~o->mask_features;
+	/* A log that is not shared by fd can't be written: one of the two is no use without the other. */
+	if (o->mask_features & VHI_BIT(VH_F_LOG_ALL))
+		pf &= ~VHI_BIT(VH_PF_LOG_SHMFD);
 	if (s->features & VHI_BIT(VH_F_PROTOCOL_FEATURES))
 		s->pf = vhi_wire_pf_closure(pf & ~o->mask_protocol_features);
+	if (s->pf & VHI_BIT(VH_PF_LOG_SHMFD))
+		s->features |= VHI_BIT(VH_F_LOG_ALL);
 	o->message_timeout_ms = o->message_timeout_ms ? o->message_timeout_ms : DEFAULT_MESSAGE_TIMEOUT_MS;
 	o->drain_timeout_ms = o->drain_timeout_ms ? o->drain_timeout_ms : DEFAULT_DRAIN_TIMEOUT_MS;
 	o->budget = o->budget ? o->budget : DEFAULT_BUDGET;

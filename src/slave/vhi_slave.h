@@ -29,9 +29,9 @@ enum vhi_slave_site {
 };
 
 /* Protocol features that this version works with, whatever the device; see slave.c for those that it has to do. */
-#define VHI_SLAVE_PF                                                                                               \
-	(VHI_BIT(VH_PF_MQ) | VHI_BIT(VH_PF_REPLY_ACK) | VHI_BIT(VH_PF_BACKEND_REQ) | VHI_BIT(VH_PF_RESET_DEVICE) | \
-	 VHI_BIT(VH_PF_CONFIGURE_MEM_SLOTS) | VHI_BIT(VH_PF_STATUS))
+#define VHI_SLAVE_PF                                                                                            \
+	(VHI_BIT(VH_PF_MQ) | VHI_BIT(VH_PF_LOG_SHMFD) | VHI_BIT(VH_PF_REPLY_ACK) | VHI_BIT(VH_PF_BACKEND_REQ) | \
+	 VHI_BIT(VH_PF_RESET_DEVICE) | VHI_BIT(VH_PF_CONFIGURE_MEM_SLOTS) | VHI_BIT(VH_PF_STATUS))
 
 /* Device status bits (virtio 1.2 section 2.1). */
 #define VHI_STATUS_FEATURES_OK 8u
@@ -140,6 +140,11 @@ struct vhi_conn {
 	struct vhi_job *jobs, **jobs_tail;
 	uint32_t n_jobs;
 	uint32_t main_interest; /* epoll events asked for */
+
+	/* The dirty log. */
+	struct vh_dirty *log; /* NULL = none was given */
+	int log_call;	      /* signalled when bits were set, -1 = none */
+	bool log_told;	      /* that it is incomplete */
 
 	/* The back-end channel. */
 	struct vhi_chan back;
@@ -258,6 +263,13 @@ void vhi_vring_configured_all(struct vh_slave *s);
 void vhi_vring_woken(struct vh_slave *s);   /* some queue changed */
 void vhi_vring_run_all(struct vh_slave *s); /* a batch of each ring that is to be looked at */
 bool vhi_vring_any_pending(const struct vh_slave *s);
+
+/* handlers_log.c */
+struct vhi_queue_log vhi_vring_log(const struct vh_slave *s, const struct vhi_vring *r);
+void vhi_vring_relog(struct vh_slave *s, uint32_t i); /* what vhi_vring_log() says may have changed */
+void vhi_vring_relog_all(struct vh_slave *s);
+void vhi_log_check(struct vh_slave *s); /* tell when it is incomplete */
+void vhi_log_end(struct vh_slave *s);
 
 /* channel.c */
 uint32_t vhi_back_set(struct vh_slave *s, int fd); /* fd is borrowed; 0 or a site number */

@@ -148,7 +148,7 @@ def test_case_047_a_refused_feature_is_not_stored(session):
     fe, q = session.fe, session.q
     fe.stop(q)
     assert fe.status(FE.SET_FEATURES, u64(bits(F.VERSION_1, F.RING_EVENT_IDX, F.IN_ORDER)))
-    assert fe.status(FE.SET_PROTOCOL_FEATURES, u64(bits(PF.LOG_SHMFD)))
+    assert fe.status(FE.SET_PROTOCOL_FEATURES, u64(bits(PF.RARP)))
     fe.start(q)
     session.mem.store16(q.ring.avail + 4 + 2 * q.num, q.ring.used_idx + 100)  # used_event: far off
     q.submit(BlkRequest.flush(session.mem).chain)

@@ -57,7 +57,7 @@ static void negotiation_is_in_the_order_that_every_back_end_takes(void **state)
 	/* Nothing but what was offered, wanted and is known; never LOG_ALL; bit 30 on the wire and not for the driver. */
 	assert_int_equal(acked, BIT(32) | BIT(28) | BIT(9));
 	assert_int_equal(b.acked, BIT(32) | BIT(28) | BIT(9) | BIT(30));
-	assert_int_equal(b.pf_acked, BIT(0) | BIT(3) | BIT(5) | BIT(9) | BIT(13) | BIT(15) | BIT(16));
+	assert_int_equal(b.pf_acked, BIT(0) | BIT(1) | BIT(3) | BIT(5) | BIT(9) | BIT(13) | BIT(15) | BIT(16));
 	/* Own replies are not asked for, an ack is, but never of SET_PROTOCOL_FEATURES. */
 	assert_int_equal(b.seen[0].flags, 1);
 	assert_int_equal(b.seen[2].flags, 1);
@@ -82,7 +82,7 @@ static void qemu_storage_daemon_s_features_are_negotiated(void **state)
 	vht_backend_start(&b, vht_master_pair(m));
 	assert_int_equal(vh_master_negotiate(m, UINT64_MAX, &acked), 0);
 	vht_backend_join(&b);
-	assert_int_equal(b.pf_acked, BIT(0) | BIT(3) | BIT(5) | BIT(9) | BIT(15));
+	assert_int_equal(b.pf_acked, BIT(0) | BIT(1) | BIT(3) | BIT(5) | BIT(9) | BIT(15));
 	assert_int_equal(acked, 0x175007e46 & ~(BIT(26) | BIT(30)));
 	vh_master_free(m);
 	vht_backend_stop(&b);
@@ -139,7 +139,7 @@ static void what_the_options_mask_is_not_acked(void **state)
 	vht_backend_start(&b, vht_master_pair(m));
 	assert_int_equal(vh_master_negotiate(m, BIT(32), &acked), 0);
 	vht_backend_join(&b);
-	assert_int_equal(b.pf_acked, BIT(0) | BIT(5) | BIT(9) | BIT(13) | BIT(15) | BIT(16));
+	assert_int_equal(b.pf_acked, BIT(0) | BIT(1) | BIT(5) | BIT(9) | BIT(13) | BIT(15) | BIT(16));
 	vh_master_free(m);
 	vht_backend_stop(&b);
 }
@@ -179,7 +179,8 @@ static void call_everything(struct vh_master *m, int event)
 	assert_int_equal(vh_master_set_status(m, 0x8f), 0);		   /* 18 */
 	assert_int_equal(vh_master_get_status(m, &n), 0);		   /* 19 */
 	assert_int_equal(n, 0x8f);
-	assert_int_equal(vh_master_reset_owner(m), 0); /* 20 */
+	assert_int_equal(vh_master_reset_owner(m), 0);	     /* 20 */
+	assert_int_equal(vh_master_set_log_fd(m, event), 0); /* 21 */
 }
 
 static void every_call_sends_exactly_the_bytes_of_the_specification(void **state)
@@ -194,7 +195,7 @@ static void every_call_sends_exactly_the_bytes_of_the_specification(void **state
 	first = 8;
 	call_everything(m, event);
 	vht_backend_join(&b);
-	assert_int_equal(b.n_seen - first, 21);
+	assert_int_equal(b.n_seen - first, 22);
 	expect_bytes(&b, 0, 1, 1, 0, NULL, 0);
 	expect_bytes(&b, 1, 15, 1, 0, NULL, 0);
 	expect_bytes(&b, 2, 17, 1, 0, NULL, 0);
@@ -216,6 +217,7 @@ static void every_call_sends_exactly_the_bytes_of_the_specification(void **state
 	expect_bytes(&b, 18, 39, 9, 0, BYTES(U64(0x8f)));
 	expect_bytes(&b, 19, 40, 1, 0, NULL, 0);
 	expect_bytes(&b, 20, 4, 9, 0, NULL, 0);
+	expect_bytes(&b, 21, 7, 9, 1, NULL, 0);
 	close(event);
 	vh_master_free(m);
 	vht_backend_stop(&b);
@@ -257,6 +259,11 @@ static void arguments_are_checked_before_anything_is_sent(void **state)
 	assert_int_equal(vh_master_set_protocol_features(NULL, 0), -EINVAL);
 	assert_int_equal(vh_master_set_vring_num(NULL, 0, 1), -EINVAL);
 	assert_int_equal(vh_master_set_config(NULL, 0, NULL, 1, 0), -EINVAL);
+	assert_int_equal(vh_master_set_log_base(m, -1, 0, 8), -EINVAL);
+	assert_int_equal(vh_master_set_log_base(m, 0, 0, 0), -EINVAL);
+	assert_int_equal(vh_master_set_log_base(m, 0, UINT64_MAX, 8), -EINVAL);
+	assert_int_equal(vh_master_set_log_base(m, 0, 0, 8), -EOPNOTSUPP);
+	assert_int_equal(vh_master_set_log_fd(m, -1), -EINVAL);
 	assert_int_equal(vh_master_set_vring_num(m, 0, 0), -EINVAL);
 	assert_int_equal(vh_master_set_vring_num(m, 0, 32769), -EINVAL);
 	assert_int_equal(vh_master_set_vring_base(m, 0, 0x10000), -EINVAL);

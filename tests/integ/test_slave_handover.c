@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -206,6 +207,34 @@ static void export_wants_it_quiet_and_room(void **state)
 	assert_true(vh_slave_export(p->s, small, sizeof(small), NULL, 0, &n) > 8);
 	/* the connection, a region, kick and call of ring 0 */
 	assert_int_equal(n, 4);
+}
+
+static void the_dirty_log_goes_along(void **state)
+{
+	const uint64_t log[2] = {(VHT_MEM_GPA + VHT_MEM_SIZE) / 4096 / 8, 0};
+	const int fd = memfd_create("log", MFD_CLOEXEC), call = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	struct vh_dirty *mine;
+	vh_gpa pages[4];
+
+	(void)state;
+	assert_int_equal(ftruncate(fd, (off_t)log[0]), 0);
+	assert_int_equal(vh_dirty_open(fd, 0, log[0], &mine), 0);
+	vht_peer_up(p);
+	vht_msg(p, M_SET_LOG_BASE, F_REQUEST, log, sizeof(log), fd);
+	vht_expect(p, M_SET_LOG_BASE);
+	vht_ok(p, M_SET_LOG_FD, NULL, 0, call);
+	vht_ok_u64(p, M_SET_FEATURES, VHT_BIT30 | VHT_VERSION | UINT64_C(1) << VH_F_LOG_ALL);
+	hand_over_peer();
+	assert_false(p->echo.features & UINT64_C(1) << VH_F_LOG_ALL);
+	vht_count(call);
+	vht_offer_echo(p, 0);
+	vht_kick(p, 0);
+	vht_pump(p);
+	assert_int_equal(vh_dirty_take(mine, 0, pages, 4), 1);
+	assert_true(vht_count(call));
+	vh_dirty_free(mine);
+	close(call);
+	close(fd);
 }
 
 static void the_back_end_channel_goes_along(void **state)
@@ -496,6 +525,7 @@ int main(void)
 		PEER(pause_waits_for_the_rest_of_a_message_and_for_what_is_owed),
 		PEER(export_wants_it_quiet_and_room),
 		PEER(the_back_end_channel_goes_along),
+		PEER(the_dirty_log_goes_along),
 		PEER(a_successor_that_offers_less_refuses_and_the_old_one_goes_on),
 		PEER(a_damaged_state_is_refused),
 		cmocka_unit_test(the_path_of_the_socket_belongs_to_the_successor),

@@ -83,8 +83,8 @@ static void answers_with_what_works(void **state)
 {
 	(void)state;
 	vht_msg(p, M_GET_FEATURES, F_REQUEST, NULL, 0, -1);
-	/* The device's bit 0, indirect, event index, bit 30, version 1. */
-	vht_expect_u64(p, M_GET_FEATURES, UINT64_C(0x570000001));
+	/* The device's bit 0, LOG_ALL, indirect, event index, bit 30, version 1. */
+	vht_expect_u64(p, M_GET_FEATURES, UINT64_C(0x574000001));
 	vht_msg(p, M_GET_PROTOCOL_FEATURES, F_REQUEST, NULL, 0, -1);
 	vht_expect_u64(p, M_GET_PROTOCOL_FEATURES, VHT_PF);
 	vht_msg_u64(p, M_SET_PROTOCOL_FEATURES, F_REQUEST, VHT_PF);
@@ -157,10 +157,10 @@ static void case_47_bits_that_were_not_offered_are_refused(void **state)
 {
 	(void)state;
 	vht_negotiate(p, VHT_BIT30 | VHT_VERSION);
-	vht_nack_u64(p, M_SET_FEATURES, VHT_BIT30 | UINT64_C(1) << 26);
+	vht_nack_u64(p, M_SET_FEATURES, VHT_BIT30 | UINT64_C(1) << 27);
 	vht_nack_u64(p, M_SET_FEATURES, UINT64_C(1) << 63);
 	assert_int_equal(p->echo.features, VHT_BIT30 | VHT_VERSION);
-	vht_nack_u64(p, M_SET_PROTOCOL_FEATURES, VHT_PF | 2);
+	vht_nack_u64(p, M_SET_PROTOCOL_FEATURES, VHT_PF | 4);
 	/* INBAND_NOTIFICATIONS is not offered. */
 	vht_nack_u64(p, M_SET_PROTOCOL_FEATURES, VHT_PF | 1 << 14);
 	vht_ok(p, M_SET_OWNER, NULL, 0, -1);

@@ -24,6 +24,7 @@ enum {
 	M_RESET_OWNER = 4,
 	M_SET_MEM_TABLE = 5,
 	M_SET_LOG_BASE = 6,
+	M_SET_LOG_FD = 7,
 	M_SET_VRING_NUM = 8,
 	M_SET_VRING_ADDR = 9,
 	M_SET_VRING_BASE = 10,
@@ -59,7 +60,7 @@ enum {
 
 #define VHT_BIT30   (UINT64_C(1) << 30)
 #define VHT_VERSION (UINT64_C(1) << 32)
-#define VHT_PF	    UINT64_C(0x1a229) /* MQ REPLY_ACK BACKEND_REQ CONFIG RESET_DEVICE CONFIGURE_MEM_SLOTS STATUS */
+#define VHT_PF	    UINT64_C(0x1a22b) /* MQ LOG_SHMFD REPLY_ACK BACKEND_REQ CONFIG RESET_DEVICE CONFIGURE_MEM_SLOTS STATUS */
 
 /* The device: copies what is readable into what is writable, at once or when the test says so. */
 struct vht_echo {

@@ -26,6 +26,11 @@ static vhgo_count go_vh_snapshot_translate(const struct vh_snapshot *snap, vh_gp
 	return vhgo_count_of(vh_snapshot_translate(snap, gpa, len, perm, segs, max));
 }
 
+static vhgo_count go_vh_dirty_take(struct vh_dirty *d, vh_gpa from, vh_gpa *pages, uint32_t max)
+{
+	return vhgo_count_of(vh_dirty_take(d, from, pages, max));
+}
+
 static vhgo_count go_vh_queue_pop(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
 {
 	return vhgo_count_of(vh_queue_pop(q, reqs, max));
@@ -124,6 +129,10 @@ func SnapshotRegions(snap *Snapshot, out []Region) (int, error) {
 
 func SnapshotTranslate(snap *Snapshot, gpa GPA, length uint64, perm uint32, segs []Seg) (int, error) {
 	return countOf(uintptr(C.go_vh_snapshot_translate((*C.struct_vh_snapshot)(unsafe.Pointer(snap)), C.vh_gpa(gpa), C.uint64_t(length), C.uint32_t(perm), (*C.struct_vh_seg)(first(segs)), C.uint32_t(len(segs))))).Get()
+}
+
+func DirtyTake(d *Dirty, from GPA, pages []GPA) (int, error) {
+	return countOf(uintptr(C.go_vh_dirty_take((*C.struct_vh_dirty)(unsafe.Pointer(d)), C.vh_gpa(from), (*C.vh_gpa)(first(pages)), C.uint32_t(len(pages))))).Get()
 }
 
 func QueuePop(q *Queue, reqs []Req) (int, error) {

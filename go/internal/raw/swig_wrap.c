@@ -423,6 +423,97 @@ vhgo_rc _wrap_MemGuardRemove_raw_38bee8dda103c01b() {
 }
 
 
+vhgo_rc _wrap_DirtyNew_raw_38bee8dda103c01b(long long _swig_go_0, struct vh_dirty **_swig_go_1) {
+  uint64_t arg1 ;
+  struct vh_dirty **arg2 = (struct vh_dirty **) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = (uint64_t)_swig_go_0; 
+  arg2 = *(struct vh_dirty ***)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_dirty_new(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_DirtyOpen_raw_38bee8dda103c01b(int _swig_go_0, long long _swig_go_1, long long _swig_go_2, struct vh_dirty **_swig_go_3) {
+  vh_fd arg1 ;
+  uint64_t arg2 ;
+  uint64_t arg3 ;
+  struct vh_dirty **arg4 = (struct vh_dirty **) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = (vh_fd)_swig_go_0; 
+  arg2 = (uint64_t)_swig_go_1; 
+  arg3 = (uint64_t)_swig_go_2; 
+  arg4 = *(struct vh_dirty ***)&_swig_go_3; 
+  
+  result = (vhgo_rc)vh_dirty_open(arg1,arg2,arg3,arg4);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_DirtyMark_raw_38bee8dda103c01b(struct vh_dirty *_swig_go_0, vh_gpa _swig_go_1, long long _swig_go_2) {
+  struct vh_dirty *arg1 = (struct vh_dirty *) 0 ;
+  vh_gpa arg2 ;
+  uint64_t arg3 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_dirty **)&_swig_go_0; 
+  arg2 = (vh_gpa)_swig_go_1; 
+  arg3 = (uint64_t)_swig_go_2; 
+  
+  result = (vhgo_rc)vh_dirty_mark(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_DirtyDupFD_raw_38bee8dda103c01b(struct vh_dirty *_swig_go_0, int *_swig_go_1) {
+  struct vh_dirty *arg1 = (struct vh_dirty *) 0 ;
+  vh_fd *arg2 = (vh_fd *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_dirty **)&_swig_go_0; 
+  arg2 = *(vh_fd **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_dirty_dup_fd(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_DirtyGetInfo_raw_38bee8dda103c01b(struct vh_dirty *_swig_go_0, struct vh_dirty_info *_swig_go_1) {
+  struct vh_dirty *arg1 = (struct vh_dirty *) 0 ;
+  struct vh_dirty_info *arg2 = (struct vh_dirty_info *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_dirty **)&_swig_go_0; 
+  arg2 = *(struct vh_dirty_info **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_dirty_get_info(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+void _wrap_DirtyFree_raw_38bee8dda103c01b(struct vh_dirty *_swig_go_0) {
+  struct vh_dirty *arg1 = (struct vh_dirty *) 0 ;
+  
+  arg1 = *(struct vh_dirty **)&_swig_go_0; 
+  
+  vh_dirty_free(arg1);
+  
+}
+
+
 vhgo_rc _wrap_QueueOpen_raw_38bee8dda103c01b(struct vh_mem *_swig_go_0, struct vh_queue_opts *_swig_go_1, int _swig_go_2, int _swig_go_3, struct vh_queue **_swig_go_4) {
   struct vh_mem *arg1 = (struct vh_mem *) 0 ;
   struct vh_queue_opts *arg2 = (struct vh_queue_opts *) 0 ;
@@ -561,6 +652,42 @@ vhgo_rc _wrap_QueueDupSnapshot_raw_38bee8dda103c01b(struct vh_queue *_swig_go_0,
   arg2 = *(struct vh_snapshot ***)&_swig_go_1; 
   
   result = (vhgo_rc)vh_queue_dup_snapshot(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_QueueSetDirty_raw_38bee8dda103c01b(struct vh_queue *_swig_go_0, struct vh_dirty *_swig_go_1, int _swig_go_2, vh_gpa _swig_go_3) {
+  struct vh_queue *arg1 = (struct vh_queue *) 0 ;
+  struct vh_dirty *arg2 = (struct vh_dirty *) 0 ;
+  uint32_t arg3 ;
+  vh_gpa arg4 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_queue **)&_swig_go_0; 
+  arg2 = *(struct vh_dirty **)&_swig_go_1; 
+  arg3 = (uint32_t)_swig_go_2; 
+  arg4 = (vh_gpa)_swig_go_3; 
+  
+  result = (vhgo_rc)vh_queue_set_dirty(arg1,arg2,arg3,arg4);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_QueueMark_raw_38bee8dda103c01b(struct vh_queue *_swig_go_0, long long _swig_go_1, long long _swig_go_2) {
+  struct vh_queue *arg1 = (struct vh_queue *) 0 ;
+  uint64_t arg2 ;
+  uint64_t arg3 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_queue **)&_swig_go_0; 
+  arg2 = (uint64_t)_swig_go_1; 
+  arg3 = (uint64_t)_swig_go_2; 
+  
+  result = (vhgo_rc)vh_queue_mark(arg1,arg2,arg3);
   _swig_go_result = vhgo_rc_of((int32_t)result); 
   return _swig_go_result;
 }
@@ -1351,6 +1478,40 @@ vhgo_rc _wrap_MasterGetVringBase_raw_38bee8dda103c01b(struct vh_master *_swig_go
 }
 
 
+vhgo_rc _wrap_MasterSetLogBase_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, int _swig_go_1, long long _swig_go_2, long long _swig_go_3) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  vh_fd arg2 ;
+  uint64_t arg3 ;
+  uint64_t arg4 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = (vh_fd)_swig_go_1; 
+  arg3 = (uint64_t)_swig_go_2; 
+  arg4 = (uint64_t)_swig_go_3; 
+  
+  result = (vhgo_rc)vh_master_set_log_base(arg1,arg2,arg3,arg4);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterSetLogFD_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, int _swig_go_1) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  vh_fd arg2 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = (vh_fd)_swig_go_1; 
+  
+  result = (vhgo_rc)vh_master_set_log_fd(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
 vhgo_rc _wrap_MasterSetVringKick_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, int _swig_go_1, int _swig_go_2) {
   struct vh_master *arg1 = (struct vh_master *) 0 ;
   uint32_t arg2 ;
@@ -1666,6 +1827,21 @@ vhgo_rc _wrap_DriverQueue_raw_38bee8dda103c01b(struct vh_driver *_swig_go_0, int
   arg3 = *(struct vh_queue ***)&_swig_go_2; 
   
   result = (vhgo_rc)vh_driver_queue(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_DriverSetDirty_raw_38bee8dda103c01b(struct vh_driver *_swig_go_0, struct vh_dirty *_swig_go_1) {
+  struct vh_driver *arg1 = (struct vh_driver *) 0 ;
+  struct vh_dirty *arg2 = (struct vh_dirty *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_driver **)&_swig_go_0; 
+  arg2 = *(struct vh_dirty **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_driver_set_dirty(arg1,arg2);
   _swig_go_result = vhgo_rc_of((int32_t)result); 
   return _swig_go_result;
 }

@@ -20,6 +20,9 @@ type Mem struct{ _ [0]byte }
 // Snapshot is a struct vh_snapshot of the library.
 type Snapshot struct{ _ [0]byte }
 
+// Dirty is a struct vh_dirty of the library.
+type Dirty struct{ _ [0]byte }
+
 // Queue is a struct vh_queue of the library.
 type Queue struct{ _ [0]byte }
 
@@ -175,7 +178,7 @@ func (s *Event) room() *Event {
 // VringAddr: SET_VRING_ADDR: addresses as the back-end is to see them.
 type VringAddr struct {
 	Index uint32
-	Flags uint32 // bit 0: log writes to the used ring
+	Flags uint32 // 0 or VH_VRING_LOG
 	Desc  uint64 // vh_uva, or vh_iova with ACCESS_PLATFORM
 	Used  uint64
 	Avail uint64
@@ -469,6 +472,44 @@ func (s *MemOpts) room() *MemOpts {
 	return s
 }
 
+// DirtyInfo: a dirty log.
+type DirtyInfo struct {
+	size   uint32
+	Broken uint32 // 1: its file was truncated, bits are lost
+	Offset uint64 // of its first byte in the file
+	Len    uint64 // bytes
+	Pages  uint64 // that it has bits for, from guest address 0 on
+	Lost   uint64 // writes to pages beyond these: nobody will copy them
+}
+
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(DirtyInfo{})-40]
+	_ = [1]struct{}{}[unsafe.Offsetof(DirtyInfo{}.size)-0]
+	_ = [1]struct{}{}[unsafe.Offsetof(DirtyInfo{}.Broken)-4]
+	_ = [1]struct{}{}[unsafe.Offsetof(DirtyInfo{}.Offset)-8]
+	_ = [1]struct{}{}[unsafe.Offsetof(DirtyInfo{}.Len)-16]
+	_ = [1]struct{}{}[unsafe.Offsetof(DirtyInfo{}.Pages)-24]
+	_ = [1]struct{}{}[unsafe.Offsetof(DirtyInfo{}.Lost)-32]
+)
+
+// sized is a copy that says how large it is, nil for nil.
+func (s *DirtyInfo) sized() *DirtyInfo {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	c.size = uint32(unsafe.Sizeof(c))
+	return &c
+}
+
+// room makes it ready to be filled in.
+func (s *DirtyInfo) room() *DirtyInfo {
+	if s != nil {
+		s.size = uint32(unsafe.Sizeof(*s))
+	}
+	return s
+}
+
 // Req: one request.
 type Req struct {
 	Token    uint64 // names the request: ring epoch << 32 | slot
@@ -513,7 +554,7 @@ func (s *Req) copied() *Req {
 // Cpl: one completion.
 type Cpl struct {
 	Token   uint64 // push: vh_req.token; reap: vh_req.user of the submitted request
-	Written uint32 // bytes that the device wrote, from the start of the writable segments
+	Written uint32 // bytes that the device wrote, from the start of the writable segments; these are logged
 	Flags   uint32 // must be 0
 }
 
