@@ -3,10 +3,12 @@
 gates named for it must turn red and the others named must stay green. Then the rules of ./run recut, in the same way.
 """
 import os
+import re
 import shutil
 import sys
 import tempfile
 
+from parse import TOP
 from scratch import Failed, Scratch, run
 
 INC, MAP = "include/vh/", "abi/libvh.map"
@@ -164,21 +166,22 @@ def check_approval(s):
     return wrong
 
 
-ENTRY = "## 2. another cut\n\nWhat: a test.\nWhy: to see.\nWho is hurt: nobody.\n\n"
-FIRST = "## 1. the first cut"
+ENTRY = "## another cut\n\nWhat: a test.\nWhy: to see.\nWho is hurt: nobody.\n\n"
+with open(os.path.join(TOP, "abi", "RECUT.md"), encoding="utf-8") as _f:
+    NEWEST = re.search(r"^## .*$", _f.read(), flags=re.M).group()
 BROKEN = next(edits for name, edits, _, _ in BREAKS if name == "a frozen struct grows")
 GROWN = next(edits for name, edits, _, _ in BREAKS if name == "options grow at the end")
 
 
 def new_entry(text=ENTRY):
-    return ("abi/RECUT.md", FIRST, text + FIRST)
+    return ("abi/RECUT.md", NEWEST, text + NEWEST)
 
 
 # name, edits, options of recut, what it says when it must refuse (None: it must work, and the gates be green then)
 RECUTS = (
     ("without an entry", BROKEN, (), "write a new one"),
     ("with an entry that gives no reason", (*BROKEN, new_entry(ENTRY.replace("Why", "Because"))), (), "no line 'Why"),
-    ("with an entry in the place of the last", (*BROKEN, ("abi/RECUT.md", FIRST, "## 1. other words")), (), "has lost"),
+    ("with an entry in the place of the last", (*BROKEN, ("abi/RECUT.md", NEWEST, "## other words")), (), "has lost"),
     ("after 1.0.0", (*BROKEN, new_entry(), RELEASED), (), "1.0.0"),
     ("with an entry", (*BROKEN, new_entry()), (), None),
     ("extended by a break", BROKEN, ("--extend",), "has grown"),
