@@ -139,7 +139,7 @@ static void handle(struct vh_slave *s, uint32_t site)
 	struct vhi_conn *c = &s->conn;
 	struct vhi_msg *m = &c->main.in;
 	const struct vhi_handler *h = vhi_handler_find(m->header.request);
-	enum vhi_outcome outcome = VHI_DONE;
+	enum vhi_outcome outcome;
 	struct vhi_job job;
 
 	c->held = c->jobs && !(h && h->safe && c->n_jobs < MAX_JOBS);
@@ -150,12 +150,8 @@ static void handle(struct vh_slave *s, uint32_t site)
 	job.site = site;
 	if (!job.site)
 		job.site = vhi_wire_check_request(VHI_WIRE_FRONT_END, &m->header, m->payload, m->n_fds, &c->f);
-	if (!job.site && VHI_REFUSE(VHI_SITE_SLAVE_UNHANDLED, !h))
-		job.site = VHI_SITE_SLAVE_UNHANDLED;
-	if (job.site)
-		outcome = VHI_REFUSED;
-	else if (h)
-		outcome = h->run(s, m, &job);
+	/* A message that nothing handles is of a feature that is not offered: the table has refused it. */
+	outcome = job.site || !h ? VHI_REFUSED : h->run(s, m, &job);
 	vhi_chan_received(&c->main, job.site);
 	vhi_msg_close_fds(m);
 	if (outcome != VHI_PENDING)
