@@ -75,7 +75,7 @@ func NewDriver(ctx context.Context, m *Master, opts *DriverOpts) (*Driver, error
 		return nil, missing("front-end")
 	}
 	d := &Driver{m: m, s: &session{}}
-	err := m.wait(ctx, again, func() error {
+	err := m.wait(ctx, func() error {
 		p, err := made(func(out **raw.Driver) error {
 			return m.withBackend(func(b *raw.Backend) error { return raw.DriverNew(opts, b, out) })
 		})
@@ -115,7 +115,7 @@ func (d *Driver) Close() error {
 // wait is a call that waits for the back-end.
 func (d *Driver) wait(ctx context.Context, call func() error) error {
 	defer runtime.KeepAlive(d)
-	return d.m.wait(ctx, again, func() error { return d.s.use(call) })
+	return d.m.wait(ctx, func() error { return d.s.use(call) })
 }
 
 // do is one that does not.

@@ -91,17 +91,20 @@ func NewMaster(opts *MasterOpts, request func(*BackendRequest) error) (*Master, 
 	return m, nil
 }
 
+// masterOps: a wait goes on after a signal, of which Go programs get some for reasons of their own; ended by one, it would
+// lose the reply.
 func masterOps(c *caught, request func(*BackendRequest) error) *raw.MasterOps {
-	if request == nil {
-		return nil
+	ops := &raw.MasterOps{Waiting: func() int32 { return 0 }}
+	if request != nil {
+		ops.BackendRequest = func(req *raw.MsgRequest) int32 {
+			r := BackendRequest{ID: req.Request, Token: req.Token,
+				Payload: unsafe.Slice((*byte)(raw.At(req.Payload)), int(req.PayloadSize)),
+				fds:     unsafe.Slice((*int32)(raw.At(req.Fds)), int(req.NFds))}
+			defer func() { r.Payload, r.fds = nil, nil }()
+			return c.run(func() error { return request(&r) })
+		}
 	}
-	return &raw.MasterOps{BackendRequest: func(req *raw.MsgRequest) int32 {
-		r := BackendRequest{ID: req.Request, Token: req.Token,
-			Payload: unsafe.Slice((*byte)(raw.At(req.Payload)), int(req.PayloadSize)),
-			fds:     unsafe.Slice((*int32)(raw.At(req.Fds)), int(req.NFds))}
-		defer func() { r.Payload, r.fds = nil, nil }()
-		return c.run(func() error { return request(&r) })
-	}}
+	return ops
 }
 
 // Close ends a call that waits, its Drivers, and the connection.
@@ -122,16 +125,8 @@ func (m *Master) cancel() {
 	}
 }
 
-// after says what a call that a signal interrupted needs when its reply has come.
-type after int
-
-const (
-	settled after = iota // nothing: the reply was all
-	again                // the call once more
-)
-
 // wait is a call that waits for the back-end.
-func (m *Master) wait(ctx context.Context, then after, call func() error) error {
+func (m *Master) wait(ctx context.Context, call func() error) error {
 	if err := m.enter(ctx); err != nil {
 		return err
 	}
@@ -140,24 +135,17 @@ func (m *Master) wait(ctx context.Context, then after, call func() error) error 
 		return err
 	}
 	stop := onDone(ctx, m.cancel)
-	err := m.told(m.resumed(then, call))
+	err := m.told(throughSignals(call))
 	if stop() {
 		return because(ctx, err)
 	}
 	return err
 }
 
-// resumed goes on after signals, which Go programs get for reasons of their own.
-func (m *Master) resumed(then after, call func() error) error {
+// throughSignals is for what waits besides the connection: there a signal ends the wait, and nothing was lost.
+func throughSignals(call func() error) error {
 	for {
-		err := call()
-		if !errors.Is(err, syscall.EINTR) {
-			return err
-		}
-		for errors.Is(err, syscall.EINTR) {
-			err = raw.MasterResume(m.p)
-		}
-		if !errors.Is(err, syscall.EAGAIN) && (err != nil || then == settled) {
+		if err := call(); !errors.Is(err, syscall.EINTR) {
 			return err
 		}
 	}
@@ -168,7 +156,7 @@ func (m *Master) Connect(ctx context.Context, path string) error {
 	if err := plain(path); err != nil {
 		return err
 	}
-	return m.wait(ctx, again, func() error { return raw.MasterConnect(m.p, path) })
+	return m.wait(ctx, func() error { return raw.MasterConnect(m.p, path) })
 }
 
 // Listen for a back-end that connects.
@@ -181,7 +169,7 @@ func (m *Master) Listen(path string) error {
 
 // Accept waits for it.
 func (m *Master) Accept(ctx context.Context) error {
-	return m.wait(ctx, again, func() error { return raw.MasterAccept(m.p) })
+	return m.wait(ctx, func() error { return raw.MasterAccept(m.p) })
 }
 
 // Adopt uses a connected unix stream socket, which is duplicated.

@@ -100,19 +100,19 @@ func (m *Master) Answer(token uint64, answer error, payload []byte, files []*os.
 
 // Negotiate features and protocol features; acked is what both sides have. Features are bits: 1 << FRingEventIdx.
 func (m *Master) Negotiate(ctx context.Context, features uint64) (acked uint64, err error) {
-	err = m.wait(ctx, again, func() error { return raw.MasterNegotiate(m.p, features, &acked) })
+	err = m.wait(ctx, func() error { return raw.MasterNegotiate(m.p, features, &acked) })
 	return acked, err
 }
 
 // ask waits for a number.
 func ask[T any](ctx context.Context, m *Master, call func(*raw.Master, *T) error) (value T, err error) {
-	err = m.wait(ctx, again, func() error { return call(m.p, &value) })
+	err = m.wait(ctx, func() error { return call(m.p, &value) })
 	return value, err
 }
 
 // tell waits for a status.
 func (m *Master) tell(ctx context.Context, call func(*raw.Master) error) error {
-	return m.wait(ctx, settled, func() error { return call(m.p) })
+	return m.wait(ctx, func() error { return call(m.p) })
 }
 
 // Features that the back-end offers, as on the wire.
@@ -150,7 +150,7 @@ func (m *Master) MaxMemSlots(ctx context.Context) (uint32, error) {
 
 // Config reads config space into buf.
 func (m *Master) Config(ctx context.Context, offset uint32, buf []byte) error {
-	return m.wait(ctx, again, func() error { return raw.MasterGetConfig(m.p, offset, buf) })
+	return m.wait(ctx, func() error { return raw.MasterGetConfig(m.p, offset, buf) })
 }
 
 // SetConfig writes config space. Flags: ConfigWrite or ConfigMigration.
@@ -160,7 +160,7 @@ func (m *Master) SetConfig(ctx context.Context, offset uint32, buf []byte, flags
 
 // DeviceFeatures, DeviceConfig and SetDeviceConfig are the same for whatever a device is reached through.
 func (m *Master) DeviceFeatures(ctx context.Context) (features uint64, err error) {
-	err = m.wait(ctx, again, func() error {
+	err = m.wait(ctx, func() error {
 		return m.withBackend(func(b *raw.Backend) error { return raw.BackendGetFeatures(b, &features) })
 	})
 	return features, err
@@ -168,35 +168,35 @@ func (m *Master) DeviceFeatures(ctx context.Context) (features uint64, err error
 
 // DeviceConfig reads config space into buf.
 func (m *Master) DeviceConfig(ctx context.Context, offset uint32, buf []byte) error {
-	return m.wait(ctx, again, func() error {
+	return m.wait(ctx, func() error {
 		return m.withBackend(func(b *raw.Backend) error { return raw.BackendGetConfig(b, offset, buf) })
 	})
 }
 
 // SetDeviceConfig writes config space.
 func (m *Master) SetDeviceConfig(ctx context.Context, offset uint32, buf []byte) error {
-	return m.wait(ctx, settled, func() error {
+	return m.wait(ctx, func() error {
 		return m.withBackend(func(b *raw.Backend) error { return raw.BackendSetConfig(b, offset, buf) })
 	})
 }
 
 // SetMem shares all regions of mem.
 func (m *Master) SetMem(ctx context.Context, mem *Memory) error {
-	return m.withMemory(ctx, mem, again, func(p *raw.Master) error { return raw.MasterSetMem(p, mem.p) })
+	return m.withMemory(ctx, mem, func(p *raw.Master) error { return raw.MasterSetMem(p, mem.p) })
 }
 
 // AddMemRegion shares one more, by its place in Memory.Regions.
 func (m *Master) AddMemRegion(ctx context.Context, mem *Memory, index int) error {
-	return m.withMemory(ctx, mem, settled, func(p *raw.Master) error {
+	return m.withMemory(ctx, mem, func(p *raw.Master) error {
 		return raw.MasterAddMemRegion(p, mem.p, u32(index))
 	})
 }
 
-func (m *Master) withMemory(ctx context.Context, mem *Memory, then after, call func(*raw.Master) error) error {
+func (m *Master) withMemory(ctx context.Context, mem *Memory, call func(*raw.Master) error) error {
 	if mem == nil {
 		return missing("memory")
 	}
-	return m.wait(ctx, then, func() error { // in the order in which a callback comes to both
+	return m.wait(ctx, func() error { // in the order in which a callback comes to both
 		if err := mem.enter(ctx); err != nil {
 			return err
 		}
