@@ -55,6 +55,7 @@ cat >"$root/root/go" <<'INSIDE'
 #!/bin/bash
 set -eu
 mount -t proc proc /proc
+umount -l /outside && rmdir /outside
 mount -t sysfs sys /sys 2>/dev/null || true
 mkdir -p /dev/shm /dev/pts
 mount -t tmpfs tmpfs /dev/shm
@@ -88,6 +89,10 @@ unshare --mount --pid --fork --kill-child bash -eu -c '
 	mount --bind "$root" "$root"
 	mount --rbind /dev "$root/dev"
 	mount --make-rslave "$root/dev"
+	# Not only a chroot, in which there would be no user namespaces, which programs inside may want.
+	mkdir "$root/outside"
+	cd "$root"
+	pivot_root . outside
 	exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM="${TERM:-dumb}" \
-		CI="${CI:-}" chroot "$root" /root/go "$2" "$3"
+		CI="${CI:-}" chroot . /root/go "$2" "$3"
 ' fresh "$root" "${VH_FRESH:-demo;test}" "${1:-}"
