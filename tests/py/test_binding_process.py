@@ -267,53 +267,44 @@ def test_a_timer_that_is_faster_than_the_back_end_does_not_make_a_request_endles
         signal.signal(signal.SIGALRM, old)
 
 
-def test_a_signal_just_before_the_wait_is_handled_all_the_same(tmp_path):
-    """It came when the handler could not run and the system call was not there to be interrupted: as if it had come on
-    another thread, whose system calls go on."""
-    with vh.Slave(Null()) as slave:
-        slave.listen(tmp_path / "s")
-        main = threading.main_thread().ident
-
-        def elsewhere():
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-            time.sleep(0.2)
-            signal.pthread_kill(threading.get_ident(), signal.SIGINT)
-
-        thread = threading.Thread(target=elsewhere)
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        start = time.monotonic()
-        try:
-            thread.start()
-            with pytest.raises(KeyboardInterrupt):
-                slave.wait()
-        finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-            thread.join()
-        assert main and time.monotonic() - start < 5
-
-
-def test_a_signal_just_before_a_request_is_handled_all_the_same(tmp_path):
-    """As above, for a call that waits for a reply: its deadline is far away."""
+@contextlib.contextmanager
+def interrupted_elsewhere():
+    """SIGINT comes to another thread while the body runs, which has to end by it soon."""
     def elsewhere():
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         time.sleep(0.2)
         signal.pthread_kill(threading.get_ident(), signal.SIGINT)
 
+    thread = threading.Thread(target=elsewhere)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    start = time.monotonic()
+    try:
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        thread.join()
+    assert time.monotonic() - start < 5
+
+
+def test_a_signal_just_before_the_wait_is_handled_all_the_same(tmp_path):
+    """It came when the handler could not run and the system call was not there to be interrupted: as if it had come on
+    another thread, whose system calls go on."""
+    with vh.Slave(Null()) as slave:
+        slave.listen(tmp_path / "s")
+        with interrupted_elsewhere():
+            slave.wait()
+
+
+def test_a_signal_just_before_a_request_is_handled_all_the_same(tmp_path):
+    """As above, for a call that waits for a reply: its deadline is far away."""
     with socket.socket(socket.AF_UNIX) as mute, vh.Master(timeout=60) as master:
         mute.bind(str(tmp_path / "mute"))
         mute.listen()
         master.connect(tmp_path / "mute")
-        thread = threading.Thread(target=elsewhere)
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        start = time.monotonic()
-        try:
-            thread.start()
-            with pytest.raises(KeyboardInterrupt):
-                master.get_features()
-        finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-            thread.join()
-        assert time.monotonic() - start < 5
+        with interrupted_elsewhere():
+            master.get_features()
         assert master.stats.connected
 
 
