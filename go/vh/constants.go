@@ -94,6 +94,12 @@ const (
 	EventDirtyLost     = 17 // a write is not in the dirty log: -ERANGE beyond it, -EFAULT it was truncated
 )
 
+// vh_event.kind, of a handle that connects by a policy (vh/reconnect.h); a success is VH_EVENT_CONNECTED.
+const (
+	EventReconnecting = 32 // it will try; reason: why the last try failed, 0 = none did; value: ms until then
+	EventGaveUp       = 33 // it won't any more; reason: why the last try failed; value: failures in a row
+)
+
 // vh_event.kind, of a master.
 const (
 	EventConfigChanged  = 64 // the back-end says that config space changed

@@ -16,6 +16,7 @@ type (
 	SlaveOpts  = raw.SlaveOpts
 	SlaveStats = raw.SlaveStats
 	Event      = raw.Event
+	Reconnect  = raw.Reconnect
 )
 
 // Slave is a vhost-user back-end: a device behind a unix socket. Calls may come from several goroutines, one at a time

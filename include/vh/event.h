@@ -30,6 +30,10 @@ VH_BEGIN_DECLS
 #define VH_EVENT_PAUSED		16 /* vh_slave_pause(): it is quiet now */
 #define VH_EVENT_DIRTY_LOST	17 /* a write is not in the dirty log: -ERANGE beyond it, -EFAULT it was truncated */
 
+/* vh_event.kind, of a handle that connects by a policy (vh/reconnect.h); a success is VH_EVENT_CONNECTED. */
+#define VH_EVENT_RECONNECTING 32 /* it will try; reason: why the last try failed, 0 = none did; value: ms until then */
+#define VH_EVENT_GAVE_UP      33 /* it won't any more; reason: why the last try failed; value: failures in a row */
+
 /* vh_event.kind, of a master. */
 #define VH_EVENT_CONFIG_CHANGED	 64 /* the back-end says that config space changed */
 #define VH_EVENT_BACKEND_REQUEST 65 /* a back-end request was served; reason: 0, 1 = refused; value: its id */

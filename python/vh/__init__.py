@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from vh._model import __version__ as __version__
     from vh._netdev import NetDev as NetDev
     from vh._queue import ALL as ALL, Batch as Batch, Completion as Completion, Queue as Queue, Request as Request
+    from vh._reconnect import Reconnect as Reconnect
     from vh._slave import Slave as Slave, SlaveState as SlaveState, serve as serve
 
 _FROM = {
@@ -41,6 +42,7 @@ _FROM = {
     "_memory": "Memory Snapshot guard_install guard_remove",
     "_netdev": "NetDev",
     "_queue": "ALL Batch Completion Queue Request",
+    "_reconnect": "Reconnect",
     "_slave": "Slave SlaveState serve",
 }
 _WHERE = {name: module for module, names in _FROM.items() for name in names.split()}

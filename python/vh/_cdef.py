@@ -60,6 +60,14 @@ struct vh_event {
     uint64_t value;
     uint64_t count;
 };
+struct vh_reconnect {
+    uint32_t size;
+    uint32_t max_tries;
+    uint32_t first_ms;
+    uint32_t max_ms;
+    uint32_t jitter;
+    uint32_t flags;
+};
 struct vh_vring_addr {
     uint32_t index;
     uint32_t flags;
@@ -401,6 +409,8 @@ struct vh_blk_info {
 #define VH_EVENT_DEVICE_ERROR 15
 #define VH_EVENT_PAUSED 16
 #define VH_EVENT_DIRTY_LOST 17
+#define VH_EVENT_RECONNECTING 32
+#define VH_EVENT_GAVE_UP 33
 #define VH_EVENT_CONFIG_CHANGED 64
 #define VH_EVENT_BACKEND_REQUEST 65
 #define VH_START_KICK_FD 1

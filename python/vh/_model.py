@@ -56,6 +56,8 @@ EVENT_NEGOTIATED = 14
 EVENT_DEVICE_ERROR = 15
 EVENT_PAUSED = 16
 EVENT_DIRTY_LOST = 17
+EVENT_RECONNECTING = 32
+EVENT_GAVE_UP = 33
 EVENT_CONFIG_CHANGED = 64
 EVENT_BACKEND_REQUEST = 65
 START_KICK_FD = 1
@@ -287,6 +289,8 @@ class EventKind(enum.IntEnum):
     DEVICE_ERROR = 15  # queue; reason: what vh_device_error() said last; value: vh_queue_stats.failed
     PAUSED = 16  # vh_slave_pause(): it is quiet now
     DIRTY_LOST = 17  # a write is not in the dirty log: -ERANGE beyond it, -EFAULT it was truncated
+    RECONNECTING = 32  # it will try; reason: why the last try failed, 0 = none did; value: ms until then
+    GAVE_UP = 33  # it won't any more; reason: why the last try failed; value: failures in a row
     CONFIG_CHANGED = 64  # the back-end says that config space changed
     BACKEND_REQUEST = 65  # a back-end request was served; reason: 0, 1 = refused; value: its id
 

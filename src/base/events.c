@@ -29,6 +29,8 @@ static const struct {
 	{VH_EVENT_NEGOTIATED, "negotiated"},
 	{VH_EVENT_PAUSED, "paused"},
 	{VH_EVENT_DIRTY_LOST, "dirty-lost"},
+	{VH_EVENT_RECONNECTING, "reconnecting"},
+	{VH_EVENT_GAVE_UP, "gave-up"},
 	{VH_EVENT_CONFIG_CHANGED, "config-changed"},
 	{VH_EVENT_BACKEND_REQUEST, "backend-request"},
 };

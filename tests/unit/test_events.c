@@ -53,11 +53,12 @@ static void the_last_event_of_opposite_kinds_tells_the_present_state(void **stat
 {
 	static const uint32_t pairs[][2] = {{VH_EVENT_CONNECTED, VH_EVENT_DISCONNECTED},
 					    {VH_EVENT_ENABLED, VH_EVENT_DISABLED},
-					    {VH_EVENT_STARTED, VH_EVENT_STOPPED}};
+					    {VH_EVENT_STARTED, VH_EVENT_STOPPED},
+					    {VH_EVENT_RECONNECTING, VH_EVENT_GAVE_UP}};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
-		uint32_t queue = i ? 1 : VH_ERROR_NONE;
+		uint32_t queue = i == 1 || i == 2 ? 1 : VH_ERROR_NONE;
 		struct vh_event e;
 
 		vhi_events_raise(&list, pairs[i][0], queue, 1, 10);
@@ -139,7 +140,7 @@ static void every_kind_has_a_name_and_a_slot(void **state)
 			vhi_events_raise(&list, kind, of_queue ? 0 : VH_ERROR_NONE, 0, 0);
 			n++;
 		}
-	assert_int_equal(n, 19);
+	assert_int_equal(n, 21);
 	for (; n; n--)
 		assert_int_equal(next().count, 1);
 	expect_none();

@@ -175,6 +175,46 @@ func (s *Event) room() *Event {
 	return s
 }
 
+// Reconnect: a policy.
+// A connection over which messages came ends the row of failures, and the delays begin anew; one that ends
+// before its first message is a failure.
+type Reconnect struct {
+	size     uint32
+	MaxTries uint32 // failures in a row after which it gives up; 0 = it never does
+	FirstMS  uint32 // the first delay; 0 = 100
+	MaxMS    uint32 // the longest, at least first_ms; 0 = 10000, or first_ms if that is longer
+	Jitter   uint32 // how much of each delay is random, percent, 1 to 100; 0 = 25
+	Flags    uint32 // must be 0
+}
+
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(Reconnect{})-24]
+	_ = [1]struct{}{}[unsafe.Offsetof(Reconnect{}.size)-0]
+	_ = [1]struct{}{}[unsafe.Offsetof(Reconnect{}.MaxTries)-4]
+	_ = [1]struct{}{}[unsafe.Offsetof(Reconnect{}.FirstMS)-8]
+	_ = [1]struct{}{}[unsafe.Offsetof(Reconnect{}.MaxMS)-12]
+	_ = [1]struct{}{}[unsafe.Offsetof(Reconnect{}.Jitter)-16]
+	_ = [1]struct{}{}[unsafe.Offsetof(Reconnect{}.Flags)-20]
+)
+
+// sized is a copy that says how large it is, nil for nil.
+func (s *Reconnect) sized() *Reconnect {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	c.size = uint32(unsafe.Sizeof(c))
+	return &c
+}
+
+// room makes it ready to be filled in.
+func (s *Reconnect) room() *Reconnect {
+	if s != nil {
+		s.size = uint32(unsafe.Sizeof(*s))
+	}
+	return s
+}
+
 // VringAddr: SET_VRING_ADDR: addresses as the back-end is to see them.
 type VringAddr struct {
 	Index uint32
