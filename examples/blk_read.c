@@ -59,7 +59,7 @@ int main(int argc, char **argv)
 		return fprintf(stderr, "usage: blk_read SOCKET\n"), 2;
 	if (vh_master_new(NULL, NULL, NULL, &m) || vh_master_connect(m, argv[1]) || vh_master_backend(m, &dev))
 		failed("connect");
-	else if (vh_driver_new(&opts, dev, &d) || vh_blk_new(d, &b) || vh_driver_start(d))
+	else if (vh_driver_new(&opts, dev, NULL, &d) || vh_blk_new(d, &b) || vh_driver_start(d))
 		failed("start");
 	else
 		rc = read_sectors(d, b);

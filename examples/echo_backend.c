@@ -49,7 +49,8 @@ int main(int argc, char **argv)
 
 	if (argc != 2)
 		return fprintf(stderr, "usage: echo_backend SOCKET\n"), 2;
-	if (!vh_device_new(&opts, &ops, NULL, &dev) && !vh_slave_new(NULL, dev, &s) && !vh_slave_listen(s, argv[1]))
+	if (!vh_device_new(&opts, &ops, NULL, &dev) && !vh_slave_new(NULL, dev, NULL, NULL, &s) &&
+	    !vh_slave_listen(s, argv[1]))
 		while (vh_slave_wait(s, -1) >= 0)
 			;
 	vh_error_get(&why);

@@ -172,7 +172,7 @@ static int serve(const struct serve_opts *o, const char *kind, struct vh_device 
 	if (from.signals < 0)
 		return say(EXIT_WRONG, "signalfd: %s", strerror(errno));
 	vh_mem_guard_install();
-	rc = vh_slave_new(&so, dev, &s);
+	rc = vh_slave_new(&so, dev, NULL, NULL, &s);
 	if (rc)
 		return say_vh(rc, "serve");
 	vh_slave_set_logger(s, stderr_log(o->verbose ? VH_LOG_DEBUG : VH_LOG_WARNING), NULL);

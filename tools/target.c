@@ -40,7 +40,7 @@ static int32_t start(struct target *t, const struct target_opts *opts)
 	int32_t rc = vh_master_backend(t->master, &backend);
 
 	if (!rc)
-		rc = vh_driver_new(&d, backend, &t->driver);
+		rc = vh_driver_new(&d, backend, NULL, &t->driver);
 	if (!rc)
 		rc = vh_blk_new(t->driver, &t->blk);
 	if (!rc)

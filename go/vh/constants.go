@@ -293,6 +293,11 @@ const (
 	NetdevSource   = 4 // fills every receive buffer; takes what is sent
 )
 
+// Flags of vh_driver_stop().
+const (
+	DriverStopDrop = 1 // don't wait for requests in flight
+)
+
 // Of vh/blk.h.
 const (
 	BlkSector = 512

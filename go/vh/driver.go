@@ -77,7 +77,7 @@ func NewDriver(ctx context.Context, m *Master, opts *DriverOpts) (*Driver, error
 	d := &Driver{m: m, s: &session{}}
 	err := m.wait(ctx, func() error {
 		p, err := made(func(out **raw.Driver) error {
-			return m.withBackend(func(b *raw.Backend) error { return raw.DriverNew(opts, b, out) })
+			return m.withBackend(func(b *raw.Backend) error { return raw.DriverNew(opts, b, nil, out) })
 		})
 		if err == nil {
 			d.s.p = p
@@ -139,7 +139,7 @@ func (d *Driver) Start(ctx context.Context) error {
 
 // Stop stops every queue; requests in flight complete first.
 func (d *Driver) Stop(ctx context.Context) error {
-	return d.wait(ctx, func() error { return raw.DriverStop(d.s.p) })
+	return d.wait(ctx, func() error { return raw.DriverStop(d.s.p, 0, 0) })
 }
 
 // Features are the bits that both sides have.

@@ -48,7 +48,7 @@ func NewSlave(dev *Device, opts *SlaveOpts) (*Slave, error) {
 	}
 	s := &Slave{handle: newHandle(dev.caught), dev: dev}
 	err := dev.attach(s.handle, func() (err error) {
-		s.p, err = made(func(out **raw.Slave) error { return raw.SlaveNew(opts, dev.p, out) })
+		s.p, err = made(func(out **raw.Slave) error { return raw.SlaveNew(opts, dev.p, nil, out) })
 		return err
 	})
 	if err != nil {

@@ -13,6 +13,9 @@
 
 VH_BEGIN_DECLS
 
+/* Flags of vh_driver_stop(). */
+#define VH_DRIVER_STOP_DROP 1u /* don't wait for requests in flight */
+
 /** struct vh_driver_opts - options of vh_driver_new(). Sized, zero means default. */
 struct vh_driver_opts {
 	uint32_t size;	     /* sizeof(struct vh_driver_opts) */
@@ -27,6 +30,7 @@ struct vh_driver_opts {
  * vh_driver_new() - negotiate with a back-end and allocate rings
  * @opts: (nullable)
  * @b: (borrowed) must outlive the session
+ * @mem: (nullable) memory to share, kept alive by the session; NULL: the session makes its own
  * @out: (out) (owned) free with vh_driver_free()
  *
  * @since: VH_1.0
@@ -37,7 +41,8 @@ struct vh_driver_opts {
  * Return: 0, -ENOSPC when the back-end has fewer queues, -ENOTSUP when it and libvh have no way of driving in common
  * (it lacks VIRTIO_F_VERSION_1, or refuses the features that were chosen).
  */
-VH_API vh_rc vh_driver_new(const struct vh_driver_opts *opts, struct vh_backend *b, struct vh_driver **out);
+VH_API vh_rc vh_driver_new(const struct vh_driver_opts *opts, struct vh_backend *b, struct vh_mem *mem,
+			   struct vh_driver **out);
 
 /**
  * vh_driver_free() - stop what runs, free
@@ -105,10 +110,12 @@ VH_API vh_rc vh_driver_start(struct vh_driver *d);
 /**
  * vh_driver_stop() - stop every queue; requests in flight complete first
  * @d: the session
+ * @flags: 0 or VH_DRIVER_STOP_DROP
+ * @timeout_ms: how long requests in flight are waited for; 0 = 30 s
  *
  * Buffers that were offered to receive (VH_TYPE_NET) stay in their ring, and are filled after the next start.
  * Completions that arrived can still be reaped. vh_driver_start() goes on from where the rings stopped; a queue that
- * was broken begins anew, without the requests that it had in flight. After any failure but -EBUSY and -EINTR the
+ * was broken, or whose requests were dropped, begins anew, without those that it had in flight. After any failure but -EBUSY and -EINTR the
  * session is stopped as well.
  *
  * @since: VH_1.0
@@ -116,10 +123,10 @@ VH_API vh_rc vh_driver_start(struct vh_driver *d);
  * @blocks: yes
  * @errors: EINVAL EALREADY EBUSY EDEADLK ESHUTDOWN ENOTCONN ENOMEM ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
  *
- * Return: 0; -EBUSY when requests in flight did not complete in 30 s: the session is not stopped, call again; -EINTR
+ * Return: 0; -EBUSY when requests in flight did not complete in time: the session is not stopped, call again; -EINTR
  * when a signal came: the session is not stopped, call again.
  */
-VH_API vh_rc vh_driver_stop(struct vh_driver *d);
+VH_API vh_rc vh_driver_stop(struct vh_driver *d, uint32_t flags, uint32_t timeout_ms);
 
 /**
  * vh_driver_queue() - a queue of the session, for vh_queue_submit() and vh_queue_reap()

@@ -33,6 +33,24 @@ struct vh_slave_opts {
 	uint32_t socket_mode;		 /* access mode of a listening socket's path; 0 = 0600 */
 };
 
+/** struct vh_slave_ops - what a back-end asks its user. Sized; any may be NULL. */
+struct vh_slave_ops {
+	uint32_t size;	/* sizeof(struct vh_slave_ops) */
+	uint32_t flags; /* must be 0 */
+	/**
+	 * destroy() - the back-end is freed
+	 * @ctx: what was given with the ops
+	 *
+	 * Called exactly once, also when vh_slave_new() fails.
+	 *
+	 * @since: VH_1.0
+	 * @thread: handle
+	 * @blocks: no
+	 * @errors: none
+	 */
+	void (*destroy)(void *ctx);
+};
+
 /** struct vh_slave_stats - counters. Size-first out struct. */
 struct vh_slave_stats {
 	uint32_t size;
@@ -73,6 +91,8 @@ struct vh_slave_stats {
  * vh_slave_new() - a back-end
  * @opts: (nullable)
  * @dev: what answers the requests; kept by the slave until vh_slave_free()
+ * @ops: (nullable) copied
+ * @ctx: first argument of the ops
  * @out: (out) (owned) free with vh_slave_free()
  *
  * @since: VH_1.0
@@ -82,7 +102,8 @@ struct vh_slave_stats {
  *
  * Return: 0, -EBUSY when @dev is attached elsewhere.
  */
-VH_API vh_rc vh_slave_new(const struct vh_slave_opts *opts, struct vh_device *dev, struct vh_slave **out);
+VH_API vh_rc vh_slave_new(const struct vh_slave_opts *opts, struct vh_device *dev, const struct vh_slave_ops *ops,
+			  void *ctx, struct vh_slave **out);
 
 /**
  * vh_slave_listen() - listen on a unix socket path

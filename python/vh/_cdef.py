@@ -266,6 +266,11 @@ struct vh_slave_opts {
     uint32_t require_seal;
     uint32_t socket_mode;
 };
+struct vh_slave_ops {
+    uint32_t size;
+    uint32_t flags;
+    void (*destroy)(void *ctx);
+};
 struct vh_slave_stats {
     uint32_t size;
     uint32_t connected;
@@ -504,6 +509,7 @@ struct vh_blk_info {
 #define VH_NETDEV_TAP 2
 #define VH_NETDEV_SINK 3
 #define VH_NETDEV_SOURCE 4
+#define VH_DRIVER_STOP_DROP 1
 #define VH_BLK_SECTOR 512
 #define VH_BLK_ID_SIZE 20
 #define VH_BLK_READ 0
@@ -586,7 +592,8 @@ const char *vh_backend_kind(const struct vh_backend *b);
 vh_rc vh_backend_get_features(struct vh_backend *b, uint64_t *out);
 vh_rc vh_backend_get_config(struct vh_backend *b, uint32_t offset, void *buf, uint32_t len);
 vh_rc vh_backend_set_config(struct vh_backend *b, uint32_t offset, const void *buf, uint32_t len);
-vh_rc vh_slave_new(const struct vh_slave_opts *opts, struct vh_device *dev, struct vh_slave **out);
+vh_rc vh_slave_new(const struct vh_slave_opts *opts, struct vh_device *dev, const struct vh_slave_ops *ops,
+        void *ctx, struct vh_slave **out);
 vh_rc vh_slave_listen(struct vh_slave *s, const char *path);
 vh_rc vh_slave_adopt(struct vh_slave *s, vh_fd fd);
 vh_fd vh_slave_fd(struct vh_slave *s);
@@ -663,13 +670,14 @@ vh_rc vh_master_set_vring_endian(struct vh_master *m, uint32_t queue, uint32_t b
 vh_rc vh_master_create_crypto_session(struct vh_master *m, const struct vh_crypto_session *session, int64_t *id);
 vh_rc vh_master_close_crypto_session(struct vh_master *m, int64_t id);
 vh_rc vh_master_set_gpu_socket(struct vh_master *m, vh_fd fd);
-vh_rc vh_driver_new(const struct vh_driver_opts *opts, struct vh_backend *b, struct vh_driver **out);
+vh_rc vh_driver_new(const struct vh_driver_opts *opts, struct vh_backend *b, struct vh_mem *mem,
+        struct vh_driver **out);
 void vh_driver_free(struct vh_driver *d);
 vh_rc vh_driver_features(struct vh_driver *d, uint64_t *out);
 vh_rc vh_driver_alloc(struct vh_driver *d, uint64_t len, uint64_t *addr);
 vh_rc vh_driver_dup_snapshot(struct vh_driver *d, struct vh_snapshot **out);
 vh_rc vh_driver_start(struct vh_driver *d);
-vh_rc vh_driver_stop(struct vh_driver *d);
+vh_rc vh_driver_stop(struct vh_driver *d, uint32_t flags, uint32_t timeout_ms);
 vh_rc vh_driver_queue(struct vh_driver *d, uint32_t index, struct vh_queue **out);
 vh_rc vh_driver_set_dirty(struct vh_driver *d, struct vh_dirty *log);
 vh_rc vh_blk_new(struct vh_driver *d, struct vh_blk **out);
@@ -703,6 +711,7 @@ vh_rc vhpy_device_set_mtu(void *ctx, uint32_t mtu, uint64_t later);
 vh_count vhpy_device_create_crypto_session(void *ctx, const struct vh_crypto_session *session, uint64_t later);
 vh_rc vhpy_device_close_crypto_session(void *ctx, int64_t id, uint64_t later);
 vh_rc vhpy_device_set_gpu_socket(void *ctx, vh_fd fd, uint64_t later);
+void vhpy_slave_destroy(void *ctx);
 void vhpy_master_destroy(void *ctx);
 vh_rc vhpy_master_backend_request(void *ctx, const struct vh_msg_request *req);
 vh_rc vhpy_master_waiting(void *ctx);
@@ -764,6 +773,8 @@ CALLBACK_TYPES = {
         "vh_rc(*)(void *, int64_t, uint64_t)",
     "vhpy_device_set_gpu_socket":
         "vh_rc(*)(void *, vh_fd, uint64_t)",
+    "vhpy_slave_destroy":
+        "void(*)(void *)",
     "vhpy_master_destroy":
         "void(*)(void *)",
     "vhpy_master_backend_request":

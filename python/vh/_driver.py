@@ -4,10 +4,10 @@ from typing import Any
 
 from vh._dirty import Dirty, pointer
 from vh._handle import expect
-from vh._lib import ffi, lib, new_sized
+from vh._lib import ffi, lib, milliseconds, new_sized
 from vh._master import Backend, Master, Waiting
 from vh._memory import Snapshot, take_snapshot
-from vh._model import Features
+from vh._model import DRIVER_STOP_DROP, Features
 from vh._queue import Queue
 
 
@@ -30,7 +30,7 @@ class Driver(Waiting):
         ptr = backend._enter()
         try:
             with backend._serial:
-                self._master.go_on(lib.vh_driver_new, opts, ptr, out)
+                self._master.go_on(lib.vh_driver_new, opts, ptr, ffi.NULL, out)
             self._adopt(out[0], backend)
         finally:
             backend._leave()
@@ -52,9 +52,10 @@ class Driver(Waiting):
         """Share memory, start and enable every queue."""
         self._wait("vh_driver_start")
 
-    def stop(self) -> None:
-        """Stop every queue; requests in flight complete first. start() goes on from there."""
-        self._wait("vh_driver_stop")
+    def stop(self, *, drop: bool = False, timeout: "float | None" = None) -> None:
+        """Stop every queue; requests in flight complete first, within timeout seconds (30 when None), unless they are to be
+        dropped. start() goes on from there."""
+        self._wait("vh_driver_stop", int(drop) * DRIVER_STOP_DROP, milliseconds(timeout))
 
     def queue(self, index: int) -> Queue:
         """A queue of the session, to submit() and reap(); the same object each time."""

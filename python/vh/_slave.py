@@ -49,7 +49,7 @@ class Slave(Observed):
                          socket_mode=socket_mode)
         ptr = expect(device, Device)._enter()
         try:
-            self._adopt(create("vh_slave_new", "vh_slave", opts, ptr), device)
+            self._adopt(create("vh_slave_new", "vh_slave", opts, ptr, ffi.NULL, ffi.NULL), device)
         finally:
             device._leave()
         device._slave = weakref.ref(self)

@@ -7,8 +7,6 @@
 /* Descriptors of an indirect table: a block request has three, or a few more where segments are limited. */
 #define MAX_INDIRECT 8
 
-#define QUIET_NS (UINT64_C(30) * 1000000000u)
-
 /* Device status (virtio 1.2 section 2.1). */
 #define S_RESET	      0u
 #define S_ACKNOWLEDGE 1u
@@ -245,7 +243,7 @@ static void session_free(struct vh_driver *d)
 	vhi_free(d);
 }
 
-vh_rc vh_driver_new(const struct vh_driver_opts *opts, struct vh_backend *b, struct vh_driver **out)
+vh_rc vh_driver_new(const struct vh_driver_opts *opts, struct vh_backend *b, struct vh_mem *mem, struct vh_driver **out)
 {
 	struct vh_driver_opts o;
 	struct vh_driver *d;
@@ -258,6 +256,9 @@ vh_rc vh_driver_new(const struct vh_driver_opts *opts, struct vh_backend *b, str
 	rc = vhi_opts_in(&o, sizeof(o), opts, "vh_driver_opts");
 	if (!rc)
 		rc = check_opts(&o);
+	if (!rc && mem)
+		rc = vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
+			      "vh_driver_new: memory of the caller's can't be shared yet; pass NULL");
 	if (rc)
 		return rc;
 	n = o.n_queues ? o.n_queues : o.type == VH_TYPE_NET ? 2 : 1;
@@ -269,7 +270,6 @@ vh_rc vh_driver_new(const struct vh_driver_opts *opts, struct vh_backend *b, str
 	d->is_net = o.type == VH_TYPE_NET;
 	d->ended = b->ops->ended ? b->ops->ended(b->ctx) : 0;
 	d->wake = -1;
-	d->quiet_ns = QUIET_NS;
 	rc = session_init(d, &o);
 	if (rc) {
 		session_free(d);

@@ -7,7 +7,8 @@
 #define S_RUNNING 15u /* ACKNOWLEDGE, DRIVER, FEATURES_OK, DRIVER_OK */
 
 /* How often a wait looks at what has no fd. */
-#define LOOK_MS 1
+#define LOOK_MS	 1
+#define QUIET_MS 30000u /* for requests in flight */
 
 int vhi_driver_lost(struct vh_driver *d)
 {
@@ -229,10 +230,10 @@ static bool quiet(struct vh_driver *d)
 	return true;
 }
 
-static int wait_quiet(struct vh_driver *d)
+static int wait_quiet(struct vh_driver *d, uint32_t timeout_ms)
 {
 	struct pollfd p = {.fd = vhi_driver_fd(d), .events = POLLIN};
-	const uint64_t end = vhi_now_ns() + d->quiet_ns;
+	const uint64_t end = vhi_now_ns() + (timeout_ms ? timeout_ms : QUIET_MS) * UINT64_C(1000000);
 	int rc;
 
 	for (;;) {
@@ -325,18 +326,20 @@ vh_rc vh_driver_start(struct vh_driver *d)
 	return rc;
 }
 
-vh_rc vh_driver_stop(struct vh_driver *d)
+vh_rc vh_driver_stop(struct vh_driver *d, uint32_t flags, uint32_t timeout_ms)
 {
 	struct vh_error why;
 	int rc, ended;
 
 	if (!d)
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_driver_stop: NULL session");
+	if (flags & ~VH_DRIVER_STOP_DROP)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_driver_stop: unknown flags 0x%x", flags);
 	if (!d->running)
 		return vhi_fail(-EALREADY, VH_ERROR_STATE, 0, "vh_driver_stop: the session does not run");
 	rc = queues_ctl(d, VHI_CTL_PAUSE);
-	if (!rc && !d->stopping)
-		rc = wait_quiet(d);
+	if (!rc && !d->stopping && !(flags & VH_DRIVER_STOP_DROP))
+		rc = wait_quiet(d, timeout_ms);
 	if (rc == -EBUSY || rc == -EINTR) {
 		queues_ctl(d, VHI_CTL_RESUME);
 		return rc;

@@ -54,16 +54,15 @@ struct vh_driver {
 	uint64_t features;
 	uint32_t n_queues;
 	uint32_t max_queues;
-	uint32_t running;  /* atomic */
-	uint32_t lost;	   /* atomic: the back-end is gone */
-	uint32_t ended;	   /* connections of the back-end that ended before this session */
-	uint32_t control;  /* atomic: a control call is in progress */
-	uint32_t guests;   /* atomic: queue threads that dispatch the back-end at this moment */
-	bool stopping;	   /* a stop that a signal ended: the next one goes on */
-	int wake;	   /* eventfd: a control change is in force */
-	uint64_t quiet_ns; /* how long a stop waits for requests in flight */
-	bool has_blk;	   /* one vh_blk at a time */
-	bool is_net;	   /* queues in pairs, of which the first receives */
+	uint32_t running; /* atomic */
+	uint32_t lost;	  /* atomic: the back-end is gone */
+	uint32_t ended;	  /* connections of the back-end that ended before this session */
+	uint32_t control; /* atomic: a control call is in progress */
+	uint32_t guests;  /* atomic: queue threads that dispatch the back-end at this moment */
+	bool stopping;	  /* a stop that a signal ended: the next one goes on */
+	int wake;	  /* eventfd: a control change is in force */
+	bool has_blk;	  /* one vh_blk at a time */
+	bool is_net;	  /* queues in pairs, of which the first receives */
 
 	struct vh_dirty *log; /* of what the device writes, NULL = none */
 

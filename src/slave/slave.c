@@ -16,7 +16,7 @@
 /* What a device may offer beside that, because it costs nothing. */
 #define HARMLESS_BITS (VHI_BIT(VH_F_ANY_LAYOUT) | VHI_BIT(VH_F_PROTOCOL_FEATURES) | VHI_BIT(VH_F_ORDER_PLATFORM))
 
-static void destroy(struct vh_slave *s);
+static void slave_destroy(struct vh_slave *s, bool tell);
 
 vh_rc vhi_slave_enter(struct vh_slave *s, const char *call)
 {
@@ -39,7 +39,7 @@ vh_count vhi_slave_leave(struct vh_slave *s, vh_count rc)
 		vhi_listen_resume(s);
 	}
 	if (vhi_gate_leave(&s->gate))
-		destroy(s);
+		slave_destroy(s, true);
 	return rc;
 }
 
@@ -148,11 +148,24 @@ static int attach(struct vh_slave *s, struct vh_device *dev)
 	return fd < 0 ? 0 : vhi_slave_watch(s, EPOLL_CTL_ADD, fd, VHI_SOURCE_DEVICE, 0, EPOLLIN);
 }
 
-static int make(struct vh_slave *s, const struct vh_slave_opts *opts, struct vh_device *dev)
+static int ops_in(struct vh_slave *s, const struct vh_slave_ops *ops)
+{
+	int rc = ops ? vhi_opts_in(&s->ops, sizeof(s->ops), ops, "vh_slave_ops") : 0;
+
+	if (!rc && s->ops.flags)
+		rc = vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_slave_ops: unknown flags 0x%x; leave them 0",
+			      s->ops.flags);
+	return rc;
+}
+
+static int make(struct vh_slave *s, const struct vh_slave_opts *opts, const struct vh_slave_ops *ops,
+		struct vh_device *dev)
 {
 	struct vh_mem_opts mem = {.size = sizeof(mem)};
-	int rc = set_defaults(s, opts, dev);
+	int rc = ops_in(s, ops);
 
+	if (!rc)
+		rc = set_defaults(s, opts, dev);
 	if (rc)
 		return rc;
 	mem.require_seal = s->opts.require_seal;
@@ -167,29 +180,48 @@ static int make(struct vh_slave *s, const struct vh_slave_opts *opts, struct vh_
 	return rc ? rc : attach(s, dev);
 }
 
-vh_rc vh_slave_new(const struct vh_slave_opts *opts, struct vh_device *dev, struct vh_slave **out)
+/* NULL with the last error set; what the user gave is not told yet that it ended. */
+static struct vh_slave *slave_new(const struct vh_slave_opts *opts, struct vh_device *dev,
+				  const struct vh_slave_ops *ops, vh_rc *rc)
 {
-	struct vh_slave *s;
-	int rc;
+	struct vh_slave *s = vhi_calloc(1, sizeof(*s));
 
-	if (!dev || !out)
-		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_slave_new: dev or out is NULL");
-	s = vhi_calloc(1, sizeof(*s));
-	if (!s)
-		return vhi_fail(-ENOMEM, VH_ERROR_SYSTEM, 0, "vh_slave_new: no memory");
+	if (!s) {
+		*rc = vhi_fail(-ENOMEM, VH_ERROR_SYSTEM, 0, "vh_slave_new: no memory");
+		return NULL;
+	}
 	s->epfd = s->wake_fd = s->timer_fd = s->listen_fd = -1;
 	s->pid = getpid();
 	s->tickets.kind = &vhi_slave_tickets;
-	rc = vhi_gate_init(&s->gate);
-	if (rc) {
+	*rc = vhi_gate_init(&s->gate);
+	if (*rc) {
 		vhi_free(s);
-		return vhi_fail(rc, VH_ERROR_SYSTEM, 0, "vh_slave_new: %s", vh_error_name(rc));
+		vhi_fail(*rc, VH_ERROR_SYSTEM, 0, "vh_slave_new: %s", vh_error_name(*rc));
+		return NULL;
 	}
-	rc = make(s, opts, dev);
-	if (rc) {
-		destroy(s);
+	*rc = make(s, opts, ops, dev);
+	if (*rc) {
+		slave_destroy(s, false);
+		return NULL;
+	}
+	return s;
+}
+
+vh_rc vh_slave_new(const struct vh_slave_opts *opts, struct vh_device *dev, const struct vh_slave_ops *ops, void *ctx,
+		   struct vh_slave **out)
+{
+	struct vh_slave *s = NULL;
+	vh_rc rc;
+
+	if (!dev || !out)
+		rc = vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_slave_new: dev or out is NULL");
+	else
+		s = slave_new(opts, dev, ops, &rc);
+	if (!s) {
+		vhi_ops_destroy(ops, ctx);
 		return rc;
 	}
+	s->ctx = ctx;
 	*out = s;
 	return 0;
 }
@@ -207,9 +239,11 @@ static void leave_to_parent(struct vh_slave *s)
 	s->path[0] = '\0';
 }
 
-static void destroy(struct vh_slave *s)
+static void slave_destroy(struct vh_slave *s, bool tell)
 {
 	struct vh_device *dev = s->dev;
+	struct vh_slave_ops ops = s->ops;
+	void *ctx = s->ctx;
 
 	s->destroying = true;
 	if (s->pid != getpid())
@@ -236,6 +270,8 @@ static void destroy(struct vh_slave *s)
 	vhi_trace_set(&s->trace, NULL, NULL);
 	vhi_log_set(&s->log, NULL, NULL);
 	vhi_free(s);
+	if (tell)
+		vhi_ops_destroy(&ops, ctx);
 }
 
 void vh_slave_free(struct vh_slave *s)
@@ -244,7 +280,7 @@ void vh_slave_free(struct vh_slave *s)
 		return;
 	__atomic_store_n(&s->stopping, 1, __ATOMIC_RELEASE);
 	if (vhi_gate_free(&s->gate))
-		destroy(s);
+		slave_destroy(s, true);
 }
 
 vh_rc vh_slave_stop(struct vh_slave *s)

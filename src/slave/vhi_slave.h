@@ -159,7 +159,9 @@ struct vh_slave {
 	struct vhi_log log;
 	struct vhi_trace trace;
 	struct vh_slave_opts opts; /* defaults filled in */
-	uint64_t features, pf;	   /* offered */
+	struct vh_slave_ops ops;
+	void *ctx;
+	uint64_t features, pf; /* offered */
 
 	struct vh_device *dev;
 	struct vh_mem *mem;

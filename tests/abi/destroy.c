@@ -14,16 +14,21 @@ static void once(const struct receiver *r, const char *when)
 
 static void free_destroys(void)
 {
-	struct receiver device = {0}, master = {0};
+	struct receiver device = {0}, master = {0}, slave = {0};
 	void *device_ops = dyn_ops("vh_device_ops", "destroy"), *master_ops = dyn_ops("vh_master_ops", "destroy");
-	uint64_t dev = new_device(device_ops, &device), m = 0;
+	void *slave_ops = dyn_ops("vh_slave_ops", "destroy");
+	uint64_t dev = new_device(device_ops, &device), m = 0, s = 0;
 
 	CHECK(!VH(master_new, 0, at(master_ops), at(&master), at(&m)), "no master");
+	CHECK(!VH(slave_new, 0, dev, at(slave_ops), at(&slave), at(&s)), "no slave");
 	free(device_ops); /* they were copied */
 	free(master_ops);
-	CHECK(!device.destroyed && !master.destroyed, "destroyed before they were freed");
+	free(slave_ops);
+	CHECK(!device.destroyed && !master.destroyed && !slave.destroyed, "destroyed before they were freed");
+	VH(slave_free, s);
 	VH(device_free, dev);
 	VH(master_free, m);
+	once(&slave, "slave_free");
 	once(&device, "device_free");
 	once(&master, "master_free");
 }
@@ -31,24 +36,27 @@ static void free_destroys(void)
 /* Each call that takes ops, with something else wrong. */
 static void failure_destroys(void)
 {
-	struct receiver r[6] = {{0}};
+	struct receiver r[8] = {{0}};
 	void *device_ops = dyn_ops("vh_device_ops", NULL), *master_ops = dyn_ops("vh_master_ops", NULL);
 	void *logger_ops = dyn_ops("vh_logger_ops", NULL), *trace_ops = dyn_ops("vh_trace_ops", NULL);
-	void *opts = dyn_new("vh_device_opts");
+	void *opts = dyn_new("vh_device_opts"), *slave_ops = dyn_ops("vh_slave_ops", NULL);
 	uint64_t out = 0;
 
 	dyn_set(opts, "vh_device_opts", "max_queues", 1 << 20);
 	CHECK(VH(device_new, at(opts), at(device_ops), at(&r[0]), at(&out)) == -EINVAL, "a million queues");
 	dyn_set(master_ops, "vh_master_ops", "flags", 1u << 31);
 	CHECK(VH(master_new, 0, at(master_ops), at(&r[1]), at(&out)) == -EINVAL, "unknown flags of a master");
+	CHECK(VH(slave_new, 0, 0, at(slave_ops), at(&r[6]), at(&out)) == -EINVAL, "a slave without a device");
+	dyn_set(slave_ops, "vh_slave_ops", "flags", 1);
+	CHECK(VH(slave_new, 0, 0, at(slave_ops), at(&r[7]), at(&out)) == -EINVAL, "unknown flags of a slave");
 	CHECK(VH(slave_set_logger, 0, at(logger_ops), at(&r[2])) == -EINVAL, "a log of no slave");
 	CHECK(VH(slave_set_trace, 0, at(trace_ops), at(&r[3])) == -EINVAL, "a trace of no slave");
 	CHECK(VH(master_set_logger, 0, at(logger_ops), at(&r[4])) == -EINVAL, "a log of no master");
 	CHECK(VH(master_set_trace, 0, at(trace_ops), at(&r[5])) == -EINVAL, "a trace of no master");
-	for (unsigned i = 0; i < 6; i++)
+	for (unsigned i = 0; i < 8; i++)
 		CHECK(r[i].destroyed == 1, "failed registration %u: destroyed %d times", i, r[i].destroyed);
 	CHECK(!out, "a call that failed gave something out");
-	free(device_ops), free(master_ops), free(logger_ops), free(trace_ops), free(opts);
+	free(device_ops), free(master_ops), free(slave_ops), free(logger_ops), free(trace_ops), free(opts);
 }
 
 struct setter {

@@ -82,7 +82,7 @@ void pair_open_with(struct pair *p, uint64_t device, uint64_t master)
 	p->master = master;
 	p->slave = 0;
 	atomic_init(&p->stop, true);
-	CHECK(!VH(slave_new, 0, device, at(&p->slave)), "no slave");
+	CHECK(!VH(slave_new, 0, device, 0, 0, at(&p->slave)), "no slave");
 	CHECK(!VH(master_socketpair, p->master, at(&fd)), "no socket pair");
 	CHECK(!VH(slave_adopt, p->slave, (uint64_t)fd), "the slave does not take its end");
 	close(fd);

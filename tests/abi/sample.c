@@ -57,7 +57,7 @@ void world_open(void)
 	keep("vh_backend", backend);
 	CHECK(!VH(dirty_new, UINT64_C(1) << 40, at(&dirty)), "no dirty log");
 	keep("vh_dirty", dirty);
-	CHECK(!VH(driver_new, 0, backend, at(&driver)) && !VH(driver_start, driver), "no driver");
+	CHECK(!VH(driver_new, 0, backend, 0, at(&driver)) && !VH(driver_start, driver), "no driver");
 	keep("vh_driver", driver);
 	CHECK(!VH(blk_new, driver, at(&blk)), "no block driver");
 	keep("vh_blk", blk);

@@ -117,7 +117,7 @@ static void a_device_of_closures_answers_requests(void)
 	free(ops);
 	pair_start(&p);
 	CHECK(!VH(master_backend, p.master, at(&backend)), "no backend");
-	CHECK(!VH(driver_new, 0, backend, at(&driver)), "no driver");
+	CHECK(!VH(driver_new, 0, backend, 0, at(&driver)), "no driver");
 	CHECK(!VH(driver_alloc, driver, 2 * LEN, at(&addr)), "no memory");
 	CHECK(!VH(driver_start, driver), "not started");
 	CHECK(!VH(driver_queue, driver, 0, at(&queue)), "no queue");
@@ -126,7 +126,7 @@ static void a_device_of_closures_answers_requests(void)
 	CHECK(!VH(backend_get_config, backend, 4, at(config), sizeof(config)), "no config space");
 	for (unsigned i = 0; i < sizeof(config); i++)
 		CHECK(config[i] == CONFIG + 4 + i, "byte %u of config space is %u", i, config[i]);
-	CHECK(!VH(driver_stop, driver), "not stopped");
+	CHECK(!VH(driver_stop, driver, 0, 0), "not stopped");
 	VH(driver_free, driver);
 	CHECK(!r.destroyed, "destroyed while it was attached");
 	pair_close(&p);

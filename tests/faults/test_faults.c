@@ -44,7 +44,7 @@ static int32_t back_end_open(struct vh_device **dev, struct vh_slave **s)
 	close(fd);
 	if (rc)
 		return rc;
-	rc = vh_slave_new(&o, *dev, s);
+	rc = vh_slave_new(&o, *dev, NULL, NULL, s);
 	if (!rc)
 		rc = vh_slave_listen(*s, socket_path);
 	return rc;
@@ -141,7 +141,7 @@ static int32_t front_end_io(struct vh_driver *d, struct vh_blk *blk, bool *wrong
 	if (!rc)
 		rc = one_io(blk, VH_BLK_DISCARD, 0, 4096, 4096);
 	if (!rc)
-		rc = vh_driver_stop(d);
+		rc = vh_driver_stop(d, 0, 0);
 	return rc;
 }
 
@@ -162,7 +162,7 @@ static int32_t front_end(bool faulty, bool *wrong)
 	if (!rc)
 		rc = vh_master_backend(m, &b);
 	if (!rc)
-		rc = vh_driver_new(&dopts, b, &d);
+		rc = vh_driver_new(&dopts, b, NULL, &d);
 	if (!rc)
 		rc = vh_blk_new(d, &blk);
 	if (!rc)

@@ -231,7 +231,7 @@ static void io(struct masterside *p, struct vh_driver *d, struct vh_blk *b)
 	for (int n = vh_blk_reap(b, 0, done, 4); n > 0; n--)
 		CHECK(done[n - 1].user < 4);
 	if (op & 64)
-		vh_driver_stop(d);
+		vh_driver_stop(d, 0, 20);
 	if (op & 128)
 		vh_driver_start(d);
 }
@@ -245,9 +245,8 @@ static void step_session(struct masterside *p)
 	struct vh_blk *b;
 
 	CHECK(!vh_master_backend(p->m, &backend));
-	if (vh_driver_new(&opts, backend, &d))
+	if (vh_driver_new(&opts, backend, NULL, &d))
 		return;
-	d->quiet_ns = 20000000; /* 30 s are many turns */
 	if (!vh_blk_new(d, &b)) {
 		io(p, d, b);
 		vh_blk_free(b);

@@ -127,7 +127,7 @@ void side_open(struct slaveside *p, uint8_t options)
 	memset(p, 0, sizeof(*p));
 	p->client = p->second = p->channel = -1;
 	open_device(p, options);
-	CHECK(!vh_slave_new(&opts, p->dev, &p->s));
+	CHECK(!vh_slave_new(&opts, p->dev, NULL, NULL, &p->s));
 	p->holder.s = p->s;
 	CHECK(!vh_slave_set_logger(p->s, &log, NULL));
 	if (options & 8)

@@ -112,7 +112,7 @@ static void a_config_space_that_can_not_be_is_refused(void **state)
 		vht_disk_config(s.disk, VHI_BLK_C_BLK_SIZE, fine, 4);
 		vht_disk_config(s.disk, VHI_BLK_C_SIZE_MAX, fine, 4);
 		vht_disk_config(s.disk, cases[i].at, cases[i].bytes, cases[i].n);
-		ok(vh_driver_new(&opts, s.t.backend, &s.d));
+		ok(vh_driver_new(&opts, s.t.backend, NULL, &s.d));
 		assert_int_equal(vh_blk_new(s.d, &s.b), -EPROTO);
 		vht_assert_error(-EPROTO, cases[i].site);
 		assert_null(s.b);
@@ -390,7 +390,7 @@ static void a_ring_too_small_for_a_request_is_refused(void **state)
 	struct vht_session s;
 
 	vht_session_disk(&s, KIND, MIB, 0, 1);
-	ok(vh_driver_new(&o, s.t.backend, &s.d));
+	ok(vh_driver_new(&o, s.t.backend, NULL, &s.d));
 	assert_int_equal(vh_blk_new(s.d, &s.b), -EINVAL);
 	vht_session_end(&s);
 }
@@ -529,7 +529,7 @@ static void a_connection_that_dies_ends_every_wait(void **state)
 	assert_int_equal(other.rc, -ECONNRESET);
 	assert_int_equal(vh_blk_wait(s.b, 0, -1), -ECONNRESET);
 	assert_int_equal(vh_blk_reap(s.b, 0, done, 4), 0);
-	assert_int_equal(vh_driver_stop(s.d), -ECONNRESET);
+	assert_int_equal(vh_driver_stop(s.d, 0, 0), -ECONNRESET);
 	vht_session_end(&s);
 }
 

@@ -156,11 +156,11 @@ static void random_requests_leave_the_disk_as_the_model(void **state)
 			vh_blk_wait(m->s.b, queue, 1);
 		reap_some(m, queue, 1 + rnd(m, BATCH));
 		if (!rnd(m, 500)) {
-			ok(vh_driver_stop(m->s.d));
+			ok(vh_driver_stop(m->s.d, 0, 0));
 			ok(vh_driver_start(m->s.d));
 		}
 	}
-	ok(vh_driver_stop(m->s.d));
+	ok(vh_driver_stop(m->s.d, 0, 0));
 	for (uint32_t q = 0; q < QUEUES; q++)
 		for (uint32_t i = 0; i < BATCH * 4; i++)
 			reap_some(m, q, BATCH);

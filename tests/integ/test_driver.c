@@ -30,11 +30,11 @@ static void a_session_acks_what_is_offered_wanted_and_known(void **state)
 	uint64_t f;
 
 	vht_session_disk(&s, KIND, MIB, OFFERED, 1);
-	ok(vh_driver_new(NULL, s.t.backend, &s.d));
+	ok(vh_driver_new(NULL, s.t.backend, NULL, &s.d));
 	ok(vh_driver_features(s.d, &f));
 	assert_int_equal(f, VHI_BIT(VH_F_VERSION_1) | RING_BASIC);
 	vh_driver_free(s.d);
-	ok(vh_driver_new(&o, s.t.backend, &s.d));
+	ok(vh_driver_new(&o, s.t.backend, NULL, &s.d));
 	ok(vh_driver_features(s.d, &f));
 	assert_int_equal(f & ~RING_BASIC, VHI_BIT(VH_F_VERSION_1) | (OFFERED & ~VHI_BIT(VH_BLK_F_ZONED)));
 	ok(vh_driver_features(s.d, &f));
@@ -42,7 +42,7 @@ static void a_session_acks_what_is_offered_wanted_and_known(void **state)
 	vh_driver_free(s.d);
 	o = (struct vh_driver_opts){.size = sizeof(o),
 				    .features = VHI_BIT(VH_BLK_F_ZONED) | VHI_BIT(VH_F_IN_ORDER) | VHI_BIT(9)};
-	ok(vh_driver_new(&o, s.t.backend, &s.d));
+	ok(vh_driver_new(&o, s.t.backend, NULL, &s.d));
 	ok(vh_driver_features(s.d, &f));
 	assert_int_equal(f, VHI_BIT(VH_F_VERSION_1) | RING_BASIC | VHI_BIT(VH_BLK_F_ZONED) | VHI_BIT(VH_BLK_F_FLUSH));
 	vht_session_end(&s);
@@ -55,7 +55,7 @@ static void a_device_from_before_version_1_is_refused(void **state)
 
 	vht_session_disk(&s, KIND, MIB, 0, 1);
 	vht_fake_hide_features(s.t.fake, VHI_BIT(VH_F_VERSION_1));
-	assert_int_equal(vh_driver_new(NULL, s.t.backend, &d), -ENOTSUP);
+	assert_int_equal(vh_driver_new(NULL, s.t.backend, NULL, &d), -ENOTSUP);
 	vht_assert_error(-ENOTSUP, VHI_SITE_DRIVER_VERSION_1);
 	assert_null(d);
 	vht_session_end(&s);
@@ -68,11 +68,11 @@ static void a_device_that_takes_features_ok_back_is_refused(void **state)
 
 	vht_session_disk(&s, KIND, MIB, 0, 1);
 	vht_fake_status(s.t.fake, false);
-	ok(vh_driver_new(NULL, s.t.backend, &d));
+	ok(vh_driver_new(NULL, s.t.backend, NULL, &d));
 	vh_driver_free(d);
 	d = NULL;
 	vht_fake_status(s.t.fake, true);
-	assert_int_equal(vh_driver_new(NULL, s.t.backend, &d), -ENOTSUP);
+	assert_int_equal(vh_driver_new(NULL, s.t.backend, NULL, &d), -ENOTSUP);
 	vht_assert_error(-ENOTSUP, VHI_SITE_DRIVER_FEATURES_OK);
 	assert_null(d);
 	vht_session_end(&s);
@@ -96,21 +96,22 @@ static void bad_arguments_are_told_from_each_other(void **state)
 
 	vht_session_disk(&s, KIND, MIB, 0, 2);
 	for (size_t i = 0; i < VHI_ARRAY_SIZE(bad); i++)
-		assert_int_equal(vh_driver_new(&bad[i], s.t.backend, &d), -EINVAL);
-	assert_int_equal(vh_driver_new(NULL, NULL, &d), -EINVAL);
-	assert_int_equal(vh_driver_new(NULL, s.t.backend, NULL), -EINVAL);
-	assert_int_equal(vh_driver_new(&three, s.t.backend, &d), -ENOSPC);
+		assert_int_equal(vh_driver_new(&bad[i], s.t.backend, NULL, &d), -EINVAL);
+	assert_int_equal(vh_driver_new(NULL, NULL, NULL, &d), -EINVAL);
+	assert_int_equal(vh_driver_new(NULL, s.t.backend, NULL, NULL), -EINVAL);
+	assert_int_equal(vh_driver_new(&three, s.t.backend, NULL, &d), -ENOSPC);
 	assert_null(d);
-	ok(vh_driver_new(NULL, s.t.backend, &s.d));
+	ok(vh_driver_new(NULL, s.t.backend, NULL, &s.d));
 	assert_int_equal(vh_driver_alloc(s.d, 0, &v), -EINVAL);
 	assert_int_equal(vh_driver_alloc(s.d, UINT64_MAX, &v), -ENOMEM);
 	assert_int_equal(vh_driver_alloc(s.d, UINT64_MAX / 2, &v), -ENOMEM);
 	assert_int_equal(vh_driver_alloc(s.d, 1, NULL), -EINVAL);
 	assert_int_equal(vh_driver_queue(s.d, 1, &q), -ENOENT);
 	assert_int_equal(vh_driver_queue(s.d, 0, NULL), -EINVAL);
-	assert_int_equal(vh_driver_stop(s.d), -EALREADY);
+	assert_int_equal(vh_driver_stop(s.d, 0, 0), -EALREADY);
 	assert_int_equal(vh_driver_start(NULL), -EINVAL);
-	assert_int_equal(vh_driver_stop(NULL), -EINVAL);
+	assert_int_equal(vh_driver_stop(NULL, 0, 0), -EINVAL);
+	assert_int_equal(vh_driver_stop(s.d, 2, 0), -EINVAL);
 	assert_int_equal(vh_driver_dup_snapshot(s.d, NULL), -EINVAL);
 	assert_int_equal(vh_driver_features(NULL, &v), -EINVAL);
 	vh_driver_free(NULL);
@@ -127,8 +128,8 @@ static void a_session_stops_and_goes_on_with_its_data(void **state)
 		assert_int_equal(vh_driver_start(s.d), -EALREADY);
 		for (uint32_t i = 0; i < 100 + round; i++) /* so that it stops at odd places */
 			vht_session_write(&s, 0, 4096 * (i % 64), 4096, round * 1000 + i % 64);
-		ok(vh_driver_stop(s.d));
-		assert_int_equal(vh_driver_stop(s.d), -EALREADY);
+		ok(vh_driver_stop(s.d, 0, 0));
+		assert_int_equal(vh_driver_stop(s.d, 0, 0), -EALREADY);
 		ok(vh_driver_start(s.d));
 		for (uint32_t i = 0; i < 64; i++)
 			vht_session_verify(&s, 0, 4096 * i, 4096, round * 1000 + i);
@@ -152,11 +153,11 @@ static void a_session_survives_more_requests_than_an_index_can_count(void **stat
 		assert_int_equal(vh_blk_submit(s.b, 0, ios, 64), 64);
 		vht_session_reap(&s, 0, done, 64);
 		if (total % 16384 == 0) {
-			ok(vh_driver_stop(s.d));
+			ok(vh_driver_stop(s.d, 0, 0));
 			ok(vh_driver_start(s.d));
 		}
 	}
-	ok(vh_driver_stop(s.d));
+	ok(vh_driver_stop(s.d, 0, 0));
 	vht_session_end(&s);
 }
 
@@ -172,13 +173,13 @@ static void what_arrived_can_be_reaped_after_stop(void **state)
 		ios[i] = (struct vh_blk_io){
 			.op = VH_BLK_READ, .addr = (uint64_t)(uintptr_t)s.buf + 512 * i, .len = 512, .user = 70 + i};
 	assert_int_equal(vh_blk_submit(s.b, 0, ios, 5), 5);
-	ok(vh_driver_stop(s.d));
+	ok(vh_driver_stop(s.d, 0, 0));
 	assert_int_equal(vh_blk_submit(s.b, 0, ios, 5), -EINVAL);
 	assert_int_equal(vh_blk_reap(s.b, 0, done, 2), 2);
 	ok(vh_blk_wait(s.b, 0, -1));
 	ok(vh_driver_start(s.d));
 	assert_int_equal(vh_blk_reap(s.b, 0, done + 2, 1), 1);
-	ok(vh_driver_stop(s.d));
+	ok(vh_driver_stop(s.d, 0, 0));
 	assert_int_equal(vh_blk_reap(s.b, 0, done + 3, 3), 2);
 	for (uint32_t i = 0; i < 5; i++) {
 		assert_int_equal(done[i].rc, 0);
@@ -234,7 +235,7 @@ static void memory_ends_with_an_error_and_the_session_runs_on(void **state)
 	assert_int_equal(vh_snapshot_regions(snap, NULL, 0), 8);
 	vh_snapshot_free(snap);
 	vht_session_write(&s, 0, 0, 4096, 3);
-	ok(vh_driver_stop(s.d));
+	ok(vh_driver_stop(s.d, 0, 0));
 	ok(vh_driver_start(s.d));
 	vht_session_verify(&s, 0, 0, 4096, 3);
 	vht_session_end(&s);
@@ -256,7 +257,7 @@ static void a_start_that_fails_leaves_nothing_running(void **state)
 	vht_session_begin(&s, &o, MIB);
 	for (size_t i = 0; i < VHI_ARRAY_SIZE(points); i++) {
 		vht_session_write(&s, 1, 512 * i, 512, 9);
-		ok(vh_driver_stop(s.d));
+		ok(vh_driver_stop(s.d, 0, 0));
 		assert_int_equal(vht_fake_running(s.t.fake), 0);
 		vht_fake_fail(s.t.fake, points[i].call, points[i].n, -ENOSPC);
 		assert_int_equal(vh_driver_start(s.d), -ENOSPC);
@@ -278,7 +279,7 @@ static void a_session_that_can_not_begin_leaves_no_trace(void **state)
 	vht_session_ram(&s, KIND, MIB, 0, 1);
 	for (size_t i = 0; i < VHI_ARRAY_SIZE(points); i++) {
 		vht_fake_fail(s.t.fake, points[i], 0, -EREMOTEIO);
-		assert_int_equal(vh_driver_new(NULL, s.t.backend, &d), -EREMOTEIO);
+		assert_int_equal(vh_driver_new(NULL, s.t.backend, NULL, &d), -EREMOTEIO);
 		assert_null(d);
 	}
 	vht_session_end(&s);
@@ -308,7 +309,7 @@ static void stop_waits_for_requests_in_flight(void **state)
 	for (int i = 0; i < 8; i++)
 		assert_int_equal(vh_blk_submit(s.b, 0, &io, 1), 1);
 	ok(pthread_create(&thread, NULL, let_go_soon, s.disk));
-	ok(vh_driver_stop(s.d));
+	ok(vh_driver_stop(s.d, 0, 0));
 	assert_int_equal(vht_disk_held(s.disk), 0);
 	ok(pthread_join(thread, NULL));
 	assert_int_equal(vh_blk_reap(s.b, 0, done, 8), 8);
@@ -327,14 +328,13 @@ static void stop_gives_up_on_requests_that_never_end(void **state)
 	const struct vh_blk_io io = {.op = VH_BLK_READ, .addr = (uint64_t)(uintptr_t)s.buf, .len = 512};
 
 	vht_disk_hold(s.disk, true);
-	s.d->quiet_ns = 20 * 1000 * 1000;
 	assert_int_equal(vh_blk_submit(s.b, 0, &io, 1), 1);
-	assert_int_equal(vh_driver_stop(s.d), -EBUSY);
+	assert_int_equal(vh_driver_stop(s.d, 0, 20), -EBUSY);
 	vht_assert_error(-EBUSY, 0);
 	assert_int_equal(vh_blk_submit(s.b, 0, &io, 1), 1); /* it runs on */
 	vht_disk_hold(s.disk, false);
 	vht_session_reap(&s, 0, done, 2);
-	ok(vh_driver_stop(s.d));
+	ok(vh_driver_stop(s.d, 0, 0));
 	vht_session_end(&s);
 }
 
@@ -393,7 +393,7 @@ static void control_calls_and_queue_threads_do_not_meet(void **state)
 		vht_session_write(&s, 0, 0, 4096, round);
 		if (round < 50 && round % 10 == 0)
 			ok(vh_driver_alloc(s.d, (17 + round) * MIB, &addr));
-		ok(vh_driver_stop(s.d));
+		ok(vh_driver_stop(s.d, 0, 0));
 		ok(vh_driver_start(s.d));
 		vht_session_verify(&s, 0, 0, 4096, round);
 	}
@@ -436,13 +436,13 @@ static void a_signal_ends_the_wait_of_stop_and_the_session_runs_on(void **state)
 	io.addr = (uint64_t)(uintptr_t)s.buf;
 	assert_int_equal(vh_blk_submit(s.b, 0, &io, 1), 1);
 	alarm_every_ms(5);
-	rc = vh_driver_stop(s.d);
+	rc = vh_driver_stop(s.d, 0, 0);
 	alarm_every_ms(0);
 	assert_int_equal(rc, -EINTR);
 	assert_int_equal(vh_blk_submit(s.b, 0, &io, 1), 1);
 	vht_disk_hold(s.disk, false);
 	vht_session_reap(&s, 0, done, 2);
-	ok(vh_driver_stop(s.d));
+	ok(vh_driver_stop(s.d, 0, 0));
 	vht_session_end(&s);
 }
 
@@ -454,13 +454,13 @@ static void a_ring_that_stops_elsewhere_is_an_error_and_begins_anew(void **state
 	vht_session_begin(&s, NULL, MIB);
 	vht_session_write(&s, 0, 0, 4096, 7);
 	vht_fake_lie_base(s.t.fake, 1);
-	assert_int_equal(vh_driver_stop(s.d), -EPROTO);
+	assert_int_equal(vh_driver_stop(s.d, 0, 0), -EPROTO);
 	vht_assert_error(-EPROTO, VHI_SITE_DRIVER_BASE);
-	assert_int_equal(vh_driver_stop(s.d), -EALREADY);
+	assert_int_equal(vh_driver_stop(s.d, 0, 0), -EALREADY);
 	vht_fake_lie_base(s.t.fake, 0);
 	ok(vh_driver_start(s.d));
 	vht_session_verify(&s, 0, 0, 4096, 7);
-	ok(vh_driver_stop(s.d));
+	ok(vh_driver_stop(s.d, 0, 0));
 	vht_session_end(&s);
 }
 
@@ -482,7 +482,7 @@ static void requests_of_a_broken_queue_are_lost_and_a_restart_repairs_it(void **
 	vhi_queue_break(q, -EPROTO, VHI_SITE_BLK_STATUS, "told to break");
 	assert_int_equal(vh_blk_reap(s.b, 0, done, 4), -EPROTO);
 	vht_disk_hold(s.disk, false);
-	ok(vh_driver_stop(s.d));
+	ok(vh_driver_stop(s.d, 0, 0));
 	ok(vh_driver_start(s.d));
 	ok(vh_blk_wait(s.b, 0, 0));
 	assert_int_equal(vh_blk_reap(s.b, 0, done, 2), 2);
@@ -505,9 +505,9 @@ static void a_session_over_a_dead_back_end_ends_with_an_error_only(void **state)
 	vht_session_begin(&s, NULL, MIB);
 	vht_session_write(&s, 0, 0, 4096, 7);
 	vht_target_kill(&s.t);
-	assert_int_equal(vh_driver_stop(s.d), -ECONNRESET);
+	assert_int_equal(vh_driver_stop(s.d, 0, 0), -ECONNRESET);
 	vht_assert_error(-ECONNRESET, 0);
-	assert_int_equal(vh_driver_stop(s.d), -EALREADY);
+	assert_int_equal(vh_driver_stop(s.d, 0, 0), -EALREADY);
 	assert_true(vh_driver_start(s.d) < 0);
 	ok(vh_driver_alloc(s.d, MIB, &addr));
 	vht_session_end(&s);
@@ -561,7 +561,7 @@ static void a_session_says_nothing_on_the_next_connection(void **state)
 	ok(vh_master_socketpair(s.t.master, &p.fd));
 	assert_int_equal(vh_blk_wait(s.b, 0, -1), -ECONNRESET);
 	assert_int_equal(vh_driver_alloc(s.d, 32 * MIB, &addr), -ECONNRESET);
-	assert_int_equal(vh_driver_stop(s.d), -ECONNRESET);
+	assert_int_equal(vh_driver_stop(s.d, 0, 0), -ECONNRESET);
 	assert_int_equal(vh_driver_start(s.d), -ECONNRESET);
 	vh_blk_free(s.b);
 	s.b = NULL;
@@ -614,9 +614,9 @@ static void successful_calls_leave_the_last_error_alone(void **state)
 	struct vht_session s;
 
 	vht_session_ram(&s, KIND, MIB, 0, 1);
-	assert_int_equal(vh_driver_new(NULL, NULL, NULL), -EINVAL);
+	assert_int_equal(vh_driver_new(NULL, NULL, NULL, NULL), -EINVAL);
 	vht_session_begin(&s, NULL, MIB);
-	ok(vh_driver_stop(s.d));
+	ok(vh_driver_stop(s.d, 0, 0));
 	ok(vh_driver_start(s.d));
 	vht_session_end(&s);
 	vht_assert_error(-EINVAL, 0);

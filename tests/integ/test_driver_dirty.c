@@ -93,14 +93,14 @@ static void what_the_device_wrote_is_in_the_log(void **state)
 	vht_session_verify(&s, 0, 0, 8192, 0);
 	assert_int_equal(copy_dirty(&c, log), 0);
 	ok(vh_driver_set_dirty(s.d, log));
-	ok(vh_driver_stop(s.d));
+	ok(vh_driver_stop(s.d, 0, 0));
 	copy_end(&c);
 	copy_begin(&c, s.d);
 	copy_dirty(&c, log);
 	ok(vh_driver_start(s.d));
 	vht_session_verify(&s, 0, 0, 8192, 0);
 	vht_session_verify(&s, 1, 8192, 8192, 1);
-	ok(vh_driver_stop(s.d));
+	ok(vh_driver_stop(s.d, 0, 0));
 	copy_dirty(&c, log);
 	copy_check(&c, s.buf + s.buf_len / 2, s.buf_len / 2);
 	for (uint32_t i = 0; i < 2; i++) {

@@ -164,7 +164,7 @@ static int set_up(void **state)
 	f.m = vht_master_new(5000);
 	peer = vht_master_pair(f.m);
 	assert_int_equal(vh_blkdev_new(&disk, -1, &dev), 0);
-	assert_int_equal(vh_slave_new(NULL, dev, &f.s), 0);
+	assert_int_equal(vh_slave_new(NULL, dev, NULL, NULL, &f.s), 0);
 	vh_device_free(dev);
 	assert_int_equal(vh_slave_adopt(f.s, peer), 0);
 	close(peer);

@@ -33,7 +33,7 @@ static void begin(struct session *s, enum vht_kind kind, struct vh_device *dev, 
 
 	*s = (struct session){0};
 	vht_target_open(&s->t, kind, dev);
-	ok(vh_driver_new(&o, s->t.backend, &s->d));
+	ok(vh_driver_new(&o, s->t.backend, NULL, &s->d));
 	ok(vh_driver_alloc(s->d, 64 * ROOM, &addr));
 	s->buf = (uint8_t *)(uintptr_t)addr;
 	for (uint32_t i = 0; i < 2; i++)
@@ -116,7 +116,7 @@ static void frames_go_round_and_the_session_goes_on_after_a_stop(void **state)
 		expect(&s, i, len, (uint8_t)i);
 		if (i % 10 != 9)
 			continue;
-		ok(vh_driver_stop(s.d));
+		ok(vh_driver_stop(s.d, 0, 0));
 		ok(vh_driver_start(s.d));
 	}
 	end(&s);
@@ -139,7 +139,7 @@ static void a_session_of_the_type_has_a_pair_and_what_a_raw_user_can_do_with(voi
 	assert_int_equal(config[10] | config[11] << 8, 1500);
 	vh_driver_free(s.d);
 	s.d = NULL;
-	assert_int_equal(vh_driver_new(&three, s.t.backend, &d), -ENOSPC);
+	assert_int_equal(vh_driver_new(&three, s.t.backend, NULL, &d), -ENOSPC);
 	end(&s);
 }
 

@@ -104,7 +104,7 @@ static void replace_device(const struct vh_device_ops *ops, void *ctx)
 	vh_device_free(p->dev);
 	close(p->fd);
 	assert_int_equal(vh_device_new(&opts, ops, ctx, &p->dev), 0);
-	assert_int_equal(vh_slave_new(NULL, p->dev, &p->s), 0);
+	assert_int_equal(vh_slave_new(NULL, p->dev, NULL, NULL, &p->s), 0);
 	vht_peer_connect(p);
 }
 
@@ -249,7 +249,7 @@ static void a_ring_before_any_choice_is_one_without_features(void **state)
 	vh_device_free(p->dev);
 	close(p->fd);
 	assert_int_equal(vh_blkdev_new(&o, disk, &p->dev), 0);
-	assert_int_equal(vh_slave_new(NULL, p->dev, &p->s), 0);
+	assert_int_equal(vh_slave_new(NULL, p->dev, NULL, NULL, &p->s), 0);
 	close(disk);
 
 	vht_peer_connect(p);

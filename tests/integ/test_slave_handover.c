@@ -270,7 +270,7 @@ static void the_path_of_the_socket_belongs_to_the_successor(void **state)
 	snprintf(path, sizeof(path), "/tmp/vht-handover-%d", (int)getpid());
 	for (int i = 0; i < 2; i++) {
 		assert_int_equal(vh_blkdev_new(&opts, -1, &dev[i]), 0);
-		assert_int_equal(vh_slave_new(NULL, dev[i], &s[i]), 0);
+		assert_int_equal(vh_slave_new(NULL, dev[i], NULL, NULL, &s[i]), 0);
 	}
 	assert_int_equal(vh_slave_listen(s[0], path), 0);
 	pause_slave(s[0]);
@@ -300,7 +300,7 @@ static struct vh_slave *another(uint64_t mask_features, struct vh_device **dev)
 	struct vh_slave *s;
 
 	assert_int_equal(vh_blkdev_new(&blk, -1, dev), 0);
-	assert_int_equal(vh_slave_new(&opts, *dev, &s), 0);
+	assert_int_equal(vh_slave_new(&opts, *dev, NULL, NULL, &s), 0);
 	return s;
 }
 
@@ -419,7 +419,7 @@ static void *drive(void *arg)
 	assert_int_equal(vh_master_new(NULL, NULL, NULL, &m), 0);
 	assert_int_equal(vh_master_connect(m, dr->path), 0);
 	assert_int_equal(vh_master_backend(m, &backend), 0);
-	assert_int_equal(vh_driver_new(&opts, backend, &d), 0);
+	assert_int_equal(vh_driver_new(&opts, backend, NULL, &d), 0);
 	assert_int_equal(vh_driver_alloc(d, 2 * DEPTH * LENGTH, &addr), 0);
 	assert_int_equal(vh_driver_start(d), 0);
 	assert_int_equal(vh_blk_new(d, &b), 0);
@@ -450,7 +450,7 @@ static struct server serve(int disk)
 	struct server v;
 
 	assert_int_equal(vh_blkdev_new(&opts, disk, &v.dev), 0);
-	assert_int_equal(vh_slave_new(NULL, v.dev, &v.s), 0);
+	assert_int_equal(vh_slave_new(NULL, v.dev, NULL, NULL, &v.s), 0);
 	return v;
 }
 

@@ -91,7 +91,7 @@ static void connect_kinds(uint32_t type, uint64_t features)
 	vh_slave_free(p->s);
 	vh_device_free(p->dev);
 	assert_int_equal(vh_device_new(&opts, &ops, &kinds, &p->dev), 0);
-	assert_int_equal(vh_slave_new(NULL, p->dev, &p->s), 0);
+	assert_int_equal(vh_slave_new(NULL, p->dev, NULL, NULL, &p->s), 0);
 	vht_peer_connect(p);
 }
 

@@ -510,7 +510,7 @@ static void tokens_are_the_device_s_and_outlive_its_slave(void **state)
 	assert_int_equal(vh_device_config_changed(p->dev), -ENOTCONN);
 
 	/* The next slave of the same device gives out other ones. */
-	assert_int_equal(vh_slave_new(NULL, p->dev, &p->s), 0);
+	assert_int_equal(vh_slave_new(NULL, p->dev, NULL, NULL, &p->s), 0);
 	vht_peer_connect(p);
 	vht_negotiate(p, VHT_BIT30 | VHT_VERSION);
 	vht_msg(p, M_SET_CONFIG, F_NEED_REPLY, config, sizeof(config), -1);

@@ -594,6 +594,7 @@ static void arguments_are_checked(void **state)
 	const struct vh_device_opts in_order = {.size = sizeof(in_order), .features = UINT64_C(1) << VH_F_IN_ORDER};
 	const struct vh_device_opts plain = {.size = sizeof(plain)};
 	const struct vh_device_ops ops = {.size = sizeof(ops)};
+	const struct vh_slave_ops flagged = {.size = sizeof(flagged), .flags = 1};
 	struct vh_slave *s = NULL;
 	struct vh_queue *q;
 	struct vh_snapshot *snap;
@@ -601,14 +602,15 @@ static void arguments_are_checked(void **state)
 	struct vh_event e = {.size = 0};
 
 	(void)state;
-	assert_int_equal(vh_slave_new(NULL, NULL, &s), -EINVAL);
-	assert_int_equal(vh_slave_new(NULL, p->dev, NULL), -EINVAL);
-	assert_int_equal(vh_slave_new(NULL, p->dev, &s), -EBUSY);
+	assert_int_equal(vh_slave_new(NULL, NULL, NULL, NULL, &s), -EINVAL);
+	assert_int_equal(vh_slave_new(NULL, p->dev, NULL, NULL, NULL), -EINVAL);
+	assert_int_equal(vh_slave_new(NULL, p->dev, NULL, NULL, &s), -EBUSY);
 	assert_int_equal(vh_device_new(&in_order, &ops, NULL, &dev), 0);
-	assert_int_equal(vh_slave_new(NULL, dev, &s), -EINVAL);
+	assert_int_equal(vh_slave_new(NULL, dev, NULL, NULL, &s), -EINVAL);
 	vh_device_free(dev);
 	assert_int_equal(vh_device_new(&plain, &ops, NULL, &dev), 0);
-	assert_int_equal(vh_slave_new(&mode, dev, &s), -EINVAL);
+	assert_int_equal(vh_slave_new(&mode, dev, NULL, NULL, &s), -EINVAL);
+	assert_int_equal(vh_slave_new(NULL, dev, &flagged, NULL, &s), -EINVAL);
 	vh_device_free(dev);
 	assert_null(s);
 	assert_int_equal(vh_slave_fd(NULL), -EINVAL);
@@ -842,7 +844,7 @@ static void a_device_outlives_its_slave_and_serves_the_next(void **state)
 	(void)state;
 	vh_slave_free(p->s);
 	assert_int_equal(p->echo.destroyed, 0);
-	assert_int_equal(vh_slave_new(NULL, p->dev, &p->s), 0);
+	assert_int_equal(vh_slave_new(NULL, p->dev, NULL, NULL, &p->s), 0);
 }
 
 static void case_73_a_session_may_be_cut_after_any_byte(void **state)

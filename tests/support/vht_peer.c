@@ -173,7 +173,7 @@ void vht_peer_prepare(struct vht_peer *p, const struct vh_slave_opts *opts, cons
 	p->mem = mmap(NULL, VHT_MEM_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, p->memfd, 0);
 	assert_ptr_not_equal(p->mem, MAP_FAILED);
 	assert_int_equal(vh_device_new(dev ? dev : &usual, &ops, &p->echo, &p->dev), 0);
-	assert_int_equal(vh_slave_new(opts, p->dev, &p->s), 0);
+	assert_int_equal(vh_slave_new(opts, p->dev, NULL, NULL, &p->s), 0);
 }
 
 void vht_peer_connect(struct vht_peer *p)

@@ -37,7 +37,7 @@ void vht_session_begin(struct vht_session *s, const struct vh_driver_opts *opts,
 	const struct vh_driver_opts blk = {.size = sizeof(blk), .type = VH_TYPE_BLK};
 	uint64_t addr;
 
-	ok(vh_driver_new(opts ? opts : &blk, s->t.backend, &s->d));
+	ok(vh_driver_new(opts ? opts : &blk, s->t.backend, NULL, &s->d));
 	ok(vh_driver_alloc(s->d, buf_len, &addr));
 	s->buf = (uint8_t *)(uintptr_t)addr;
 	s->buf_len = buf_len;

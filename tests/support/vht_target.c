@@ -45,7 +45,7 @@ static void open_user(struct vht_target *t, struct vh_device *dev)
 
 	if (t->kind == VHT_USER_NO_SLOTS)
 		mo.mask_protocol_features = ~(VHI_BIT(VH_PF_MQ) | VHI_BIT(VH_PF_REPLY_ACK) | VHI_BIT(VH_PF_CONFIG));
-	must(vh_slave_new(&so, dev, &t->slave), "vh_slave_new");
+	must(vh_slave_new(&so, dev, NULL, NULL, &t->slave), "vh_slave_new");
 	must(vh_master_new(&mo, NULL, NULL, &t->master), "vh_master_new");
 	must(vh_master_socketpair(t->master, &fd), "vh_master_socketpair");
 	must(vh_slave_adopt(t->slave, fd), "vh_slave_adopt");

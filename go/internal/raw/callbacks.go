@@ -7,6 +7,7 @@ package raw
 #include "vhgo.h"
 
 vhgo_rc go_vh_device_new(const struct vh_device_opts *opts, uint32_t n, uint32_t members, uintptr_t ctx, struct vh_device **out);
+vhgo_rc go_vh_slave_new(const struct vh_slave_opts *opts, struct vh_device *dev, uint32_t n, uint32_t members, uintptr_t ctx, struct vh_slave **out);
 vhgo_rc go_vh_slave_set_logger(struct vh_slave *s, uint32_t n, uint32_t members, uintptr_t ctx);
 vhgo_rc go_vh_slave_set_trace(struct vh_slave *s, uint32_t n, uint32_t members, uintptr_t ctx);
 vhgo_rc go_vh_master_new(const struct vh_master_opts *opts, uint32_t n, uint32_t members, uintptr_t ctx, struct vh_master **out);
@@ -227,6 +228,27 @@ func vhgo_device_ops_set_gpu_socket(ctx C.uintptr_t, fd C.vh_fd, later C.uint64_
 	return C.int32_t(cgo.Handle(ctx).Value().(*DeviceOps).SetGpuSocket(int32(fd), uint64(later)))
 }
 
+// SlaveOps: what a back-end asks its user. Members may be nil.
+type SlaveOps struct {
+	Flags   uint32
+	Destroy func() // the back-end is freed
+}
+
+// members tells the library which members there are.
+func (o *SlaveOps) members() (bits C.uint32_t) {
+	return bits
+}
+
+//export vhgo_slave_ops_destroy
+func vhgo_slave_ops_destroy(ctx C.uintptr_t) {
+	h := cgo.Handle(ctx)
+	destroy := h.Value().(*SlaveOps).Destroy
+	h.Delete()
+	if destroy != nil {
+		destroy()
+	}
+}
+
 // MasterOps: requests that the back-end makes. Members may be nil.
 type MasterOps struct {
 	Flags          uint32
@@ -274,6 +296,16 @@ func DeviceNew(opts *DeviceOpts, ops *DeviceOps, out **Device) error {
 		ctx, n, members = C.uintptr_t(cgo.NewHandle(ops)), C.uint32_t(ops.Flags), ops.members()
 	}
 	return rcError(uintptr(C.go_vh_device_new((*C.struct_vh_device_opts)(unsafe.Pointer(opts.sized())), n, members, ctx, (**C.struct_vh_device)(unsafe.Pointer(out)))))
+}
+
+// SlaveNew keeps ops until the library calls destroy.
+func SlaveNew(opts *SlaveOpts, dev *Device, ops *SlaveOps, out **Slave) error {
+	var ctx C.uintptr_t
+	var n, members C.uint32_t
+	if ops != nil {
+		ctx, n, members = C.uintptr_t(cgo.NewHandle(ops)), C.uint32_t(ops.Flags), ops.members()
+	}
+	return rcError(uintptr(C.go_vh_slave_new((*C.struct_vh_slave_opts)(unsafe.Pointer(opts.sized())), (*C.struct_vh_device)(unsafe.Pointer(dev)), n, members, ctx, (**C.struct_vh_slave)(unsafe.Pointer(out)))))
 }
 
 // SlaveSetLogger keeps ops until the library calls destroy.

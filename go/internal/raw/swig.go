@@ -95,7 +95,6 @@ extern void _wrap_DeviceFree_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_NetdevNew_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
 extern uintptr_t _wrap_BackendKind_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_BackendGetFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_SlaveNew_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, swig_voidp arg3);
 extern uintptr_t _wrap_SlaveListen_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_9 arg2);
 extern uintptr_t _wrap_SlaveAdopt_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
 extern uintptr_t _wrap_SlaveFD_raw_38bee8dda103c01b(swig_voidp arg1);
@@ -155,13 +154,13 @@ extern uintptr_t _wrap_MasterSetVringEndian_raw_38bee8dda103c01b(swig_voidp arg1
 extern uintptr_t _wrap_MasterCreateCryptoSession_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, swig_voidp arg3);
 extern uintptr_t _wrap_MasterCloseCryptoSession_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_17 arg2);
 extern uintptr_t _wrap_MasterSetGpuSocket_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
-extern uintptr_t _wrap_DriverNew_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, swig_voidp arg3);
+extern uintptr_t _wrap_DriverNew_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4);
 extern void _wrap_DriverFree_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_DriverFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_DriverAlloc_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_18 arg2, swig_voidp arg3);
 extern uintptr_t _wrap_DriverDupSnapshot_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_DriverStart_raw_38bee8dda103c01b(swig_voidp arg1);
-extern uintptr_t _wrap_DriverStop_raw_38bee8dda103c01b(swig_voidp arg1);
+extern uintptr_t _wrap_DriverStop_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
 extern uintptr_t _wrap_DriverQueue_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
 extern uintptr_t _wrap_DriverSetDirty_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_BlkNew_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
@@ -601,18 +600,6 @@ func BackendGetFeatures(arg1 *Backend, arg2 *uint64) (_swig_ret error) {
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	swig_r = (uintptr)(C._wrap_BackendGetFeatures_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
-	var swig_r_1 error
-	swig_r_1 = rcError(swig_r)
-	return swig_r_1
-}
-
-func SlaveNew(arg1 *SlaveOpts, arg2 *Device, arg3 **Slave) (_swig_ret error) {
-	var swig_r uintptr
-	var _swig_i_0 *SlaveOpts
-	_swig_i_0 = arg1.sized()
-	_swig_i_1 := arg2
-	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_SlaveNew_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -1212,13 +1199,14 @@ func MasterSetGpuSocket(arg1 *Master, arg2 int32) (_swig_ret error) {
 	return swig_r_1
 }
 
-func DriverNew(arg1 *DriverOpts, arg2 *Backend, arg3 **Driver) (_swig_ret error) {
+func DriverNew(arg1 *DriverOpts, arg2 *Backend, arg3 *Mem, arg4 **Driver) (_swig_ret error) {
 	var swig_r uintptr
 	var _swig_i_0 *DriverOpts
 	_swig_i_0 = arg1.sized()
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_DriverNew_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	_swig_i_3 := arg4
+	swig_r = (uintptr)(C._wrap_DriverNew_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -1269,10 +1257,12 @@ func DriverStart(arg1 *Driver) (_swig_ret error) {
 	return swig_r_1
 }
 
-func DriverStop(arg1 *Driver) (_swig_ret error) {
+func DriverStop(arg1 *Driver, arg2 uint32, arg3 uint32) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
-	swig_r = (uintptr)(C._wrap_DriverStop_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0)))
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_DriverStop_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.int(_swig_i_2)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1

@@ -68,7 +68,7 @@ int main(int argc, char **argv)
 	rc = vh_blkdev_new(&disk, -1, &dev);
 	if (rc)
 		return say("device", rc);
-	rc = vh_slave_new(&opts, dev, &s);
+	rc = vh_slave_new(&opts, dev, NULL, NULL, &s);
 	if (rc)
 		return say("option", rc);
 	rc = vh_slave_set_trace(s, &ops, NULL);

@@ -108,7 +108,7 @@ static struct vh_slave *new_slave(struct vh_device **dev)
 
 	if (vh_device_new(with_rubbish(&dev_opts, sizeof(dev_opts)), with_rubbish(&dev_ops, sizeof(dev_ops)), NULL,
 			  dev) ||
-	    vh_slave_new(with_rubbish(&opts, sizeof(opts)), *dev, &s) ||
+	    vh_slave_new(with_rubbish(&opts, sizeof(opts)), *dev, NULL, NULL, &s) ||
 	    vh_slave_set_trace(s, with_rubbish(&trace_ops, sizeof(trace_ops)), NULL))
 		fail("the back-end");
 	return s;
@@ -122,7 +122,7 @@ static void read_a_sector(struct vh_master *m)
 	struct vh_driver *d;
 	struct vh_blk *blk;
 
-	if (vh_master_backend(m, &b) || vh_driver_new(NULL, b, &d) || vh_driver_start(d) || vh_blk_new(d, &blk) ||
+	if (vh_master_backend(m, &b) || vh_driver_new(NULL, b, NULL, &d) || vh_driver_start(d) || vh_blk_new(d, &blk) ||
 	    vh_driver_alloc(d, LEN, &io.addr) || vh_blk_submit(blk, 0, &io, 1) != 1 || vh_blk_wait(blk, 0, 5000) ||
 	    vh_blk_reap(blk, 0, &done, 1) != 1 || done.rc)
 		fail("the driver");
