@@ -34,8 +34,7 @@ static vh_rc vh_device_ops_get_config(void *ctx, uint32_t offset, void *buf, uin
 	return vhgo_device_ops_get_config((uintptr_t)ctx, offset, buf, len, later);
 }
 
-static vh_rc vh_device_ops_set_config(void *ctx, uint32_t offset, const void *buf, uint32_t len, uint32_t flags,
-				      uint64_t later)
+static vh_rc vh_device_ops_set_config(void *ctx, uint32_t offset, const void *buf, uint32_t len, uint32_t flags, uint64_t later)
 {
 	return vhgo_device_ops_set_config((uintptr_t)ctx, offset, (void *)buf, len, flags, later);
 }
@@ -120,8 +119,7 @@ static vh_rc vh_master_ops_waiting(void *ctx)
 	return vhgo_master_ops_waiting((uintptr_t)ctx);
 }
 
-vhgo_rc go_vh_device_new(const struct vh_device_opts *opts, uint32_t n, uint32_t members, uintptr_t ctx,
-			 struct vh_device **out)
+vhgo_rc go_vh_device_new(const struct vh_device_opts *opts, uint32_t n, uint32_t members, uintptr_t ctx, struct vh_device **out)
 {
 	struct vh_device_ops ops = {.size = sizeof(ops), .flags = n};
 
@@ -157,8 +155,7 @@ vhgo_rc go_vh_device_new(const struct vh_device_opts *opts, uint32_t n, uint32_t
 	return vhgo_rc_of(vh_device_new(opts, ctx ? &ops : NULL, (void *)ctx, out));
 }
 
-vhgo_rc go_vh_slave_new(const struct vh_slave_opts *opts, struct vh_device *dev, uint32_t n, uint32_t members,
-			uintptr_t ctx, struct vh_slave **out)
+vhgo_rc go_vh_slave_new(const struct vh_slave_opts *opts, struct vh_device *dev, uint32_t n, uint32_t members, uintptr_t ctx, struct vh_slave **out)
 {
 	struct vh_slave_ops ops = {.size = sizeof(ops), .flags = n};
 
@@ -186,8 +183,7 @@ vhgo_rc go_vh_slave_set_trace(struct vh_slave *s, uint32_t n, uint32_t members, 
 	return vhgo_rc_of(vh_slave_set_trace(s, ctx ? &ops : NULL, (void *)ctx));
 }
 
-vhgo_rc go_vh_master_new(const struct vh_master_opts *opts, uint32_t n, uint32_t members, uintptr_t ctx,
-			 struct vh_master **out)
+vhgo_rc go_vh_master_new(const struct vh_master_opts *opts, uint32_t n, uint32_t members, uintptr_t ctx, struct vh_master **out)
 {
 	struct vh_master_ops ops = {.size = sizeof(ops), .flags = n};
 
@@ -218,3 +214,4 @@ vhgo_rc go_vh_master_set_trace(struct vh_master *m, uint32_t n, uint32_t members
 		ops.message = vh_trace_ops_message;
 	return vhgo_rc_of(vh_master_set_trace(m, ctx ? &ops : NULL, (void *)ctx));
 }
+

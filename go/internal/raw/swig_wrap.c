@@ -10,6 +10,8 @@
 
 /* source: vh.i */
 
+
+
 #define SWIG_VERSION 0x040100
 #define SWIGGO
 #define SWIGMODULE raw
@@ -20,112 +22,112 @@
 
 /* template workaround for compilers that cannot correctly implement the C++ standard */
 #ifndef SWIGTEMPLATEDISAMBIGUATOR
-#if defined(__SUNPRO_CC) && (__SUNPRO_CC <= 0x560)
-#define SWIGTEMPLATEDISAMBIGUATOR template
-#elif defined(__HP_aCC)
+# if defined(__SUNPRO_CC) && (__SUNPRO_CC <= 0x560)
+#  define SWIGTEMPLATEDISAMBIGUATOR template
+# elif defined(__HP_aCC)
 /* Needed even with `aCC -AA' when `aCC -V' reports HP ANSI C++ B3910B A.03.55 */
 /* If we find a maximum version that requires this, the test would be __HP_aCC <= 35500 for A.03.55 */
-#define SWIGTEMPLATEDISAMBIGUATOR template
-#else
-#define SWIGTEMPLATEDISAMBIGUATOR
-#endif
+#  define SWIGTEMPLATEDISAMBIGUATOR template
+# else
+#  define SWIGTEMPLATEDISAMBIGUATOR
+# endif
 #endif
 
 /* inline attribute */
 #ifndef SWIGINLINE
-#if defined(__cplusplus) || (defined(__GNUC__) && !defined(__STRICT_ANSI__))
-#define SWIGINLINE inline
-#else
-#define SWIGINLINE
-#endif
+# if defined(__cplusplus) || (defined(__GNUC__) && !defined(__STRICT_ANSI__))
+#   define SWIGINLINE inline
+# else
+#   define SWIGINLINE
+# endif
 #endif
 
 /* attribute recognised by some compilers to avoid 'unused' warnings */
 #ifndef SWIGUNUSED
-#if defined(__GNUC__)
-#if !(defined(__cplusplus)) || (__GNUC__ > 3 || (__GNUC__ == 3 && __GNUC_MINOR__ >= 4))
-#define SWIGUNUSED __attribute__((__unused__))
-#else
-#define SWIGUNUSED
-#endif
-#elif defined(__ICC)
-#define SWIGUNUSED __attribute__((__unused__))
-#else
-#define SWIGUNUSED
-#endif
+# if defined(__GNUC__)
+#   if !(defined(__cplusplus)) || (__GNUC__ > 3 || (__GNUC__ == 3 && __GNUC_MINOR__ >= 4))
+#     define SWIGUNUSED __attribute__ ((__unused__))
+#   else
+#     define SWIGUNUSED
+#   endif
+# elif defined(__ICC)
+#   define SWIGUNUSED __attribute__ ((__unused__))
+# else
+#   define SWIGUNUSED
+# endif
 #endif
 
 #ifndef SWIG_MSC_UNSUPPRESS_4505
-#if defined(_MSC_VER)
-#pragma warning(disable : 4505) /* unreferenced local function has been removed */
-#endif
+# if defined(_MSC_VER)
+#   pragma warning(disable : 4505) /* unreferenced local function has been removed */
+# endif
 #endif
 
 #ifndef SWIGUNUSEDPARM
-#ifdef __cplusplus
-#define SWIGUNUSEDPARM(p)
-#else
-#define SWIGUNUSEDPARM(p) p SWIGUNUSED
-#endif
+# ifdef __cplusplus
+#   define SWIGUNUSEDPARM(p)
+# else
+#   define SWIGUNUSEDPARM(p) p SWIGUNUSED
+# endif
 #endif
 
 /* internal SWIG method */
 #ifndef SWIGINTERN
-#define SWIGINTERN static SWIGUNUSED
+# define SWIGINTERN static SWIGUNUSED
 #endif
 
 /* internal inline SWIG method */
 #ifndef SWIGINTERNINLINE
-#define SWIGINTERNINLINE SWIGINTERN SWIGINLINE
+# define SWIGINTERNINLINE SWIGINTERN SWIGINLINE
 #endif
 
 /* exporting methods */
 #if defined(__GNUC__)
-#if (__GNUC__ >= 4) || (__GNUC__ == 3 && __GNUC_MINOR__ >= 4)
-#ifndef GCC_HASCLASSVISIBILITY
-#define GCC_HASCLASSVISIBILITY
-#endif
-#endif
+#  if (__GNUC__ >= 4) || (__GNUC__ == 3 && __GNUC_MINOR__ >= 4)
+#    ifndef GCC_HASCLASSVISIBILITY
+#      define GCC_HASCLASSVISIBILITY
+#    endif
+#  endif
 #endif
 
 #ifndef SWIGEXPORT
-#if defined(_WIN32) || defined(__WIN32__) || defined(__CYGWIN__)
-#if defined(STATIC_LINKED)
-#define SWIGEXPORT
-#else
-#define SWIGEXPORT __declspec(dllexport)
-#endif
-#else
-#if defined(__GNUC__) && defined(GCC_HASCLASSVISIBILITY)
-#define SWIGEXPORT __attribute__((visibility("default")))
-#else
-#define SWIGEXPORT
-#endif
-#endif
+# if defined(_WIN32) || defined(__WIN32__) || defined(__CYGWIN__)
+#   if defined(STATIC_LINKED)
+#     define SWIGEXPORT
+#   else
+#     define SWIGEXPORT __declspec(dllexport)
+#   endif
+# else
+#   if defined(__GNUC__) && defined(GCC_HASCLASSVISIBILITY)
+#     define SWIGEXPORT __attribute__ ((visibility("default")))
+#   else
+#     define SWIGEXPORT
+#   endif
+# endif
 #endif
 
 /* calling conventions for Windows */
 #ifndef SWIGSTDCALL
-#if defined(_WIN32) || defined(__WIN32__) || defined(__CYGWIN__)
-#define SWIGSTDCALL __stdcall
-#else
-#define SWIGSTDCALL
-#endif
+# if defined(_WIN32) || defined(__WIN32__) || defined(__CYGWIN__)
+#   define SWIGSTDCALL __stdcall
+# else
+#   define SWIGSTDCALL
+# endif
 #endif
 
 /* Deal with Microsoft's attempt at deprecating C standard runtime functions */
 #if !defined(SWIG_NO_CRT_SECURE_NO_DEPRECATE) && defined(_MSC_VER) && !defined(_CRT_SECURE_NO_DEPRECATE)
-#define _CRT_SECURE_NO_DEPRECATE
+# define _CRT_SECURE_NO_DEPRECATE
 #endif
 
 /* Deal with Microsoft's attempt at deprecating methods in the standard C++ library */
 #if !defined(SWIG_NO_SCL_SECURE_NO_DEPRECATE) && defined(_MSC_VER) && !defined(_SCL_SECURE_NO_DEPRECATE)
-#define _SCL_SECURE_NO_DEPRECATE
+# define _SCL_SECURE_NO_DEPRECATE
 #endif
 
 /* Deal with Apple's deprecated 'AssertMacros.h' from Carbon-framework */
 #if defined(__APPLE__) && !defined(__ASSERT_MACROS_DEFINE_VERSIONS_WITHOUT_UNDERSCORES)
-#define __ASSERT_MACROS_DEFINE_VERSIONS_WITHOUT_UNDERSCORES 0
+# define __ASSERT_MACROS_DEFINE_VERSIONS_WITHOUT_UNDERSCORES 0
 #endif
 
 /* Intel's compiler complains if a variable which was never initialised is
@@ -134,8 +136,9 @@
  * See: https://github.com/swig/swig/issues/192 for more discussion.
  */
 #ifdef __INTEL_COMPILER
-#pragma warning disable 592
+# pragma warning disable 592
 #endif
+
 
 #include <stddef.h>
 #include <stdio.h>
@@ -143,34 +146,33 @@
 #include <string.h>
 #include <sys/types.h>
 
+
+
 typedef ptrdiff_t intgo;
 typedef size_t uintgo;
 
-#if !defined(__clang__) && (defined(__i386__) || defined(__x86_64__))
-#define SWIGSTRUCTPACKED __attribute__((__packed__, __gcc_struct__))
-#else
-#define SWIGSTRUCTPACKED __attribute__((__packed__))
-#endif
 
-typedef struct {
-	char *p;
-	intgo n;
-} _gostring_;
-typedef struct {
-	void *array;
-	intgo len;
-	intgo cap;
-} _goslice_;
+# if !defined(__clang__) && (defined(__i386__) || defined(__x86_64__))
+#   define SWIGSTRUCTPACKED __attribute__((__packed__, __gcc_struct__))
+# else
+#   define SWIGSTRUCTPACKED __attribute__((__packed__))
+# endif
 
-static void Swig_free(void *p)
-{
-	free(p);
+
+
+typedef struct { char *p; intgo n; } _gostring_;
+typedef struct { void* array; intgo len; intgo cap; } _goslice_;
+
+
+
+static void Swig_free(void* p) {
+  free(p);
 }
 
-static void *Swig_malloc(int c)
-{
-	return malloc(c);
+static void* Swig_malloc(int c) {
+  return malloc(c);
 }
+
 
 #include "vhgo.h"
 
@@ -178,1717 +180,1720 @@ static void *Swig_malloc(int c)
 extern "C" {
 #endif
 
-void _wrap_Swig_free_raw_38bee8dda103c01b(void *_swig_go_0)
-{
-	void *arg1 = (void *)0;
-
-	arg1 = *(void **)&_swig_go_0;
-
-	Swig_free(arg1);
-}
-
-void *_wrap_Swig_malloc_raw_38bee8dda103c01b(intgo _swig_go_0)
-{
-	int arg1;
-	void *result = 0;
-	void *_swig_go_result;
-
-	arg1 = (int)_swig_go_0;
-
-	result = (void *)Swig_malloc(arg1);
-	*(void **)&_swig_go_result = (void *)result;
-	return _swig_go_result;
-}
-
-int _wrap_Version_raw_38bee8dda103c01b()
-{
-	uint32_t result;
-	int _swig_go_result;
-
-	result = (uint32_t)vh_version();
-	_swig_go_result = result;
-	return _swig_go_result;
-}
-
-vhgo_text _wrap_ErrorName_raw_38bee8dda103c01b(int _swig_go_0)
-{
-	int32_t arg1;
-	vhgo_text result;
-	vhgo_text _swig_go_result;
-
-	arg1 = (int32_t)_swig_go_0;
-
-	result = (vhgo_text)vh_error_name(arg1);
-	_swig_go_result = result;
-	return _swig_go_result;
-}
-
-vhgo_text _wrap_MsgName_raw_38bee8dda103c01b(int _swig_go_0, int _swig_go_1)
-{
-	uint32_t arg1;
-	uint32_t arg2;
-	vhgo_text result;
-	vhgo_text _swig_go_result;
-
-	arg1 = (uint32_t)_swig_go_0;
-	arg2 = (uint32_t)_swig_go_1;
-
-	result = (vhgo_text)vh_msg_name(arg1, arg2);
-	_swig_go_result = result;
-	return _swig_go_result;
-}
-
-vhgo_text _wrap_FeatureName_raw_38bee8dda103c01b(int _swig_go_0, int _swig_go_1)
-{
-	uint32_t arg1;
-	uint32_t arg2;
-	vhgo_text result;
-	vhgo_text _swig_go_result;
-
-	arg1 = (uint32_t)_swig_go_0;
-	arg2 = (uint32_t)_swig_go_1;
-
-	result = (vhgo_text)vh_feature_name(arg1, arg2);
-	_swig_go_result = result;
-	return _swig_go_result;
-}
-
-vhgo_text _wrap_EventName_raw_38bee8dda103c01b(int _swig_go_0)
-{
-	uint32_t arg1;
-	vhgo_text result;
-	vhgo_text _swig_go_result;
-
-	arg1 = (uint32_t)_swig_go_0;
-
-	result = (vhgo_text)vh_event_name(arg1);
-	_swig_go_result = result;
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_MemNew_raw_38bee8dda103c01b(struct vh_mem_opts *_swig_go_0, struct vh_mem **_swig_go_1)
-{
-	struct vh_mem_opts *arg1 = (struct vh_mem_opts *)0;
-	struct vh_mem **arg2 = (struct vh_mem **)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_mem_opts **)&_swig_go_0;
-	arg2 = *(struct vh_mem ***)&_swig_go_1;
-
-	result = (vhgo_rc)vh_mem_new((struct vh_mem_opts const *)arg1, arg2);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-void _wrap_MemFree_raw_38bee8dda103c01b(struct vh_mem *_swig_go_0)
-{
-	struct vh_mem *arg1 = (struct vh_mem *)0;
-
-	arg1 = *(struct vh_mem **)&_swig_go_0;
-
-	vh_mem_free(arg1);
-}
-
-vhgo_rc _wrap_MemAlloc_raw_38bee8dda103c01b(struct vh_mem *_swig_go_0, vh_gpa _swig_go_1, long long _swig_go_2,
-					    int _swig_go_3)
-{
-	struct vh_mem *arg1 = (struct vh_mem *)0;
-	vh_gpa arg2;
-	uint64_t arg3;
-	uint32_t arg4;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_mem **)&_swig_go_0;
-	arg2 = (vh_gpa)_swig_go_1;
-	arg3 = (uint64_t)_swig_go_2;
-	arg4 = (uint32_t)_swig_go_3;
-
-	result = (vhgo_rc)vh_mem_alloc(arg1, arg2, arg3, arg4);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_MemAddFD_raw_38bee8dda103c01b(struct vh_mem *_swig_go_0, int _swig_go_1, struct vh_region *_swig_go_2)
-{
-	struct vh_mem *arg1 = (struct vh_mem *)0;
-	vh_fd arg2;
-	struct vh_region *arg3 = (struct vh_region *)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_mem **)&_swig_go_0;
-	arg2 = (vh_fd)_swig_go_1;
-	arg3 = *(struct vh_region **)&_swig_go_2;
-
-	result = (vhgo_rc)vh_mem_add_fd(arg1, arg2, (struct vh_region const *)arg3);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_MemRemove_raw_38bee8dda103c01b(struct vh_mem *_swig_go_0, struct vh_region *_swig_go_1)
-{
-	struct vh_mem *arg1 = (struct vh_mem *)0;
-	struct vh_region *arg2 = (struct vh_region *)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_mem **)&_swig_go_0;
-	arg2 = *(struct vh_region **)&_swig_go_1;
-
-	result = (vhgo_rc)vh_mem_remove(arg1, (struct vh_region const *)arg2);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_MemDupFD_raw_38bee8dda103c01b(struct vh_mem *_swig_go_0, int _swig_go_1, int *_swig_go_2)
-{
-	struct vh_mem *arg1 = (struct vh_mem *)0;
-	uint32_t arg2;
-	vh_fd *arg3 = (vh_fd *)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_mem **)&_swig_go_0;
-	arg2 = (uint32_t)_swig_go_1;
-	arg3 = *(vh_fd **)&_swig_go_2;
-
-	result = (vhgo_rc)vh_mem_dup_fd(arg1, arg2, arg3);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_MemDupSnapshot_raw_38bee8dda103c01b(struct vh_mem *_swig_go_0, struct vh_snapshot **_swig_go_1)
-{
-	struct vh_mem *arg1 = (struct vh_mem *)0;
-	struct vh_snapshot **arg2 = (struct vh_snapshot **)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_mem **)&_swig_go_0;
-	arg2 = *(struct vh_snapshot ***)&_swig_go_1;
-
-	result = (vhgo_rc)vh_mem_dup_snapshot(arg1, arg2);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-int _wrap_SnapshotNumber_raw_38bee8dda103c01b(struct vh_snapshot *_swig_go_0)
-{
-	struct vh_snapshot *arg1 = (struct vh_snapshot *)0;
-	uint32_t result;
-	int _swig_go_result;
-
-	arg1 = *(struct vh_snapshot **)&_swig_go_0;
-
-	result = (uint32_t)vh_snapshot_number((struct vh_snapshot const *)arg1);
-	_swig_go_result = result;
-	return _swig_go_result;
-}
-
-void _wrap_SnapshotFree_raw_38bee8dda103c01b(struct vh_snapshot *_swig_go_0)
-{
-	struct vh_snapshot *arg1 = (struct vh_snapshot *)0;
-
-	arg1 = *(struct vh_snapshot **)&_swig_go_0;
-
-	vh_snapshot_free(arg1);
-}
-
-vhgo_rc _wrap_MemGuardInstall_raw_38bee8dda103c01b()
-{
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	result = (vhgo_rc)vh_mem_guard_install();
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_MemGuardRemove_raw_38bee8dda103c01b()
-{
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	result = (vhgo_rc)vh_mem_guard_remove();
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_DirtyNew_raw_38bee8dda103c01b(long long _swig_go_0, struct vh_dirty **_swig_go_1)
-{
-	uint64_t arg1;
-	struct vh_dirty **arg2 = (struct vh_dirty **)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = (uint64_t)_swig_go_0;
-	arg2 = *(struct vh_dirty ***)&_swig_go_1;
-
-	result = (vhgo_rc)vh_dirty_new(arg1, arg2);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_DirtyOpen_raw_38bee8dda103c01b(int _swig_go_0, long long _swig_go_1, long long _swig_go_2,
-					     struct vh_dirty **_swig_go_3)
-{
-	vh_fd arg1;
-	uint64_t arg2;
-	uint64_t arg3;
-	struct vh_dirty **arg4 = (struct vh_dirty **)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = (vh_fd)_swig_go_0;
-	arg2 = (uint64_t)_swig_go_1;
-	arg3 = (uint64_t)_swig_go_2;
-	arg4 = *(struct vh_dirty ***)&_swig_go_3;
-
-	result = (vhgo_rc)vh_dirty_open(arg1, arg2, arg3, arg4);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_DirtyMark_raw_38bee8dda103c01b(struct vh_dirty *_swig_go_0, vh_gpa _swig_go_1, long long _swig_go_2)
-{
-	struct vh_dirty *arg1 = (struct vh_dirty *)0;
-	vh_gpa arg2;
-	uint64_t arg3;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_dirty **)&_swig_go_0;
-	arg2 = (vh_gpa)_swig_go_1;
-	arg3 = (uint64_t)_swig_go_2;
-
-	result = (vhgo_rc)vh_dirty_mark(arg1, arg2, arg3);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_DirtyDupFD_raw_38bee8dda103c01b(struct vh_dirty *_swig_go_0, int *_swig_go_1)
-{
-	struct vh_dirty *arg1 = (struct vh_dirty *)0;
-	vh_fd *arg2 = (vh_fd *)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_dirty **)&_swig_go_0;
-	arg2 = *(vh_fd **)&_swig_go_1;
-
-	result = (vhgo_rc)vh_dirty_dup_fd(arg1, arg2);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_DirtyGetInfo_raw_38bee8dda103c01b(struct vh_dirty *_swig_go_0, struct vh_dirty_info *_swig_go_1)
-{
-	struct vh_dirty *arg1 = (struct vh_dirty *)0;
-	struct vh_dirty_info *arg2 = (struct vh_dirty_info *)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_dirty **)&_swig_go_0;
-	arg2 = *(struct vh_dirty_info **)&_swig_go_1;
-
-	result = (vhgo_rc)vh_dirty_get_info(arg1, arg2);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-void _wrap_DirtyFree_raw_38bee8dda103c01b(struct vh_dirty *_swig_go_0)
-{
-	struct vh_dirty *arg1 = (struct vh_dirty *)0;
-
-	arg1 = *(struct vh_dirty **)&_swig_go_0;
-
-	vh_dirty_free(arg1);
-}
-
-vhgo_rc _wrap_QueueOpen_raw_38bee8dda103c01b(struct vh_mem *_swig_go_0, struct vh_queue_opts *_swig_go_1,
-					     int _swig_go_2, int _swig_go_3, struct vh_queue **_swig_go_4)
-{
-	struct vh_mem *arg1 = (struct vh_mem *)0;
-	struct vh_queue_opts *arg2 = (struct vh_queue_opts *)0;
-	vh_fd arg3;
-	vh_fd arg4;
-	struct vh_queue **arg5 = (struct vh_queue **)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_mem **)&_swig_go_0;
-	arg2 = *(struct vh_queue_opts **)&_swig_go_1;
-	arg3 = (vh_fd)_swig_go_2;
-	arg4 = (vh_fd)_swig_go_3;
-	arg5 = *(struct vh_queue ***)&_swig_go_4;
-
-	result = (vhgo_rc)vh_queue_open(arg1, (struct vh_queue_opts const *)arg2, arg3, arg4, arg5);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-void _wrap_QueueFree_raw_38bee8dda103c01b(struct vh_queue *_swig_go_0)
-{
-	struct vh_queue *arg1 = (struct vh_queue *)0;
-
-	arg1 = *(struct vh_queue **)&_swig_go_0;
-
-	vh_queue_free(arg1);
-}
-
-vhgo_rc _wrap_QueueUnpop_raw_38bee8dda103c01b(struct vh_queue *_swig_go_0, int _swig_go_1)
-{
-	struct vh_queue *arg1 = (struct vh_queue *)0;
-	uint32_t arg2;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_queue **)&_swig_go_0;
-	arg2 = (uint32_t)_swig_go_1;
-
-	result = (vhgo_rc)vh_queue_unpop(arg1, arg2);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_count _wrap_QueueArm_raw_38bee8dda103c01b(struct vh_queue *_swig_go_0)
-{
-	struct vh_queue *arg1 = (struct vh_queue *)0;
-	vhgo_count result;
-	vhgo_count _swig_go_result;
-
-	arg1 = *(struct vh_queue **)&_swig_go_0;
-
-	result = (vhgo_count)vh_queue_arm(arg1);
-	_swig_go_result = vhgo_count_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_QueueDisarm_raw_38bee8dda103c01b(struct vh_queue *_swig_go_0)
-{
-	struct vh_queue *arg1 = (struct vh_queue *)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_queue **)&_swig_go_0;
-
-	result = (vhgo_rc)vh_queue_disarm(arg1);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_count _wrap_QueueFD_raw_38bee8dda103c01b(struct vh_queue *_swig_go_0)
-{
-	struct vh_queue *arg1 = (struct vh_queue *)0;
-	vhgo_count result;
-	vhgo_count _swig_go_result;
-
-	arg1 = *(struct vh_queue **)&_swig_go_0;
-
-	result = (vhgo_count)vh_queue_fd(arg1);
-	_swig_go_result = vhgo_count_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_count _wrap_QueueState_raw_38bee8dda103c01b(struct vh_queue *_swig_go_0)
-{
-	struct vh_queue *arg1 = (struct vh_queue *)0;
-	vhgo_count result;
-	vhgo_count _swig_go_result;
-
-	arg1 = *(struct vh_queue **)&_swig_go_0;
-
-	result = (vhgo_count)vh_queue_state(arg1);
-	_swig_go_result = vhgo_count_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_QueueStop_raw_38bee8dda103c01b(struct vh_queue *_swig_go_0, int *_swig_go_1)
-{
-	struct vh_queue *arg1 = (struct vh_queue *)0;
-	uint32_t *arg2 = (uint32_t *)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_queue **)&_swig_go_0;
-	arg2 = *(uint32_t **)&_swig_go_1;
-
-	result = (vhgo_rc)vh_queue_stop(arg1, arg2);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_QueueGetStats_raw_38bee8dda103c01b(struct vh_queue *_swig_go_0, struct vh_queue_stats *_swig_go_1)
-{
-	struct vh_queue *arg1 = (struct vh_queue *)0;
-	struct vh_queue_stats *arg2 = (struct vh_queue_stats *)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_queue **)&_swig_go_0;
-	arg2 = *(struct vh_queue_stats **)&_swig_go_1;
-
-	result = (vhgo_rc)vh_queue_get_stats(arg1, arg2);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_QueueDupSnapshot_raw_38bee8dda103c01b(struct vh_queue *_swig_go_0, struct vh_snapshot **_swig_go_1)
-{
-	struct vh_queue *arg1 = (struct vh_queue *)0;
-	struct vh_snapshot **arg2 = (struct vh_snapshot **)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_queue **)&_swig_go_0;
-	arg2 = *(struct vh_snapshot ***)&_swig_go_1;
-
-	result = (vhgo_rc)vh_queue_dup_snapshot(arg1, arg2);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_QueueSetDirty_raw_38bee8dda103c01b(struct vh_queue *_swig_go_0, struct vh_dirty *_swig_go_1,
-						 int _swig_go_2, vh_gpa _swig_go_3)
-{
-	struct vh_queue *arg1 = (struct vh_queue *)0;
-	struct vh_dirty *arg2 = (struct vh_dirty *)0;
-	uint32_t arg3;
-	vh_gpa arg4;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_queue **)&_swig_go_0;
-	arg2 = *(struct vh_dirty **)&_swig_go_1;
-	arg3 = (uint32_t)_swig_go_2;
-	arg4 = (vh_gpa)_swig_go_3;
-
-	result = (vhgo_rc)vh_queue_set_dirty(arg1, arg2, arg3, arg4);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_QueueMark_raw_38bee8dda103c01b(struct vh_queue *_swig_go_0, long long _swig_go_1, long long _swig_go_2)
-{
-	struct vh_queue *arg1 = (struct vh_queue *)0;
-	uint64_t arg2;
-	uint64_t arg3;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_queue **)&_swig_go_0;
-	arg2 = (uint64_t)_swig_go_1;
-	arg3 = (uint64_t)_swig_go_2;
-
-	result = (vhgo_rc)vh_queue_mark(arg1, arg2, arg3);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_DeviceFinish_raw_38bee8dda103c01b(struct vh_device *_swig_go_0, long long _swig_go_1, int _swig_go_2)
-{
-	struct vh_device *arg1 = (struct vh_device *)0;
-	uint64_t arg2;
-	vh_rc arg3;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_device **)&_swig_go_0;
-	arg2 = (uint64_t)_swig_go_1;
-	arg3 = (vh_rc)_swig_go_2;
-
-	result = (vhgo_rc)vh_device_finish(arg1, arg2, arg3);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_DeviceConfigChanged_raw_38bee8dda103c01b(struct vh_device *_swig_go_0)
-{
-	struct vh_device *arg1 = (struct vh_device *)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_device **)&_swig_go_0;
-
-	result = (vhgo_rc)vh_device_config_changed(arg1);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_DeviceError_raw_38bee8dda103c01b(struct vh_device *_swig_go_0, int _swig_go_1, int _swig_go_2)
-{
-	struct vh_device *arg1 = (struct vh_device *)0;
-	uint32_t arg2;
-	vh_rc arg3;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_device **)&_swig_go_0;
-	arg2 = (uint32_t)_swig_go_1;
-	arg3 = (vh_rc)_swig_go_2;
-
-	result = (vhgo_rc)vh_device_error(arg1, arg2, arg3);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_BlkdevNew_raw_38bee8dda103c01b(struct vh_blkdev_opts *_swig_go_0, int _swig_go_1,
-					     struct vh_device **_swig_go_2)
-{
-	struct vh_blkdev_opts *arg1 = (struct vh_blkdev_opts *)0;
-	vh_fd arg2;
-	struct vh_device **arg3 = (struct vh_device **)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_blkdev_opts **)&_swig_go_0;
-	arg2 = (vh_fd)_swig_go_1;
-	arg3 = *(struct vh_device ***)&_swig_go_2;
-
-	result = (vhgo_rc)vh_blkdev_new((struct vh_blkdev_opts const *)arg1, arg2, arg3);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-void _wrap_DeviceFree_raw_38bee8dda103c01b(struct vh_device *_swig_go_0)
-{
-	struct vh_device *arg1 = (struct vh_device *)0;
-
-	arg1 = *(struct vh_device **)&_swig_go_0;
-
-	vh_device_free(arg1);
-}
-
-vhgo_rc _wrap_NetdevNew_raw_38bee8dda103c01b(struct vh_netdev_opts *_swig_go_0, int _swig_go_1,
-					     struct vh_device **_swig_go_2)
-{
-	struct vh_netdev_opts *arg1 = (struct vh_netdev_opts *)0;
-	vh_fd arg2;
-	struct vh_device **arg3 = (struct vh_device **)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_netdev_opts **)&_swig_go_0;
-	arg2 = (vh_fd)_swig_go_1;
-	arg3 = *(struct vh_device ***)&_swig_go_2;
-
-	result = (vhgo_rc)vh_netdev_new((struct vh_netdev_opts const *)arg1, arg2, arg3);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_text _wrap_BackendKind_raw_38bee8dda103c01b(struct vh_backend *_swig_go_0)
-{
-	struct vh_backend *arg1 = (struct vh_backend *)0;
-	vhgo_text result;
-	vhgo_text _swig_go_result;
-
-	arg1 = *(struct vh_backend **)&_swig_go_0;
-
-	result = (vhgo_text)vh_backend_kind((struct vh_backend const *)arg1);
-	_swig_go_result = result;
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_BackendGetFeatures_raw_38bee8dda103c01b(struct vh_backend *_swig_go_0, long long *_swig_go_1)
-{
-	struct vh_backend *arg1 = (struct vh_backend *)0;
-	uint64_t *arg2 = (uint64_t *)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_backend **)&_swig_go_0;
-	arg2 = *(uint64_t **)&_swig_go_1;
-
-	result = (vhgo_rc)vh_backend_get_features(arg1, arg2);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_SlaveListen_raw_38bee8dda103c01b(struct vh_slave *_swig_go_0, _gostring_ _swig_go_1)
-{
-	struct vh_slave *arg1 = (struct vh_slave *)0;
-	char *arg2 = (char *)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_slave **)&_swig_go_0;
-
-	arg2 = (char *)malloc(_swig_go_1.n + 1);
-	memcpy(arg2, _swig_go_1.p, _swig_go_1.n);
-	arg2[_swig_go_1.n] = '\0';
-
-	result = (vhgo_rc)vh_slave_listen(arg1, (char const *)arg2);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	free(arg2);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_SlaveAdopt_raw_38bee8dda103c01b(struct vh_slave *_swig_go_0, int _swig_go_1)
-{
-	struct vh_slave *arg1 = (struct vh_slave *)0;
-	vh_fd arg2;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_slave **)&_swig_go_0;
-	arg2 = (vh_fd)_swig_go_1;
-
-	result = (vhgo_rc)vh_slave_adopt(arg1, arg2);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_count _wrap_SlaveFD_raw_38bee8dda103c01b(struct vh_slave *_swig_go_0)
-{
-	struct vh_slave *arg1 = (struct vh_slave *)0;
-	vhgo_count result;
-	vhgo_count _swig_go_result;
-
-	arg1 = *(struct vh_slave **)&_swig_go_0;
-
-	result = (vhgo_count)vh_slave_fd(arg1);
-	_swig_go_result = vhgo_count_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_count _wrap_SlaveDispatch_raw_38bee8dda103c01b(struct vh_slave *_swig_go_0)
-{
-	struct vh_slave *arg1 = (struct vh_slave *)0;
-	vhgo_count result;
-	vhgo_count _swig_go_result;
-
-	arg1 = *(struct vh_slave **)&_swig_go_0;
-
-	result = (vhgo_count)vh_slave_dispatch(arg1);
-	_swig_go_result = vhgo_count_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_count _wrap_SlaveWait_raw_38bee8dda103c01b(struct vh_slave *_swig_go_0, int _swig_go_1)
-{
-	struct vh_slave *arg1 = (struct vh_slave *)0;
-	int32_t arg2;
-	vhgo_count result;
-	vhgo_count _swig_go_result;
-
-	arg1 = *(struct vh_slave **)&_swig_go_0;
-	arg2 = (int32_t)_swig_go_1;
-
-	result = (vhgo_count)vh_slave_wait(arg1, arg2);
-	_swig_go_result = vhgo_count_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_count _wrap_SlaveNextEvent_raw_38bee8dda103c01b(struct vh_slave *_swig_go_0, struct vh_event *_swig_go_1)
-{
-	struct vh_slave *arg1 = (struct vh_slave *)0;
-	struct vh_event *arg2 = (struct vh_event *)0;
-	vhgo_count result;
-	vhgo_count _swig_go_result;
-
-	arg1 = *(struct vh_slave **)&_swig_go_0;
-	arg2 = *(struct vh_event **)&_swig_go_1;
-
-	result = (vhgo_count)vh_slave_next_event(arg1, arg2);
-	_swig_go_result = vhgo_count_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_SlaveQueue_raw_38bee8dda103c01b(struct vh_slave *_swig_go_0, int _swig_go_1, struct vh_queue **_swig_go_2)
-{
-	struct vh_slave *arg1 = (struct vh_slave *)0;
-	uint32_t arg2;
-	struct vh_queue **arg3 = (struct vh_queue **)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_slave **)&_swig_go_0;
-	arg2 = (uint32_t)_swig_go_1;
-	arg3 = *(struct vh_queue ***)&_swig_go_2;
-
-	result = (vhgo_rc)vh_slave_queue(arg1, arg2, arg3);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_SlaveDupSnapshot_raw_38bee8dda103c01b(struct vh_slave *_swig_go_0, struct vh_snapshot **_swig_go_1)
-{
-	struct vh_slave *arg1 = (struct vh_slave *)0;
-	struct vh_snapshot **arg2 = (struct vh_snapshot **)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_slave **)&_swig_go_0;
-	arg2 = *(struct vh_snapshot ***)&_swig_go_1;
-
-	result = (vhgo_rc)vh_slave_dup_snapshot(arg1, arg2);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_SlaveDisconnect_raw_38bee8dda103c01b(struct vh_slave *_swig_go_0)
-{
-	struct vh_slave *arg1 = (struct vh_slave *)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_slave **)&_swig_go_0;
-
-	result = (vhgo_rc)vh_slave_disconnect(arg1);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_SlavePause_raw_38bee8dda103c01b(struct vh_slave *_swig_go_0)
-{
-	struct vh_slave *arg1 = (struct vh_slave *)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_slave **)&_swig_go_0;
-
-	result = (vhgo_rc)vh_slave_pause(arg1);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_SlaveResume_raw_38bee8dda103c01b(struct vh_slave *_swig_go_0)
-{
-	struct vh_slave *arg1 = (struct vh_slave *)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_slave **)&_swig_go_0;
-
-	result = (vhgo_rc)vh_slave_resume(arg1);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_SlaveGetStats_raw_38bee8dda103c01b(struct vh_slave *_swig_go_0, struct vh_slave_stats *_swig_go_1)
-{
-	struct vh_slave *arg1 = (struct vh_slave *)0;
-	struct vh_slave_stats *arg2 = (struct vh_slave_stats *)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_slave **)&_swig_go_0;
-	arg2 = *(struct vh_slave_stats **)&_swig_go_1;
-
-	result = (vhgo_rc)vh_slave_get_stats(arg1, arg2);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_SlaveStop_raw_38bee8dda103c01b(struct vh_slave *_swig_go_0)
-{
-	struct vh_slave *arg1 = (struct vh_slave *)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_slave **)&_swig_go_0;
-
-	result = (vhgo_rc)vh_slave_stop(arg1);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-void _wrap_SlaveFree_raw_38bee8dda103c01b(struct vh_slave *_swig_go_0)
-{
-	struct vh_slave *arg1 = (struct vh_slave *)0;
-
-	arg1 = *(struct vh_slave **)&_swig_go_0;
-
-	vh_slave_free(arg1);
-}
-
-vhgo_rc _wrap_MasterConnect_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, _gostring_ _swig_go_1)
-{
-	struct vh_master *arg1 = (struct vh_master *)0;
-	char *arg2 = (char *)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_master **)&_swig_go_0;
-
-	arg2 = (char *)malloc(_swig_go_1.n + 1);
-	memcpy(arg2, _swig_go_1.p, _swig_go_1.n);
-	arg2[_swig_go_1.n] = '\0';
-
-	result = (vhgo_rc)vh_master_connect(arg1, (char const *)arg2);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	free(arg2);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_MasterListen_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, _gostring_ _swig_go_1)
-{
-	struct vh_master *arg1 = (struct vh_master *)0;
-	char *arg2 = (char *)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_master **)&_swig_go_0;
-
-	arg2 = (char *)malloc(_swig_go_1.n + 1);
-	memcpy(arg2, _swig_go_1.p, _swig_go_1.n);
-	arg2[_swig_go_1.n] = '\0';
-
-	result = (vhgo_rc)vh_master_listen(arg1, (char const *)arg2);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	free(arg2);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_MasterAccept_raw_38bee8dda103c01b(struct vh_master *_swig_go_0)
-{
-	struct vh_master *arg1 = (struct vh_master *)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_master **)&_swig_go_0;
-
-	result = (vhgo_rc)vh_master_accept(arg1);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_MasterAdopt_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, int _swig_go_1)
-{
-	struct vh_master *arg1 = (struct vh_master *)0;
-	vh_fd arg2;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_master **)&_swig_go_0;
-	arg2 = (vh_fd)_swig_go_1;
-
-	result = (vhgo_rc)vh_master_adopt(arg1, arg2);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_MasterSocketpair_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, int *_swig_go_1)
-{
-	struct vh_master *arg1 = (struct vh_master *)0;
-	vh_fd *arg2 = (vh_fd *)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_master **)&_swig_go_0;
-	arg2 = *(vh_fd **)&_swig_go_1;
-
-	result = (vhgo_rc)vh_master_socketpair(arg1, arg2);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_MasterDisconnect_raw_38bee8dda103c01b(struct vh_master *_swig_go_0)
-{
-	struct vh_master *arg1 = (struct vh_master *)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_master **)&_swig_go_0;
-
-	result = (vhgo_rc)vh_master_disconnect(arg1);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_count _wrap_MasterFD_raw_38bee8dda103c01b(struct vh_master *_swig_go_0)
-{
-	struct vh_master *arg1 = (struct vh_master *)0;
-	vhgo_count result;
-	vhgo_count _swig_go_result;
-
-	arg1 = *(struct vh_master **)&_swig_go_0;
-
-	result = (vhgo_count)vh_master_fd(arg1);
-	_swig_go_result = vhgo_count_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_count _wrap_MasterDispatch_raw_38bee8dda103c01b(struct vh_master *_swig_go_0)
-{
-	struct vh_master *arg1 = (struct vh_master *)0;
-	vhgo_count result;
-	vhgo_count _swig_go_result;
-
-	arg1 = *(struct vh_master **)&_swig_go_0;
-
-	result = (vhgo_count)vh_master_dispatch(arg1);
-	_swig_go_result = vhgo_count_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_MasterResume_raw_38bee8dda103c01b(struct vh_master *_swig_go_0)
-{
-	struct vh_master *arg1 = (struct vh_master *)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_master **)&_swig_go_0;
-
-	result = (vhgo_rc)vh_master_resume(arg1);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_MasterCancel_raw_38bee8dda103c01b(struct vh_master *_swig_go_0)
-{
-	struct vh_master *arg1 = (struct vh_master *)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_master **)&_swig_go_0;
-
-	result = (vhgo_rc)vh_master_cancel(arg1);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_count _wrap_MasterNextEvent_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, struct vh_event *_swig_go_1)
-{
-	struct vh_master *arg1 = (struct vh_master *)0;
-	struct vh_event *arg2 = (struct vh_event *)0;
-	vhgo_count result;
-	vhgo_count _swig_go_result;
-
-	arg1 = *(struct vh_master **)&_swig_go_0;
-	arg2 = *(struct vh_event **)&_swig_go_1;
-
-	result = (vhgo_count)vh_master_next_event(arg1, arg2);
-	_swig_go_result = vhgo_count_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_MasterNegotiate_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, long long _swig_go_1,
-						   long long *_swig_go_2)
-{
-	struct vh_master *arg1 = (struct vh_master *)0;
-	uint64_t arg2;
-	uint64_t *arg3 = (uint64_t *)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_master **)&_swig_go_0;
-	arg2 = (uint64_t)_swig_go_1;
-	arg3 = *(uint64_t **)&_swig_go_2;
-
-	result = (vhgo_rc)vh_master_negotiate(arg1, arg2, arg3);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_MasterBackend_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, struct vh_backend **_swig_go_1)
-{
-	struct vh_master *arg1 = (struct vh_master *)0;
-	struct vh_backend **arg2 = (struct vh_backend **)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_master **)&_swig_go_0;
-	arg2 = *(struct vh_backend ***)&_swig_go_1;
-
-	result = (vhgo_rc)vh_master_backend(arg1, arg2);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_MasterGetStats_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, struct vh_master_stats *_swig_go_1)
-{
-	struct vh_master *arg1 = (struct vh_master *)0;
-	struct vh_master_stats *arg2 = (struct vh_master_stats *)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_master **)&_swig_go_0;
-	arg2 = *(struct vh_master_stats **)&_swig_go_1;
-
-	result = (vhgo_rc)vh_master_get_stats(arg1, arg2);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_MasterStop_raw_38bee8dda103c01b(struct vh_master *_swig_go_0)
-{
-	struct vh_master *arg1 = (struct vh_master *)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_master **)&_swig_go_0;
-
-	result = (vhgo_rc)vh_master_stop(arg1);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-void _wrap_MasterFree_raw_38bee8dda103c01b(struct vh_master *_swig_go_0)
-{
-	struct vh_master *arg1 = (struct vh_master *)0;
-
-	arg1 = *(struct vh_master **)&_swig_go_0;
-
-	vh_master_free(arg1);
-}
-
-vhgo_rc _wrap_MasterGetFeatures_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, long long *_swig_go_1)
-{
-	struct vh_master *arg1 = (struct vh_master *)0;
-	uint64_t *arg2 = (uint64_t *)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_master **)&_swig_go_0;
-	arg2 = *(uint64_t **)&_swig_go_1;
-
-	result = (vhgo_rc)vh_master_get_features(arg1, arg2);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_MasterSetFeatures_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, long long _swig_go_1)
-{
-	struct vh_master *arg1 = (struct vh_master *)0;
-	uint64_t arg2;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_master **)&_swig_go_0;
-	arg2 = (uint64_t)_swig_go_1;
-
-	result = (vhgo_rc)vh_master_set_features(arg1, arg2);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_MasterGetProtocolFeatures_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, long long *_swig_go_1)
-{
-	struct vh_master *arg1 = (struct vh_master *)0;
-	uint64_t *arg2 = (uint64_t *)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_master **)&_swig_go_0;
-	arg2 = *(uint64_t **)&_swig_go_1;
-
-	result = (vhgo_rc)vh_master_get_protocol_features(arg1, arg2);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_MasterSetProtocolFeatures_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, long long _swig_go_1)
-{
-	struct vh_master *arg1 = (struct vh_master *)0;
-	uint64_t arg2;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_master **)&_swig_go_0;
-	arg2 = (uint64_t)_swig_go_1;
-
-	result = (vhgo_rc)vh_master_set_protocol_features(arg1, arg2);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_MasterSetOwner_raw_38bee8dda103c01b(struct vh_master *_swig_go_0)
-{
-	struct vh_master *arg1 = (struct vh_master *)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_master **)&_swig_go_0;
-
-	result = (vhgo_rc)vh_master_set_owner(arg1);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_MasterGetQueueNum_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, int *_swig_go_1)
-{
-	struct vh_master *arg1 = (struct vh_master *)0;
-	uint32_t *arg2 = (uint32_t *)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_master **)&_swig_go_0;
-	arg2 = *(uint32_t **)&_swig_go_1;
-
-	result = (vhgo_rc)vh_master_get_queue_num(arg1, arg2);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_MasterGetMaxMemSlots_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, int *_swig_go_1)
-{
-	struct vh_master *arg1 = (struct vh_master *)0;
-	uint32_t *arg2 = (uint32_t *)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_master **)&_swig_go_0;
-	arg2 = *(uint32_t **)&_swig_go_1;
-
-	result = (vhgo_rc)vh_master_get_max_mem_slots(arg1, arg2);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_MasterSetMem_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, struct vh_mem *_swig_go_1)
-{
-	struct vh_master *arg1 = (struct vh_master *)0;
-	struct vh_mem *arg2 = (struct vh_mem *)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_master **)&_swig_go_0;
-	arg2 = *(struct vh_mem **)&_swig_go_1;
-
-	result = (vhgo_rc)vh_master_set_mem(arg1, arg2);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_MasterAddMemRegion_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, struct vh_mem *_swig_go_1,
-						      int _swig_go_2)
-{
-	struct vh_master *arg1 = (struct vh_master *)0;
-	struct vh_mem *arg2 = (struct vh_mem *)0;
-	uint32_t arg3;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_master **)&_swig_go_0;
-	arg2 = *(struct vh_mem **)&_swig_go_1;
-	arg3 = (uint32_t)_swig_go_2;
-
-	result = (vhgo_rc)vh_master_add_mem_region(arg1, arg2, arg3);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_MasterRemoveMemRegion_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, struct vh_region *_swig_go_1)
-{
-	struct vh_master *arg1 = (struct vh_master *)0;
-	struct vh_region *arg2 = (struct vh_region *)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_master **)&_swig_go_0;
-	arg2 = *(struct vh_region **)&_swig_go_1;
-
-	result = (vhgo_rc)vh_master_remove_mem_region(arg1, (struct vh_region const *)arg2);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_MasterSetVringNum_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, int _swig_go_1, int _swig_go_2)
-{
-	struct vh_master *arg1 = (struct vh_master *)0;
-	uint32_t arg2;
-	uint32_t arg3;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_master **)&_swig_go_0;
-	arg2 = (uint32_t)_swig_go_1;
-	arg3 = (uint32_t)_swig_go_2;
-
-	result = (vhgo_rc)vh_master_set_vring_num(arg1, arg2, arg3);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_MasterSetVringAddr_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, struct vh_vring_addr *_swig_go_1)
-{
-	struct vh_master *arg1 = (struct vh_master *)0;
-	struct vh_vring_addr *arg2 = (struct vh_vring_addr *)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_master **)&_swig_go_0;
-	arg2 = *(struct vh_vring_addr **)&_swig_go_1;
-
-	result = (vhgo_rc)vh_master_set_vring_addr(arg1, (struct vh_vring_addr const *)arg2);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_MasterSetVringBase_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, int _swig_go_1, int _swig_go_2)
-{
-	struct vh_master *arg1 = (struct vh_master *)0;
-	uint32_t arg2;
-	uint32_t arg3;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_master **)&_swig_go_0;
-	arg2 = (uint32_t)_swig_go_1;
-	arg3 = (uint32_t)_swig_go_2;
-
-	result = (vhgo_rc)vh_master_set_vring_base(arg1, arg2, arg3);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_MasterGetVringBase_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, int _swig_go_1, int *_swig_go_2)
-{
-	struct vh_master *arg1 = (struct vh_master *)0;
-	uint32_t arg2;
-	uint32_t *arg3 = (uint32_t *)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_master **)&_swig_go_0;
-	arg2 = (uint32_t)_swig_go_1;
-	arg3 = *(uint32_t **)&_swig_go_2;
-
-	result = (vhgo_rc)vh_master_get_vring_base(arg1, arg2, arg3);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_MasterSetLogBase_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, int _swig_go_1, long long _swig_go_2,
-						    long long _swig_go_3)
-{
-	struct vh_master *arg1 = (struct vh_master *)0;
-	vh_fd arg2;
-	uint64_t arg3;
-	uint64_t arg4;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_master **)&_swig_go_0;
-	arg2 = (vh_fd)_swig_go_1;
-	arg3 = (uint64_t)_swig_go_2;
-	arg4 = (uint64_t)_swig_go_3;
-
-	result = (vhgo_rc)vh_master_set_log_base(arg1, arg2, arg3, arg4);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_MasterSetLogFD_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, int _swig_go_1)
-{
-	struct vh_master *arg1 = (struct vh_master *)0;
-	vh_fd arg2;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_master **)&_swig_go_0;
-	arg2 = (vh_fd)_swig_go_1;
-
-	result = (vhgo_rc)vh_master_set_log_fd(arg1, arg2);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_MasterSetVringKick_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, int _swig_go_1, int _swig_go_2)
-{
-	struct vh_master *arg1 = (struct vh_master *)0;
-	uint32_t arg2;
-	vh_fd arg3;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_master **)&_swig_go_0;
-	arg2 = (uint32_t)_swig_go_1;
-	arg3 = (vh_fd)_swig_go_2;
-
-	result = (vhgo_rc)vh_master_set_vring_kick(arg1, arg2, arg3);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_MasterSetVringCall_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, int _swig_go_1, int _swig_go_2)
-{
-	struct vh_master *arg1 = (struct vh_master *)0;
-	uint32_t arg2;
-	vh_fd arg3;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_master **)&_swig_go_0;
-	arg2 = (uint32_t)_swig_go_1;
-	arg3 = (vh_fd)_swig_go_2;
-
-	result = (vhgo_rc)vh_master_set_vring_call(arg1, arg2, arg3);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_MasterSetVringErr_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, int _swig_go_1, int _swig_go_2)
-{
-	struct vh_master *arg1 = (struct vh_master *)0;
-	uint32_t arg2;
-	vh_fd arg3;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_master **)&_swig_go_0;
-	arg2 = (uint32_t)_swig_go_1;
-	arg3 = (vh_fd)_swig_go_2;
-
-	result = (vhgo_rc)vh_master_set_vring_err(arg1, arg2, arg3);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_MasterSetVringEnable_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, int _swig_go_1, int _swig_go_2)
-{
-	struct vh_master *arg1 = (struct vh_master *)0;
-	uint32_t arg2;
-	uint32_t arg3;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_master **)&_swig_go_0;
-	arg2 = (uint32_t)_swig_go_1;
-	arg3 = (uint32_t)_swig_go_2;
-
-	result = (vhgo_rc)vh_master_set_vring_enable(arg1, arg2, arg3);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_MasterResetDevice_raw_38bee8dda103c01b(struct vh_master *_swig_go_0)
-{
-	struct vh_master *arg1 = (struct vh_master *)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_master **)&_swig_go_0;
-
-	result = (vhgo_rc)vh_master_reset_device(arg1);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_MasterSetStatus_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, int _swig_go_1)
-{
-	struct vh_master *arg1 = (struct vh_master *)0;
-	uint32_t arg2;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_master **)&_swig_go_0;
-	arg2 = (uint32_t)_swig_go_1;
-
-	result = (vhgo_rc)vh_master_set_status(arg1, arg2);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_MasterGetStatus_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, int *_swig_go_1)
-{
-	struct vh_master *arg1 = (struct vh_master *)0;
-	uint32_t *arg2 = (uint32_t *)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_master **)&_swig_go_0;
-	arg2 = *(uint32_t **)&_swig_go_1;
-
-	result = (vhgo_rc)vh_master_get_status(arg1, arg2);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_MasterResetOwner_raw_38bee8dda103c01b(struct vh_master *_swig_go_0)
-{
-	struct vh_master *arg1 = (struct vh_master *)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_master **)&_swig_go_0;
-
-	result = (vhgo_rc)vh_master_reset_owner(arg1);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_MasterSetMTU_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, int _swig_go_1)
-{
-	struct vh_master *arg1 = (struct vh_master *)0;
-	uint32_t arg2;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_master **)&_swig_go_0;
-	arg2 = (uint32_t)_swig_go_1;
-
-	result = (vhgo_rc)vh_master_set_mtu(arg1, arg2);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_MasterSetVringEndian_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, int _swig_go_1, int _swig_go_2)
-{
-	struct vh_master *arg1 = (struct vh_master *)0;
-	uint32_t arg2;
-	uint32_t arg3;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_master **)&_swig_go_0;
-	arg2 = (uint32_t)_swig_go_1;
-	arg3 = (uint32_t)_swig_go_2;
-
-	result = (vhgo_rc)vh_master_set_vring_endian(arg1, arg2, arg3);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_MasterCreateCryptoSession_raw_38bee8dda103c01b(struct vh_master *_swig_go_0,
-							     struct vh_crypto_session *_swig_go_1,
-							     long long *_swig_go_2)
-{
-	struct vh_master *arg1 = (struct vh_master *)0;
-	struct vh_crypto_session *arg2 = (struct vh_crypto_session *)0;
-	int64_t *arg3 = (int64_t *)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_master **)&_swig_go_0;
-	arg2 = *(struct vh_crypto_session **)&_swig_go_1;
-	arg3 = *(int64_t **)&_swig_go_2;
-
-	result = (vhgo_rc)vh_master_create_crypto_session(arg1, (struct vh_crypto_session const *)arg2, arg3);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_MasterCloseCryptoSession_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, long long _swig_go_1)
-{
-	struct vh_master *arg1 = (struct vh_master *)0;
-	int64_t arg2;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_master **)&_swig_go_0;
-	arg2 = (int64_t)_swig_go_1;
-
-	result = (vhgo_rc)vh_master_close_crypto_session(arg1, arg2);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_MasterSetGpuSocket_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, int _swig_go_1)
-{
-	struct vh_master *arg1 = (struct vh_master *)0;
-	vh_fd arg2;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_master **)&_swig_go_0;
-	arg2 = (vh_fd)_swig_go_1;
-
-	result = (vhgo_rc)vh_master_set_gpu_socket(arg1, arg2);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_DriverNew_raw_38bee8dda103c01b(struct vh_driver_opts *_swig_go_0, struct vh_backend *_swig_go_1,
-					     struct vh_mem *_swig_go_2, struct vh_driver **_swig_go_3)
-{
-	struct vh_driver_opts *arg1 = (struct vh_driver_opts *)0;
-	struct vh_backend *arg2 = (struct vh_backend *)0;
-	struct vh_mem *arg3 = (struct vh_mem *)0;
-	struct vh_driver **arg4 = (struct vh_driver **)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_driver_opts **)&_swig_go_0;
-	arg2 = *(struct vh_backend **)&_swig_go_1;
-	arg3 = *(struct vh_mem **)&_swig_go_2;
-	arg4 = *(struct vh_driver ***)&_swig_go_3;
-
-	result = (vhgo_rc)vh_driver_new((struct vh_driver_opts const *)arg1, arg2, arg3, arg4);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-void _wrap_DriverFree_raw_38bee8dda103c01b(struct vh_driver *_swig_go_0)
-{
-	struct vh_driver *arg1 = (struct vh_driver *)0;
-
-	arg1 = *(struct vh_driver **)&_swig_go_0;
-
-	vh_driver_free(arg1);
-}
-
-vhgo_rc _wrap_DriverFeatures_raw_38bee8dda103c01b(struct vh_driver *_swig_go_0, long long *_swig_go_1)
-{
-	struct vh_driver *arg1 = (struct vh_driver *)0;
-	uint64_t *arg2 = (uint64_t *)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_driver **)&_swig_go_0;
-	arg2 = *(uint64_t **)&_swig_go_1;
-
-	result = (vhgo_rc)vh_driver_features(arg1, arg2);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_DriverAlloc_raw_38bee8dda103c01b(struct vh_driver *_swig_go_0, long long _swig_go_1,
-					       long long *_swig_go_2)
-{
-	struct vh_driver *arg1 = (struct vh_driver *)0;
-	uint64_t arg2;
-	uint64_t *arg3 = (uint64_t *)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_driver **)&_swig_go_0;
-	arg2 = (uint64_t)_swig_go_1;
-	arg3 = *(uint64_t **)&_swig_go_2;
-
-	result = (vhgo_rc)vh_driver_alloc(arg1, arg2, arg3);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_DriverDupSnapshot_raw_38bee8dda103c01b(struct vh_driver *_swig_go_0, struct vh_snapshot **_swig_go_1)
-{
-	struct vh_driver *arg1 = (struct vh_driver *)0;
-	struct vh_snapshot **arg2 = (struct vh_snapshot **)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_driver **)&_swig_go_0;
-	arg2 = *(struct vh_snapshot ***)&_swig_go_1;
-
-	result = (vhgo_rc)vh_driver_dup_snapshot(arg1, arg2);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_DriverStart_raw_38bee8dda103c01b(struct vh_driver *_swig_go_0)
-{
-	struct vh_driver *arg1 = (struct vh_driver *)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_driver **)&_swig_go_0;
-
-	result = (vhgo_rc)vh_driver_start(arg1);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_DriverStop_raw_38bee8dda103c01b(struct vh_driver *_swig_go_0, int _swig_go_1, int _swig_go_2)
-{
-	struct vh_driver *arg1 = (struct vh_driver *)0;
-	uint32_t arg2;
-	uint32_t arg3;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_driver **)&_swig_go_0;
-	arg2 = (uint32_t)_swig_go_1;
-	arg3 = (uint32_t)_swig_go_2;
-
-	result = (vhgo_rc)vh_driver_stop(arg1, arg2, arg3);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_DriverQueue_raw_38bee8dda103c01b(struct vh_driver *_swig_go_0, int _swig_go_1,
-					       struct vh_queue **_swig_go_2)
-{
-	struct vh_driver *arg1 = (struct vh_driver *)0;
-	uint32_t arg2;
-	struct vh_queue **arg3 = (struct vh_queue **)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_driver **)&_swig_go_0;
-	arg2 = (uint32_t)_swig_go_1;
-	arg3 = *(struct vh_queue ***)&_swig_go_2;
-
-	result = (vhgo_rc)vh_driver_queue(arg1, arg2, arg3);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_DriverSetDirty_raw_38bee8dda103c01b(struct vh_driver *_swig_go_0, struct vh_dirty *_swig_go_1)
-{
-	struct vh_driver *arg1 = (struct vh_driver *)0;
-	struct vh_dirty *arg2 = (struct vh_dirty *)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_driver **)&_swig_go_0;
-	arg2 = *(struct vh_dirty **)&_swig_go_1;
-
-	result = (vhgo_rc)vh_driver_set_dirty(arg1, arg2);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
+void _wrap_Swig_free_raw_38bee8dda103c01b(void *_swig_go_0) {
+  void *arg1 = (void *) 0 ;
+  
+  arg1 = *(void **)&_swig_go_0; 
+  
+  Swig_free(arg1);
+  
+}
+
+
+void *_wrap_Swig_malloc_raw_38bee8dda103c01b(intgo _swig_go_0) {
+  int arg1 ;
+  void *result = 0 ;
+  void *_swig_go_result;
+  
+  arg1 = (int)_swig_go_0; 
+  
+  result = (void *)Swig_malloc(arg1);
+  *(void **)&_swig_go_result = (void *)result; 
+  return _swig_go_result;
+}
+
+
+int _wrap_Version_raw_38bee8dda103c01b() {
+  uint32_t result;
+  int _swig_go_result;
+  
+  
+  result = (uint32_t)vh_version();
+  _swig_go_result = result; 
+  return _swig_go_result;
+}
+
+
+vhgo_text _wrap_ErrorName_raw_38bee8dda103c01b(int _swig_go_0) {
+  int32_t arg1 ;
+  vhgo_text result;
+  vhgo_text _swig_go_result;
+  
+  arg1 = (int32_t)_swig_go_0; 
+  
+  result = (vhgo_text)vh_error_name(arg1);
+  _swig_go_result = result; 
+  return _swig_go_result;
+}
+
+
+vhgo_text _wrap_MsgName_raw_38bee8dda103c01b(int _swig_go_0, int _swig_go_1) {
+  uint32_t arg1 ;
+  uint32_t arg2 ;
+  vhgo_text result;
+  vhgo_text _swig_go_result;
+  
+  arg1 = (uint32_t)_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  
+  result = (vhgo_text)vh_msg_name(arg1,arg2);
+  _swig_go_result = result; 
+  return _swig_go_result;
+}
+
+
+vhgo_text _wrap_FeatureName_raw_38bee8dda103c01b(int _swig_go_0, int _swig_go_1) {
+  uint32_t arg1 ;
+  uint32_t arg2 ;
+  vhgo_text result;
+  vhgo_text _swig_go_result;
+  
+  arg1 = (uint32_t)_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  
+  result = (vhgo_text)vh_feature_name(arg1,arg2);
+  _swig_go_result = result; 
+  return _swig_go_result;
+}
+
+
+vhgo_text _wrap_EventName_raw_38bee8dda103c01b(int _swig_go_0) {
+  uint32_t arg1 ;
+  vhgo_text result;
+  vhgo_text _swig_go_result;
+  
+  arg1 = (uint32_t)_swig_go_0; 
+  
+  result = (vhgo_text)vh_event_name(arg1);
+  _swig_go_result = result; 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MemNew_raw_38bee8dda103c01b(struct vh_mem_opts *_swig_go_0, struct vh_mem **_swig_go_1) {
+  struct vh_mem_opts *arg1 = (struct vh_mem_opts *) 0 ;
+  struct vh_mem **arg2 = (struct vh_mem **) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_mem_opts **)&_swig_go_0; 
+  arg2 = *(struct vh_mem ***)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_mem_new((struct vh_mem_opts const *)arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+void _wrap_MemFree_raw_38bee8dda103c01b(struct vh_mem *_swig_go_0) {
+  struct vh_mem *arg1 = (struct vh_mem *) 0 ;
+  
+  arg1 = *(struct vh_mem **)&_swig_go_0; 
+  
+  vh_mem_free(arg1);
+  
+}
+
+
+vhgo_rc _wrap_MemAlloc_raw_38bee8dda103c01b(struct vh_mem *_swig_go_0, vh_gpa _swig_go_1, long long _swig_go_2, int _swig_go_3) {
+  struct vh_mem *arg1 = (struct vh_mem *) 0 ;
+  vh_gpa arg2 ;
+  uint64_t arg3 ;
+  uint32_t arg4 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_mem **)&_swig_go_0; 
+  arg2 = (vh_gpa)_swig_go_1; 
+  arg3 = (uint64_t)_swig_go_2; 
+  arg4 = (uint32_t)_swig_go_3; 
+  
+  result = (vhgo_rc)vh_mem_alloc(arg1,arg2,arg3,arg4);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MemAddFD_raw_38bee8dda103c01b(struct vh_mem *_swig_go_0, int _swig_go_1, struct vh_region *_swig_go_2) {
+  struct vh_mem *arg1 = (struct vh_mem *) 0 ;
+  vh_fd arg2 ;
+  struct vh_region *arg3 = (struct vh_region *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_mem **)&_swig_go_0; 
+  arg2 = (vh_fd)_swig_go_1; 
+  arg3 = *(struct vh_region **)&_swig_go_2; 
+  
+  result = (vhgo_rc)vh_mem_add_fd(arg1,arg2,(struct vh_region const *)arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MemRemove_raw_38bee8dda103c01b(struct vh_mem *_swig_go_0, struct vh_region *_swig_go_1) {
+  struct vh_mem *arg1 = (struct vh_mem *) 0 ;
+  struct vh_region *arg2 = (struct vh_region *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_mem **)&_swig_go_0; 
+  arg2 = *(struct vh_region **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_mem_remove(arg1,(struct vh_region const *)arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MemDupFD_raw_38bee8dda103c01b(struct vh_mem *_swig_go_0, int _swig_go_1, int *_swig_go_2) {
+  struct vh_mem *arg1 = (struct vh_mem *) 0 ;
+  uint32_t arg2 ;
+  vh_fd *arg3 = (vh_fd *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_mem **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = *(vh_fd **)&_swig_go_2; 
+  
+  result = (vhgo_rc)vh_mem_dup_fd(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MemDupSnapshot_raw_38bee8dda103c01b(struct vh_mem *_swig_go_0, struct vh_snapshot **_swig_go_1) {
+  struct vh_mem *arg1 = (struct vh_mem *) 0 ;
+  struct vh_snapshot **arg2 = (struct vh_snapshot **) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_mem **)&_swig_go_0; 
+  arg2 = *(struct vh_snapshot ***)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_mem_dup_snapshot(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+int _wrap_SnapshotNumber_raw_38bee8dda103c01b(struct vh_snapshot *_swig_go_0) {
+  struct vh_snapshot *arg1 = (struct vh_snapshot *) 0 ;
+  uint32_t result;
+  int _swig_go_result;
+  
+  arg1 = *(struct vh_snapshot **)&_swig_go_0; 
+  
+  result = (uint32_t)vh_snapshot_number((struct vh_snapshot const *)arg1);
+  _swig_go_result = result; 
+  return _swig_go_result;
+}
+
+
+void _wrap_SnapshotFree_raw_38bee8dda103c01b(struct vh_snapshot *_swig_go_0) {
+  struct vh_snapshot *arg1 = (struct vh_snapshot *) 0 ;
+  
+  arg1 = *(struct vh_snapshot **)&_swig_go_0; 
+  
+  vh_snapshot_free(arg1);
+  
+}
+
+
+vhgo_rc _wrap_MemGuardInstall_raw_38bee8dda103c01b() {
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  
+  result = (vhgo_rc)vh_mem_guard_install();
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MemGuardRemove_raw_38bee8dda103c01b() {
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  
+  result = (vhgo_rc)vh_mem_guard_remove();
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_DirtyNew_raw_38bee8dda103c01b(long long _swig_go_0, struct vh_dirty **_swig_go_1) {
+  uint64_t arg1 ;
+  struct vh_dirty **arg2 = (struct vh_dirty **) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = (uint64_t)_swig_go_0; 
+  arg2 = *(struct vh_dirty ***)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_dirty_new(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_DirtyOpen_raw_38bee8dda103c01b(int _swig_go_0, long long _swig_go_1, long long _swig_go_2, struct vh_dirty **_swig_go_3) {
+  vh_fd arg1 ;
+  uint64_t arg2 ;
+  uint64_t arg3 ;
+  struct vh_dirty **arg4 = (struct vh_dirty **) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = (vh_fd)_swig_go_0; 
+  arg2 = (uint64_t)_swig_go_1; 
+  arg3 = (uint64_t)_swig_go_2; 
+  arg4 = *(struct vh_dirty ***)&_swig_go_3; 
+  
+  result = (vhgo_rc)vh_dirty_open(arg1,arg2,arg3,arg4);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_DirtyMark_raw_38bee8dda103c01b(struct vh_dirty *_swig_go_0, vh_gpa _swig_go_1, long long _swig_go_2) {
+  struct vh_dirty *arg1 = (struct vh_dirty *) 0 ;
+  vh_gpa arg2 ;
+  uint64_t arg3 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_dirty **)&_swig_go_0; 
+  arg2 = (vh_gpa)_swig_go_1; 
+  arg3 = (uint64_t)_swig_go_2; 
+  
+  result = (vhgo_rc)vh_dirty_mark(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_DirtyDupFD_raw_38bee8dda103c01b(struct vh_dirty *_swig_go_0, int *_swig_go_1) {
+  struct vh_dirty *arg1 = (struct vh_dirty *) 0 ;
+  vh_fd *arg2 = (vh_fd *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_dirty **)&_swig_go_0; 
+  arg2 = *(vh_fd **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_dirty_dup_fd(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_DirtyGetInfo_raw_38bee8dda103c01b(struct vh_dirty *_swig_go_0, struct vh_dirty_info *_swig_go_1) {
+  struct vh_dirty *arg1 = (struct vh_dirty *) 0 ;
+  struct vh_dirty_info *arg2 = (struct vh_dirty_info *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_dirty **)&_swig_go_0; 
+  arg2 = *(struct vh_dirty_info **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_dirty_get_info(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+void _wrap_DirtyFree_raw_38bee8dda103c01b(struct vh_dirty *_swig_go_0) {
+  struct vh_dirty *arg1 = (struct vh_dirty *) 0 ;
+  
+  arg1 = *(struct vh_dirty **)&_swig_go_0; 
+  
+  vh_dirty_free(arg1);
+  
+}
+
+
+vhgo_rc _wrap_QueueOpen_raw_38bee8dda103c01b(struct vh_mem *_swig_go_0, struct vh_queue_opts *_swig_go_1, int _swig_go_2, int _swig_go_3, struct vh_queue **_swig_go_4) {
+  struct vh_mem *arg1 = (struct vh_mem *) 0 ;
+  struct vh_queue_opts *arg2 = (struct vh_queue_opts *) 0 ;
+  vh_fd arg3 ;
+  vh_fd arg4 ;
+  struct vh_queue **arg5 = (struct vh_queue **) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_mem **)&_swig_go_0; 
+  arg2 = *(struct vh_queue_opts **)&_swig_go_1; 
+  arg3 = (vh_fd)_swig_go_2; 
+  arg4 = (vh_fd)_swig_go_3; 
+  arg5 = *(struct vh_queue ***)&_swig_go_4; 
+  
+  result = (vhgo_rc)vh_queue_open(arg1,(struct vh_queue_opts const *)arg2,arg3,arg4,arg5);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+void _wrap_QueueFree_raw_38bee8dda103c01b(struct vh_queue *_swig_go_0) {
+  struct vh_queue *arg1 = (struct vh_queue *) 0 ;
+  
+  arg1 = *(struct vh_queue **)&_swig_go_0; 
+  
+  vh_queue_free(arg1);
+  
+}
+
+
+vhgo_rc _wrap_QueueUnpop_raw_38bee8dda103c01b(struct vh_queue *_swig_go_0, int _swig_go_1) {
+  struct vh_queue *arg1 = (struct vh_queue *) 0 ;
+  uint32_t arg2 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_queue **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  
+  result = (vhgo_rc)vh_queue_unpop(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_count _wrap_QueueArm_raw_38bee8dda103c01b(struct vh_queue *_swig_go_0) {
+  struct vh_queue *arg1 = (struct vh_queue *) 0 ;
+  vhgo_count result;
+  vhgo_count _swig_go_result;
+  
+  arg1 = *(struct vh_queue **)&_swig_go_0; 
+  
+  result = (vhgo_count)vh_queue_arm(arg1);
+  _swig_go_result = vhgo_count_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_QueueDisarm_raw_38bee8dda103c01b(struct vh_queue *_swig_go_0) {
+  struct vh_queue *arg1 = (struct vh_queue *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_queue **)&_swig_go_0; 
+  
+  result = (vhgo_rc)vh_queue_disarm(arg1);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_count _wrap_QueueFD_raw_38bee8dda103c01b(struct vh_queue *_swig_go_0) {
+  struct vh_queue *arg1 = (struct vh_queue *) 0 ;
+  vhgo_count result;
+  vhgo_count _swig_go_result;
+  
+  arg1 = *(struct vh_queue **)&_swig_go_0; 
+  
+  result = (vhgo_count)vh_queue_fd(arg1);
+  _swig_go_result = vhgo_count_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_count _wrap_QueueState_raw_38bee8dda103c01b(struct vh_queue *_swig_go_0) {
+  struct vh_queue *arg1 = (struct vh_queue *) 0 ;
+  vhgo_count result;
+  vhgo_count _swig_go_result;
+  
+  arg1 = *(struct vh_queue **)&_swig_go_0; 
+  
+  result = (vhgo_count)vh_queue_state(arg1);
+  _swig_go_result = vhgo_count_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_QueueStop_raw_38bee8dda103c01b(struct vh_queue *_swig_go_0, int *_swig_go_1) {
+  struct vh_queue *arg1 = (struct vh_queue *) 0 ;
+  uint32_t *arg2 = (uint32_t *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_queue **)&_swig_go_0; 
+  arg2 = *(uint32_t **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_queue_stop(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_QueueGetStats_raw_38bee8dda103c01b(struct vh_queue *_swig_go_0, struct vh_queue_stats *_swig_go_1) {
+  struct vh_queue *arg1 = (struct vh_queue *) 0 ;
+  struct vh_queue_stats *arg2 = (struct vh_queue_stats *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_queue **)&_swig_go_0; 
+  arg2 = *(struct vh_queue_stats **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_queue_get_stats(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_QueueDupSnapshot_raw_38bee8dda103c01b(struct vh_queue *_swig_go_0, struct vh_snapshot **_swig_go_1) {
+  struct vh_queue *arg1 = (struct vh_queue *) 0 ;
+  struct vh_snapshot **arg2 = (struct vh_snapshot **) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_queue **)&_swig_go_0; 
+  arg2 = *(struct vh_snapshot ***)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_queue_dup_snapshot(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_QueueSetDirty_raw_38bee8dda103c01b(struct vh_queue *_swig_go_0, struct vh_dirty *_swig_go_1, int _swig_go_2, vh_gpa _swig_go_3) {
+  struct vh_queue *arg1 = (struct vh_queue *) 0 ;
+  struct vh_dirty *arg2 = (struct vh_dirty *) 0 ;
+  uint32_t arg3 ;
+  vh_gpa arg4 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_queue **)&_swig_go_0; 
+  arg2 = *(struct vh_dirty **)&_swig_go_1; 
+  arg3 = (uint32_t)_swig_go_2; 
+  arg4 = (vh_gpa)_swig_go_3; 
+  
+  result = (vhgo_rc)vh_queue_set_dirty(arg1,arg2,arg3,arg4);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_QueueMark_raw_38bee8dda103c01b(struct vh_queue *_swig_go_0, long long _swig_go_1, long long _swig_go_2) {
+  struct vh_queue *arg1 = (struct vh_queue *) 0 ;
+  uint64_t arg2 ;
+  uint64_t arg3 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_queue **)&_swig_go_0; 
+  arg2 = (uint64_t)_swig_go_1; 
+  arg3 = (uint64_t)_swig_go_2; 
+  
+  result = (vhgo_rc)vh_queue_mark(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_DeviceFinish_raw_38bee8dda103c01b(struct vh_device *_swig_go_0, long long _swig_go_1, int _swig_go_2) {
+  struct vh_device *arg1 = (struct vh_device *) 0 ;
+  uint64_t arg2 ;
+  vh_rc arg3 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_device **)&_swig_go_0; 
+  arg2 = (uint64_t)_swig_go_1; 
+  arg3 = (vh_rc)_swig_go_2; 
+  
+  result = (vhgo_rc)vh_device_finish(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_DeviceConfigChanged_raw_38bee8dda103c01b(struct vh_device *_swig_go_0) {
+  struct vh_device *arg1 = (struct vh_device *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_device **)&_swig_go_0; 
+  
+  result = (vhgo_rc)vh_device_config_changed(arg1);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_DeviceError_raw_38bee8dda103c01b(struct vh_device *_swig_go_0, int _swig_go_1, int _swig_go_2) {
+  struct vh_device *arg1 = (struct vh_device *) 0 ;
+  uint32_t arg2 ;
+  vh_rc arg3 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_device **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = (vh_rc)_swig_go_2; 
+  
+  result = (vhgo_rc)vh_device_error(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_BlkdevNew_raw_38bee8dda103c01b(struct vh_blkdev_opts *_swig_go_0, int _swig_go_1, struct vh_device **_swig_go_2) {
+  struct vh_blkdev_opts *arg1 = (struct vh_blkdev_opts *) 0 ;
+  vh_fd arg2 ;
+  struct vh_device **arg3 = (struct vh_device **) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_blkdev_opts **)&_swig_go_0; 
+  arg2 = (vh_fd)_swig_go_1; 
+  arg3 = *(struct vh_device ***)&_swig_go_2; 
+  
+  result = (vhgo_rc)vh_blkdev_new((struct vh_blkdev_opts const *)arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+void _wrap_DeviceFree_raw_38bee8dda103c01b(struct vh_device *_swig_go_0) {
+  struct vh_device *arg1 = (struct vh_device *) 0 ;
+  
+  arg1 = *(struct vh_device **)&_swig_go_0; 
+  
+  vh_device_free(arg1);
+  
+}
+
+
+vhgo_rc _wrap_NetdevNew_raw_38bee8dda103c01b(struct vh_netdev_opts *_swig_go_0, int _swig_go_1, struct vh_device **_swig_go_2) {
+  struct vh_netdev_opts *arg1 = (struct vh_netdev_opts *) 0 ;
+  vh_fd arg2 ;
+  struct vh_device **arg3 = (struct vh_device **) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_netdev_opts **)&_swig_go_0; 
+  arg2 = (vh_fd)_swig_go_1; 
+  arg3 = *(struct vh_device ***)&_swig_go_2; 
+  
+  result = (vhgo_rc)vh_netdev_new((struct vh_netdev_opts const *)arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_text _wrap_BackendKind_raw_38bee8dda103c01b(struct vh_backend *_swig_go_0) {
+  struct vh_backend *arg1 = (struct vh_backend *) 0 ;
+  vhgo_text result;
+  vhgo_text _swig_go_result;
+  
+  arg1 = *(struct vh_backend **)&_swig_go_0; 
+  
+  result = (vhgo_text)vh_backend_kind((struct vh_backend const *)arg1);
+  _swig_go_result = result; 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_BackendGetFeatures_raw_38bee8dda103c01b(struct vh_backend *_swig_go_0, long long *_swig_go_1) {
+  struct vh_backend *arg1 = (struct vh_backend *) 0 ;
+  uint64_t *arg2 = (uint64_t *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_backend **)&_swig_go_0; 
+  arg2 = *(uint64_t **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_backend_get_features(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_SlaveListen_raw_38bee8dda103c01b(struct vh_slave *_swig_go_0, _gostring_ _swig_go_1) {
+  struct vh_slave *arg1 = (struct vh_slave *) 0 ;
+  char *arg2 = (char *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_slave **)&_swig_go_0; 
+  
+  arg2 = (char *)malloc(_swig_go_1.n + 1);
+  memcpy(arg2, _swig_go_1.p, _swig_go_1.n);
+  arg2[_swig_go_1.n] = '\0';
+  
+  
+  result = (vhgo_rc)vh_slave_listen(arg1,(char const *)arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  free(arg2); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_SlaveAdopt_raw_38bee8dda103c01b(struct vh_slave *_swig_go_0, int _swig_go_1) {
+  struct vh_slave *arg1 = (struct vh_slave *) 0 ;
+  vh_fd arg2 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_slave **)&_swig_go_0; 
+  arg2 = (vh_fd)_swig_go_1; 
+  
+  result = (vhgo_rc)vh_slave_adopt(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_count _wrap_SlaveFD_raw_38bee8dda103c01b(struct vh_slave *_swig_go_0) {
+  struct vh_slave *arg1 = (struct vh_slave *) 0 ;
+  vhgo_count result;
+  vhgo_count _swig_go_result;
+  
+  arg1 = *(struct vh_slave **)&_swig_go_0; 
+  
+  result = (vhgo_count)vh_slave_fd(arg1);
+  _swig_go_result = vhgo_count_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_count _wrap_SlaveDispatch_raw_38bee8dda103c01b(struct vh_slave *_swig_go_0) {
+  struct vh_slave *arg1 = (struct vh_slave *) 0 ;
+  vhgo_count result;
+  vhgo_count _swig_go_result;
+  
+  arg1 = *(struct vh_slave **)&_swig_go_0; 
+  
+  result = (vhgo_count)vh_slave_dispatch(arg1);
+  _swig_go_result = vhgo_count_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_count _wrap_SlaveWait_raw_38bee8dda103c01b(struct vh_slave *_swig_go_0, int _swig_go_1) {
+  struct vh_slave *arg1 = (struct vh_slave *) 0 ;
+  int32_t arg2 ;
+  vhgo_count result;
+  vhgo_count _swig_go_result;
+  
+  arg1 = *(struct vh_slave **)&_swig_go_0; 
+  arg2 = (int32_t)_swig_go_1; 
+  
+  result = (vhgo_count)vh_slave_wait(arg1,arg2);
+  _swig_go_result = vhgo_count_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_count _wrap_SlaveNextEvent_raw_38bee8dda103c01b(struct vh_slave *_swig_go_0, struct vh_event *_swig_go_1) {
+  struct vh_slave *arg1 = (struct vh_slave *) 0 ;
+  struct vh_event *arg2 = (struct vh_event *) 0 ;
+  vhgo_count result;
+  vhgo_count _swig_go_result;
+  
+  arg1 = *(struct vh_slave **)&_swig_go_0; 
+  arg2 = *(struct vh_event **)&_swig_go_1; 
+  
+  result = (vhgo_count)vh_slave_next_event(arg1,arg2);
+  _swig_go_result = vhgo_count_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_SlaveQueue_raw_38bee8dda103c01b(struct vh_slave *_swig_go_0, int _swig_go_1, struct vh_queue **_swig_go_2) {
+  struct vh_slave *arg1 = (struct vh_slave *) 0 ;
+  uint32_t arg2 ;
+  struct vh_queue **arg3 = (struct vh_queue **) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_slave **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = *(struct vh_queue ***)&_swig_go_2; 
+  
+  result = (vhgo_rc)vh_slave_queue(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_SlaveDupSnapshot_raw_38bee8dda103c01b(struct vh_slave *_swig_go_0, struct vh_snapshot **_swig_go_1) {
+  struct vh_slave *arg1 = (struct vh_slave *) 0 ;
+  struct vh_snapshot **arg2 = (struct vh_snapshot **) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_slave **)&_swig_go_0; 
+  arg2 = *(struct vh_snapshot ***)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_slave_dup_snapshot(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_SlaveDisconnect_raw_38bee8dda103c01b(struct vh_slave *_swig_go_0) {
+  struct vh_slave *arg1 = (struct vh_slave *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_slave **)&_swig_go_0; 
+  
+  result = (vhgo_rc)vh_slave_disconnect(arg1);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_SlavePause_raw_38bee8dda103c01b(struct vh_slave *_swig_go_0) {
+  struct vh_slave *arg1 = (struct vh_slave *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_slave **)&_swig_go_0; 
+  
+  result = (vhgo_rc)vh_slave_pause(arg1);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_SlaveResume_raw_38bee8dda103c01b(struct vh_slave *_swig_go_0) {
+  struct vh_slave *arg1 = (struct vh_slave *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_slave **)&_swig_go_0; 
+  
+  result = (vhgo_rc)vh_slave_resume(arg1);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_SlaveGetStats_raw_38bee8dda103c01b(struct vh_slave *_swig_go_0, struct vh_slave_stats *_swig_go_1) {
+  struct vh_slave *arg1 = (struct vh_slave *) 0 ;
+  struct vh_slave_stats *arg2 = (struct vh_slave_stats *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_slave **)&_swig_go_0; 
+  arg2 = *(struct vh_slave_stats **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_slave_get_stats(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_SlaveStop_raw_38bee8dda103c01b(struct vh_slave *_swig_go_0) {
+  struct vh_slave *arg1 = (struct vh_slave *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_slave **)&_swig_go_0; 
+  
+  result = (vhgo_rc)vh_slave_stop(arg1);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+void _wrap_SlaveFree_raw_38bee8dda103c01b(struct vh_slave *_swig_go_0) {
+  struct vh_slave *arg1 = (struct vh_slave *) 0 ;
+  
+  arg1 = *(struct vh_slave **)&_swig_go_0; 
+  
+  vh_slave_free(arg1);
+  
+}
+
+
+vhgo_rc _wrap_MasterConnect_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, _gostring_ _swig_go_1) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  char *arg2 = (char *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  
+  arg2 = (char *)malloc(_swig_go_1.n + 1);
+  memcpy(arg2, _swig_go_1.p, _swig_go_1.n);
+  arg2[_swig_go_1.n] = '\0';
+  
+  
+  result = (vhgo_rc)vh_master_connect(arg1,(char const *)arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  free(arg2); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterListen_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, _gostring_ _swig_go_1) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  char *arg2 = (char *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  
+  arg2 = (char *)malloc(_swig_go_1.n + 1);
+  memcpy(arg2, _swig_go_1.p, _swig_go_1.n);
+  arg2[_swig_go_1.n] = '\0';
+  
+  
+  result = (vhgo_rc)vh_master_listen(arg1,(char const *)arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  free(arg2); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterAccept_raw_38bee8dda103c01b(struct vh_master *_swig_go_0) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  
+  result = (vhgo_rc)vh_master_accept(arg1);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterAdopt_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, int _swig_go_1) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  vh_fd arg2 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = (vh_fd)_swig_go_1; 
+  
+  result = (vhgo_rc)vh_master_adopt(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterSocketpair_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, int *_swig_go_1) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  vh_fd *arg2 = (vh_fd *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = *(vh_fd **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_master_socketpair(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterDisconnect_raw_38bee8dda103c01b(struct vh_master *_swig_go_0) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  
+  result = (vhgo_rc)vh_master_disconnect(arg1);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_count _wrap_MasterFD_raw_38bee8dda103c01b(struct vh_master *_swig_go_0) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  vhgo_count result;
+  vhgo_count _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  
+  result = (vhgo_count)vh_master_fd(arg1);
+  _swig_go_result = vhgo_count_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_count _wrap_MasterDispatch_raw_38bee8dda103c01b(struct vh_master *_swig_go_0) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  vhgo_count result;
+  vhgo_count _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  
+  result = (vhgo_count)vh_master_dispatch(arg1);
+  _swig_go_result = vhgo_count_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterResume_raw_38bee8dda103c01b(struct vh_master *_swig_go_0) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  
+  result = (vhgo_rc)vh_master_resume(arg1);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterCancel_raw_38bee8dda103c01b(struct vh_master *_swig_go_0) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  
+  result = (vhgo_rc)vh_master_cancel(arg1);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_count _wrap_MasterNextEvent_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, struct vh_event *_swig_go_1) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  struct vh_event *arg2 = (struct vh_event *) 0 ;
+  vhgo_count result;
+  vhgo_count _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = *(struct vh_event **)&_swig_go_1; 
+  
+  result = (vhgo_count)vh_master_next_event(arg1,arg2);
+  _swig_go_result = vhgo_count_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterNegotiate_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, long long _swig_go_1, long long *_swig_go_2) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  uint64_t arg2 ;
+  uint64_t *arg3 = (uint64_t *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = (uint64_t)_swig_go_1; 
+  arg3 = *(uint64_t **)&_swig_go_2; 
+  
+  result = (vhgo_rc)vh_master_negotiate(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterBackend_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, struct vh_backend **_swig_go_1) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  struct vh_backend **arg2 = (struct vh_backend **) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = *(struct vh_backend ***)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_master_backend(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterGetStats_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, struct vh_master_stats *_swig_go_1) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  struct vh_master_stats *arg2 = (struct vh_master_stats *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = *(struct vh_master_stats **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_master_get_stats(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterStop_raw_38bee8dda103c01b(struct vh_master *_swig_go_0) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  
+  result = (vhgo_rc)vh_master_stop(arg1);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+void _wrap_MasterFree_raw_38bee8dda103c01b(struct vh_master *_swig_go_0) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  
+  vh_master_free(arg1);
+  
+}
+
+
+vhgo_rc _wrap_MasterGetFeatures_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, long long *_swig_go_1) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  uint64_t *arg2 = (uint64_t *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = *(uint64_t **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_master_get_features(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterSetFeatures_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, long long _swig_go_1) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  uint64_t arg2 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = (uint64_t)_swig_go_1; 
+  
+  result = (vhgo_rc)vh_master_set_features(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterGetProtocolFeatures_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, long long *_swig_go_1) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  uint64_t *arg2 = (uint64_t *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = *(uint64_t **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_master_get_protocol_features(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterSetProtocolFeatures_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, long long _swig_go_1) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  uint64_t arg2 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = (uint64_t)_swig_go_1; 
+  
+  result = (vhgo_rc)vh_master_set_protocol_features(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterSetOwner_raw_38bee8dda103c01b(struct vh_master *_swig_go_0) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  
+  result = (vhgo_rc)vh_master_set_owner(arg1);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterGetQueueNum_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, int *_swig_go_1) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  uint32_t *arg2 = (uint32_t *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = *(uint32_t **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_master_get_queue_num(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterGetMaxMemSlots_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, int *_swig_go_1) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  uint32_t *arg2 = (uint32_t *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = *(uint32_t **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_master_get_max_mem_slots(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterSetMem_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, struct vh_mem *_swig_go_1) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  struct vh_mem *arg2 = (struct vh_mem *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = *(struct vh_mem **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_master_set_mem(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterAddMemRegion_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, struct vh_mem *_swig_go_1, int _swig_go_2) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  struct vh_mem *arg2 = (struct vh_mem *) 0 ;
+  uint32_t arg3 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = *(struct vh_mem **)&_swig_go_1; 
+  arg3 = (uint32_t)_swig_go_2; 
+  
+  result = (vhgo_rc)vh_master_add_mem_region(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterRemoveMemRegion_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, struct vh_region *_swig_go_1) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  struct vh_region *arg2 = (struct vh_region *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = *(struct vh_region **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_master_remove_mem_region(arg1,(struct vh_region const *)arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterSetVringNum_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, int _swig_go_1, int _swig_go_2) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  uint32_t arg2 ;
+  uint32_t arg3 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = (uint32_t)_swig_go_2; 
+  
+  result = (vhgo_rc)vh_master_set_vring_num(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterSetVringAddr_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, struct vh_vring_addr *_swig_go_1) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  struct vh_vring_addr *arg2 = (struct vh_vring_addr *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = *(struct vh_vring_addr **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_master_set_vring_addr(arg1,(struct vh_vring_addr const *)arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterSetVringBase_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, int _swig_go_1, int _swig_go_2) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  uint32_t arg2 ;
+  uint32_t arg3 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = (uint32_t)_swig_go_2; 
+  
+  result = (vhgo_rc)vh_master_set_vring_base(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterGetVringBase_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, int _swig_go_1, int *_swig_go_2) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  uint32_t arg2 ;
+  uint32_t *arg3 = (uint32_t *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = *(uint32_t **)&_swig_go_2; 
+  
+  result = (vhgo_rc)vh_master_get_vring_base(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterSetLogBase_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, int _swig_go_1, long long _swig_go_2, long long _swig_go_3) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  vh_fd arg2 ;
+  uint64_t arg3 ;
+  uint64_t arg4 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = (vh_fd)_swig_go_1; 
+  arg3 = (uint64_t)_swig_go_2; 
+  arg4 = (uint64_t)_swig_go_3; 
+  
+  result = (vhgo_rc)vh_master_set_log_base(arg1,arg2,arg3,arg4);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterSetLogFD_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, int _swig_go_1) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  vh_fd arg2 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = (vh_fd)_swig_go_1; 
+  
+  result = (vhgo_rc)vh_master_set_log_fd(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterSetVringKick_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, int _swig_go_1, int _swig_go_2) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  uint32_t arg2 ;
+  vh_fd arg3 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = (vh_fd)_swig_go_2; 
+  
+  result = (vhgo_rc)vh_master_set_vring_kick(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterSetVringCall_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, int _swig_go_1, int _swig_go_2) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  uint32_t arg2 ;
+  vh_fd arg3 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = (vh_fd)_swig_go_2; 
+  
+  result = (vhgo_rc)vh_master_set_vring_call(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterSetVringErr_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, int _swig_go_1, int _swig_go_2) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  uint32_t arg2 ;
+  vh_fd arg3 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = (vh_fd)_swig_go_2; 
+  
+  result = (vhgo_rc)vh_master_set_vring_err(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterSetVringEnable_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, int _swig_go_1, int _swig_go_2) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  uint32_t arg2 ;
+  uint32_t arg3 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = (uint32_t)_swig_go_2; 
+  
+  result = (vhgo_rc)vh_master_set_vring_enable(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterResetDevice_raw_38bee8dda103c01b(struct vh_master *_swig_go_0) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  
+  result = (vhgo_rc)vh_master_reset_device(arg1);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterSetStatus_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, int _swig_go_1) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  uint32_t arg2 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  
+  result = (vhgo_rc)vh_master_set_status(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterGetStatus_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, int *_swig_go_1) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  uint32_t *arg2 = (uint32_t *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = *(uint32_t **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_master_get_status(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterResetOwner_raw_38bee8dda103c01b(struct vh_master *_swig_go_0) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  
+  result = (vhgo_rc)vh_master_reset_owner(arg1);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterSetMTU_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, int _swig_go_1) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  uint32_t arg2 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  
+  result = (vhgo_rc)vh_master_set_mtu(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterSetVringEndian_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, int _swig_go_1, int _swig_go_2) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  uint32_t arg2 ;
+  uint32_t arg3 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = (uint32_t)_swig_go_2; 
+  
+  result = (vhgo_rc)vh_master_set_vring_endian(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterCreateCryptoSession_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, struct vh_crypto_session *_swig_go_1, long long *_swig_go_2) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  struct vh_crypto_session *arg2 = (struct vh_crypto_session *) 0 ;
+  int64_t *arg3 = (int64_t *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = *(struct vh_crypto_session **)&_swig_go_1; 
+  arg3 = *(int64_t **)&_swig_go_2; 
+  
+  result = (vhgo_rc)vh_master_create_crypto_session(arg1,(struct vh_crypto_session const *)arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterCloseCryptoSession_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, long long _swig_go_1) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  int64_t arg2 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = (int64_t)_swig_go_1; 
+  
+  result = (vhgo_rc)vh_master_close_crypto_session(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterSetGpuSocket_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, int _swig_go_1) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  vh_fd arg2 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = (vh_fd)_swig_go_1; 
+  
+  result = (vhgo_rc)vh_master_set_gpu_socket(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_DriverNew_raw_38bee8dda103c01b(struct vh_driver_opts *_swig_go_0, struct vh_backend *_swig_go_1, struct vh_mem *_swig_go_2, struct vh_driver **_swig_go_3) {
+  struct vh_driver_opts *arg1 = (struct vh_driver_opts *) 0 ;
+  struct vh_backend *arg2 = (struct vh_backend *) 0 ;
+  struct vh_mem *arg3 = (struct vh_mem *) 0 ;
+  struct vh_driver **arg4 = (struct vh_driver **) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_driver_opts **)&_swig_go_0; 
+  arg2 = *(struct vh_backend **)&_swig_go_1; 
+  arg3 = *(struct vh_mem **)&_swig_go_2; 
+  arg4 = *(struct vh_driver ***)&_swig_go_3; 
+  
+  result = (vhgo_rc)vh_driver_new((struct vh_driver_opts const *)arg1,arg2,arg3,arg4);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+void _wrap_DriverFree_raw_38bee8dda103c01b(struct vh_driver *_swig_go_0) {
+  struct vh_driver *arg1 = (struct vh_driver *) 0 ;
+  
+  arg1 = *(struct vh_driver **)&_swig_go_0; 
+  
+  vh_driver_free(arg1);
+  
+}
+
+
+vhgo_rc _wrap_DriverFeatures_raw_38bee8dda103c01b(struct vh_driver *_swig_go_0, long long *_swig_go_1) {
+  struct vh_driver *arg1 = (struct vh_driver *) 0 ;
+  uint64_t *arg2 = (uint64_t *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_driver **)&_swig_go_0; 
+  arg2 = *(uint64_t **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_driver_features(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_DriverAlloc_raw_38bee8dda103c01b(struct vh_driver *_swig_go_0, long long _swig_go_1, long long *_swig_go_2) {
+  struct vh_driver *arg1 = (struct vh_driver *) 0 ;
+  uint64_t arg2 ;
+  uint64_t *arg3 = (uint64_t *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_driver **)&_swig_go_0; 
+  arg2 = (uint64_t)_swig_go_1; 
+  arg3 = *(uint64_t **)&_swig_go_2; 
+  
+  result = (vhgo_rc)vh_driver_alloc(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_DriverDupSnapshot_raw_38bee8dda103c01b(struct vh_driver *_swig_go_0, struct vh_snapshot **_swig_go_1) {
+  struct vh_driver *arg1 = (struct vh_driver *) 0 ;
+  struct vh_snapshot **arg2 = (struct vh_snapshot **) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_driver **)&_swig_go_0; 
+  arg2 = *(struct vh_snapshot ***)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_driver_dup_snapshot(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_DriverStart_raw_38bee8dda103c01b(struct vh_driver *_swig_go_0) {
+  struct vh_driver *arg1 = (struct vh_driver *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_driver **)&_swig_go_0; 
+  
+  result = (vhgo_rc)vh_driver_start(arg1);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_DriverStop_raw_38bee8dda103c01b(struct vh_driver *_swig_go_0, int _swig_go_1, int _swig_go_2) {
+  struct vh_driver *arg1 = (struct vh_driver *) 0 ;
+  uint32_t arg2 ;
+  uint32_t arg3 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_driver **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = (uint32_t)_swig_go_2; 
+  
+  result = (vhgo_rc)vh_driver_stop(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_DriverQueue_raw_38bee8dda103c01b(struct vh_driver *_swig_go_0, int _swig_go_1, struct vh_queue **_swig_go_2) {
+  struct vh_driver *arg1 = (struct vh_driver *) 0 ;
+  uint32_t arg2 ;
+  struct vh_queue **arg3 = (struct vh_queue **) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_driver **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = *(struct vh_queue ***)&_swig_go_2; 
+  
+  result = (vhgo_rc)vh_driver_queue(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_DriverSetDirty_raw_38bee8dda103c01b(struct vh_driver *_swig_go_0, struct vh_dirty *_swig_go_1) {
+  struct vh_driver *arg1 = (struct vh_driver *) 0 ;
+  struct vh_dirty *arg2 = (struct vh_dirty *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_driver **)&_swig_go_0; 
+  arg2 = *(struct vh_dirty **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_driver_set_dirty(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_BlkNew_raw_38bee8dda103c01b(struct vh_driver *_swig_go_0, struct vh_blk **_swig_go_1) {
+  struct vh_driver *arg1 = (struct vh_driver *) 0 ;
+  struct vh_blk **arg2 = (struct vh_blk **) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_driver **)&_swig_go_0; 
+  arg2 = *(struct vh_blk ***)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_blk_new(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+void _wrap_BlkFree_raw_38bee8dda103c01b(struct vh_blk *_swig_go_0) {
+  struct vh_blk *arg1 = (struct vh_blk *) 0 ;
+  
+  arg1 = *(struct vh_blk **)&_swig_go_0; 
+  
+  vh_blk_free(arg1);
+  
+}
+
+
+vhgo_rc _wrap_BlkGetInfo_raw_38bee8dda103c01b(struct vh_blk *_swig_go_0, struct vh_blk_info *_swig_go_1) {
+  struct vh_blk *arg1 = (struct vh_blk *) 0 ;
+  struct vh_blk_info *arg2 = (struct vh_blk_info *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_blk **)&_swig_go_0; 
+  arg2 = *(struct vh_blk_info **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_blk_get_info(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_BlkWait_raw_38bee8dda103c01b(struct vh_blk *_swig_go_0, int _swig_go_1, int _swig_go_2) {
+  struct vh_blk *arg1 = (struct vh_blk *) 0 ;
+  uint32_t arg2 ;
+  int32_t arg3 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_blk **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = (int32_t)_swig_go_2; 
+  
+  result = (vhgo_rc)vh_blk_wait(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
 }
 
-vhgo_rc _wrap_BlkNew_raw_38bee8dda103c01b(struct vh_driver *_swig_go_0, struct vh_blk **_swig_go_1)
-{
-	struct vh_driver *arg1 = (struct vh_driver *)0;
-	struct vh_blk **arg2 = (struct vh_blk **)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_driver **)&_swig_go_0;
-	arg2 = *(struct vh_blk ***)&_swig_go_1;
-
-	result = (vhgo_rc)vh_blk_new(arg1, arg2);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-void _wrap_BlkFree_raw_38bee8dda103c01b(struct vh_blk *_swig_go_0)
-{
-	struct vh_blk *arg1 = (struct vh_blk *)0;
-
-	arg1 = *(struct vh_blk **)&_swig_go_0;
-
-	vh_blk_free(arg1);
-}
-
-vhgo_rc _wrap_BlkGetInfo_raw_38bee8dda103c01b(struct vh_blk *_swig_go_0, struct vh_blk_info *_swig_go_1)
-{
-	struct vh_blk *arg1 = (struct vh_blk *)0;
-	struct vh_blk_info *arg2 = (struct vh_blk_info *)0;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_blk **)&_swig_go_0;
-	arg2 = *(struct vh_blk_info **)&_swig_go_1;
-
-	result = (vhgo_rc)vh_blk_get_info(arg1, arg2);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
-
-vhgo_rc _wrap_BlkWait_raw_38bee8dda103c01b(struct vh_blk *_swig_go_0, int _swig_go_1, int _swig_go_2)
-{
-	struct vh_blk *arg1 = (struct vh_blk *)0;
-	uint32_t arg2;
-	int32_t arg3;
-	vhgo_rc result;
-	vhgo_rc _swig_go_result;
-
-	arg1 = *(struct vh_blk **)&_swig_go_0;
-	arg2 = (uint32_t)_swig_go_1;
-	arg3 = (int32_t)_swig_go_2;
-
-	result = (vhgo_rc)vh_blk_wait(arg1, arg2, arg3);
-	_swig_go_result = vhgo_rc_of((int32_t)result);
-	return _swig_go_result;
-}
 
 #ifdef __cplusplus
 }
 #endif
+
