@@ -78,7 +78,8 @@ struct vh_netdev_opts {
  * Receive buffers are used as the driver asked for: one for each frame, or with MRG_RXBUF as many as it needs. A frame
  * for which there is no room is dropped, but in a tap, which keeps it. What is sent through a disabled queue is taken and
  * dropped. The frames of a source go to the broadcast address, with Ethernet type 0x88b5 and a count behind it, 8 bytes
- * little-endian, as far as there is room for that.
+ * little-endian, as far as there is room for that. A tap announces a guest that has moved here (SEND_RARP); an MTU that the
+ * front-end chooses (NET_SET_MTU) is taken up to the one that the device was made with.
  *
  * @since: VH_1.0
  * @thread: any

@@ -110,8 +110,31 @@ static int tap_open(struct vhi_net *n, int fd)
 		  : 0;
 }
 
+/*
+ * A frame to everybody from the guest's address, by which switches learn the port: the request of RFC 903 that asks for
+ * the sender's own protocol address, as short as Ethernet allows.
+ */
+static vh_rc tap_announce(void *ctx, const void *mac, uint32_t len, uint64_t later)
+{
+	static const uint8_t rarp[] = {0x80, 0x35, 0, 1, 8, 0, 6, 4, 0, 3};
+	struct vhi_net *n = ctx;
+	uint8_t *p = n->tx.data;
+
+	(void)later;
+	n->tx.len = 60;
+	memset(p, 0, n->tx.len);
+	memset(p, 0xff, len);
+	memcpy(p + 6, mac, len);
+	memcpy(p + 12, rarp, sizeof(rarp));
+	memcpy(p + 22, mac, len); /* sender */
+	memcpy(p + 32, mac, len); /* target */
+	tap_send(n);
+	return 0;
+}
+
 const struct vhi_net_kind vhi_net_tap = {
 	.open = tap_open,
 	.send = tap_send,
 	.next = tap_next,
+	.announce = tap_announce,
 };

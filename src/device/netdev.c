@@ -84,9 +84,23 @@ static int32_t net_set_features(void *ctx, uint64_t features, uint64_t later)
 {
 	struct vhi_net *n = ctx;
 
-	(void)later;
+	if (!features && !later) /* the connection ended, and with it the front-end's choice */
+		put_le16(&n->config[VHI_NET_C_MTU], n->opts.mtu);
 	n->merge = features & VHI_BIT(VH_NET_F_MRG_RXBUF);
 	n->hdr = n->merge || (features & VHI_BIT(VH_F_VERSION_1)) ? VH_NET_HDR_SIZE : VHI_NET_HDR_SHORT;
+	return 0;
+}
+
+/* What the driver was told is the most that there is. */
+static int32_t net_set_mtu(void *ctx, uint32_t mtu, uint64_t later)
+{
+	struct vhi_net *n = ctx;
+
+	(void)later;
+	if (mtu > n->opts.mtu)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "the network device was made for an MTU of %u, not %u",
+				n->opts.mtu, mtu);
+	put_le16(&n->config[VHI_NET_C_MTU], mtu);
 	return 0;
 }
 
@@ -146,6 +160,7 @@ static const struct vh_device_ops net_ops = {
 	.on_batch = net_on_batch,
 	.poll_fd = net_poll_fd,
 	.on_poll = net_on_poll,
+	.set_mtu = net_set_mtu,
 };
 
 static int bad_opts(const char *what, uint64_t v, const char *hint)
@@ -208,6 +223,7 @@ vh_rc vh_netdev_new(const struct vh_netdev_opts *opts, int32_t fd, struct vh_dev
 {
 	struct vh_netdev_opts o;
 	struct vh_device_opts dev_opts = {.size = sizeof(dev_opts), .type = VH_TYPE_NET};
+	struct vh_device_ops ops = net_ops;
 	struct vhi_net *n = NULL;
 	int rc;
 
@@ -225,7 +241,8 @@ vh_rc vh_netdev_new(const struct vh_netdev_opts *opts, int32_t fd, struct vh_dev
 	dev_opts.features = net_features(&o);
 	dev_opts.max_queues = 2 * o.pairs;
 	dev_opts.max_queue_size = o.max_queue_size;
-	rc = vh_device_new(&dev_opts, &net_ops, n, out); /* destroys n when it fails */
+	ops.send_rarp = n->kind->announce;
+	rc = vh_device_new(&dev_opts, &ops, n, out); /* destroys n when it fails */
 	if (!rc)
 		n->dev = *out;
 	return rc;

@@ -42,6 +42,8 @@ struct vhi_net_kind {
 	void (*send)(struct vhi_net *n);	/* optional: the frame n->tx, to somewhere else */
 	bool (*next)(struct vhi_net *n);	/* optional: the next frame, into n->rx */
 	bool loops;				/* what is sent is received */
+	/* Optional: vh_device_ops.send_rarp, where there is a network that can learn where the guest is. */
+	vh_rc (*announce)(void *ctx, const void *mac, uint32_t len, uint64_t later);
 };
 
 extern const struct vhi_net_kind vhi_net_tap;

@@ -498,6 +498,51 @@ static void config_space_tells_mac_mtu_and_pairs(void **state)
 	vht_blk_close(&f);
 }
 
+static uint32_t told_mtu(void)
+{
+	uint8_t got[2];
+
+	OK(f.dev->ops.get_config(f.dev->ctx, VHI_NET_C_MTU, got, sizeof(got), 0));
+	return got[0] + 256u * got[1];
+}
+
+static void an_mtu_is_taken_up_to_the_one_that_it_was_made_with(void **state)
+{
+	(void)state;
+	open_with((struct vh_netdev_opts){.kind = VH_NETDEV_SINK, .mtu = 9000}, -1, V1);
+	OK(f.dev->ops.set_mtu(f.dev->ctx, 1500, 1));
+	assert_int_equal(told_mtu(), 1500);
+	assert_int_equal(f.dev->ops.set_mtu(f.dev->ctx, 9001, 1), -EINVAL);
+	assert_int_equal(told_mtu(), 1500);
+	OK(f.dev->ops.set_features(f.dev->ctx, 0, 0));
+	assert_int_equal(told_mtu(), 9000);
+	vht_blk_close(&f);
+}
+
+static void a_guest_is_announced_on_a_wire_only(void **state)
+{
+	static const uint8_t mac[] = {2, 1, 3, 4, 5, 6};
+	static const uint8_t want[60] = {
+		255, 255, 255, 255, 255, 255, 2, 1, 3, 4, 5, 6, 0x80, 0x35, 0, 1, 8, 0, 6, 4, 0, 3, /* a request */
+		2,   1,	  3,   4,   5,	 6,   0, 0, 0, 0, 2, 1, 3,    4,    5, 6, 0, 0, 0, 0,
+	};
+	uint8_t frame[100];
+	int fds[2];
+
+	(void)state;
+	open_kind(VH_NETDEV_LOOPBACK, V1);
+	assert_null(f.dev->ops.send_rarp);
+	vht_blk_close(&f);
+	OK(socketpair(AF_UNIX, SOCK_DGRAM, 0, fds));
+	open_with((struct vh_netdev_opts){.kind = VH_NETDEV_TAP}, fds[0], V1);
+	OK(f.dev->ops.send_rarp(f.dev->ctx, mac, sizeof(mac), 1));
+	assert_int_equal(recv(fds[1], frame, sizeof(frame), MSG_DONTWAIT), sizeof(want));
+	assert_memory_equal(frame, want, sizeof(want));
+	vht_blk_close(&f);
+	close(fds[0]);
+	close(fds[1]);
+}
+
 static void what_makes_no_sense_is_refused(void **state)
 {
 	static const struct {
@@ -561,6 +606,8 @@ int main(void)
 		T(a_wire_that_fails_is_told_and_not_read_for_ever),
 		T(a_tap_carries_frames),
 		T(config_space_tells_mac_mtu_and_pairs),
+		T(an_mtu_is_taken_up_to_the_one_that_it_was_made_with),
+		T(a_guest_is_announced_on_a_wire_only),
 		T(what_makes_no_sense_is_refused),
 	};
 
