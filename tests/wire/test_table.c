@@ -11,50 +11,9 @@
 #include "vh/log.h"
 #include "vh/protocol.h"
 #include "vhi_wire.h"
+#include "vht_tsv.h"
 
 #define COLUMNS 16
-
-struct row {
-	char line[512];
-	char *col[COLUMNS];
-	size_t n;
-};
-
-/* The next row that is not a comment or the heading; false at the end. */
-static bool next_row(FILE *f, struct row *r)
-{
-	while (fgets(r->line, sizeof(r->line), f)) {
-		char *p = r->line;
-
-		p[strcspn(p, "\n")] = 0;
-		if (!*p || *p == '#' || !strncmp(p, "side\t", 5) || !strncmp(p, "bit\t", 4) ||
-		    !strncmp(p, "struct\t", 7))
-			continue;
-		for (r->n = 0; p && r->n < COLUMNS; r->n++)
-			r->col[r->n] = strsep(&p, "\t");
-		assert_null(p);
-		return true;
-	}
-	return false;
-}
-
-static FILE *open_data(const char *name)
-{
-	char path[512];
-	FILE *f;
-
-	snprintf(path, sizeof(path), VH_SOURCE_DIR "/tests/data/%s", name);
-	f = fopen(path, "re");
-	if (!f)
-		fail_msg("%s is missing", path);
-	return f;
-}
-
-static uint32_t number(const struct row *r, size_t i)
-{
-	assert_true(i < r->n);
-	return (uint32_t)strtoul(r->col[i], NULL, 10);
-}
 
 struct word {
 	const char *text;
@@ -157,44 +116,44 @@ static void check_virtio_bits(const struct vhi_wire_msg *m, char *column)
 }
 
 /* What we accept and send differs from the specification in these places only. */
-static void check_bounds(const struct vhi_wire_msg *m, enum vhi_wire_side side, const struct row *r)
+static void check_bounds(const struct vhi_wire_msg *m, enum vhi_wire_side side, const struct vht_row *r)
 {
-	uint32_t accept_min = number(r, 4), fd_max = number(r, 7);
+	uint32_t accept_min = vht_number(r, 4), fd_max = vht_number(r, 7);
 	bool front_end = side == VHI_WIRE_FRONT_END;
 
-	assert_int_equal(m->min, number(r, 4));
-	assert_int_equal(m->max, number(r, 5));
+	assert_int_equal(m->min, vht_number(r, 4));
+	assert_int_equal(m->max, vht_number(r, 5));
 	if (front_end && m->id == VHI_FE_SET_LOG_BASE)
 		accept_min = 8;
 	if (front_end && m->id == VHI_FE_GET_SHARED_OBJECT)
 		accept_min = 0;
 	assert_int_equal(m->accept_min, accept_min);
-	assert_int_equal(m->accept_max, number(r, 5));
-	assert_int_equal(m->accept_fd_min, number(r, 6));
+	assert_int_equal(m->accept_max, vht_number(r, 5));
+	assert_int_equal(m->accept_fd_min, vht_number(r, 6));
 	assert_int_equal(m->accept_fd_max, fd_max);
 	if (front_end && m->id == VHI_FE_REM_MEM_REG)
 		fd_max = 0;
-	assert_int_equal(m->fd_min, number(r, 6));
+	assert_int_equal(m->fd_min, vht_number(r, 6));
 	assert_int_equal(m->fd_max, fd_max);
 }
 
-static void check_message(const struct row *r)
+static void check_message(const struct vht_row *r)
 {
 	enum vhi_wire_side side = strcmp(r->col[0], "fe") ? VHI_WIRE_BACK_END : VHI_WIRE_FRONT_END;
-	const struct vhi_wire_msg *m = vhi_wire_find(side, number(r, 1));
+	const struct vhi_wire_msg *m = vhi_wire_find(side, vht_number(r, 1));
 
 	assert_int_equal(r->n, COLUMNS);
 	assert_non_null(m);
 	print_message("%s\n", m->name);
-	assert_int_equal(m->id, number(r, 1));
+	assert_int_equal(m->id, vht_number(r, 1));
 	assert_string_equal(m->name, r->col[2]);
 	assert_int_equal(m->payload, payload_of(r->col[3]));
 	check_bounds(m, side, r);
 	assert_int_equal(m->reply, reply_of(r->col[8]));
 	assert_int_equal(m->reply_payload, payload_of(r->col[9]));
-	assert_int_equal(m->reply_min, number(r, 10));
-	assert_int_equal(m->reply_max, number(r, 11));
-	assert_int_equal(m->reply_fd_max, number(r, 12));
+	assert_int_equal(m->reply_min, vht_number(r, 10));
+	assert_int_equal(m->reply_max, vht_number(r, 11));
+	assert_int_equal(m->reply_fd_max, vht_number(r, 12));
 	assert_true(m->pf == protocol_bits(r->col[13]));
 	check_virtio_bits(m, r->col[14]);
 	assert_int_equal(m->ring, ring_of(r->col[15]));
@@ -202,12 +161,12 @@ static void check_message(const struct row *r)
 
 static void table_has_the_figures_of_the_specification(void **state)
 {
-	FILE *f = open_data("messages.tsv");
-	struct row r;
+	FILE *f = vht_open_data(VH_SOURCE_DIR, "messages.tsv");
+	struct vht_row r;
 	size_t rows = 0, front_end, back_end;
 
 	(void)state;
-	for (; next_row(f, &r); rows++)
+	for (; vht_next_row(f, "side", &r); rows++)
 		check_message(&r);
 	fclose(f);
 	vhi_wire_table(VHI_WIRE_FRONT_END, &front_end);
@@ -261,17 +220,17 @@ static void refusal_forms_are_those_of_the_messages(void **state)
 
 static void protocol_features_have_their_bits_and_dependencies(void **state)
 {
-	FILE *f = open_data("protocol_features.tsv");
+	FILE *f = vht_open_data(VH_SOURCE_DIR, "protocol_features.tsv");
 	const uint64_t all = VHI_BIT(24) - 1;
-	struct row r;
+	struct vht_row r;
 	uint32_t bits = 0;
 
 	(void)state;
-	for (; next_row(f, &r); bits++) {
+	for (; vht_next_row(f, "bit", &r); bits++) {
 		char *needs = r.col[2], *need;
 		uint64_t alone = VHI_BIT(bits);
 
-		assert_int_equal(number(&r, 0), bits);
+		assert_int_equal(vht_number(&r, 0), bits);
 		assert_string_equal(vh_feature_name(0, bits), r.col[1]);
 		if (!strcmp(needs, "-")) {
 			assert_true(vhi_wire_pf_closure(alone) == alone);
@@ -354,17 +313,17 @@ static const struct place {
 
 static void payload_structs_lie_as_on_the_wire(void **state)
 {
-	FILE *f = open_data("structs.tsv");
-	struct row r;
+	FILE *f = vht_open_data(VH_SOURCE_DIR, "structs.tsv");
+	struct vht_row r;
 	size_t i = 0;
 
 	(void)state;
-	for (; next_row(f, &r); i++) {
+	for (; vht_next_row(f, "struct", &r); i++) {
 		assert_true(i < VHI_ARRAY_SIZE(places));
 		assert_string_equal(r.col[0], places[i].of);
 		assert_string_equal(r.col[1], places[i].field);
-		assert_int_equal(number(&r, 2), places[i].offset);
-		assert_int_equal(number(&r, 3), places[i].width);
+		assert_int_equal(vht_number(&r, 2), places[i].offset);
+		assert_int_equal(vht_number(&r, 3), places[i].width);
 	}
 	fclose(f);
 	assert_int_equal(i, VHI_ARRAY_SIZE(places));
