@@ -38,22 +38,22 @@ def exchanged(role, lines):
     return found
 
 
-def other_version(peer):
-    """The program that ran is of the version that the peer's name has."""
+def other_version(peer, program=None):
+    """The program that ran is of the version that the peer's name has. program: the words of one that is not installed."""
     name, number = re.match(r"([\w-]+) (\S+?)(?:,|$)", peer.name).groups()
     if name not in PROGRAMS:
         return []
-    said = subprocess.run([PROGRAMS[name], "--version"], stdout=subprocess.PIPE, check=True).stdout.decode()
+    said = subprocess.run([*(program or [PROGRAMS[name]]), "--version"], stdout=subprocess.PIPE, check=True).stdout.decode()
     return [] if re.search(rf"version {re.escape(number)}\b", said) else [f"anything as {name} {number}: it is {said.splitlines()[0]}"]
 
 
-def missing(key, trace):
+def missing(key, trace, program=None):
     """What is said of the peer and is not so, as words; nothing for a row that is no peer."""
     peers, rows = emit_protocol.hand_written()
     for peer in peers:
         if peer.key == key:
             with open(trace, encoding="utf-8") as f:
                 found = exchanged(peer.role, f)
-            return other_version(peer) + sorted(f"{side} {name}" for (side, name), row in rows.items()
+            return other_version(peer, program) + sorted(f"{side} {name}" for (side, name), row in rows.items()
                                                 if key in row.peers and (side, name) not in found)
     return []

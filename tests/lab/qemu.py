@@ -2,12 +2,14 @@
 """A Linux guest under QEMU's own CPU emulation (the lab's machines have no usable KVM)."""
 import json
 import os
+import re
 import socket
 import subprocess
 
 import initramfs
 import kernel
 import proc
+import suite
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 QEMU = "/usr/bin/qemu-system-x86_64"
@@ -16,11 +18,22 @@ GUEST_OK = 42 * 2 + 1
 APPEND = "console=ttyS0 quiet panic=-1 mitigations=off nokaslr random.trust_cpu=on"
 
 
+def of_suite(name, version):
+    """The words that begin a command line of the QEMU of another Debian suite, which has to be of that version."""
+    root = suite.unpack_whole(name, "qemu-system-x86")
+    words = suite.run_in(root, "usr/bin/qemu-system-x86_64")
+    said = subprocess.run([*words, "--version"], stdout=subprocess.PIPE, check=True).stdout.decode().splitlines()[0]
+    if not re.search(rf"version {re.escape(version)}\b", said):
+        raise kernel.Missing("qemu-system-x86", f"{name} has no QEMU {version} (any more): {said}")
+    return [*words, *(word for part in ("qemu", "seabios") for word in ("-L", os.path.join(root, "usr/share", part)))]
+
+
 class Guest:
     """A guest with one vhost-user device, whose init is a program of tests/lab."""
 
-    def __init__(self, work, program, modules, memory_mib=192):
+    def __init__(self, work, program, modules, memory_mib=192, emulator=(QEMU,)):
         self.work = work
+        self.emulator = emulator
         self.memory_mib = memory_mib
         kernel_dir = kernel.fetch()
         self.version = os.path.basename(kernel_dir)[len("kernel-"):]
@@ -33,7 +46,7 @@ class Guest:
     def run(self, name, socket, device, words, seconds=120):
         """One life of the guest, with the options that make a device out of the character device c0, and words for its
         init; its console. proc.Failed when the init failed."""
-        argv = [QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio",
+        argv = [*self.emulator, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio",
                 "-device", "isa-debug-exit,iobase=0xf4,iosize=1",
                 "-machine", "pc,memory-backend=mem", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "1",
                 "-m", f"{self.memory_mib}M",
@@ -46,11 +59,11 @@ class Guest:
 class BlockGuest(Guest):
     """It runs one step of tests/lab/guest.c."""
 
-    def __init__(self, work):
-        super().__init__(work, "guest.c", ["virtio_blk", "ext4"])
+    def __init__(self, work, emulator=(QEMU,)):
+        super().__init__(work, "guest.c", ["virtio_blk", "ext4"], emulator=emulator)
 
-    def boot(self, socket, step, seed, queues=1, packed=False):
-        device = f"vhost-user-blk-pci,chardev=c0,num-queues={queues},packed={'on' if packed else 'off'}"
+    def boot(self, socket, step, seed, queues=1, packed=False, options=""):
+        device = f"vhost-user-blk-pci,chardev=c0,num-queues={queues},packed={'on' if packed else 'off'}{options}"
         return self.run(f"guest-{step}", socket, ["-device", device], f"vh.step={step} vh.seed={seed} vh.packed={int(packed)}")
 
 

@@ -3,6 +3,7 @@
 
 No mirror is named here: the site is the one that this machine's own Debian sources have.
 """
+import fcntl
 import glob
 import os
 import subprocess
@@ -48,26 +49,50 @@ def _options(work, suite):
 
 def unpack(suite, *packages):
     """The folder that holds the packages' files (usr/...), fetched when they are not there yet."""
-    dest = os.path.join(cache_dir(), f"{suite}-{'-'.join(packages)}")
-    if os.path.exists(os.path.join(dest, ".complete")):
-        return dest
-    work = os.path.join(cache_dir(), f"apt-{suite}")
-    options = _options(work, suite)
-    rc, out = _run("apt-get", *options, "update", "-qq")
-    if rc:
-        raise Missing(packages[0], f"no lists of {suite}: {out.strip()[-200:]}")
-    archives = os.path.join(work, "archives")
-    for old in glob.glob(os.path.join(archives, "*.deb")):
-        os.unlink(old)
-    rc, out = _run("apt-get", *options, "download", "-qq", *packages, cwd=archives)
-    if rc:
-        raise Missing(packages[0], f"apt-get download: {out.strip()[-200:]}")
-    os.makedirs(dest, exist_ok=True)
-    for deb in glob.glob(os.path.join(archives, "*.deb")):
-        rc, out = _run("dpkg", "-x", deb, dest)
+    return _unpacked(suite, packages, "", lambda options, archives: _run(
+        "apt-get", *options, "download", "-qq", *packages, cwd=archives))
+
+
+def unpack_whole(suite, *packages):
+    """The same with all that they depend on, down to the C library, for run_in()."""
+    def fetch(options, archives):
+        nothing = os.path.join(archives, "installed")  # apt is to think that nothing is
+        open(nothing, "w", encoding="utf-8").close()
+        return _run("apt-get", *options, "-o", f"Dir::State::status={nothing}", "-o", f"Dir::Cache::archives={archives}/",
+                    "-o", "Debug::NoLocking=1", "--no-install-recommends", "-y", "-qq", "--download-only", "install", *packages)
+    return _unpacked(suite, packages, "-whole", fetch)
+
+
+def run_in(root, program):
+    """The words that begin a command line of a program in such a folder."""
+    return [os.path.join(root, "usr/lib64/ld-linux-x86-64.so.2"), "--library-path", os.path.join(root, "usr/lib/x86_64-linux-gnu"),
+            os.path.join(root, program)]
+
+
+def _unpacked(suite, packages, kind, fetch):
+    dest = os.path.join(cache_dir(), f"{suite}{kind}-{'-'.join(packages)}")
+    with open(os.path.join(cache_dir(), f"lock-{suite}"), "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if os.path.exists(os.path.join(dest, ".complete")):
+            return dest
+        work = os.path.join(cache_dir(), f"apt-{suite}")
+        options = _options(work, suite)
+        rc, out = _run("apt-get", *options, "update", "-qq")
         if rc:
-            raise Missing(packages[0], f"dpkg -x: {out.strip()[-200:]}")
-    open(os.path.join(dest, ".complete"), "w", encoding="utf-8").close()
+            raise Missing(packages[0], f"no lists of {suite}: {out.strip()[-200:]}")
+        archives = os.path.join(work, "archives")
+        for old in glob.glob(os.path.join(archives, "*.deb")):
+            os.unlink(old)
+        rc, out = fetch(options, archives)
+        if rc:
+            raise Missing(packages[0], f"apt-get: {out.strip()[-200:]}")
+        os.makedirs(dest, exist_ok=True)
+        for deb in glob.glob(os.path.join(archives, "*.deb")):
+            rc, out = _run("dpkg", "-x", deb, dest)
+            if rc:
+                raise Missing(packages[0], f"dpkg -x: {out.strip()[-200:]}")
+            os.unlink(deb)
+        open(os.path.join(dest, ".complete"), "w", encoding="utf-8").close()
     return dest
 
 
