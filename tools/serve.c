@@ -12,8 +12,9 @@
 
 struct serve_opts {
 	const char *socket;
+	const char *connect;
 	const char *handover;
-	uint64_t fd;
+	uint64_t fd, tries;
 	bool has_fd, packed, verbose;
 	struct serve_device device;
 };
@@ -36,6 +37,8 @@ static int parse(int argc, char **argv, const struct serve_kind *kind, struct se
 	const struct opt common[] = {
 		{"socket", OPT_TEXT, &o->socket, 0, NULL},
 		{"socket-path", OPT_TEXT, &o->socket, 0, NULL},
+		{"connect", OPT_TEXT, &o->connect, 0, NULL},
+		{"tries", OPT_NUMBER, &o->tries, UINT32_MAX, NULL},
 		{"fd", OPT_NUMBER, &o->fd, 0x7fffffff, &o->has_fd},
 		{"queues", OPT_NUMBER, &o->device.queues, kind->max_queues, NULL},
 		{"queue-size", OPT_NUMBER, &o->device.queue_size, VH_QUEUE_MAX_SIZE, NULL},
@@ -54,8 +57,8 @@ static int parse(int argc, char **argv, const struct serve_kind *kind, struct se
 	rc = parse_options(argc, argv, opts, n_common + kind->n_opts, words, 1, &n);
 	if (rc)
 		return rc;
-	if (!o->socket == !o->has_fd)
-		return usage("serve %s: give either --socket PATH or --fd N", kind->name);
+	if (!!o->socket + !!o->connect + o->has_fd != 1)
+		return usage("serve %s: give one of --socket ADDRESS, --connect ADDRESS and --fd N", kind->name);
 	if (!o->device.queues || !o->device.queue_size)
 		return usage("serve %s: --queues and --queue-size are at least 1", kind->name);
 	if (o->device.queue_size & (o->device.queue_size - 1))
@@ -111,6 +114,9 @@ static int loop(struct vh_slave *s, const struct sources *from)
 				print_event(&e);
 			if (from->once && e.kind == VH_EVENT_DISCONNECTED)
 				return e.reason ? EXIT_WRONG : EXIT_DONE;
+			if (e.kind == VH_EVENT_GAVE_UP)
+				return say(EXIT_UNREACHABLE, "no front-end after %llu tries: %s",
+					   (unsigned long long)e.value, vh_error_name(e.reason));
 		}
 		if (poll(p, 3, rc ? 0 : -1) < 0 && errno != EINTR)
 			return say(EXIT_WRONG, "poll: %s", strerror(errno));
@@ -126,6 +132,16 @@ static bool is_listening(int fd)
 	socklen_t len = sizeof(on);
 
 	return !getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &on, &len) && on;
+}
+
+/* The socket that the options ask for. */
+static int32_t take_socket(const struct serve_opts *o, struct vh_slave *s)
+{
+	const struct vh_reconnect policy = {.size = sizeof(policy), .max_tries = (uint32_t)o->tries};
+
+	if (o->connect)
+		return vh_slave_connect(s, o->connect, &policy);
+	return o->socket ? vh_slave_listen(s, o->socket) : vh_slave_adopt(s, (int)o->fd);
 }
 
 /* From the one that serves, or anew: 0 or an exit code. */
@@ -145,12 +161,14 @@ static int begin(const struct serve_opts *o, const char *kind, struct vh_slave *
 		say(0, "serving %s where the one before stood", kind);
 		return 0;
 	}
-	rc = o->socket ? vh_slave_listen(s, o->socket) : vh_slave_adopt(s, (int)o->fd);
+	rc = take_socket(o, s);
 	if (rc) {
-		say_vh(rc, o->socket ? o->socket : "--fd");
+		say_vh(rc, o->connect ? o->connect : o->socket ? o->socket : "--fd");
 		return EXIT_USAGE;
 	}
-	if (o->socket)
+	if (o->connect)
+		say(0, "serving %s, connecting to %s", kind, o->connect);
+	else if (o->socket)
 		say(0, "serving %s on %s", kind, o->socket);
 	else
 		say(0, "serving %s on fd %d", kind, (int)o->fd);

@@ -12,8 +12,9 @@ int target_connect(struct target *t, const char *name, const struct target_opts 
 
 	memset(t, 0, sizeof(*t));
 	t->name = name;
-	if (strncmp(name, "unix:", 5) || !name[5])
-		return usage("target '%s': this version knows unix:PATH", name);
+	/* What stands alone is reserved: files in /dev are other kinds of targets. */
+	if (name[0] != '@' && !strchr(name, ':'))
+		return usage("target '%s': this version knows sockets, unix:PATH or @NAME", name);
 	rc = vh_master_new(&mo, NULL, NULL, &t->master);
 	if (rc)
 		return say_vh(rc, name);
@@ -23,7 +24,7 @@ int target_connect(struct target *t, const char *name, const struct target_opts 
 	rc = vh_master_connect(t->master, name);
 	if (rc) {
 		say_vh(rc, name);
-		return EXIT_UNREACHABLE;
+		return rc == -EINVAL ? EXIT_USAGE : EXIT_UNREACHABLE;
 	}
 	return EXIT_DONE;
 }

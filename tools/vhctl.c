@@ -6,10 +6,14 @@
 #include <string.h>
 
 static const char help_text[] =
-	"usage: vhctl serve blk (--socket PATH | --fd N) (--ram SIZE | --file PATH | --null SIZE)\n"
+	"usage: vhctl serve blk (--socket ADDRESS | --connect ADDRESS [--tries N] | --fd N)\n"
+	"                       (--ram SIZE | --file PATH | --null "
+	"SIZE)\n"
 	"                       [--readonly] [--queues N] [--queue-size N] [--packed on|off]\n"
 	"                       [--serial S] [--handover PATH] [--verbose]\n"
-	"       vhctl serve net (--socket PATH | --fd N) (--tap NAME | --loopback | --sink | --source)\n"
+	"       vhctl serve net (--socket ADDRESS | --connect ADDRESS [--tries N] | --fd N)\n"
+	"                       (--tap NAME | --loopback | --sink | "
+	"--source)\n"
 	"                       [--mac MAC] [--mtu N] [--frame N] [--queues N] [--queue-size N] [--packed on|off]\n"
 	"                       [--handover PATH] [--verbose]\n"
 	"       vhctl serve blk|net --print-capabilities\n"
@@ -21,8 +25,10 @@ static const char help_text[] =
 	"                                  [--queues N] [--time SECONDS] [--poll] [--packed on|off] [--json]\n"
 	"       vhctl --version | --help\n"
 	"\n"
-	"TARGET is unix:PATH. SIZE takes K, M, G, T (binary). write, verify and bench with a write destroy what the\n"
-	"device holds. VH_TRACE=FILE writes every vhost-user message as a line of JSON.\n"
+	"TARGET and ADDRESS are unix:PATH, @NAME, fd:N or systemd:NAME. SIZE takes K, M, G, T (binary). write, verify "
+	"and\n"
+	"bench with a write destroy what the device holds. VH_TRACE=FILE writes every vhost-user message as a line of "
+	"JSON.\n"
 	"exit codes: 0 done, 1 the peer or the data is wrong, 2 usage, 3 can't reach the peer\n";
 
 static const struct {

@@ -57,7 +57,7 @@ func closeAll(files []*os.File) {
 	}
 }
 
-// Dial connects to a back-end that listens; "unix:" before the path is accepted.
+// Dial connects to a back-end that listens; at a path or another address.
 func Dial(ctx context.Context, path string) (*Master, error) {
 	m, err := NewMaster(nil, nil)
 	if err != nil {

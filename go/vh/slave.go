@@ -28,7 +28,8 @@ type Slave struct {
 	sleep *waiter
 }
 
-// Listen is a back-end at a socket path; "unix:" before it is accepted. It does nothing before Serve.
+// Listen is a back-end at an address: a path, "unix:" and a path, "@name", "fd:3", "systemd:name". It does nothing before
+// Serve.
 func Listen(path string, dev *Device) (*Slave, error) {
 	s, err := NewSlave(dev, nil)
 	if err != nil {
@@ -74,12 +75,20 @@ func (s *Slave) Close() error {
 	return s.shut(nil, func() { raw.SlaveFree(s.p) })
 }
 
-// Listen on a socket path. A stale socket there is replaced, anything else stays and is an error.
+// Listen on a socket: a path or another address. A stale socket there is replaced, anything else stays and is an error.
 func (s *Slave) Listen(path string) error {
 	if err := plain(path); err != nil {
 		return err
 	}
 	return s.do(func() error { return raw.SlaveListen(s.p, path) })
+}
+
+// Connect to a front-end that listens. With a policy: while it is served, and again after each end; events tell of it.
+func (s *Slave) Connect(path string, policy *Reconnect) error {
+	if err := plain(path); err != nil {
+		return err
+	}
+	return s.do(func() error { return raw.SlaveConnect(s.p, path, policy) })
 }
 
 // Adopt uses a unix stream socket that is open already, listening or connected. It is duplicated.

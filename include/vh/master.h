@@ -115,24 +115,24 @@ VH_API vh_rc vh_master_new(const struct vh_master_opts *opts, const struct vh_ma
 /**
  * vh_master_connect() - connect to a back-end that listens
  * @m: the front-end
- * @path: unix socket path, as for vh_slave_listen()
+ * @path: the address of a socket, as for vh_slave_listen()
  *
  * @since: VH_1.0
  * @thread: handle
  * @blocks: yes
- * @errors: EINVAL ENAMETOOLONG EBUSY EDEADLK ESHUTDOWN EISCONN ENOENT ECONNREFUSED EACCES ENOMEM EMFILE ETIMEDOUT EINTR ECANCELED
+ * @errors: EINVAL ENAMETOOLONG EBUSY EDEADLK ESHUTDOWN EISCONN ENOENT ECONNREFUSED EACCES ENOMEM EMFILE ETIMEDOUT EINTR ECANCELED EBADF ENOTSOCK EPROTOTYPE ENOTCONN
  */
 VH_API vh_rc vh_master_connect(struct vh_master *m, const char *path);
 
 /**
  * vh_master_listen() - listen for a back-end that connects (server mode)
  * @m: the front-end
- * @path: unix socket path, as for vh_master_connect()
+ * @path: the address of a socket, as for vh_slave_listen()
  *
  * @since: VH_1.0
  * @thread: handle
  * @blocks: no
- * @errors: EINVAL ENAMETOOLONG EBUSY ESHUTDOWN EISCONN ENOENT EACCES EADDRINUSE EEXIST ENOMEM EMFILE
+ * @errors: EINVAL ENAMETOOLONG EBUSY ESHUTDOWN EISCONN ENOENT EACCES EADDRINUSE EEXIST ENOMEM EMFILE EBADF ENOTSOCK EPROTOTYPE ENOTCONN
  */
 VH_API vh_rc vh_master_listen(struct vh_master *m, const char *path);
 

@@ -18,6 +18,7 @@
 #include "vh/event.h"
 #include "vh/log.h"
 #include "vh/protocol.h"
+#include "vh/reconnect.h"
 
 VH_BEGIN_DECLS
 
@@ -106,22 +107,52 @@ VH_API vh_rc vh_slave_new(const struct vh_slave_opts *opts, struct vh_device *de
 			  void *ctx, struct vh_slave **out);
 
 /**
- * vh_slave_listen() - listen on a unix socket path
+ * vh_slave_listen() - listen on a unix socket
  * @s: the back-end
- * @path: file system path, at most 107 bytes; a leading "unix:" is accepted. "@" and "word:" at its beginning are reserved
- *   for other kinds of address: -EINVAL
+ * @path: the address of a socket
  *
- * A stale socket (nobody listens) at @path is replaced; anything else there is -EADDRINUSE or -EEXIST and stays.
+ * An address is one of these, in every call that takes one. Another word before a colon is -EINVAL.
+ *
+ *	PATH, unix:PATH			 a socket in the file system, at most 107 bytes
+ *	@NAME, unix:@NAME, abstract:NAME an abstract name, at most 107 bytes: for every user of this network namespace
+ *	fd:N				 a socket that is open here, duplicated; it listens or is connected, as the call wants it
+ *	systemd:NAME, systemd:		 the same, of those that this process was started with (LISTEN_PID, LISTEN_FDS,
+ *					 LISTEN_FDNAMES): the one with that name, or the only one
+ *
+ * A stale socket (nobody listens) at a path is replaced; anything else there is -EADDRINUSE or -EEXIST and stays. The
+ * file is removed at the end if it is still the one that was made here.
  *
  * @since: VH_1.0
  * @thread: handle
  * @blocks: no
- * @errors: EINVAL ENAMETOOLONG EADDRINUSE EEXIST EACCES ENOENT EMFILE EBUSY ENOMEM ENFILE ESHUTDOWN
+ * @errors: EINVAL ENAMETOOLONG EADDRINUSE EEXIST EACCES ENOENT EMFILE EBUSY ENOMEM ENFILE ESHUTDOWN EBADF ENOTSOCK EPROTOTYPE ENOTCONN
  *
  * Return: 0; -EADDRINUSE when somebody listens there; -EEXIST when there is something that is no socket; -EBUSY when the
  * slave listens or is connected already, or another thread is inside.
  */
 VH_API vh_rc vh_slave_listen(struct vh_slave *s, const char *path);
+
+/**
+ * vh_slave_connect() - connect to a front-end that listens
+ * @s: the back-end
+ * @path: the address of a socket, as for vh_slave_listen()
+ * @policy: (nullable) copied: connect by it, and again after each end; NULL: connect once, now
+ *
+ * With a policy the tries are made by vh_slave_dispatch(), which does not block; this call looks at its arguments only.
+ * VH_EVENT_RECONNECTING, VH_EVENT_CONNECTED and VH_EVENT_GAVE_UP tell how it goes. vh_slave_pause() holds it back,
+ * a successor of vh_slave_export() goes on with it, vh_slave_stop() and vh_slave_free() end it. After it gave up the
+ * slave is as one that was never connected.
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: no
+ * @errors: EINVAL ENAMETOOLONG ENOENT ECONNREFUSED EACCES ETIMEDOUT EMFILE EBUSY ENOMEM ENFILE ESHUTDOWN EBADF ENOTSOCK EPROTOTYPE ENOTCONN
+ *
+ * Return: 0; -EINVAL also for a policy with the address of a socket that is open already, which can't be connected again;
+ * -ETIMEDOUT when the other side does not accept; -EBUSY when the slave listens, or is connected or connecting already, or
+ * another thread is inside.
+ */
+VH_API vh_rc vh_slave_connect(struct vh_slave *s, const char *path, const struct vh_reconnect *policy);
 
 /**
  * vh_slave_adopt() - use a unix stream socket that is open already

@@ -595,6 +595,7 @@ vh_rc vh_backend_set_config(struct vh_backend *b, uint32_t offset, const void *b
 vh_rc vh_slave_new(const struct vh_slave_opts *opts, struct vh_device *dev, const struct vh_slave_ops *ops,
         void *ctx, struct vh_slave **out);
 vh_rc vh_slave_listen(struct vh_slave *s, const char *path);
+vh_rc vh_slave_connect(struct vh_slave *s, const char *path, const struct vh_reconnect *policy);
 vh_rc vh_slave_adopt(struct vh_slave *s, vh_fd fd);
 vh_fd vh_slave_fd(struct vh_slave *s);
 vh_count vh_slave_dispatch(struct vh_slave *s);
@@ -843,6 +844,7 @@ THREAD = {
     "vh_backend_set_config": "handle",
     "vh_slave_new": "any",
     "vh_slave_listen": "handle",
+    "vh_slave_connect": "handle",
     "vh_slave_adopt": "handle",
     "vh_slave_fd": "any",
     "vh_slave_dispatch": "handle",

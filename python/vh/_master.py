@@ -90,7 +90,7 @@ class Master(Requests):
     # The connection.
 
     def connect(self, path: "str | bytes | os.PathLike[str]") -> None:
-        """Connect to a back-end that listens on a unix socket; "unix:" may stand before the path."""
+        """Connect to a back-end that listens on a unix socket: a path or another address, see Slave.listen()."""
         self._wait("vh_master_connect", path_bytes(path))
 
     def listen(self, path: "str | bytes | os.PathLike[str]") -> None:
@@ -255,7 +255,7 @@ class Backend(Waiting):
 
 
 def connect(path: "str | bytes | os.PathLike[str]", **options: Any) -> Master:
-    """A front-end that is connected to the back-end at "unix:/path"."""
+    """A front-end that is connected to the back-end at "unix:/path" or another address."""
     master = Master(**options)
     try:
         master.connect(path)

@@ -16,6 +16,7 @@ from vh._lib import fd_of, ffi, milliseconds, new_sized, path_bytes, record
 from vh._memory import Snapshot, take_snapshot
 from vh._model import Event, SlaveStats
 from vh._queue import Queue
+from vh._reconnect import Reconnect, policy_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,8 +66,12 @@ class Slave(Observed):
         super()._end()
 
     def listen(self, path: "str | bytes | os.PathLike[str]") -> None:
-        """Listen on a unix socket path."""
+        """Listen on a unix socket: a path, "unix:/path", "@abstract", "fd:3", or "systemd:name" of socket activation."""
         self._call("vh_slave_listen", path_bytes(path))
+
+    def connect(self, path: "str | bytes | os.PathLike[str]", policy: "Reconnect | None" = None) -> None:
+        """Connect to a front-end that listens. With a policy: while it serves, and again after each end; events tell."""
+        self._call("vh_slave_connect", path_bytes(path), policy_of(policy))
 
     def adopt(self, fd: Any) -> None:
         """Use a unix stream socket that is open already, listening or connected; it stays yours."""

@@ -102,6 +102,7 @@ const struct vhi_sys vhi_sys = {
 	.lstat = lstat,
 	.unlink = unlink,
 	.chmod = chmod,
+	.getenv = secure_getenv,
 	.sigaction = sigaction,
 	.raise = raise,
 	.io_uring_setup = sys_io_uring_setup,

@@ -61,6 +61,7 @@ struct vhi_sys {
 	int (*lstat)(const char *path, struct stat *st);
 	int (*unlink)(const char *path);
 	int (*chmod)(const char *path, mode_t mode);
+	char *(*getenv)(const char *name); /* NULL also where the environment is not to be trusted */
 
 	int (*sigaction)(int sig, const struct sigaction *act, struct sigaction *old);
 	int (*raise)(int sig);

@@ -169,32 +169,16 @@ vh_rc vh_master_connect(struct vh_master *m, const char *path)
 
 static int listen_at(struct vh_master *m, const char *path)
 {
-	size_t len = strlen(path) + 1;
-	char *copy = vhi_calloc(1, len);
-	int rc, fd;
+	int fd = vhi_sock_listen(path, 0600, &m->file);
+	int rc = fd < 0 ? fd : vhi_loop_add(m, VHI_SRC_LISTENER, fd);
 
-	if (!copy)
-		return vhi_fail(-ENOMEM, VH_ERROR_SYSTEM, 0, "vh_master_listen: out of memory");
-	memcpy(copy, path, len);
-	fd = vhi_sock_listen(path, 0600);
-	if (fd < 0) {
-		vhi_free(copy);
-		return fd;
+	if (!rc) {
+		m->listener = fd;
+		return 0;
 	}
-	rc = vhi_sock_identify(path, &m->path_id);
-	if (rc)
-		vhi_fail(rc, VH_ERROR_SYSTEM, 0, "vh_master_listen: %s: %s", path, vh_error_name(rc));
-	else
-		rc = vhi_loop_add(m, VHI_SRC_LISTENER, fd);
-	if (rc) {
-		vhi_sock_remove(path, &m->path_id);
-		vhi_fd_close(&fd);
-		vhi_free(copy);
-		return rc;
-	}
-	m->listener = fd;
-	m->path = copy;
-	return 0;
+	vhi_sock_remove(&m->file);
+	vhi_fd_close(&fd);
+	return rc;
 }
 
 vh_rc vh_master_listen(struct vh_master *m, const char *path)
@@ -207,10 +191,9 @@ vh_rc vh_master_listen(struct vh_master *m, const char *path)
 	if (rc)
 		return rc;
 	if (m->listener >= 0)
-		return vhi_master_leave(
-			m, vhi_fail(-EISCONN, VH_ERROR_STATE, 0, "vh_master_listen: already listening at %s", m->path));
-	rc = listen_at(m, vhi_sock_path(path));
-	return vhi_master_leave(m, rc);
+		return vhi_master_leave(m,
+					vhi_fail(-EISCONN, VH_ERROR_STATE, 0, "vh_master_listen: already listening"));
+	return vhi_master_leave(m, listen_at(m, path));
 }
 
 int vhi_master_take_client(struct vh_master *m)
@@ -243,8 +226,8 @@ vh_rc vh_master_accept(struct vh_master *m)
 			break;
 		if (vhi_now_ns() >= end) {
 			rc = vhi_fail(-ETIMEDOUT, VH_ERROR_PEER, 0,
-				      "vh_master_accept: no back-end connected to %s within %u ms; start it", m->path,
-				      m->opts.timeout_ms);
+				      "vh_master_accept: no back-end connected%s%s within %u ms; start it",
+				      m->file.path[0] ? " to " : "", m->file.path, m->opts.timeout_ms);
 			break;
 		}
 		rc = vhi_loop_turn(m, end);

@@ -60,11 +60,8 @@ static void master_destroy(struct vh_master *m, bool tell)
 	vhi_master_finish_closing(m);
 	vhi_tickets_free(&m->tickets);
 	vhi_fd_close(&m->listener);
-	if (m->path) {
-		if (!is_child)
-			vhi_sock_remove(m->path, &m->path_id);
-		vhi_free(m->path);
-	}
+	if (!is_child)
+		vhi_sock_remove(&m->file);
 	vhi_loop_close(m);
 	vhi_free(m->shared);
 	vhi_events_fini(&m->events);

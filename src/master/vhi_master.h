@@ -113,9 +113,8 @@ struct vh_master {
 
 	pid_t pid; /* that made it: a child has the same open files */
 	int epoll, cancel, timer, listener;
-	uint64_t timer_ns; /* what it is set to */
-	char *path;	   /* of the listener */
-	struct vhi_sock_id path_id;
+	uint64_t timer_ns;	   /* what it is set to */
+	struct vhi_sock_file file; /* of the listener */
 
 	enum vhi_master_state state;
 	struct vhi_failure failure; /* why the last connection ended, code 0 = there was none */

@@ -336,6 +336,7 @@ int vhi_conn_begin(struct vh_slave *s, int fd)
 void vhi_conn_end(struct vh_slave *s)
 {
 	struct vhi_conn *c = &s->conn;
+	const bool worked = c->main.messages_in || c->f.acked; /* here, or before a handover */
 
 	if (!c->open)
 		return;
@@ -368,4 +369,5 @@ void vhi_conn_end(struct vh_slave *s)
 		     c->end_reason ? vh_error_name(c->end_reason)
 		     : s->exported ? "handed over"
 				   : "closed by the front-end");
+	vhi_dial_ended(s, worked, c->end_reason);
 }

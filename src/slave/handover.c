@@ -9,7 +9,7 @@
 #define MAGIC	0x65766c7356484231u /* of the first format */
 #define NO_FILE (-1)
 
-enum { REC_CONN = 1, REC_LISTENER, REC_REGION, REC_RING, REC_LOG };
+enum { REC_CONN = 1, REC_LISTENER, REC_REGION, REC_RING, REC_LOG, REC_DIAL };
 
 /* The format is these structs, in native byte order, without a byte that no field has. */
 struct head {
@@ -37,7 +37,7 @@ struct rec_listener {
 	uint64_t dev, ino;
 	int32_t file;
 	uint32_t reserved;
-	char path[112]; /* "" = the socket is not ours to remove */
+	char path[sizeof(((struct vhi_sock_file *)0)->path)]; /* "" = the socket is not ours to remove */
 };
 
 struct rec_region {
@@ -61,6 +61,13 @@ struct rec_ring {
 struct rec_log {
 	uint64_t offset, len;
 	int32_t file, call; /* either may be missing */
+};
+
+struct rec_dial {
+	uint32_t max_tries, first_ms, max_ms, jitter;
+	uint32_t failures, delay_ms;
+	uint64_t wait_ns; /* until the next try, 0 = at once */
+	char address[128];
 };
 
 /* Writing. With no room it only counts. */
@@ -113,9 +120,9 @@ static void put_conn(struct writer *w, const struct vh_slave *s)
 
 static void put_listener(struct writer *w, const struct vh_slave *s)
 {
-	struct rec_listener r = {.dev = s->path_id.dev, .ino = s->path_id.ino, .file = put_file(w, s->listen_fd)};
+	struct rec_listener r = {.dev = s->file.dev, .ino = s->file.ino, .file = put_file(w, s->listen_fd)};
 
-	memcpy(r.path, s->path, sizeof(s->path));
+	memcpy(r.path, s->file.path, sizeof(r.path));
 	put_record(w, REC_LISTENER, &r, sizeof(r));
 }
 
@@ -168,6 +175,22 @@ static void put_log(struct writer *w, const struct vhi_conn *c)
 		put_record(w, REC_LOG, &r, sizeof(r));
 }
 
+static void put_dial(struct writer *w, const struct vh_slave *s)
+{
+	const struct vhi_backoff *b = &s->dial.backoff;
+	const uint64_t now = vhi_now_ns();
+	struct rec_dial r = {.max_tries = b->policy.max_tries,
+			     .first_ms = b->policy.first_ms,
+			     .max_ms = b->policy.max_ms,
+			     .jitter = b->policy.jitter,
+			     .failures = b->failures,
+			     .delay_ms = (uint32_t)b->delay_ms,
+			     .wait_ns = s->dial.next_ns > now ? s->dial.next_ns - now : 0};
+
+	memcpy(r.address, s->dial.address, sizeof(r.address));
+	put_record(w, REC_DIAL, &r, sizeof(r));
+}
+
 static void put_all(struct writer *w, const struct vh_slave *s, const struct vh_snapshot *snap)
 {
 	struct head h = {.magic = MAGIC};
@@ -175,6 +198,8 @@ static void put_all(struct writer *w, const struct vh_slave *s, const struct vh_
 	put(w, &h, sizeof(h));
 	if (s->listen_fd >= 0)
 		put_listener(w, s);
+	if (s->dial.address[0])
+		put_dial(w, s);
 	if (s->conn.open) {
 		put_memory(w, snap);
 		put_conn(w, s);
@@ -260,6 +285,7 @@ struct reader {
 	uint32_t n_fds;
 
 	bool has_conn, has_listener, has_log;
+	struct vhi_dial dial; /* address "" = none */
 	struct rec_conn conn;
 	struct rec_log log;
 	struct rec_listener listener;
@@ -315,7 +341,7 @@ static int take_listener(struct reader *r, uint32_t size)
 
 	if (rc)
 		return rc;
-	if (r->has_listener || !is_file(r, l->file, true) || !memchr(l->path, 0, sizeof(((struct vh_slave *)0)->path)))
+	if (r->has_listener || !is_file(r, l->file, true) || !memchr(l->path, 0, sizeof(l->path)))
 		return damaged("its listening socket");
 	r->has_listener = true;
 	return 0;
@@ -367,11 +393,36 @@ static int take_ring(struct reader *r, uint32_t size)
 	return 0;
 }
 
+static int take_dial(struct reader *r, uint32_t size)
+{
+	struct vh_reconnect policy = {.size = sizeof(policy)};
+	struct vhi_dial *d = &r->dial;
+	struct vhi_address at;
+	struct rec_dial in;
+	int rc = take(r, size, &in, sizeof(in), sizeof(in));
+
+	if (rc)
+		return rc;
+	policy.max_tries = in.max_tries;
+	policy.first_ms = in.first_ms;
+	policy.max_ms = in.max_ms;
+	policy.jitter = in.jitter;
+	if (d->address[0] || !memchr(in.address, 0, sizeof(in.address)) || vhi_address_parse(in.address, &at) ||
+	    at.kind == VHI_ADDRESS_FD || in.wait_ns > in.max_ms * UINT64_C(1000000) || in.delay_ms > in.max_ms ||
+	    vhi_backoff_begin(&d->backoff, &policy, 0, "vh_slave_import"))
+		return damaged("where it connects to");
+	d->backoff.failures = in.failures;
+	d->backoff.delay_ms = in.delay_ms;
+	d->next_ns = vhi_now_ns() + in.wait_ns;
+	memcpy(d->address, in.address, sizeof(d->address));
+	return 0;
+}
+
 static int read_all(struct reader *r)
 {
 	static int (*const takers[])(struct reader * r, uint32_t size) = {
 		[REC_CONN] = take_conn, [REC_LISTENER] = take_listener, [REC_REGION] = take_region,
-		[REC_RING] = take_ring, [REC_LOG] = take_log,
+		[REC_RING] = take_ring, [REC_LOG] = take_log,		[REC_DIAL] = take_dial,
 	};
 	struct record rec;
 	struct head h;
@@ -432,8 +483,8 @@ static int import_listener(struct vh_slave *s, const struct reader *r)
 	rc = vhi_listen_start(s, fd);
 	if (rc)
 		return rc;
-	memcpy(s->path, l->path, sizeof(s->path));
-	s->path_id = (struct vhi_sock_id){.dev = l->dev, .ino = l->ino};
+	s->file = (struct vhi_sock_file){.dev = l->dev, .ino = l->ino};
+	memcpy(s->file.path, l->path, sizeof(s->file.path));
 	return 0;
 }
 
@@ -570,6 +621,10 @@ static int import(struct vh_slave *s, const struct reader *r)
 		rc = import_conn(s, r);
 	if (!rc && r->has_listener)
 		rc = import_listener(s, r);
+	if (!rc && r->dial.address[0]) {
+		s->dial = r->dial;
+		s->dial.next_ns = s->conn.open ? 0 : r->dial.next_ns;
+	}
 	if (!rc || !s->conn.open) {
 		if (rc)
 			vhi_mem_clear(s->mem);

@@ -96,6 +96,7 @@ void vhi_slave_set_timer(struct vh_slave *s)
 {
 	uint64_t at = VHI_MIN(vhi_conn_deadline(s), vhi_back_deadline(s));
 
+	at = VHI_MIN(at, vhi_dial_deadline(s));
 	if (s->listen_retry_ns)
 		at = VHI_MIN(at, s->listen_retry_ns);
 	if (at == UINT64_MAX)
@@ -142,6 +143,7 @@ int vhi_slave_round(struct vh_slave *s, int timeout_ms)
 	end_connection(s);
 	if (has(&r, VHI_SOURCE_LISTENER))
 		vhi_listen_accept(s);
+	vhi_dial_step(s);
 	if (vhi_slave_ended(s))
 		return -ESHUTDOWN;
 	vhi_slave_tell_failures(s);

@@ -236,7 +236,7 @@ static void leave_to_parent(struct vh_slave *s)
 	vhi_fd_close(&s->timer_fd);
 	for (uint32_t i = 0; i < s->n_queues; i++)
 		vhi_queue_leave_to_parent(s->rings[i].q);
-	s->path[0] = '\0';
+	s->file.path[0] = '\0';
 }
 
 static void slave_destroy(struct vh_slave *s, bool tell)
@@ -254,8 +254,8 @@ static void slave_destroy(struct vh_slave *s, bool tell)
 	/* Threads of the device may still have news; from here on they reach nobody. */
 	if (dev)
 		vhi_device_detach(dev);
-	if (s->path[0] && !s->exported)
-		vhi_sock_remove(s->path, &s->path_id);
+	if (!s->exported)
+		vhi_sock_remove(&s->file);
 	/* A listening socket that was lent to us stays open elsewhere, and would stay in the set. */
 	vhi_fd_close(&s->epfd);
 	vhi_fd_close(&s->listen_fd);
@@ -296,14 +296,13 @@ vh_rc vh_slave_stop(struct vh_slave *s)
 
 vh_rc vhi_slave_check_unused(const struct vh_slave *s)
 {
-	if (s->listen_fd >= 0 || s->conn.open)
-		return vhi_fail(-EBUSY, VH_ERROR_STATE, 0, "the slave listens or is connected already");
+	if (s->listen_fd >= 0 || s->conn.open || s->dial.address[0])
+		return vhi_fail(-EBUSY, VH_ERROR_STATE, 0, "the slave listens, or is connected or connecting already");
 	return 0;
 }
 
 vh_rc vh_slave_listen(struct vh_slave *s, const char *path)
 {
-	bool ours;
 	int fd;
 	vh_rc rc = vhi_slave_enter(s, "vh_slave_listen");
 
@@ -313,16 +312,12 @@ vh_rc vh_slave_listen(struct vh_slave *s, const char *path)
 		  : vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_slave_listen: path is NULL");
 	if (rc)
 		return vhi_slave_leave(s, rc);
-	fd = vhi_sock_listen(path, s->opts.socket_mode);
+	fd = vhi_sock_listen(path, s->opts.socket_mode, &s->file);
 	if (fd < 0)
 		return vhi_slave_leave(s, fd);
-	path = vhi_sock_path(path);
-	ours = !vhi_sock_identify(path, &s->path_id);
 	rc = vhi_listen_start(s, fd);
-	if (rc && ours)
-		vhi_sock_remove(path, &s->path_id);
-	else if (ours)
-		memcpy(s->path, path, VHI_MIN(strlen(path) + 1, sizeof(s->path)));
+	if (rc)
+		vhi_sock_remove(&s->file);
 	return vhi_slave_leave(s, rc);
 }
 

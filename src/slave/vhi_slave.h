@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
 /*
  * The vhost-user back-end inside. slave.c: life of the handle and its public calls; loop.c: one round of dispatch;
- * listen.c: who may connect; conn.c: the connection, message by message, and the replies that are owed; rings.c: the
+ * listen.c: who may connect; dial.c: the other way round; conn.c: the connection, message by message, and the replies that are owed; rings.c: the
  * ring machine; handlers_*.c: one function for each message; channel.c: requests of our own;
  * device.c: what the device asks for; stats.c: counters; pause.c: everything at rest; handover.c: to a successor.
  */
@@ -11,6 +11,8 @@
 #include <pthread.h>
 
 #include "vh/slave.h"
+#include "vhi_address.h"
+#include "vhi_backoff.h"
 #include "vhi_base.h"
 #include "vhi_device.h"
 #include "vhi_events.h"
@@ -152,6 +154,13 @@ struct vhi_conn {
 	bool config_changed; /* to be told when a ring starts */
 };
 
+/* How it comes by a front-end that listens, and by the next one. */
+struct vhi_dial {
+	struct vhi_backoff backoff;
+	uint64_t next_ns;  /* of the next try, 0 = none is due */
+	char address[128]; /* "" = it does not connect by itself */
+};
+
 struct vh_slave {
 	struct vhi_gate gate;
 	uint32_t stopping;	/* atomic */
@@ -181,9 +190,9 @@ struct vh_slave {
 	bool exported;	 /* somebody else has what we have */
 
 	int listen_fd;
-	uint64_t listen_retry_ns; /* out of fds: not watched until then, 0 = watched */
-	char path[108];		  /* "" = the listening socket is not ours to remove */
-	struct vhi_sock_id path_id;
+	uint64_t listen_retry_ns;  /* out of fds: not watched until then, 0 = watched */
+	struct vhi_sock_file file; /* of the listening socket */
+	struct vhi_dial dial;
 
 	struct vhi_conn conn;
 	struct vhi_tickets tickets;	/* of requests of our own */
@@ -235,6 +244,11 @@ void vhi_listen_accept(struct vh_slave *s);
 void vhi_listen_resume(struct vh_slave *s);
 void vhi_listen_watch(struct vh_slave *s);		/* unless there is a reason not to */
 vh_rc vhi_slave_check_unused(const struct vh_slave *s); /* it neither listens nor is connected */
+
+/* dial.c */
+void vhi_dial_step(struct vh_slave *s);				      /* a try, if one is due */
+void vhi_dial_ended(struct vh_slave *s, bool worked, int32_t reason); /* a connection did; messages came, or none */
+uint64_t vhi_dial_deadline(const struct vh_slave *s);
 
 /* pause.c */
 void vhi_pause_step(struct vh_slave *s);

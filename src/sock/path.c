@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
-/* Socket paths: listen, connect, accept, and whose file it is. */
+/* Listen, connect, accept, and whose file it is. */
+#include "vhi_address.h"
 #include "vhi_sock.h"
-
-#include <sys/un.h>
 
 #include "vh/error.h"
 
@@ -11,39 +10,6 @@
 #define NS_PER_MS   1000000u
 #define SOCKET_TYPE (SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK)
 
-const char *vhi_sock_path(const char *path)
-{
-	return path && !strncmp(path, "unix:", 5) ? path + 5 : path;
-}
-
-/* "@name", "vsock:3:1234": other kinds of address, which must not become files of that name. */
-static bool is_other_kind(const char *path)
-{
-	size_t word = strspn(path, "abcdefghijklmnopqrstuvwxyz0123456789+-");
-
-	return path[0] == '@' || (word && path[word] == ':');
-}
-
-static int path_address(const char *path, struct sockaddr_un *addr)
-{
-	size_t len = path ? strlen(path) : 0;
-
-	if (!len)
-		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "the socket path is empty");
-	if (is_other_kind(path))
-		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
-				"'%s' is no kind of address that is known here; for a file of that name write ./%s",
-				path, path);
-	if (len >= sizeof(addr->sun_path))
-		return vhi_fail(-ENAMETOOLONG, VH_ERROR_ARGUMENT, 0,
-				"the socket path has %zu bytes, the system allows %zu; use a shorter one", len,
-				sizeof(addr->sun_path) - 1);
-	memset(addr, 0, sizeof(*addr));
-	addr->sun_family = AF_UNIX;
-	memcpy(addr->sun_path, path, len);
-	return 0;
-}
-
 static int new_socket(void)
 {
 	int fd = vhi_sys.socket(AF_UNIX, SOCKET_TYPE, 0);
@@ -51,102 +17,131 @@ static int new_socket(void)
 	return fd < 0 ? vhi_fail(-errno, VH_ERROR_SYSTEM, 0, "no socket could be made: %s", vh_error_name(errno)) : fd;
 }
 
-static int connect_once(int fd, const struct sockaddr_un *addr)
+static int connect_once(int fd, const struct vhi_address *at)
 {
 	int rc;
 
 	do
-		rc = vhi_sys.connect(fd, (const struct sockaddr *)addr, sizeof(*addr));
+		rc = vhi_sys.connect(fd, (const struct sockaddr *)&at->un, at->len);
 	while (rc < 0 && errno == EINTR);
 	return rc < 0 ? -errno : 0;
 }
 
-int vhi_sock_identify(const char *path, struct vhi_sock_id *id)
+/* What is at @path: 0 = a socket, -EEXIST = something else. */
+static int identify(const char *path, struct vhi_sock_file *file)
 {
 	struct stat st;
 
-	if (vhi_sys.lstat(vhi_sock_path(path), &st) < 0)
+	if (vhi_sys.lstat(path, &st) < 0)
 		return -errno;
 	if (!S_ISSOCK(st.st_mode))
 		return -EEXIST;
-	id->dev = st.st_dev;
-	id->ino = st.st_ino;
+	file->dev = st.st_dev;
+	file->ino = st.st_ino;
+	memcpy(file->path, path, VHI_MIN(strlen(path) + 1, sizeof(file->path)));
 	return 0;
 }
 
-void vhi_sock_remove(const char *path, const struct vhi_sock_id *id)
+void vhi_sock_remove(struct vhi_sock_file *file)
 {
-	struct vhi_sock_id now;
+	struct vhi_sock_file now;
 
-	if (!vhi_sock_identify(path, &now) && now.dev == id->dev && now.ino == id->ino)
-		vhi_sys.unlink(vhi_sock_path(path));
+	if (file->path[0] && !identify(file->path, &now) && now.dev == file->dev && now.ino == file->ino)
+		vhi_sys.unlink(file->path);
+	file->path[0] = '\0';
 }
 
 /* Nothing at the path, or a socket that nobody listens on, which is removed. Everything else stays. */
-static int make_room(const struct sockaddr_un *addr)
+static int make_room(const struct vhi_address *at)
 {
-	struct vhi_sock_id id;
-	int fd, rc = vhi_sock_identify(addr->sun_path, &id);
+	const char *path = at->un.sun_path;
+	struct vhi_sock_file stale;
+	int fd, rc = identify(path, &stale);
 
 	if (rc == -ENOENT)
 		return 0;
 	if (rc == -EEXIST)
-		return vhi_fail(rc, VH_ERROR_SYSTEM, 0, "%s is there and is not a socket; choose another path",
-				addr->sun_path);
+		return vhi_fail(rc, VH_ERROR_SYSTEM, 0, "%s is there and is not a socket; choose another path", path);
 	if (rc)
-		return vhi_fail(rc, VH_ERROR_SYSTEM, 0, "%s: %s", addr->sun_path, vh_error_name(rc));
+		return vhi_fail(rc, VH_ERROR_SYSTEM, 0, "%s: %s", path, vh_error_name(rc));
 	fd = new_socket();
 	if (fd < 0)
 		return fd;
-	rc = connect_once(fd, addr);
+	rc = connect_once(fd, at);
 	vhi_fd_close(&fd);
 	if (rc != -ECONNREFUSED && rc != -ENOENT)
 		return vhi_fail(-EADDRINUSE, VH_ERROR_SYSTEM, 0,
-				"%s is in use; stop the program that listens there, or choose another path",
-				addr->sun_path);
-	vhi_sock_remove(addr->sun_path, &id);
+				"%s is in use; stop the program that listens there, or choose another path", path);
+	vhi_sock_remove(&stale);
 	return 0;
 }
 
-/* Until listen() nobody can connect, so the mode is in force before it matters. */
-static int open_for(int fd, const struct sockaddr_un *addr, uint32_t mode)
+/*
+ * Until listen() nobody can connect, so the mode is in force before it matters. An abstract name has neither mode nor
+ * file.
+ */
+static int open_for(int fd, const struct vhi_address *at, uint32_t mode, struct vhi_sock_file *file)
 {
-	if (vhi_sys.chmod(addr->sun_path, (mode_t)(mode & 0777)) < 0)
-		return -errno;
+	int rc;
+
+	if (at->kind == VHI_ADDRESS_PATH) {
+		rc = identify(at->un.sun_path, file);
+		if (rc)
+			return rc;
+		if (vhi_sys.chmod(at->un.sun_path, (mode_t)(mode & 0777)) < 0)
+			return -errno;
+	}
 	return vhi_sys.listen(fd, BACKLOG) < 0 ? -errno : 0;
 }
 
-int vhi_sock_listen(const char *path, uint32_t mode)
+static int listen_at(const struct vhi_address *at, uint32_t mode, struct vhi_sock_file *file)
 {
-	struct sockaddr_un addr;
-	struct vhi_sock_id id;
-	int fd, rc = path_address(vhi_sock_path(path), &addr);
+	const char *name = vhi_address_name(at);
+	int fd, rc = at->kind == VHI_ADDRESS_PATH ? make_room(at) : 0;
 
-	if (rc)
-		return rc;
-	rc = make_room(&addr);
 	if (rc)
 		return rc;
 	fd = new_socket();
 	if (fd < 0)
 		return fd;
-	if (vhi_sys.bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0) {
+	if (vhi_sys.bind(fd, (const struct sockaddr *)&at->un, at->len) < 0) {
 		rc = -errno;
 		vhi_fd_close(&fd);
-		return vhi_fail(rc, VH_ERROR_SYSTEM, 0, "%s can't be made: %s", addr.sun_path, vh_error_name(rc));
+		return vhi_fail(rc, VH_ERROR_SYSTEM, 0, "%s can't be made: %s", name, vh_error_name(rc));
 	}
-	rc = vhi_sock_identify(addr.sun_path, &id);
-	if (!rc) {
-		rc = open_for(fd, &addr, mode);
-		if (rc)
-			vhi_sock_remove(addr.sun_path, &id);
-	}
+	rc = open_for(fd, at, mode, file);
 	if (rc) {
+		vhi_sock_remove(file);
 		vhi_fd_close(&fd);
-		return vhi_fail(rc, VH_ERROR_SYSTEM, 0, "%s can't be listened on: %s", addr.sun_path,
-				vh_error_name(rc));
+		return vhi_fail(rc, VH_ERROR_SYSTEM, 0, "%s can't be listened on: %s", name, vh_error_name(rc));
 	}
 	return fd;
+}
+
+/* An fd that is open already has to be what the call is about. */
+static int adopt(const struct vhi_address *at, bool want_listening)
+{
+	bool listening;
+	int fd = vhi_sock_adopt(at->fd, &listening);
+
+	if (fd < 0 || listening == want_listening)
+		return fd;
+	vhi_fd_close(&fd);
+	return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
+			want_listening ? "fd %d is a connection; pass a socket that listens"
+				       : "fd %d listens; pass a socket that is connected",
+			at->fd);
+}
+
+int vhi_sock_listen(const char *address, uint32_t mode, struct vhi_sock_file *file)
+{
+	struct vhi_address at;
+	int rc = vhi_address_parse(address, &at);
+
+	file->path[0] = '\0';
+	if (rc)
+		return rc;
+	return at.kind == VHI_ADDRESS_FD ? adopt(&at, true) : listen_at(&at, mode, file);
 }
 
 /* A full backlog is no failure yet: wait a little, and say when there is no time left. */
@@ -160,26 +155,28 @@ static int wait_to_retry(uint64_t deadline_ns)
 														: 0;
 }
 
-int vhi_sock_connect(const char *path, uint64_t deadline_ns)
+int vhi_sock_connect(const char *address, uint64_t deadline_ns)
 {
-	struct sockaddr_un addr;
-	int fd, rc = path_address(vhi_sock_path(path), &addr);
+	struct vhi_address at;
+	int fd, rc = vhi_address_parse(address, &at);
 
 	if (rc)
 		return rc;
+	if (at.kind == VHI_ADDRESS_FD)
+		return adopt(&at, false);
 	fd = new_socket();
 	if (fd < 0)
 		return fd;
 	do {
-		rc = connect_once(fd, &addr);
+		rc = connect_once(fd, &at);
 		if (rc != -EAGAIN)
 			break;
 		rc = wait_to_retry(deadline_ns);
 	} while (!rc);
 	if (rc) {
 		vhi_fd_close(&fd);
-		return vhi_fail(rc, VH_ERROR_SYSTEM, 0, "can't connect to %s: %s; is a back-end listening there?",
-				addr.sun_path, vh_error_name(rc));
+		return vhi_fail(rc, VH_ERROR_SYSTEM, 0, "can't connect to %s: %s; is the other side listening there?",
+				vhi_address_name(&at), vh_error_name(rc));
 	}
 	return fd;
 }

@@ -38,27 +38,28 @@ struct vhi_transport {
 /* Takes @fd over. Never blocks, whatever the fd's mode: that may be shared with somebody else. Always 0. */
 int vhi_sock_transport(int fd, struct vhi_transport *out);
 
+/* The file of a socket that listens, so that it is removed only while it is the same one. */
+struct vhi_sock_file {
+	uint64_t dev;
+	uint64_t ino;
+	char path[112]; /* "" = there is none, or it is not ours */
+};
+
 /*
- * All return an fd (owned, non-blocking, close-on-exec) or -errno with the last error set. A leading "unix:" of a path
- * is skipped. @deadline_ns as in vhi_now_ns(); a full backlog is waited for until then.
+ * All return an fd (owned, non-blocking, close-on-exec) or -errno with the last error set. An address is what
+ * vhi_address.h says. @deadline_ns as in vhi_now_ns(); a full backlog is waited for until then.
  */
-int vhi_sock_listen(const char *path, uint32_t mode); /* exactly @mode, whatever the umask */
-int vhi_sock_connect(const char *path, uint64_t deadline_ns);
+int vhi_sock_listen(const char *address, uint32_t mode,
+		    struct vhi_sock_file *file); /* exactly @mode, whatever the umask */
+int vhi_sock_connect(const char *address, uint64_t deadline_ns);
 int vhi_sock_accept(int listen_fd); /* -EAGAIN when nobody waits (no last error then) */
 int vhi_sock_pair(int *peer);	    /* *peer is blocking: it is for somebody else */
 /* dup + check: a unix stream socket, listening (*listening, from SO_ACCEPTCONN) or connected. */
 int vhi_sock_adopt(int fd, bool *listening);
-/* Remove @path if it is a socket with this device and inode (taken right after listen). */
-struct vhi_sock_id {
-	uint64_t dev;
-	uint64_t ino;
-};
-int vhi_sock_identify(const char *path, struct vhi_sock_id *id);
-void vhi_sock_remove(const char *path, const struct vhi_sock_id *id);
+/* Remove the file if it is still the one that listening made; then forget it. */
+void vhi_sock_remove(struct vhi_sock_file *file);
 /* True when nothing will ever come or go here any more: closed, or at end of stream (looks, takes nothing). */
 bool vhi_sock_peer_gone(int fd);
-/* @path without a leading "unix:". */
-const char *vhi_sock_path(const char *path);
 
 /* One message as received. The fds are owned by it: take what is wanted (set the slot to -1), the rest is closed. */
 struct vhi_msg {

@@ -363,6 +363,11 @@ static int f_chmod(const char *path, mode_t mode)
 	return vhi_real_sys.chmod(path, mode);
 }
 
+static char *f_getenv(const char *name)
+{
+	return vhi_real_sys.getenv(name);
+}
+
 static int f_sigaction(int sig, const struct sigaction *act, struct sigaction *old)
 {
 	return vhi_real_sys.sigaction(sig, act, old);
@@ -425,6 +430,7 @@ const struct vhi_real_sys vhi_sys = {
 	.lstat = f_lstat,
 	.unlink = f_unlink,
 	.chmod = f_chmod,
+	.getenv = f_getenv,
 	.sigaction = f_sigaction,
 	.raise = f_raise,
 	.io_uring_setup = f_io_uring_setup,

@@ -22,6 +22,7 @@
 static char dir[64];
 static char path[100];
 static int fds_before;
+static struct vhi_sock_file made; /* of the last listener */
 
 static int count_fds(void)
 {
@@ -92,7 +93,7 @@ static uint64_t soon(void)
 static void a_listener_takes_clients_and_has_its_mode(void **state)
 {
 	mode_t old = umask(0077);
-	int l = vhi_sock_listen(path, 0660), c, s;
+	int l = vhi_sock_listen(path, 0660, &made), c, s;
 	struct stat st;
 
 	(void)state;
@@ -118,20 +119,18 @@ static void a_listener_takes_clients_and_has_its_mode(void **state)
 static void a_leading_unix_is_not_part_of_the_path(void **state)
 {
 	char prefixed[160];
-	struct vhi_sock_id id;
 	int l, c;
 
 	(void)state;
 	snprintf(prefixed, sizeof(prefixed), "unix:%s", path);
-	l = vhi_sock_listen(prefixed, 0600);
+	l = vhi_sock_listen(prefixed, 0600, &made);
 	assert_true(l >= 0);
 	c = vhi_sock_connect(prefixed, soon());
 	assert_true(c >= 0);
-	assert_int_equal(vhi_sock_identify(prefixed, &id), 0);
-	vhi_sock_remove(prefixed, &id);
+	assert_string_equal(made.path, path);
+	vhi_sock_remove(&made);
 	assert_int_equal(access(path, F_OK), -1);
-	assert_string_equal(vhi_sock_path("unixx:a"), "unixx:a");
-	assert_null(vhi_sock_path(NULL));
+	assert_string_equal(made.path, "");
 	close(c);
 	close(l);
 }
@@ -142,13 +141,13 @@ static void a_stale_socket_is_replaced(void **state)
 
 	(void)state;
 	close(fd);
-	l = vhi_sock_listen(path, 0600);
+	l = vhi_sock_listen(path, 0600, &made);
 	assert_true(l >= 0);
 	close(l);
 	/* Bound and not listening yet: nobody there either. */
 	unlink(path);
 	fd = bound_socket(SOCK_STREAM);
-	l = vhi_sock_listen(path, 0600);
+	l = vhi_sock_listen(path, 0600, &made);
 	assert_true(l >= 0);
 	close(l);
 	close(fd);
@@ -166,10 +165,10 @@ static void a_socket_in_use_stays(void **state)
 		if (types[i] != SOCK_DGRAM)
 			assert_int_equal(listen(fd, 0), 0);
 		assert_int_equal(stat(path, &before), 0);
-		assert_int_equal(vhi_sock_listen(path, 0600), -EADDRINUSE);
+		assert_int_equal(vhi_sock_listen(path, 0600, &made), -EADDRINUSE);
 		assert_error(-EADDRINUSE, "in use");
 		/* Again, now with a full backlog. */
-		assert_int_equal(vhi_sock_listen(path, 0600), -EADDRINUSE);
+		assert_int_equal(vhi_sock_listen(path, 0600, &made), -EADDRINUSE);
 		assert_int_equal(stat(path, &after), 0);
 		assert_true(before.st_ino == after.st_ino);
 		close(fd);
@@ -185,7 +184,7 @@ static void what_is_not_a_socket_stays(void **state)
 
 	(void)state;
 	close(fd);
-	assert_int_equal(vhi_sock_listen(path, 0600), -EEXIST);
+	assert_int_equal(vhi_sock_listen(path, 0600, &made), -EEXIST);
 	assert_error(-EEXIST, "not a socket");
 	assert_int_equal(lstat(path, &st), 0);
 	assert_true(S_ISREG(st.st_mode));
@@ -193,7 +192,7 @@ static void what_is_not_a_socket_stays(void **state)
 	/* A link is not followed, whatever it points to. */
 	snprintf(target, sizeof(target), "%s/none", dir);
 	assert_int_equal(symlink(target, path), 0);
-	assert_int_equal(vhi_sock_listen(path, 0600), -EEXIST);
+	assert_int_equal(vhi_sock_listen(path, 0600, &made), -EEXIST);
 	assert_int_equal(lstat(path, &st), 0);
 	assert_true(S_ISLNK(st.st_mode));
 	assert_int_equal(access(target, F_OK), -1);
@@ -201,7 +200,7 @@ static void what_is_not_a_socket_stays(void **state)
 
 static void paths_that_can_t_be_are_refused(void **state)
 {
-	static const char *const other_kinds[] = {"@abstract", "unix:@abstract", "vsock:3:1234", "tcp:x", "unix:fd:4"};
+	static const char *const other_kinds[] = {"vsock:3:1234", "tcp:x", "unix:fd:4", "unixx:a"};
 	char longest[108 + 1];
 	char none[160];
 	int l;
@@ -212,24 +211,24 @@ static void paths_that_can_t_be_are_refused(void **state)
 	longest[strlen(dir)] = '/';
 	longest[108] = 0;
 	for (size_t i = 0; i < VHI_ARRAY_SIZE(other_kinds); i++) {
-		assert_int_equal(vhi_sock_listen(other_kinds[i], 0600), -EINVAL);
+		assert_int_equal(vhi_sock_listen(other_kinds[i], 0600, &made), -EINVAL);
 		assert_error(-EINVAL, "./");
 		assert_int_equal(vhi_sock_connect(other_kinds[i], soon()), -EINVAL);
 	}
 	assert_int_equal(vhi_sock_connect("unix:./vsock:3", soon()), -ENOENT);
-	assert_int_equal(vhi_sock_listen(longest, 0600), -ENAMETOOLONG);
+	assert_int_equal(vhi_sock_listen(longest, 0600, &made), -ENAMETOOLONG);
 	assert_error(-ENAMETOOLONG, "107");
 	assert_int_equal(vhi_sock_connect(longest, soon()), -ENAMETOOLONG);
 	longest[107] = 0;
-	l = vhi_sock_listen(longest, 0600);
+	l = vhi_sock_listen(longest, 0600, &made);
 	assert_true(l >= 0);
 	close(l);
 	unlink(longest);
-	assert_int_equal(vhi_sock_listen("", 0600), -EINVAL);
-	assert_int_equal(vhi_sock_listen(NULL, 0600), -EINVAL);
+	assert_int_equal(vhi_sock_listen("", 0600, &made), -EINVAL);
+	assert_int_equal(vhi_sock_listen(NULL, 0600, &made), -EINVAL);
 	assert_int_equal(vhi_sock_connect("unix:", soon()), -EINVAL);
 	snprintf(none, sizeof(none), "%s/none/s", dir);
-	assert_int_equal(vhi_sock_listen(none, 0600), -ENOENT);
+	assert_int_equal(vhi_sock_listen(none, 0600, &made), -ENOENT);
 	assert_error(-ENOENT, none);
 }
 
@@ -270,27 +269,39 @@ static void a_full_backlog_is_waited_for_until_the_deadline(void **state)
 
 static void only_the_socket_that_we_made_is_removed(void **state)
 {
-	struct vhi_sock_id id;
-	int l = vhi_sock_listen(path, 0600), other;
+	struct vhi_sock_file first;
+	int l = vhi_sock_listen(path, 0600, &first), other;
 	char kept[160];
 
 	(void)state;
-	assert_int_equal(vhi_sock_identify(path, &id), 0);
 	snprintf(kept, sizeof(kept), "%s/kept", dir);
 	assert_int_equal(rename(path, kept), 0);
-	other = vhi_sock_listen(path, 0600);
+	other = vhi_sock_listen(path, 0600, &made);
 	assert_true(other >= 0);
-	vhi_sock_remove(path, &id);
+	vhi_sock_remove(&first);
 	assert_int_equal(access(path, F_OK), 0);
-	assert_int_equal(vhi_sock_identify(path, &id), 0);
-	vhi_sock_remove(path, &id);
+	vhi_sock_remove(&made);
 	assert_int_equal(access(path, F_OK), -1);
-	vhi_sock_remove(path, &id);
-	assert_int_equal(vhi_sock_identify(path, &id), -ENOENT);
-	assert_int_equal(vhi_sock_identify(dir, &id), -EEXIST);
+	vhi_sock_remove(&made);
 	unlink(kept);
 	close(l);
 	close(other);
+}
+
+/* A file that is no socket may have come in its place, or a link to one. */
+static void what_is_no_socket_is_not_removed(void **state)
+{
+	int l = vhi_sock_listen(path, 0600, &made);
+	char kept[160];
+
+	(void)state;
+	snprintf(kept, sizeof(kept), "%s/kept", dir);
+	assert_int_equal(rename(path, kept), 0);
+	assert_int_equal(symlink(kept, path), 0);
+	vhi_sock_remove(&made);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(unlink(kept), 0);
+	close(l);
 }
 
 static void fds_of_another_kind_are_not_adopted(void **state)
@@ -560,6 +571,7 @@ int main(void)
 		TEST(nobody_there_is_an_error_at_once),
 		TEST(a_full_backlog_is_waited_for_until_the_deadline),
 		TEST(only_the_socket_that_we_made_is_removed),
+		TEST(what_is_no_socket_is_not_removed),
 		TEST(fds_of_another_kind_are_not_adopted),
 		TEST(adopted_fds_are_duplicates_told_apart),
 		TEST(a_peer_is_gone_when_it_closed),

@@ -832,6 +832,28 @@ vhgo_rc _wrap_SlaveListen_raw_38bee8dda103c01b(struct vh_slave *_swig_go_0, _gos
 }
 
 
+vhgo_rc _wrap_SlaveConnect_raw_38bee8dda103c01b(struct vh_slave *_swig_go_0, _gostring_ _swig_go_1, struct vh_reconnect *_swig_go_2) {
+  struct vh_slave *arg1 = (struct vh_slave *) 0 ;
+  char *arg2 = (char *) 0 ;
+  struct vh_reconnect *arg3 = (struct vh_reconnect *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_slave **)&_swig_go_0; 
+  
+  arg2 = (char *)malloc(_swig_go_1.n + 1);
+  memcpy(arg2, _swig_go_1.p, _swig_go_1.n);
+  arg2[_swig_go_1.n] = '\0';
+  
+  arg3 = *(struct vh_reconnect **)&_swig_go_2; 
+  
+  result = (vhgo_rc)vh_slave_connect(arg1,(char const *)arg2,(struct vh_reconnect const *)arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  free(arg2); 
+  return _swig_go_result;
+}
+
+
 vhgo_rc _wrap_SlaveAdopt_raw_38bee8dda103c01b(struct vh_slave *_swig_go_0, int _swig_go_1) {
   struct vh_slave *arg1 = (struct vh_slave *) 0 ;
   vh_fd arg2 ;
