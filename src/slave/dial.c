@@ -51,28 +51,36 @@ void vhi_dial_step(struct vh_slave *s)
 		try_later(s, true, rc);
 }
 
-static int dial_once(struct vh_slave *s, const char *address)
+static int check_arguments(const char *path, const struct vh_reconnect *policy, struct vhi_backoff *out)
 {
-	int fd = vhi_sock_connect(address, 0);
+	struct vhi_address at;
+	int rc;
+
+	if (!path)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_slave_connect: path is NULL");
+	rc = vhi_backoff_begin(out, policy, 0, "vh_slave_connect");
+	if (!rc)
+		rc = vhi_address_parse(path, &at);
+	if (!rc && policy && (at.kind == VHI_ADDRESS_FD || strlen(path) >= sizeof(((struct vhi_dial *)0)->address)))
+		rc = vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
+			      "vh_slave_connect: '%s' can't be connected to again; leave the policy out", path);
+	return rc;
+}
+
+static int dial_once(struct vh_slave *s, const char *path)
+{
+	int fd = vhi_sock_connect(path, 0);
 
 	return fd < 0 ? fd : vhi_conn_begin(s, fd);
 }
 
 /* The first try is the next round's, so that all are told in the same way. */
-static int dial_always(struct vh_slave *s, const char *address, const struct vh_reconnect *policy)
+static int dial_always(struct vh_slave *s, const char *path, const struct vhi_backoff *backoff)
 {
 	struct vhi_dial *d = &s->dial;
-	struct vhi_address at;
-	int rc = vhi_address_parse(address, &at);
 
-	if (!rc && (at.kind == VHI_ADDRESS_FD || strlen(address) >= sizeof(d->address)))
-		rc = vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
-			      "vh_slave_connect: '%s' can't be connected to again; leave the policy out", address);
-	if (!rc)
-		rc = vhi_backoff_begin(&d->backoff, policy, 0, "vh_slave_connect");
-	if (rc)
-		return rc;
-	memcpy(d->address, address, strlen(address) + 1);
+	d->backoff = *backoff;
+	memcpy(d->address, path, strlen(path) + 1);
 	d->next_ns = vhi_now_ns();
 	vhi_slave_wake(s);
 	return 0;
@@ -80,13 +88,15 @@ static int dial_always(struct vh_slave *s, const char *address, const struct vh_
 
 vh_rc vh_slave_connect(struct vh_slave *s, const char *path, const struct vh_reconnect *policy)
 {
+	struct vhi_backoff backoff;
 	vh_rc rc = vhi_slave_enter(s, "vh_slave_connect");
 
 	if (rc)
 		return rc;
-	rc = path ? vhi_slave_check_unused(s)
-		  : vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_slave_connect: path is NULL");
+	rc = check_arguments(path, policy, &backoff);
 	if (!rc)
-		rc = policy ? dial_always(s, path, policy) : dial_once(s, path);
+		rc = vhi_slave_check_unused(s);
+	if (!rc)
+		rc = policy ? dial_always(s, path, &backoff) : dial_once(s, path);
 	return vhi_slave_leave(s, rc);
 }
