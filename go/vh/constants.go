@@ -199,6 +199,18 @@ const (
 	DirtyPage = 4096 // bytes of guest memory that one bit stands for
 )
 
+// vh_iotlb_opts.flags.
+const (
+	IotlbUserAddr = 1 // vh_iotlb_entry.addr is a user address of a region, not a guest address
+	IotlbEvict    = 2 // a cache: when it is full an update makes another entry go, which will be missed
+)
+
+// Of vh/iotlb.h.
+const (
+	IotlbMaxEntries = 65536
+	IotlbMaxMisses  = 64 // different ranges that are waited for at a time
+)
+
 // Of vh/queue.h.
 const (
 	QueueMaxSize    = 32768

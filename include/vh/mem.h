@@ -209,10 +209,9 @@ VH_API vh_count vh_snapshot_regions(const struct vh_snapshot *snap, struct vh_re
  * @since: VH_1.0
  * @thread: any
  * @blocks: no
- * @errors: EINVAL EFAULT EAGAIN ENOSPC
+ * @errors: EINVAL EFAULT ENOSPC
  *
- * Return: number of segments; -EFAULT when a byte is in no region or may not be accessed so; -EAGAIN for a
- * translation that is not known yet (only with an IOTLB); -ENOSPC when @max is too small.
+ * Return: number of segments; -EFAULT when a byte is in no region; -ENOSPC when @max is too small.
  */
 VH_API vh_count vh_snapshot_translate(const struct vh_snapshot *snap, vh_gpa gpa, uint64_t len, uint32_t perm,
 				      struct vh_seg *segs, uint32_t max);

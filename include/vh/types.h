@@ -50,6 +50,7 @@ typedef uint64_t vh_iova;
 struct vh_mem;
 struct vh_snapshot;
 struct vh_dirty;
+struct vh_iotlb;
 struct vh_queue;
 struct vh_device;
 struct vh_slave;

@@ -15,6 +15,7 @@
 #include "vh/message.h"
 #include "vh/mem.h"
 #include "vh/dirty.h"
+#include "vh/iotlb.h"
 #include "vh/queue.h"
 #include "vh/device.h"
 #include "vh/netdev.h"

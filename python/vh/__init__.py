@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vh._error import VhError as VhError, error_name as error_name
     from vh._event import Message as Message, event_name as event_name, \
         feature_name as feature_name, message_name as message_name
+    from vh._iotlb import Iotlb as Iotlb
     from vh._lib import version as version
     from vh._master import Backend as Backend, BackendRequest as BackendRequest, Master as Master, Reply as Reply, \
         connect as connect
@@ -37,6 +38,7 @@ _FROM = {
     "_driver": "Driver",
     "_error": "VhError error_name",
     "_event": "Message event_name feature_name message_name",
+    "_iotlb": "Iotlb",
     "_lib": "version",
     "_master": "Backend BackendRequest Master Reply connect",
     "_memory": "Memory Snapshot guard_install guard_remove",

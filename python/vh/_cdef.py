@@ -12,6 +12,7 @@ typedef uint64_t vh_iova;
 struct vh_mem;
 struct vh_snapshot;
 struct vh_dirty;
+struct vh_iotlb;
 struct vh_queue;
 struct vh_device;
 struct vh_slave;
@@ -149,6 +150,36 @@ struct vh_dirty_info {
     uint64_t len;
     uint64_t pages;
     uint64_t lost;
+};
+struct vh_iotlb_opts {
+    uint32_t size;
+    uint32_t flags;
+    uint32_t max_entries;
+    uint32_t reserved;
+};
+struct vh_iotlb_entry {
+    vh_iova iova;
+    uint64_t len;
+    uint64_t addr;
+    uint32_t perm;
+    uint32_t flags;
+};
+struct vh_iotlb_miss {
+    uint32_t size;
+    uint32_t perm;
+    vh_iova iova;
+};
+struct vh_iotlb_stats {
+    uint32_t size;
+    uint32_t entries;
+    uint32_t max_entries;
+    uint32_t waiting;
+    uint64_t updates;
+    uint64_t invalidations;
+    uint64_t evicted;
+    uint64_t misses;
+    uint64_t dropped;
+    uint64_t timed_out;
 };
 struct vh_req {
     uint64_t token;
@@ -463,6 +494,10 @@ struct vh_blk_info {
 #define VH_REGION_SEALED 2
 #define VH_REGION_BROKEN 4
 #define VH_DIRTY_PAGE 4096
+#define VH_IOTLB_USER_ADDR 1
+#define VH_IOTLB_EVICT 2
+#define VH_IOTLB_MAX_ENTRIES 65536
+#define VH_IOTLB_MAX_MISSES 64
 #define VH_QUEUE_MAX_SIZE 32768
 #define VH_QUEUE_PACKED_BASE 2147516416
 #define VH_QUEUE_DEVICE 1
@@ -562,6 +597,17 @@ vh_count vh_dirty_take(struct vh_dirty *d, vh_gpa from, vh_gpa *pages, uint32_t 
 vh_rc vh_dirty_dup_fd(struct vh_dirty *d, vh_fd *out);
 vh_rc vh_dirty_get_info(struct vh_dirty *d, struct vh_dirty_info *out);
 void vh_dirty_free(struct vh_dirty *d);
+vh_rc vh_iotlb_new(const struct vh_iotlb_opts *opts, struct vh_mem *mem, struct vh_iotlb **out);
+vh_rc vh_iotlb_update(struct vh_iotlb *t, const struct vh_iotlb_entry *entry);
+vh_rc vh_iotlb_invalidate(struct vh_iotlb *t, vh_iova iova, uint64_t len);
+vh_count vh_iotlb_translate(struct vh_iotlb *t, vh_iova iova, uint64_t len, uint32_t perm, struct vh_seg *segs,
+        uint32_t max);
+vh_count vh_iotlb_entries(struct vh_iotlb *t, vh_iova from, struct vh_iotlb_entry *out, uint32_t max);
+vh_fd vh_iotlb_fd(struct vh_iotlb *t);
+vh_count vh_iotlb_next_miss(struct vh_iotlb *t, struct vh_iotlb_miss *out);
+vh_rc vh_iotlb_deny(struct vh_iotlb *t, vh_iova iova);
+vh_rc vh_iotlb_get_stats(struct vh_iotlb *t, struct vh_iotlb_stats *out);
+void vh_iotlb_free(struct vh_iotlb *t);
 vh_rc vh_queue_open(struct vh_mem *mem, const struct vh_queue_opts *opts, vh_fd kick_fd, vh_fd call_fd,
         struct vh_queue **out);
 void vh_queue_free(struct vh_queue *q);
@@ -814,6 +860,16 @@ THREAD = {
     "vh_dirty_dup_fd": "any",
     "vh_dirty_get_info": "any",
     "vh_dirty_free": "any",
+    "vh_iotlb_new": "any",
+    "vh_iotlb_update": "any",
+    "vh_iotlb_invalidate": "any",
+    "vh_iotlb_translate": "any",
+    "vh_iotlb_entries": "any",
+    "vh_iotlb_fd": "any",
+    "vh_iotlb_next_miss": "any",
+    "vh_iotlb_deny": "any",
+    "vh_iotlb_get_stats": "any",
+    "vh_iotlb_free": "any",
     "vh_queue_open": "any",
     "vh_queue_free": "queue",
     "vh_queue_pop": "queue",

@@ -105,6 +105,10 @@ REGION_HUGE = 1
 REGION_SEALED = 2
 REGION_BROKEN = 4
 DIRTY_PAGE = 4096
+IOTLB_USER_ADDR = 1
+IOTLB_EVICT = 2
+IOTLB_MAX_ENTRIES = 65536
+IOTLB_MAX_MISSES = 64
 QUEUE_MAX_SIZE = 32768
 QUEUE_PACKED_BASE = 2147516416
 QUEUE_DEVICE = 1
@@ -364,6 +368,40 @@ class DirtyInfo:
     len: int = 0  # bytes
     pages: int = 0  # that it has bits for, from guest address 0 on
     lost: int = 0  # writes to pages beyond these: nobody will copy them
+
+
+@dataclasses.dataclass(frozen=True)
+class IotlbEntry:
+    """What a range of I/O addresses means. @frozen, 32 bytes."""
+
+    iova: int = 0  # first I/O address
+    len: int = 0  # bytes
+    addr: int = 0  # what it means: guest address, or user address with VH_IOTLB_USER_ADDR
+    perm: int = 0  # VH_MEM_READ, VH_MEM_WRITE or both: what the device may do
+    flags: int = 0  # must be 0
+
+
+@dataclasses.dataclass(frozen=True)
+class IotlbMiss:
+    """An I/O address that nothing is known of. Size-first out struct."""
+
+    perm: int = 0  # VH_MEM_*: what the device wants to do there
+    iova: int = 0  # the first byte that is not known
+
+
+@dataclasses.dataclass(frozen=True)
+class IotlbStats:
+    """Counters. Size-first out struct."""
+
+    entries: int = 0  # now; neighbours that go on with each other are one
+    max_entries: int = 0  # that there may be
+    waiting: int = 0  # misses in the list now
+    updates: int = 0
+    invalidations: int = 0
+    evicted: int = 0  # entries that had to make room
+    misses: int = 0  # that queues had, each range counted once while it is waited for
+    dropped: int = 0  # misses for which the list had no room; they come again
+    timed_out: int = 0  # misses that nobody answered in time
 
 
 @dataclasses.dataclass(frozen=True)

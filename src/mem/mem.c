@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 struct vh_mem {
+	uint32_t refs;		   /* atomic: an IOTLB keeps one */
 	pthread_mutex_t lock;	   /* of now, for as long as it takes to count a reference */
 	struct vh_snapshot *now;   /* never NULL */
 	struct vh_snapshot *empty; /* so that to forget everything can't fail */
@@ -35,6 +36,7 @@ vh_rc vh_mem_new(const struct vh_mem_opts *opts, struct vh_mem **out)
 	mem = vhi_calloc(1, sizeof(*mem));
 	if (!mem)
 		return vhi_fail(-ENOMEM, VH_ERROR_SYSTEM, 0, "vh_mem_new: no memory");
+	mem->refs = 1;
 	mem->last_number = 1;
 	mem->empty = vhi_snapshot_new(0, mem->last_number);
 	if (!mem->empty) {
@@ -49,9 +51,16 @@ vh_rc vh_mem_new(const struct vh_mem_opts *opts, struct vh_mem **out)
 	return 0;
 }
 
+struct vh_mem *vhi_mem_get(struct vh_mem *mem)
+{
+	if (mem)
+		__atomic_fetch_add(&mem->refs, 1, __ATOMIC_RELAXED);
+	return mem;
+}
+
 void vh_mem_free(struct vh_mem *mem)
 {
-	if (!mem)
+	if (!mem || __atomic_sub_fetch(&mem->refs, 1, __ATOMIC_ACQ_REL))
 		return;
 	vhi_snapshot_put(mem->now);
 	vhi_snapshot_put(mem->empty);

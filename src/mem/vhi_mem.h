@@ -62,6 +62,8 @@ struct vh_snapshot {
 struct vh_snapshot *vhi_snapshot_get(struct vh_snapshot *s); /* one more reference; NULL-safe */
 void vhi_snapshot_put(struct vh_snapshot *s);		     /* NULL-safe */
 
+/* One more reference, given up by vh_mem_free(); NULL-safe. */
+struct vh_mem *vhi_mem_get(struct vh_mem *mem);
 /* The current snapshot of @mem with a reference of the caller's. Never NULL: an empty one has no regions. */
 struct vh_snapshot *vhi_mem_snapshot(struct vh_mem *mem);
 

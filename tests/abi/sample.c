@@ -40,7 +40,7 @@ static uint64_t world_handle(const char *kind)
 
 void world_open(void)
 {
-	uint64_t backend = 0, driver = 0, blk = 0, snapshot = 0, dirty = 0, mem;
+	uint64_t backend = 0, driver = 0, blk = 0, snapshot = 0, dirty = 0, iotlb = 0, mem;
 
 	memset(&world, 0, sizeof(world));
 	pair_open(&world.pair, new_ram_disk(1 << 20));
@@ -57,6 +57,8 @@ void world_open(void)
 	keep("vh_backend", backend);
 	CHECK(!VH(dirty_new, UINT64_C(1) << 40, at(&dirty)), "no dirty log");
 	keep("vh_dirty", dirty);
+	CHECK(!VH(iotlb_new, 0, mem, at(&iotlb)), "no IOTLB");
+	keep("vh_iotlb", iotlb);
 	CHECK(!VH(driver_new, 0, backend, 0, at(&driver)) && !VH(driver_start, driver), "no driver");
 	keep("vh_driver", driver);
 	CHECK(!VH(blk_new, driver, at(&blk)), "no block driver");
@@ -69,6 +71,7 @@ void world_close(void)
 	VH(driver_free, world_handle("vh_driver"));
 	VH(device_free, world_handle("vh_device"));
 	VH(dirty_free, world_handle("vh_dirty"));
+	VH(iotlb_free, world_handle("vh_iotlb"));
 	VH(queue_free, world_handle("vh_queue"));
 	VH(snapshot_free, world_handle("vh_snapshot"));
 	VH(mem_free, world_handle("vh_mem"));
@@ -112,6 +115,8 @@ static const struct {
 	{"vh_dirty_open.len", NULL, 8},
 	{"vh_dirty_mark.len", NULL, 1},
 	{"vh_queue_mark.len", NULL, 1},
+	{"vh_iotlb_translate.perm", "VH_MEM_READ", 0},
+	{"vh_iotlb_translate.len", NULL, 1},
 	{"vh_master_set_log_base.len", NULL, 8},
 	{"vh_snapshot_translate.perm", "VH_MEM_READ", 0},
 	{"vh_snapshot_translate.len", NULL, 1},

@@ -31,6 +31,16 @@ static vhgo_count go_vh_dirty_take(struct vh_dirty *d, vh_gpa from, vh_gpa *page
 	return vhgo_count_of(vh_dirty_take(d, from, pages, max));
 }
 
+static vhgo_count go_vh_iotlb_translate(struct vh_iotlb *t, vh_iova iova, uint64_t len, uint32_t perm, struct vh_seg *segs, uint32_t max)
+{
+	return vhgo_count_of(vh_iotlb_translate(t, iova, len, perm, segs, max));
+}
+
+static vhgo_count go_vh_iotlb_entries(struct vh_iotlb *t, vh_iova from, struct vh_iotlb_entry *out, uint32_t max)
+{
+	return vhgo_count_of(vh_iotlb_entries(t, from, out, max));
+}
+
 static vhgo_count go_vh_queue_pop(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
 {
 	return vhgo_count_of(vh_queue_pop(q, reqs, max));
@@ -133,6 +143,14 @@ func SnapshotTranslate(snap *Snapshot, gpa GPA, length uint64, perm uint32, segs
 
 func DirtyTake(d *Dirty, from GPA, pages []GPA) (int, error) {
 	return countOf(uintptr(C.go_vh_dirty_take((*C.struct_vh_dirty)(unsafe.Pointer(d)), C.vh_gpa(from), (*C.vh_gpa)(first(pages)), C.uint32_t(len(pages))))).Get()
+}
+
+func IotlbTranslate(t *Iotlb, iova IOVA, length uint64, perm uint32, segs []Seg) (int, error) {
+	return countOf(uintptr(C.go_vh_iotlb_translate((*C.struct_vh_iotlb)(unsafe.Pointer(t)), C.vh_iova(iova), C.uint64_t(length), C.uint32_t(perm), (*C.struct_vh_seg)(first(segs)), C.uint32_t(len(segs))))).Get()
+}
+
+func IotlbEntries(t *Iotlb, from IOVA, out []IotlbEntry) (int, error) {
+	return countOf(uintptr(C.go_vh_iotlb_entries((*C.struct_vh_iotlb)(unsafe.Pointer(t)), C.vh_iova(from), (*C.struct_vh_iotlb_entry)(first(out)), C.uint32_t(len(out))))).Get()
 }
 
 func QueuePop(q *Queue, reqs []Req) (int, error) {

@@ -41,7 +41,7 @@ typedef long long swig_type_5;
 typedef long long swig_type_6;
 typedef long long swig_type_7;
 typedef long long swig_type_8;
-typedef _gostring_ swig_type_9;
+typedef long long swig_type_9;
 typedef _gostring_ swig_type_10;
 typedef _gostring_ swig_type_11;
 typedef _gostring_ swig_type_12;
@@ -76,6 +76,14 @@ extern uintptr_t _wrap_DirtyMark_raw_38bee8dda103c01b(swig_voidp arg1, vh_gpa ar
 extern uintptr_t _wrap_DirtyDupFD_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_DirtyGetInfo_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern void _wrap_DirtyFree_raw_38bee8dda103c01b(swig_voidp arg1);
+extern uintptr_t _wrap_IotlbNew_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, swig_voidp arg3);
+extern uintptr_t _wrap_IotlbUpdate_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
+extern uintptr_t _wrap_IotlbInvalidate_raw_38bee8dda103c01b(swig_voidp arg1, vh_iova arg2, swig_type_6 arg3);
+extern uintptr_t _wrap_IotlbFD_raw_38bee8dda103c01b(swig_voidp arg1);
+extern uintptr_t _wrap_IotlbNextMiss_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
+extern uintptr_t _wrap_IotlbDeny_raw_38bee8dda103c01b(swig_voidp arg1, vh_iova arg2);
+extern uintptr_t _wrap_IotlbGetStats_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
+extern void _wrap_IotlbFree_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_QueueOpen_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, int arg3, int arg4, swig_voidp arg5);
 extern void _wrap_QueueFree_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_QueueUnpop_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
@@ -87,8 +95,8 @@ extern uintptr_t _wrap_QueueStop_raw_38bee8dda103c01b(swig_voidp arg1, swig_void
 extern uintptr_t _wrap_QueueGetStats_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_QueueDupSnapshot_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_QueueSetDirty_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, int arg3, vh_gpa arg4);
-extern uintptr_t _wrap_QueueMark_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_6 arg2, swig_type_7 arg3);
-extern uintptr_t _wrap_DeviceFinish_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_8 arg2, int arg3);
+extern uintptr_t _wrap_QueueMark_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_7 arg2, swig_type_8 arg3);
+extern uintptr_t _wrap_DeviceFinish_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_9 arg2, int arg3);
 extern uintptr_t _wrap_DeviceConfigChanged_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_DeviceError_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
 extern uintptr_t _wrap_BlkdevNew_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
@@ -96,8 +104,7 @@ extern void _wrap_DeviceFree_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_NetdevNew_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
 extern uintptr_t _wrap_BackendKind_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_BackendGetFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_SlaveListen_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_9 arg2);
-extern uintptr_t _wrap_SlaveConnect_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_10 arg2, swig_voidp arg3);
+extern uintptr_t _wrap_SlaveListen_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_10 arg2);
 extern uintptr_t _wrap_SlaveAdopt_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
 extern uintptr_t _wrap_SlaveFD_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_SlaveDispatch_raw_38bee8dda103c01b(swig_voidp arg1);
@@ -409,6 +416,86 @@ func DirtyFree(arg1 *Dirty) {
 	C._wrap_DirtyFree_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0))
 }
 
+func IotlbNew(arg1 *IotlbOpts, arg2 *Mem, arg3 **Iotlb) (_swig_ret error) {
+	var swig_r uintptr
+	var _swig_i_0 *IotlbOpts
+	_swig_i_0 = arg1.sized()
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_IotlbNew_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func IotlbUpdate(arg1 *Iotlb, arg2 *IotlbEntry) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	var _swig_i_1 *IotlbEntry
+	_swig_i_1 = arg2.copied()
+	swig_r = (uintptr)(C._wrap_IotlbUpdate_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func IotlbInvalidate(arg1 *Iotlb, arg2 IOVA, arg3 uint64) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_IotlbInvalidate_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.vh_iova(_swig_i_1), C.swig_type_6(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func IotlbFD(arg1 *Iotlb) (_swig_ret Count) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	swig_r = (uintptr)(C._wrap_IotlbFD_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0)))
+	var swig_r_1 Count
+	swig_r_1 = countOf(swig_r)
+	return swig_r_1
+}
+
+func IotlbNextMiss(arg1 *Iotlb, arg2 *IotlbMiss) (_swig_ret Count) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	var _swig_i_1 *IotlbMiss
+	_swig_i_1 = arg2.room()
+	swig_r = (uintptr)(C._wrap_IotlbNextMiss_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	var swig_r_1 Count
+	swig_r_1 = countOf(swig_r)
+	return swig_r_1
+}
+
+func IotlbDeny(arg1 *Iotlb, arg2 IOVA) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	swig_r = (uintptr)(C._wrap_IotlbDeny_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.vh_iova(_swig_i_1)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func IotlbGetStats(arg1 *Iotlb, arg2 *IotlbStats) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	var _swig_i_1 *IotlbStats
+	_swig_i_1 = arg2.room()
+	swig_r = (uintptr)(C._wrap_IotlbGetStats_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func IotlbFree(arg1 *Iotlb) {
+	_swig_i_0 := arg1
+	C._wrap_IotlbFree_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0))
+}
+
 func QueueOpen(arg1 *Mem, arg2 *QueueOpts, arg3 int32, arg4 int32, arg5 **Queue) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
@@ -522,7 +609,7 @@ func QueueMark(arg1 *Queue, arg2 uint64, arg3 uint64) (_swig_ret error) {
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_QueueMark_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_6(_swig_i_1), C.swig_type_7(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_QueueMark_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_7(_swig_i_1), C.swig_type_8(_swig_i_2)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -533,7 +620,7 @@ func DeviceFinish(arg1 *Device, arg2 uint64, arg3 int32) (_swig_ret error) {
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_DeviceFinish_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_8(_swig_i_1), C.int(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_DeviceFinish_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_9(_swig_i_1), C.int(_swig_i_2)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -611,22 +698,7 @@ func SlaveListen(arg1 *Slave, arg2 string) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_SlaveListen_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_9)(unsafe.Pointer(&_swig_i_1))))
-	if Swig_escape_always_false {
-		Swig_escape_val = arg2
-	}
-	var swig_r_1 error
-	swig_r_1 = rcError(swig_r)
-	return swig_r_1
-}
-
-func SlaveConnect(arg1 *Slave, arg2 string, arg3 *Reconnect) (_swig_ret error) {
-	var swig_r uintptr
-	_swig_i_0 := arg1
-	_swig_i_1 := arg2
-	var _swig_i_2 *Reconnect
-	_swig_i_2 = arg3.sized()
-	swig_r = (uintptr)(C._wrap_SlaveConnect_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_10)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_SlaveListen_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_10)(unsafe.Pointer(&_swig_i_1))))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}

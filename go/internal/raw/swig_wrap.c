@@ -514,6 +514,123 @@ void _wrap_DirtyFree_raw_38bee8dda103c01b(struct vh_dirty *_swig_go_0) {
 }
 
 
+vhgo_rc _wrap_IotlbNew_raw_38bee8dda103c01b(struct vh_iotlb_opts *_swig_go_0, struct vh_mem *_swig_go_1, struct vh_iotlb **_swig_go_2) {
+  struct vh_iotlb_opts *arg1 = (struct vh_iotlb_opts *) 0 ;
+  struct vh_mem *arg2 = (struct vh_mem *) 0 ;
+  struct vh_iotlb **arg3 = (struct vh_iotlb **) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_iotlb_opts **)&_swig_go_0; 
+  arg2 = *(struct vh_mem **)&_swig_go_1; 
+  arg3 = *(struct vh_iotlb ***)&_swig_go_2; 
+  
+  result = (vhgo_rc)vh_iotlb_new((struct vh_iotlb_opts const *)arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_IotlbUpdate_raw_38bee8dda103c01b(struct vh_iotlb *_swig_go_0, struct vh_iotlb_entry *_swig_go_1) {
+  struct vh_iotlb *arg1 = (struct vh_iotlb *) 0 ;
+  struct vh_iotlb_entry *arg2 = (struct vh_iotlb_entry *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_iotlb **)&_swig_go_0; 
+  arg2 = *(struct vh_iotlb_entry **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_iotlb_update(arg1,(struct vh_iotlb_entry const *)arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_IotlbInvalidate_raw_38bee8dda103c01b(struct vh_iotlb *_swig_go_0, vh_iova _swig_go_1, long long _swig_go_2) {
+  struct vh_iotlb *arg1 = (struct vh_iotlb *) 0 ;
+  vh_iova arg2 ;
+  uint64_t arg3 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_iotlb **)&_swig_go_0; 
+  arg2 = (vh_iova)_swig_go_1; 
+  arg3 = (uint64_t)_swig_go_2; 
+  
+  result = (vhgo_rc)vh_iotlb_invalidate(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_count _wrap_IotlbFD_raw_38bee8dda103c01b(struct vh_iotlb *_swig_go_0) {
+  struct vh_iotlb *arg1 = (struct vh_iotlb *) 0 ;
+  vhgo_count result;
+  vhgo_count _swig_go_result;
+  
+  arg1 = *(struct vh_iotlb **)&_swig_go_0; 
+  
+  result = (vhgo_count)vh_iotlb_fd(arg1);
+  _swig_go_result = vhgo_count_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_count _wrap_IotlbNextMiss_raw_38bee8dda103c01b(struct vh_iotlb *_swig_go_0, struct vh_iotlb_miss *_swig_go_1) {
+  struct vh_iotlb *arg1 = (struct vh_iotlb *) 0 ;
+  struct vh_iotlb_miss *arg2 = (struct vh_iotlb_miss *) 0 ;
+  vhgo_count result;
+  vhgo_count _swig_go_result;
+  
+  arg1 = *(struct vh_iotlb **)&_swig_go_0; 
+  arg2 = *(struct vh_iotlb_miss **)&_swig_go_1; 
+  
+  result = (vhgo_count)vh_iotlb_next_miss(arg1,arg2);
+  _swig_go_result = vhgo_count_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_IotlbDeny_raw_38bee8dda103c01b(struct vh_iotlb *_swig_go_0, vh_iova _swig_go_1) {
+  struct vh_iotlb *arg1 = (struct vh_iotlb *) 0 ;
+  vh_iova arg2 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_iotlb **)&_swig_go_0; 
+  arg2 = (vh_iova)_swig_go_1; 
+  
+  result = (vhgo_rc)vh_iotlb_deny(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_IotlbGetStats_raw_38bee8dda103c01b(struct vh_iotlb *_swig_go_0, struct vh_iotlb_stats *_swig_go_1) {
+  struct vh_iotlb *arg1 = (struct vh_iotlb *) 0 ;
+  struct vh_iotlb_stats *arg2 = (struct vh_iotlb_stats *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_iotlb **)&_swig_go_0; 
+  arg2 = *(struct vh_iotlb_stats **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_iotlb_get_stats(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+void _wrap_IotlbFree_raw_38bee8dda103c01b(struct vh_iotlb *_swig_go_0) {
+  struct vh_iotlb *arg1 = (struct vh_iotlb *) 0 ;
+  
+  arg1 = *(struct vh_iotlb **)&_swig_go_0; 
+  
+  vh_iotlb_free(arg1);
+  
+}
+
+
 vhgo_rc _wrap_QueueOpen_raw_38bee8dda103c01b(struct vh_mem *_swig_go_0, struct vh_queue_opts *_swig_go_1, int _swig_go_2, int _swig_go_3, struct vh_queue **_swig_go_4) {
   struct vh_mem *arg1 = (struct vh_mem *) 0 ;
   struct vh_queue_opts *arg2 = (struct vh_queue_opts *) 0 ;

@@ -23,6 +23,9 @@ type Snapshot struct{ _ [0]byte }
 // Dirty is a struct vh_dirty of the library.
 type Dirty struct{ _ [0]byte }
 
+// Iotlb is a struct vh_iotlb of the library.
+type Iotlb struct{ _ [0]byte }
+
 // Queue is a struct vh_queue of the library.
 type Queue struct{ _ [0]byte }
 
@@ -544,6 +547,145 @@ func (s *DirtyInfo) sized() *DirtyInfo {
 
 // room makes it ready to be filled in.
 func (s *DirtyInfo) room() *DirtyInfo {
+	if s != nil {
+		s.size = uint32(unsafe.Sizeof(*s))
+	}
+	return s
+}
+
+// IotlbOpts: options of vh_iotlb_new().
+type IotlbOpts struct {
+	size       uint32
+	Flags      uint32 // VH_IOTLB_*
+	MaxEntries uint32 // 0 = 2048
+	reserved   uint32
+}
+
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(IotlbOpts{})-16]
+	_ = [1]struct{}{}[unsafe.Offsetof(IotlbOpts{}.size)-0]
+	_ = [1]struct{}{}[unsafe.Offsetof(IotlbOpts{}.Flags)-4]
+	_ = [1]struct{}{}[unsafe.Offsetof(IotlbOpts{}.MaxEntries)-8]
+	_ = [1]struct{}{}[unsafe.Offsetof(IotlbOpts{}.reserved)-12]
+)
+
+// sized is a copy that says how large it is, nil for nil.
+func (s *IotlbOpts) sized() *IotlbOpts {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	c.size = uint32(unsafe.Sizeof(c))
+	return &c
+}
+
+// room makes it ready to be filled in.
+func (s *IotlbOpts) room() *IotlbOpts {
+	if s != nil {
+		s.size = uint32(unsafe.Sizeof(*s))
+	}
+	return s
+}
+
+// IotlbEntry: what a range of I/O addresses means.
+type IotlbEntry struct {
+	IOVA  IOVA   // first I/O address
+	Len   uint64 // bytes
+	Addr  uint64 // what it means: guest address, or user address with VH_IOTLB_USER_ADDR
+	Perm  uint32 // VH_MEM_READ, VH_MEM_WRITE or both: what the device may do
+	Flags uint32 // must be 0
+}
+
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(IotlbEntry{})-32]
+	_ = [1]struct{}{}[unsafe.Offsetof(IotlbEntry{}.IOVA)-0]
+	_ = [1]struct{}{}[unsafe.Offsetof(IotlbEntry{}.Len)-8]
+	_ = [1]struct{}{}[unsafe.Offsetof(IotlbEntry{}.Addr)-16]
+	_ = [1]struct{}{}[unsafe.Offsetof(IotlbEntry{}.Perm)-24]
+	_ = [1]struct{}{}[unsafe.Offsetof(IotlbEntry{}.Flags)-28]
+)
+
+// copied is one of its own, nil for nil.
+func (s *IotlbEntry) copied() *IotlbEntry {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	return &c
+}
+
+// IotlbMiss: an I/O address that nothing is known of.
+type IotlbMiss struct {
+	size uint32
+	Perm uint32 // VH_MEM_*: what the device wants to do there
+	IOVA IOVA   // the first byte that is not known
+}
+
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(IotlbMiss{})-16]
+	_ = [1]struct{}{}[unsafe.Offsetof(IotlbMiss{}.size)-0]
+	_ = [1]struct{}{}[unsafe.Offsetof(IotlbMiss{}.Perm)-4]
+	_ = [1]struct{}{}[unsafe.Offsetof(IotlbMiss{}.IOVA)-8]
+)
+
+// sized is a copy that says how large it is, nil for nil.
+func (s *IotlbMiss) sized() *IotlbMiss {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	c.size = uint32(unsafe.Sizeof(c))
+	return &c
+}
+
+// room makes it ready to be filled in.
+func (s *IotlbMiss) room() *IotlbMiss {
+	if s != nil {
+		s.size = uint32(unsafe.Sizeof(*s))
+	}
+	return s
+}
+
+// IotlbStats: counters.
+type IotlbStats struct {
+	size          uint32
+	Entries       uint32 // now; neighbours that go on with each other are one
+	MaxEntries    uint32 // that there may be
+	Waiting       uint32 // misses in the list now
+	Updates       uint64
+	Invalidations uint64
+	Evicted       uint64 // entries that had to make room
+	Misses        uint64 // that queues had, each range counted once while it is waited for
+	Dropped       uint64 // misses for which the list had no room; they come again
+	TimedOut      uint64 // misses that nobody answered in time
+}
+
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(IotlbStats{})-64]
+	_ = [1]struct{}{}[unsafe.Offsetof(IotlbStats{}.size)-0]
+	_ = [1]struct{}{}[unsafe.Offsetof(IotlbStats{}.Entries)-4]
+	_ = [1]struct{}{}[unsafe.Offsetof(IotlbStats{}.MaxEntries)-8]
+	_ = [1]struct{}{}[unsafe.Offsetof(IotlbStats{}.Waiting)-12]
+	_ = [1]struct{}{}[unsafe.Offsetof(IotlbStats{}.Updates)-16]
+	_ = [1]struct{}{}[unsafe.Offsetof(IotlbStats{}.Invalidations)-24]
+	_ = [1]struct{}{}[unsafe.Offsetof(IotlbStats{}.Evicted)-32]
+	_ = [1]struct{}{}[unsafe.Offsetof(IotlbStats{}.Misses)-40]
+	_ = [1]struct{}{}[unsafe.Offsetof(IotlbStats{}.Dropped)-48]
+	_ = [1]struct{}{}[unsafe.Offsetof(IotlbStats{}.TimedOut)-56]
+)
+
+// sized is a copy that says how large it is, nil for nil.
+func (s *IotlbStats) sized() *IotlbStats {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	c.size = uint32(unsafe.Sizeof(c))
+	return &c
+}
+
+// room makes it ready to be filled in.
+func (s *IotlbStats) room() *IotlbStats {
 	if s != nil {
 		s.size = uint32(unsafe.Sizeof(*s))
 	}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
+
+package vh_test
+
+import (
+	"syscall"
+	"testing"
+
+	"github.com/libvh/libvh/go/vh"
+)
+
+func TestAnIotlbTranslatesFaultsAndMisses(t *testing.T) {
+	const page, guest = 4096, 0x40000000
+	mem, err := vh.NewMemory(nil)
+	must(t, err)
+	defer mem.Close()
+	must(t, mem.Alloc(guest, 16*page, 0))
+	tlb, err := vh.NewIotlb(nil, mem)
+	must(t, err)
+	defer tlb.Close()
+	must(t, tlb.Update(&vh.IotlbEntry{IOVA: 0x1000, Len: page, Addr: guest + page, Perm: vh.MemRead}))
+	views, err := tlb.Bytes(0x1800, 16, vh.MemRead)
+	must(t, err)
+	if len(views) != 1 || len(views[0]) != 16 {
+		t.Fatal(views)
+	}
+	_, err = tlb.Bytes(0x1800, 16, vh.MemWrite)
+	want(t, err, syscall.EFAULT)
+	_, err = tlb.Bytes(0x1800, page, vh.MemRead)
+	want(t, err, syscall.EAGAIN)
+	must(t, tlb.Invalidate(0x1400, 0x400))
+	entries, err := tlb.Entries(0)
+	must(t, err)
+	if len(entries) != 2 || entries[1].Addr != guest+page+0x800 {
+		t.Fatalf("%+v", entries)
+	}
+	if _, ok, err := tlb.NextMiss(); ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	if fd, err := tlb.Fd(); fd < 0 || err != nil {
+		t.Fatal(fd, err)
+	}
+	want(t, tlb.Deny(0x2000), syscall.ENOENT)
+	stats, err := tlb.Stats()
+	must(t, err)
+	if stats.Updates != 1 || stats.Entries != 2 {
+		t.Fatalf("%+v", stats)
+	}
+}
+
+func TestAnIotlbWithoutAMemoryIsAMap(t *testing.T) {
+	tlb, err := vh.NewIotlb(&vh.IotlbOpts{MaxEntries: 1}, nil)
+	must(t, err)
+	defer tlb.Close()
+	must(t, tlb.Update(&vh.IotlbEntry{Len: 4096, Addr: 0x1234, Perm: vh.MemRead | vh.MemWrite}))
+	want(t, tlb.Update(&vh.IotlbEntry{IOVA: 0x4000, Len: 4096, Perm: vh.MemRead}), syscall.ENOSPC)
+}
