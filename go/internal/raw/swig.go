@@ -45,13 +45,14 @@ typedef long long swig_type_9;
 typedef _gostring_ swig_type_10;
 typedef _gostring_ swig_type_11;
 typedef _gostring_ swig_type_12;
-typedef long long swig_type_13;
+typedef _gostring_ swig_type_13;
 typedef long long swig_type_14;
 typedef long long swig_type_15;
 typedef long long swig_type_16;
 typedef long long swig_type_17;
 typedef long long swig_type_18;
 typedef long long swig_type_19;
+typedef long long swig_type_20;
 extern void _wrap_Swig_free_raw_38bee8dda103c01b(uintptr_t arg1);
 extern uintptr_t _wrap_Swig_malloc_raw_38bee8dda103c01b(swig_intgo arg1);
 extern int _wrap_Version_raw_38bee8dda103c01b(void);
@@ -105,6 +106,7 @@ extern uintptr_t _wrap_NetdevNew_raw_38bee8dda103c01b(swig_voidp arg1, int arg2,
 extern uintptr_t _wrap_BackendKind_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_BackendGetFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_SlaveListen_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_10 arg2);
+extern uintptr_t _wrap_SlaveConnect_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_11 arg2, swig_voidp arg3);
 extern uintptr_t _wrap_SlaveAdopt_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
 extern uintptr_t _wrap_SlaveFD_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_SlaveDispatch_raw_38bee8dda103c01b(swig_voidp arg1);
@@ -118,8 +120,8 @@ extern uintptr_t _wrap_SlaveResume_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_SlaveGetStats_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_SlaveStop_raw_38bee8dda103c01b(swig_voidp arg1);
 extern void _wrap_SlaveFree_raw_38bee8dda103c01b(swig_voidp arg1);
-extern uintptr_t _wrap_MasterConnect_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_11 arg2);
-extern uintptr_t _wrap_MasterListen_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_12 arg2);
+extern uintptr_t _wrap_MasterConnect_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_12 arg2);
+extern uintptr_t _wrap_MasterListen_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_13 arg2);
 extern uintptr_t _wrap_MasterAccept_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_MasterAdopt_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
 extern uintptr_t _wrap_MasterSocketpair_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
@@ -129,15 +131,15 @@ extern uintptr_t _wrap_MasterDispatch_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_MasterResume_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_MasterCancel_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_MasterNextEvent_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_MasterNegotiate_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_13 arg2, swig_voidp arg3);
+extern uintptr_t _wrap_MasterNegotiate_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_14 arg2, swig_voidp arg3);
 extern uintptr_t _wrap_MasterBackend_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_MasterGetStats_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_MasterStop_raw_38bee8dda103c01b(swig_voidp arg1);
 extern void _wrap_MasterFree_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_MasterGetFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_MasterSetFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_14 arg2);
+extern uintptr_t _wrap_MasterSetFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_15 arg2);
 extern uintptr_t _wrap_MasterGetProtocolFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_MasterSetProtocolFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_15 arg2);
+extern uintptr_t _wrap_MasterSetProtocolFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_16 arg2);
 extern uintptr_t _wrap_MasterSetOwner_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_MasterGetQueueNum_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_MasterGetMaxMemSlots_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
@@ -148,7 +150,7 @@ extern uintptr_t _wrap_MasterSetVringNum_raw_38bee8dda103c01b(swig_voidp arg1, i
 extern uintptr_t _wrap_MasterSetVringAddr_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_MasterSetVringBase_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
 extern uintptr_t _wrap_MasterGetVringBase_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
-extern uintptr_t _wrap_MasterSetLogBase_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_type_16 arg3, swig_type_17 arg4);
+extern uintptr_t _wrap_MasterSetLogBase_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_type_17 arg3, swig_type_18 arg4);
 extern uintptr_t _wrap_MasterSetLogFD_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
 extern uintptr_t _wrap_MasterSetVringKick_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
 extern uintptr_t _wrap_MasterSetVringCall_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
@@ -161,12 +163,12 @@ extern uintptr_t _wrap_MasterResetOwner_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_MasterSetMTU_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
 extern uintptr_t _wrap_MasterSetVringEndian_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
 extern uintptr_t _wrap_MasterCreateCryptoSession_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, swig_voidp arg3);
-extern uintptr_t _wrap_MasterCloseCryptoSession_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_18 arg2);
+extern uintptr_t _wrap_MasterCloseCryptoSession_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_19 arg2);
 extern uintptr_t _wrap_MasterSetGpuSocket_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
 extern uintptr_t _wrap_DriverNew_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4);
 extern void _wrap_DriverFree_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_DriverFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_DriverAlloc_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_19 arg2, swig_voidp arg3);
+extern uintptr_t _wrap_DriverAlloc_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_20 arg2, swig_voidp arg3);
 extern uintptr_t _wrap_DriverDupSnapshot_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_DriverStart_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_DriverStop_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
@@ -707,6 +709,21 @@ func SlaveListen(arg1 *Slave, arg2 string) (_swig_ret error) {
 	return swig_r_1
 }
 
+func SlaveConnect(arg1 *Slave, arg2 string, arg3 *Reconnect) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	var _swig_i_2 *Reconnect
+	_swig_i_2 = arg3.sized()
+	swig_r = (uintptr)(C._wrap_SlaveConnect_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_11)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	if Swig_escape_always_false {
+		Swig_escape_val = arg2
+	}
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
 func SlaveAdopt(arg1 *Slave, arg2 int32) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
@@ -833,7 +850,7 @@ func MasterConnect(arg1 *Master, arg2 string) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_MasterConnect_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_11)(unsafe.Pointer(&_swig_i_1))))
+	swig_r = (uintptr)(C._wrap_MasterConnect_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_12)(unsafe.Pointer(&_swig_i_1))))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -846,7 +863,7 @@ func MasterListen(arg1 *Master, arg2 string) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_MasterListen_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_12)(unsafe.Pointer(&_swig_i_1))))
+	swig_r = (uintptr)(C._wrap_MasterListen_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_13)(unsafe.Pointer(&_swig_i_1))))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -945,7 +962,7 @@ func MasterNegotiate(arg1 *Master, arg2 uint64, arg3 *uint64) (_swig_ret error) 
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_MasterNegotiate_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_13(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_MasterNegotiate_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_14(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -1000,7 +1017,7 @@ func MasterSetFeatures(arg1 *Master, arg2 uint64) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_MasterSetFeatures_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_14(_swig_i_1)))
+	swig_r = (uintptr)(C._wrap_MasterSetFeatures_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_15(_swig_i_1)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -1020,7 +1037,7 @@ func MasterSetProtocolFeatures(arg1 *Master, arg2 uint64) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_MasterSetProtocolFeatures_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_15(_swig_i_1)))
+	swig_r = (uintptr)(C._wrap_MasterSetProtocolFeatures_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_16(_swig_i_1)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -1137,7 +1154,7 @@ func MasterSetLogBase(arg1 *Master, arg2 int32, arg3 uint64, arg4 uint64) (_swig
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (uintptr)(C._wrap_MasterSetLogBase_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.swig_type_16(_swig_i_2), C.swig_type_17(_swig_i_3)))
+	swig_r = (uintptr)(C._wrap_MasterSetLogBase_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.swig_type_17(_swig_i_2), C.swig_type_18(_swig_i_3)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -1272,7 +1289,7 @@ func MasterCloseCryptoSession(arg1 *Master, arg2 int64) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_MasterCloseCryptoSession_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_18(_swig_i_1)))
+	swig_r = (uintptr)(C._wrap_MasterCloseCryptoSession_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_19(_swig_i_1)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -1321,7 +1338,7 @@ func DriverAlloc(arg1 *Driver, arg2 uint64, arg3 *uint64) (_swig_ret error) {
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_DriverAlloc_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_19(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_DriverAlloc_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_20(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
