@@ -28,6 +28,7 @@ MEANING = {
     "EDEADLK": "A call that waits was made inside a callback of the same handle.",
     "EEXIST": "There is something already.",
     "EFAULT": "An address is outside of guest memory, or that memory was truncated.",
+    "EFBIG": "It is larger than was allowed.",
     "EINPROGRESS": "It is not done yet.",
     "EINTR": "A signal came while it waited.",
     "EINVAL": "An argument is wrong: NULL where that is not allowed, out of range, or a struct with a bad `size`.",

@@ -92,6 +92,7 @@ const (
 	EventDeviceError   = 15 // queue; reason: what vh_device_error() said last; value: vh_queue_stats.failed
 	EventPaused        = 16 // vh_slave_pause(): it is quiet now
 	EventDirtyLost     = 17 // a write is not in the dirty log: -ERANGE beyond it, -EFAULT it was truncated
+	EventState         = 22 // device state: reason 0 all went, -EINPROGRESS it goes, else why not; value: bytes
 )
 
 // vh_event.kind, of a handle that connects by a policy (vh/reconnect.h); a success is VH_EVENT_CONNECTED.
@@ -104,6 +105,7 @@ const (
 const (
 	EventConfigChanged  = 64 // the back-end says that config space changed
 	EventBackendRequest = 65 // a back-end request was served; reason: 0, 1 = refused; value: its id
+	EventStateMoved     = 70 // vh_master_save_state() and _load_state(); reason: how it ended; value: bytes
 )
 
 // vh_event.reason of VH_EVENT_STARTED.
@@ -303,6 +305,17 @@ const (
 	NetdevTap      = 2 // a tap device, or a datagram socket with one frame in each message
 	NetdevSink     = 3 // takes what is sent, receives nothing
 	NetdevSource   = 4 // fills every receive buffer; takes what is sent
+)
+
+// The direction of a device's state.
+const (
+	StateSave = 0 // the back-end writes it
+	StateLoad = 1 // the back-end reads it
+)
+
+// vh_master_set_device_state_fd(): the only phase that there is.
+const (
+	StateStopped = 0 // no ring runs
 )
 
 // Flags of vh_driver_stop().

@@ -66,6 +66,14 @@ type (
 		CreateCryptoSession(session *CryptoSession, later Later) (number int32, err error)
 		CloseCryptoSession(number int64, later Later) error
 	}
+	// StateKeeper remembers something that a device which goes on in its place has to know; who has it offers the protocol
+	// feature DEVICE_STATE. SaveState fills buf with the next bytes, 0 when that was all; LoadState takes them, none when
+	// that was all: check it then, and take it over. Either may end before, without a word: the next begins at 0 again.
+	// Later of SaveState is answered by Device.Reply with bytes, or by Device.Finish for the end.
+	StateKeeper interface {
+		SaveState(offset uint64, buf []byte, later Later) (n int, err error)
+		LoadState(offset uint64, buf []byte, later Later) error
+	}
 	// GpuSocketSetter is told where the display is; the descriptor is closed after the call: duplicate it.
 	GpuSocketSetter interface {
 		SetGpuSocket(fd int, later Later) error
@@ -286,6 +294,22 @@ func (c *calls) kindOps(ops *raw.DeviceOps, handler any) {
 		}
 		ops.CloseCryptoSession = func(number int64, later uint64) int32 {
 			return run(func() error { return h.CloseCryptoSession(number, Later(later)) })
+		}
+	}
+	if h, ok := handler.(StateKeeper); ok {
+		ops.SaveState = func(offset uint64, buf []byte, later uint64) (n int32) {
+			rc := run(func() error {
+				got, err := h.SaveState(offset, buf, Later(later))
+				n = int32(got)
+				return err
+			})
+			if rc != 0 {
+				return rc
+			}
+			return n
+		}
+		ops.LoadState = func(offset uint64, buf []byte, later uint64) int32 {
+			return run(func() error { return h.LoadState(offset, buf, Later(later)) })
 		}
 	}
 	if h, ok := handler.(GpuSocketSetter); ok {

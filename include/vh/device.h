@@ -238,6 +238,42 @@ struct vh_device_ops {
 	 * @errors: EINVAL EMFILE EINPROGRESS
 	 */
 	vh_rc (*set_gpu_socket)(void *ctx, vh_fd fd, uint64_t later);
+	/**
+	 * save_state() - the next bytes of what the device remembers, for the device that goes on in its place
+	 * @ctx: what was given with the ops
+	 * @offset: bytes given out before; 0 begins
+	 * @buf: (out) (array cap) the bytes
+	 * @cap: room, > 0
+	 * @later: token for vh_device_reply() with at most @cap bytes, or vh_device_finish() with 0 for the end
+	 *
+	 * Asked while no queue runs. It ends with 0, or, when the front-end thinks better of it, without a word: the next one
+	 * begins at 0 again. With it and load_state() the protocol feature DEVICE_STATE is offered.
+	 *
+	 * Return: bytes; 0 when that was all; a negative errno value: the front-end is told that it failed.
+	 *
+	 * @since: VH_1.0
+	 * @thread: handle
+	 * @blocks: no
+	 * @errors: EIO EINPROGRESS
+	 */
+	vh_count (*save_state)(void *ctx, uint64_t offset, void *buf, uint32_t cap, uint64_t later);
+	/**
+	 * load_state() - the next bytes of what a device like this one has saved
+	 * @ctx: what was given with the ops
+	 * @offset: bytes given before; 0 begins
+	 * @buf: (borrowed) (array len) valid during the call
+	 * @len: bytes; 0: that was all, check it and take it over
+	 * @later: token for vh_device_finish()
+	 *
+	 * The bytes are the peer's: they may be anything, and end anywhere. Nothing is to change before the end, which does not
+	 * come when the front-end thinks better of it: then the next one begins at 0 again.
+	 *
+	 * @since: VH_1.0
+	 * @thread: handle
+	 * @blocks: no
+	 * @errors: EINVAL EINPROGRESS
+	 */
+	vh_rc (*load_state)(void *ctx, uint64_t offset, const void *buf, uint32_t len, uint64_t later);
 };
 
 /** struct vh_device_opts - what the device offers. Sized. */
@@ -362,6 +398,8 @@ struct vh_blkdev_opts {
  * @opts: kind and size
  * @fd: (borrowed) VH_BLKDEV_FILE: a regular file or block device, duplicated; else -1
  * @out: (out) (owned) free with vh_device_free()
+ *
+ * Its state (see vh_device_ops.save_state) says of what kind and size it is; that of VH_BLKDEV_RAM has the contents too.
  *
  * Requests: in, out, flush, discard, write-zeroes, get-id (virtio 1.2 section 5.2.6). A file that would block is
  * read and written through io_uring, so that it holds up nothing else on the thread; one in memory (tmpfs, memfd), and

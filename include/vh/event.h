@@ -29,6 +29,7 @@ VH_BEGIN_DECLS
 #define VH_EVENT_DEVICE_ERROR	15 /* queue; reason: what vh_device_error() said last; value: vh_queue_stats.failed */
 #define VH_EVENT_PAUSED		16 /* vh_slave_pause(): it is quiet now */
 #define VH_EVENT_DIRTY_LOST	17 /* a write is not in the dirty log: -ERANGE beyond it, -EFAULT it was truncated */
+#define VH_EVENT_STATE		22 /* device state: reason 0 all went, -EINPROGRESS it goes, else why not; value: bytes */
 
 /* vh_event.kind, of a handle that connects by a policy (vh/reconnect.h); a success is VH_EVENT_CONNECTED. */
 #define VH_EVENT_RECONNECTING 32 /* it will try; reason: why the last try failed, 0 = none did; value: ms until then */
@@ -37,6 +38,7 @@ VH_BEGIN_DECLS
 /* vh_event.kind, of a master. */
 #define VH_EVENT_CONFIG_CHANGED	 64 /* the back-end says that config space changed */
 #define VH_EVENT_BACKEND_REQUEST 65 /* a back-end request was served; reason: 0, 1 = refused; value: its id */
+#define VH_EVENT_STATE_MOVED	 70 /* vh_master_save_state() and _load_state(); reason: how it ended; value: bytes */
 
 /* vh_event.reason of VH_EVENT_STARTED. */
 #define VH_START_KICK_FD   1 /* SET_VRING_KICK found the ring complete */

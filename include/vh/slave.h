@@ -32,6 +32,7 @@ struct vh_slave_opts {
 	uint64_t mask_protocol_features; /* protocol feature bits never offered, nor what can't be without them */
 	uint32_t require_seal;		 /* 1: memory whose memfd can shrink is refused */
 	uint32_t socket_mode;		 /* access mode of a listening socket's path; 0 = 0600 */
+	uint64_t max_state_bytes;	 /* most that a device's state may have, either way; 0 = 1 GiB */
 };
 
 /** struct vh_slave_ops - what a back-end asks its user. Sized; any may be NULL. */

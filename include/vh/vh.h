@@ -23,6 +23,7 @@
 #include "vh/slave.h"
 #include "vh/master.h"
 #include "vh/request.h"
+#include "vh/migrate.h"
 #include "vh/driver.h"
 #include "vh/blk.h"
 

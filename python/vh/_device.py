@@ -26,7 +26,7 @@ class Later:
         self._device._call("vh_device_finish", self._token, rc)
 
     def reply(self, data: Any = b"", fd: Any = None) -> None:
-        """The answer of a callback that has one: config space, or (as 8 bytes) the number of a crypto session."""
+        """The answer of a callback that has one: config space, state, or (as 8 bytes) the number of a crypto session."""
         buf = ffi.from_buffer(data)
         self._device._call("vh_device_reply", self._token, buf, len(buf), fd_of(fd))
 
@@ -144,6 +144,16 @@ class Device(Handle):
 
     def set_gpu_socket(self, fd: int, later: Later) -> "int | Later | None":
         """A connected socket to the display; closed after the call, so duplicate it."""
+
+    def save_state(self, offset: int, room: int, later: Later) -> "bytes | int | Later":
+        """The next bytes of what the device remembers, at most room; b"" when that was all. later.reply() takes bytes
+        as well. Who has it and load_state() offers the protocol feature DEVICE_STATE."""
+        return -errno.EOPNOTSUPP
+
+    def load_state(self, offset: int, data: bytes, later: Later) -> "int | Later | None":
+        """The next bytes of what another device like this one has saved; b"" when that was all: check it, and take it
+        over. It may end before, without a word; then the next one begins at 0."""
+        return -errno.EOPNOTSUPP
 
     # What it can do.
 
@@ -314,11 +324,30 @@ def _set_gpu_socket(ctx: Any, fd: int, later: int) -> int:
     return 0 if device is None else _status(device.set_gpu_socket(fd, Later(device, later)))
 
 
+def _save_state(ctx: Any, offset: int, buf: Any, room: int, later: int) -> int:
+    device = target(ctx)()
+    data = b"" if device is None else device.save_state(offset, room, Later(device, later))
+    if isinstance(data, (int, Later)):
+        return _status(data)
+    data = bytes(data)
+    if len(data) > room:
+        raise ValueError(f"save_state() returned {len(data)} bytes, and there is room for {room}")
+    ffi.memmove(buf, data, len(data))
+    return len(data)
+
+
+def _load_state(ctx: Any, offset: int, buf: Any, length: int, later: int) -> int:
+    device = target(ctx)()
+    data = ffi.buffer(ffi.cast("char *", buf), length)[:]
+    return 0 if device is None else _status(device.load_state(offset, data, Later(device, later)))
+
+
 _MEMBERS = {"destroy": "vhpy_device_destroy"}
 _ALWAYS = ("destroy", "get_config")
 _functions: "tuple[Callable[..., Any], ...]" = (
     _get_config, _set_config, _set_features, _reset, _queue_started, _queue_stopped, _on_batch, _poll_fd,
-    _on_poll, _send_rarp, _set_mtu, _create_crypto_session, _close_crypto_session, _set_gpu_socket)
+    _on_poll, _send_rarp, _set_mtu, _create_crypto_session, _close_crypto_session, _set_gpu_socket,
+    _save_state, _load_state)
 for _function in _functions:
     _name = _function.__name__[1:]
     _error.bind(f"vhpy_device_{_name}", _function, _name.startswith("queue_"))

@@ -56,10 +56,12 @@ EVENT_NEGOTIATED = 14
 EVENT_DEVICE_ERROR = 15
 EVENT_PAUSED = 16
 EVENT_DIRTY_LOST = 17
+EVENT_STATE = 22
 EVENT_RECONNECTING = 32
 EVENT_GAVE_UP = 33
 EVENT_CONFIG_CHANGED = 64
 EVENT_BACKEND_REQUEST = 65
+EVENT_STATE_MOVED = 70
 START_KICK_FD = 1
 START_COMPLETED = 2
 START_KICK = 3
@@ -155,6 +157,9 @@ NETDEV_LOOPBACK = 1
 NETDEV_TAP = 2
 NETDEV_SINK = 3
 NETDEV_SOURCE = 4
+STATE_SAVE = 0
+STATE_LOAD = 1
+STATE_STOPPED = 0
 DRIVER_STOP_DROP = 1
 BLK_SECTOR = 512
 BLK_ID_SIZE = 20
@@ -294,10 +299,12 @@ class EventKind(enum.IntEnum):
     DEVICE_ERROR = 15  # queue; reason: what vh_device_error() said last; value: vh_queue_stats.failed
     PAUSED = 16  # vh_slave_pause(): it is quiet now
     DIRTY_LOST = 17  # a write is not in the dirty log: -ERANGE beyond it, -EFAULT it was truncated
+    STATE = 22  # device state: reason 0 all went, -EINPROGRESS it goes, else why not; value: bytes
     RECONNECTING = 32  # it will try; reason: why the last try failed, 0 = none did; value: ms until then
     GAVE_UP = 33  # it won't any more; reason: why the last try failed; value: failures in a row
     CONFIG_CHANGED = 64  # the back-end says that config space changed
     BACKEND_REQUEST = 65  # a back-end request was served; reason: 0, 1 = refused; value: its id
+    STATE_MOVED = 70  # vh_master_save_state() and _load_state(); reason: how it ended; value: bytes
 
 
 class StartReason(enum.IntEnum):

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
 """The requests of a vhost-user front-end, one method for each message."""
+import os
 from typing import Any
 
 from vh import _model
 from vh._device import CryptoSession
 from vh._event import Observed
 from vh._handle import expect
-from vh._lib import fd_of, ffi
+from vh._lib import fd_of, ffi, milliseconds, new_sized
 from vh._memory import Memory, _region
 from vh._model import CONFIG_WRITE, Features, ProtocolFeatures, Region, VringAddr
 
@@ -131,6 +132,43 @@ class Requests(Observed):
     def set_gpu_socket(self, fd: Any) -> None:
         """The back-end's end of a socket to the display."""
         self._wait("vh_master_set_gpu_socket", fd_of(fd))
+
+    def set_device_state_fd(self, fd: Any, direction: int = _model.STATE_SAVE,
+                            phase: int = _model.STATE_STOPPED) -> "int | None":
+        """Through what the device's state is to go: the back-end's end of a pipe. What the back-end wants to be used
+        instead of the other end, yours to close, or None. save_state() and load_state() do all that is to be done."""
+        out = ffi.new("vh_fd *")
+        self._wait("vh_master_set_device_state_fd", direction, phase, fd_of(fd), out)
+        return int(out[0]) if out[0] >= 0 else None
+
+    def check_device_state(self) -> None:
+        """VhError when the back-end could not send, or not understand, all of its state."""
+        self._wait("vh_master_check_device_state")
+
+    def _state(self, name: str, fd: Any, timeout: "float | None", max_bytes: int) -> int:
+        opts = new_sized("vh_state_opts", timeout_ms=milliseconds(timeout), max_bytes=max_bytes)
+        return self._out(name, "uint64_t", opts, fd_of(fd))
+
+    def save_state(self, file: Any = None, *, timeout: "float | None" = None, max_bytes: int = 0) -> "bytes | int":
+        """Take the device's state, while no ring runs. As bytes; or into a file, pipe or socket, and how much it was.
+        Timeout: how long nothing may move."""
+        if file is not None:
+            return self._state("vh_master_save_state", file, timeout, max_bytes)
+        with open(os.memfd_create("vh-state"), "rb") as memory:
+            self._state("vh_master_save_state", memory, timeout, max_bytes)
+            memory.seek(0)
+            return memory.read()
+
+    def load_state(self, state: Any, *, timeout: "float | None" = None, max_bytes: int = 0) -> int:
+        """Give the device the state that another one had: bytes, or a file, pipe or socket. How much it was."""
+        if isinstance(state, int) or hasattr(state, "fileno"):
+            return self._state("vh_master_load_state", state, timeout, max_bytes)
+        with open(os.memfd_create("vh-state"), "r+b", buffering=0) as memory:
+            data = memoryview(state)
+            while data:
+                data = data[memory.write(data):]
+            memory.seek(0)
+            return self._state("vh_master_load_state", memory, timeout, max_bytes)
 
     def reset_owner(self) -> None:
         """Deprecated: back-ends differ in what they do."""

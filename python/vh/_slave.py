@@ -42,12 +42,12 @@ class Slave(Observed):
 
     def __init__(self, device: Device, *, message_timeout: "float | None" = None, drain_timeout: "float | None" = None,
                  budget: int = 0, mask_features: int = 0, mask_protocol_features: int = 0, require_seal: bool = False,
-                 socket_mode: int = 0):
+                 socket_mode: int = 0, max_state_bytes: int = 0):
         """Times in seconds; budget: requests per queue and wake-up."""
         opts = new_sized("vh_slave_opts", message_timeout_ms=milliseconds(message_timeout),
                          drain_timeout_ms=milliseconds(drain_timeout), budget=budget, mask_features=mask_features,
                          mask_protocol_features=mask_protocol_features, require_seal=int(require_seal),
-                         socket_mode=socket_mode)
+                         socket_mode=socket_mode, max_state_bytes=max_state_bytes)
         ptr = expect(device, Device)._enter()
         try:
             self._adopt(create("vh_slave_new", "vh_slave", opts, ptr, ffi.NULL, ffi.NULL), device)

@@ -31,8 +31,10 @@ static const struct {
 	{VH_EVENT_DIRTY_LOST, "dirty-lost"},
 	{VH_EVENT_RECONNECTING, "reconnecting"},
 	{VH_EVENT_GAVE_UP, "gave-up"},
+	{VH_EVENT_STATE, "state"},
 	{VH_EVENT_CONFIG_CHANGED, "config-changed"},
 	{VH_EVENT_BACKEND_REQUEST, "backend-request"},
+	{VH_EVENT_STATE_MOVED, "state-moved"},
 };
 
 /* The slots: the head, the kinds of the device, then those of each queue. */

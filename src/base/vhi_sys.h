@@ -21,10 +21,12 @@ struct vhi_sys {
 	void *(*calloc)(size_t n, size_t size);
 	void (*free)(void *p);
 
+	int (*open)(const char *path, int flags);
 	int (*close)(int fd);
 	int (*fcntl)(int fd, int cmd, uintptr_t arg);
 	ssize_t (*read)(int fd, void *buf, size_t n);
 	ssize_t (*write)(int fd, const void *buf, size_t n);
+	ssize_t (*write_quietly)(int fd, const void *buf, size_t n); /* a reader that is gone is EPIPE, never SIGPIPE */
 	ssize_t (*preadv)(int fd, const struct iovec *iov, int n, off_t off);
 	ssize_t (*preadv2)(int fd, const struct iovec *iov, int n, off_t off, int flags);
 	ssize_t (*pwritev)(int fd, const struct iovec *iov, int n, off_t off);

@@ -51,6 +51,7 @@ static void blk_destroy(void *ctx)
 {
 	struct vhi_blk *b = ctx;
 
+	vhi_blk_drop_state(b);
 	b->kind->close(b);
 	vhi_free(b);
 }
@@ -174,6 +175,8 @@ static const struct vh_device_ops blk_ops = {
 	.on_batch = blk_on_batch,
 	.poll_fd = blk_poll_fd,
 	.on_poll = blk_on_poll,
+	.save_state = vhi_blk_save_state,
+	.load_state = vhi_blk_load_state,
 };
 
 static const struct vhi_blk_kind *const kinds[] = {

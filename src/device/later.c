@@ -12,7 +12,7 @@ static void forget(struct vhi_later *l)
 	*l = (struct vhi_later){.fd = -1};
 }
 
-uint64_t vhi_later_arm(struct vh_device *dev, uint32_t len)
+static uint64_t arm(struct vh_device *dev, uint32_t len, bool at_most)
 {
 	uint64_t token = 0;
 
@@ -22,11 +22,21 @@ uint64_t vhi_later_arm(struct vh_device *dev, uint32_t len)
 
 		if (l->token)
 			continue;
-		*l = (struct vhi_later){.token = dev->last_later, .len = len, .fd = -1};
+		*l = (struct vhi_later){.token = dev->last_later, .len = len, .at_most = at_most, .fd = -1};
 		token = l->token;
 	}
 	pthread_mutex_unlock(&dev->lock);
 	return token;
+}
+
+uint64_t vhi_later_arm(struct vh_device *dev, uint32_t len)
+{
+	return arm(dev, len, false);
+}
+
+uint64_t vhi_later_arm_at_most(struct vh_device *dev, uint32_t len)
+{
+	return arm(dev, len, true);
 }
 
 void vhi_later_disarm(struct vh_device *dev)
@@ -51,6 +61,8 @@ int32_t vhi_later_result(struct vh_device *dev, uint64_t token, int32_t rc, void
 			*fd = l->fd;
 			l->fd = -1;
 		}
+		if (!rc && l->at_most)
+			rc = (int32_t)l->len;
 	}
 	if (rc != -EINPROGRESS && l->token == token && token)
 		forget(l);
@@ -62,15 +74,18 @@ int32_t vhi_later_result(struct vh_device *dev, uint64_t token, int32_t rc, void
 static int answer(struct vh_device *dev, const char *who, const struct vhi_later *given)
 {
 	struct vhi_later *l = &dev->laters[PLACE(given->token)];
+	bool at_most;
 
 	if (l->token != given->token || l->answered)
 		return vhi_fail(-ESTALE, VH_ERROR_STATE, 0, "%s: nobody waits for this answer any more", who);
-	if (!given->rc && given->len != l->len)
+	if (!given->rc && (l->at_most ? given->len > l->len : given->len != l->len))
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
 				"%s: an answer of %u bytes, where the callback says %u; vh_device_finish() gives 0 "
 				"bytes, vh_device_reply() some",
 				who, given->len, l->len);
+	at_most = l->at_most;
 	*l = *given;
+	l->at_most = at_most;
 	l->answered = true;
 	/* Under the lock, because after it the transport may be gone. */
 	dev->carrier->wake(dev->carrier_ctx);

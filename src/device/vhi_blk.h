@@ -93,6 +93,7 @@ struct vhi_blk {
 	uint64_t sectors;
 	bool write_through; /* the driver did not take FLUSH: a write is complete when the disk has it */
 	uint8_t *ram;
+	uint8_t *arriving; /* contents that come from another device like this one, NULL = none */
 	struct vhi_file *file;
 	uint8_t config[VHI_BLK_CONFIG_SIZE];
 	struct vhi_blk_queue queues[]; /* opts.max_queues */
@@ -104,5 +105,10 @@ int vhi_blk_batch(struct vhi_blk *b, struct vh_queue *q, uint32_t budget);
 void vhi_blk_finish(struct vhi_blk_out *out, struct vh_queue *q, const struct vhi_blk_io *io,
 		    enum vhi_blk_status status);
 void vhi_blk_flush(struct vhi_blk_out *out);
+
+/* blk_state.c: see vh_device_ops */
+int32_t vhi_blk_save_state(void *ctx, uint64_t offset, void *buf, uint32_t cap, uint64_t later);
+int32_t vhi_blk_load_state(void *ctx, uint64_t offset, const void *buf, uint32_t len, uint64_t later);
+void vhi_blk_drop_state(struct vhi_blk *b); /* what has arrived is not wanted */
 
 #endif

@@ -20,12 +20,13 @@ struct vhi_carrier {
 
 /* As many as the answers that a connection can owe at a time. */
 #define VHI_DEVICE_LATERS    32u
-#define VHI_DEVICE_REPLY_MAX 4096u
+#define VHI_DEVICE_REPLY_MAX 65536u
 
 /* A callback that answers later, from any thread. */
 struct vhi_later {
 	uint64_t token; /* waited for, 0 = none */
 	uint32_t len;	/* bytes of the answer that is waited for */
+	bool at_most;	/* or fewer */
 	bool answered;
 	int32_t rc;
 	void *buf; /* the answer's bytes */
@@ -55,6 +56,8 @@ void vhi_device_detach(struct vh_device *dev);
  * answer, if it is more than 0. 0 when too many are waited for: then there is no later.
  */
 uint64_t vhi_later_arm(struct vh_device *dev, uint32_t len);
+/* Likewise; the answer may be shorter, and vhi_later_result() tells its length. */
+uint64_t vhi_later_arm_at_most(struct vh_device *dev, uint32_t len);
 void vhi_later_disarm(struct vh_device *dev); /* all of them */
 /*
  * What became of a callback that returned @rc: as it is, or -EINPROGRESS while it has not been answered. An answer of

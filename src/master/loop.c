@@ -261,9 +261,16 @@ static int turn_timer(struct vh_master *m)
 	return 0;
 }
 
+/* Who waits for it looks itself. */
+static int turn_state(struct vh_master *m)
+{
+	(void)m;
+	return 0;
+}
+
 static int (*const turns[VHI_SRC_COUNT])(struct vh_master *m) = {
 	[VHI_SRC_MAIN] = turn_main,	[VHI_SRC_BACK] = turn_back,   [VHI_SRC_LISTENER] = turn_listener,
-	[VHI_SRC_CANCEL] = turn_cancel, [VHI_SRC_TIMER] = turn_timer,
+	[VHI_SRC_CANCEL] = turn_cancel, [VHI_SRC_TIMER] = turn_timer, [VHI_SRC_STATE] = turn_state,
 };
 
 static bool passed(uint64_t deadline, uint64_t now)

@@ -2,7 +2,7 @@
 /* A request out, its reply in (src/sock/tickets.c), and what that is for the connection and for a call that waits. */
 #include "vhi_master.h"
 
-/* GET_VRING_BASE waits for the requests in flight. */
+/* GET_VRING_BASE waits for the requests in flight, CHECK_DEVICE_STATE for all of the state. */
 #define DRAIN_FACTOR 10u
 
 static const char *name_of(uint32_t request)
@@ -69,7 +69,7 @@ static uint64_t patience(const struct vh_master *m, uint32_t request)
 {
 	uint64_t wait = (uint64_t)m->opts.timeout_ms * 1000000u;
 
-	return request == VHI_FE_GET_VRING_BASE ? wait * DRAIN_FACTOR : wait;
+	return request == VHI_FE_GET_VRING_BASE || request == VHI_FE_CHECK_DEVICE_STATE ? wait * DRAIN_FACTOR : wait;
 }
 
 int vhi_master_send(struct vh_master *m, const struct vhi_request *rq, struct vhi_ticket **ticket)
@@ -185,7 +185,7 @@ static int ticket_result(struct vh_master *m, const struct vhi_ticket *t)
 }
 
 /* A signal came before anything was sent: then there is no ticket whose result vh_master_resume() could tell. */
-static int unsent(struct vh_master *m, const char *what, int rc)
+int vhi_master_unsent(struct vh_master *m, const char *what, int rc)
 {
 	if (rc == -EINTR) {
 		m->interrupted = 0;
@@ -220,7 +220,7 @@ int vhi_master_catch_up(struct vh_master *m, const char *who)
 
 	if (!rc)
 		rc = vhi_loop_check(m);
-	return rc ? unsent(m, who, rc) : 0;
+	return rc ? vhi_master_unsent(m, who, rc) : 0;
 }
 
 vh_rc vh_master_resume(struct vh_master *m)
@@ -256,7 +256,7 @@ int vhi_master_call(struct vh_master *m, const struct vhi_request *rq, struct vh
 			break;
 		rc = vhi_loop_turn(m, UINT64_MAX);
 		if (rc < 0)
-			return unsent(m, name_of(rq->id), rc);
+			return vhi_master_unsent(m, name_of(rq->id), rc);
 	}
 	if (rc || !t)
 		return rc;

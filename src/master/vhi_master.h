@@ -11,6 +11,7 @@
  *	answers.c	what is owed for them
  *	requests*.c	one call for each message
  *	memory.c	what is shared with the back-end
+ *	state.c		the device's state, in and out
  *	negotiate.c	features
  *	backend_ops.c	the table of intents
  */
@@ -46,7 +47,7 @@ enum vhi_master_site {
 	(VHI_BIT(VH_PF_RARP) | VHI_BIT(VH_PF_MTU) | VHI_BIT(VH_PF_CRYPTO_SESSION) | VHI_BIT(VH_PF_CROSS_ENDIAN) | \
 	 VHI_BIT(VH_PF_MQ) | VHI_BIT(VH_PF_LOG_SHMFD) | VHI_BIT(VH_PF_REPLY_ACK) | VHI_BIT(VH_PF_BACKEND_REQ) |   \
 	 VHI_BIT(VH_PF_CONFIG) | VHI_BIT(VH_PF_RESET_DEVICE) | VHI_BIT(VH_PF_CONFIGURE_MEM_SLOTS) |               \
-	 VHI_BIT(VH_PF_STATUS))
+	 VHI_BIT(VH_PF_STATUS) | VHI_BIT(VH_PF_DEVICE_STATE))
 
 /* Feature bits that belong to the transport: never shown to a driver. */
 #define VHI_MASTER_TRANSPORT (VHI_BIT(VH_F_LOG_ALL) | VHI_BIT(VH_F_PROTOCOL_FEATURES))
@@ -98,7 +99,15 @@ struct vhi_answer {
 enum vhi_master_state { VHI_MASTER_IDLE, VHI_MASTER_CONNECTED, VHI_MASTER_FAILED };
 
 /* What epoll says is ready. */
-enum vhi_master_source { VHI_SRC_MAIN, VHI_SRC_BACK, VHI_SRC_LISTENER, VHI_SRC_CANCEL, VHI_SRC_TIMER, VHI_SRC_COUNT };
+enum vhi_master_source {
+	VHI_SRC_MAIN,
+	VHI_SRC_BACK,
+	VHI_SRC_LISTENER,
+	VHI_SRC_CANCEL,
+	VHI_SRC_TIMER,
+	VHI_SRC_STATE, /* only while its call waits */
+	VHI_SRC_COUNT
+};
 
 struct vh_master {
 	struct vhi_gate gate;
@@ -190,6 +199,8 @@ extern const struct vhi_ticket_kind vhi_master_tickets;
 void vhi_ticket_free(struct vh_master *m, struct vhi_ticket *t);
 /* Wait for the tickets of interrupted calls, for a call that needs to know how they ended. */
 int vhi_master_catch_up(struct vh_master *m, const char *who);
+/* How a wait ended in which nothing was lost: after -EINTR vh_master_resume() says to call @what again. */
+int vhi_master_unsent(struct vh_master *m, const char *what, int rc);
 
 /* effects.c */
 void vhi_master_sent(struct vh_master *m, const struct vhi_request *rq, struct vhi_ticket *t); /* @t nullable */

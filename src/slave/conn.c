@@ -286,7 +286,7 @@ uint64_t vhi_conn_deadline(struct vh_slave *s)
 		at = VHI_MIN(at, c->main.in_deadline_ns);
 	if (c->back.in_deadline_ns)
 		at = VHI_MIN(at, c->back.in_deadline_ns);
-	return at;
+	return VHI_MIN(at, vhi_state_deadline(s));
 }
 
 /* After a step found it unanswered still. */
@@ -323,6 +323,7 @@ int vhi_conn_begin(struct vh_slave *s, int fd)
 	c->ending = c->half_closed = c->held = c->features_refused = c->features_told = c->config_changed = false;
 	c->status = 0;
 	c->log_call = -1;
+	c->state_rc = -ENODATA;
 	c->jobs = NULL;
 	c->jobs_tail = &c->jobs;
 	c->n_jobs = 0;
@@ -346,6 +347,7 @@ void vhi_conn_end(struct vh_slave *s)
 		vhi_vring_initial(s, i);
 	}
 	vhi_log_end(s);
+	vhi_state_end(s, -ECONNRESET);
 	vhi_later_disarm(s->dev);
 	/* The next front-end may start rings without a choice of its own, and must not inherit one. */
 	if (c->features_told && s->dev->ops.set_features)

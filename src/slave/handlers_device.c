@@ -200,6 +200,7 @@ static enum vhi_outcome reset_step(struct vh_slave *s, struct vhi_job *job)
 enum vhi_outcome vhi_handle_reset(struct vh_slave *s, struct vhi_msg *m, struct vhi_job *job)
 {
 	(void)m;
+	vhi_state_end(s, -ECANCELED);
 	for (uint32_t i = 0; i < s->n_queues; i++)
 		vhi_vring_event(s, i, VHI_VRING_STOP);
 	job->phase = PHASE_DRAIN;

@@ -26,6 +26,8 @@ struct record {
 #define CONN_FEATURES_TOLD  1u
 #define CONN_FEATURES_BAD   2u
 #define CONN_CONFIG_CHANGED 4u
+#define CONN_STATE_GOOD	    8u /* the last transfer of the device's state, until it is asked about */
+#define CONN_STATE_BAD	    16u
 struct rec_conn {
 	uint64_t acked, pf_acked;
 	uint32_t status;
@@ -111,7 +113,10 @@ static void put_conn(struct writer *w, const struct vh_slave *s)
 				   .status = c->status,
 				   .flags = (c->features_told ? CONN_FEATURES_TOLD : 0) |
 					    (c->features_refused ? CONN_FEATURES_BAD : 0) |
-					    (c->config_changed ? CONN_CONFIG_CHANGED : 0),
+					    (c->config_changed ? CONN_CONFIG_CHANGED : 0) |
+					    (!c->state_rc	       ? CONN_STATE_GOOD
+					     : c->state_rc != -ENODATA ? CONN_STATE_BAD
+								       : 0),
 				   .main = put_file(w, vhi_chan_fd(&c->main)),
 				   .back = put_file(w, vhi_chan_open(&c->back) ? vhi_chan_fd(&c->back) : -1)};
 
@@ -509,6 +514,7 @@ static int import_features(struct vh_slave *s, const struct rec_conn *in)
 	c->features_refused = in->flags & CONN_FEATURES_BAD;
 	c->config_changed = in->flags & CONN_CONFIG_CHANGED;
 	c->features_told = in->flags & CONN_FEATURES_TOLD;
+	c->state_rc = in->flags & CONN_STATE_GOOD ? 0 : in->flags & CONN_STATE_BAD ? -EIO : -ENODATA;
 	if (c->features_told && s->dev->ops.set_features)
 		rc = s->dev->ops.set_features(s->dev->ctx, in->acked & ~VHI_BIT(VH_F_LOG_ALL), 0);
 	if (rc)

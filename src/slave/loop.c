@@ -136,6 +136,9 @@ int vhi_slave_round(struct vh_slave *s, int timeout_ms)
 	do_device(s, &r);
 	more = do_messages(s, &r);
 	vhi_vring_run_all(s);
+	more |= vhi_state_run(s);
+	if (vhi_slave_ended(s))
+		return -ESHUTDOWN;
 	more |= do_owed(s);
 	vhi_conn_complete(s);
 	if (vhi_slave_ended(s))

@@ -154,6 +154,8 @@ static void started(struct vh_slave *s, uint32_t i, int32_t reason)
 {
 	struct vhi_vring *r = &s->rings[i];
 
+	/* A front-end that goes on has thought better of moving the device. */
+	vhi_state_end(s, -ECANCELED);
 	r->state = VHI_VRING_RUNNING;
 	r->armed = false;
 	r->left = false;

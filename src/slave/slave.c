@@ -10,6 +10,7 @@
 #define DEFAULT_DRAIN_TIMEOUT_MS   30000u
 #define DEFAULT_BUDGET		   256u
 #define DEFAULT_MODE		   0600u
+#define DEFAULT_MAX_STATE	   (UINT64_C(1) << 30)
 
 /* Feature bits of rings and transport; below and above them are the device's own. */
 #define TRANSPORT_BITS (VHI_BIT(42) - VHI_BIT(24))
@@ -64,6 +65,7 @@ static uint64_t device_pf(const struct vh_device *dev)
 		{VH_PF_RARP, ops->send_rarp},
 		{VH_PF_MTU, ops->set_mtu && dev->opts.type == VH_TYPE_NET && dev->opts.features & VHI_BIT(NET_F_MTU)},
 		{VH_PF_CRYPTO_SESSION, ops->create_crypto_session && ops->close_crypto_session},
+		{VH_PF_DEVICE_STATE, ops->save_state && ops->load_state},
 	};
 	uint64_t pf = 0;
 
@@ -100,6 +102,7 @@ static int set_defaults(struct vh_slave *s, const struct vh_slave_opts *opts, co
 	o->drain_timeout_ms = o->drain_timeout_ms ? o->drain_timeout_ms : DEFAULT_DRAIN_TIMEOUT_MS;
 	o->budget = o->budget ? o->budget : DEFAULT_BUDGET;
 	o->socket_mode = o->socket_mode ? o->socket_mode : DEFAULT_MODE;
+	o->max_state_bytes = o->max_state_bytes ? o->max_state_bytes : DEFAULT_MAX_STATE;
 	return 0;
 }
 

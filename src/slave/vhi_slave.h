@@ -3,7 +3,7 @@
  * The vhost-user back-end inside. slave.c: life of the handle and its public calls; loop.c: one round of dispatch;
  * listen.c: who may connect; dial.c: the other way round; conn.c: the connection, message by message, and the replies that are owed; rings.c: the
  * ring machine; handlers_*.c: one function for each message; channel.c: requests of our own;
- * device.c: what the device asks for; stats.c: counters; pause.c: everything at rest; handover.c: to a successor.
+ * device.c: what the device asks for; state.c: what it remembers, on its way; stats.c: counters; pause.c: everything at rest; handover.c: to a successor.
  */
 #ifndef VHI_SLAVE_H
 #define VHI_SLAVE_H
@@ -21,6 +21,7 @@
 #include "vhi_mem.h"
 #include "vhi_queue.h"
 #include "vhi_sock.h"
+#include "vhi_stream.h"
 #include "vhi_tickets.h"
 #include "vhi_wire.h"
 
@@ -126,6 +127,9 @@ struct vhi_handler {
 /* The handler of a front-end request, NULL when it is not implemented. */
 const struct vhi_handler *vhi_handler_find(uint32_t id);
 
+/* The device's state on its way through a pipe; see state.c. */
+struct vhi_state;
+
 struct vhi_conn {
 	bool open;
 	bool ending;	  /* to be closed when nothing of it is on the stack */
@@ -147,6 +151,10 @@ struct vhi_conn {
 	struct vh_dirty *log; /* NULL = none was given */
 	int log_call;	      /* signalled when bits were set, -1 = none */
 	bool log_told;	      /* that it is incomplete */
+
+	/* The device's state. */
+	struct vhi_state *state; /* NULL = none on its way */
+	int32_t state_rc;	 /* how the last one ended, -ENODATA = there was none */
 
 	/* The back-end channel. */
 	struct vhi_chan back;
@@ -213,6 +221,7 @@ enum vhi_source {
 	VHI_SOURCE_MAIN,
 	VHI_SOURCE_BACK,
 	VHI_SOURCE_DEVICE,
+	VHI_SOURCE_STATE,
 	VHI_SOURCE_KICK,
 };
 int vhi_slave_watch(struct vh_slave *s, int op, int fd, enum vhi_source source, uint32_t index, uint32_t events);
@@ -299,6 +308,11 @@ uint64_t vhi_back_deadline(const struct vh_slave *s);
 void vhi_back_expire(struct vh_slave *s, uint64_t now);
 extern const struct vhi_ticket_kind vhi_slave_tickets;
 void vhi_back_ring_started(struct vh_slave *s);
+
+/* state.c */
+bool vhi_state_run(struct vh_slave *s);		     /* a bounded part; true = there is more to do at once */
+void vhi_state_end(struct vh_slave *s, int32_t why); /* before its time, if there is one */
+uint64_t vhi_state_deadline(const struct vh_slave *s);
 
 /* stats.c */
 void vhi_stats_add_channel(struct vh_slave_stats *st, const struct vhi_chan *c);

@@ -160,6 +160,18 @@ static ssize_t f_pwritev(int fd, const struct iovec *iov, int n, off_t off)
 	return vhi_real_sys.pwritev(fd, iov, n, off);
 }
 
+static ssize_t f_write_quietly(int fd, const void *buf, size_t n)
+{
+	FAIL(write_quietly, EAGAIN, EPIPE, EIO);
+	return vhi_real_sys.write_quietly(fd, buf, n);
+}
+
+static int f_open(const char *path, int flags)
+{
+	FAIL(open, EACCES, ENOENT, EMFILE);
+	return got_fd(vhi_real_sys.open(path, flags));
+}
+
 static int f_fdatasync(int fd)
 {
 	FAIL(fdatasync, EIO);
@@ -397,6 +409,8 @@ const struct vhi_real_sys vhi_sys = {
 	.fcntl = f_fcntl,
 	.read = f_read,
 	.write = f_write,
+	.write_quietly = f_write_quietly,
+	.open = f_open,
 	.preadv = f_preadv,
 	.preadv2 = f_preadv2,
 	.pwritev = f_pwritev,

@@ -92,6 +92,14 @@ static ssize_t take_count(struct kern_file *f, void *buf, size_t n)
 	return sizeof(one);
 }
 
+/* There is no /proc. */
+static int k_open(const char *path, int flags)
+{
+	(void)path;
+	(void)flags;
+	return fail(ENOENT);
+}
+
 static ssize_t k_read(int fd, void *buf, size_t n)
 {
 	struct kern_file *f = kern_file(fd);
@@ -436,6 +444,7 @@ static int k_getsockopt(int fd, int level, int name, void *val, socklen_t *len)
 const struct vhi_sys vhi_sys = {
 	.calloc = kern_calloc,
 	.free = kern_free,
+	.open = k_open,
 	.close = k_close,
 	.fcntl = k_fcntl,
 	.read = k_read,

@@ -24,7 +24,7 @@ HANDLED = {
     FE.SET_VRING_ADDR, FE.SET_VRING_BASE, FE.GET_VRING_BASE, FE.SET_VRING_KICK, FE.SET_VRING_CALL, FE.SET_VRING_ERR,
     FE.GET_PROTOCOL_FEATURES, FE.SET_PROTOCOL_FEATURES, FE.GET_QUEUE_NUM, FE.SET_VRING_ENABLE, FE.SET_BACKEND_REQ_FD,
     FE.GET_CONFIG, FE.SET_CONFIG, FE.RESET_DEVICE, FE.GET_MAX_MEM_SLOTS, FE.ADD_MEM_REG, FE.REM_MEM_REG,
-    FE.SET_STATUS, FE.GET_STATUS,
+    FE.SET_STATUS, FE.GET_STATUS, FE.SET_DEVICE_STATE_FD,
 }  # fmt: skip
 #: fds of one message at most
 MAX_FDS = 8
@@ -46,6 +46,7 @@ class Stage:
         pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self.channel = stack.enter_context(pair[0])
         stack.enter_context(pair[1])
+        self.state = stack.enter_context(pair_of_pipe())  # what the device's state is written to
         steps = STATES.index(name)
         if steps >= 1:
             self.fe.negotiate()
@@ -93,8 +94,20 @@ class Stage:
         """n fds, the first one such as the message wants."""
         first = {FE.SET_MEM_TABLE: self.mem.fd, FE.ADD_MEM_REG: self.more.fd,
                  FE.SET_BACKEND_REQ_FD: self.channel.fileno(), FE.SET_VRING_KICK: self.q.kick_fd,
-                 FE.SET_VRING_CALL: self.q.call_fd, FE.SET_VRING_ERR: self.q.err_fd}  # fmt: skip
+                 FE.SET_VRING_CALL: self.q.call_fd, FE.SET_VRING_ERR: self.q.err_fd,
+                 FE.SET_DEVICE_STATE_FD: self.state}  # fmt: skip
         return [first.get(request, spare[0]), *spare[1:n]] if n else []
+
+
+@contextlib.contextmanager
+def pair_of_pipe():
+    """The end of a pipe that can be written to, and is read by nobody."""
+    r, w = os.pipe()
+    try:
+        yield w
+    finally:
+        os.close(w)
+        os.close(r)
 
 
 @contextlib.contextmanager
@@ -113,7 +126,7 @@ def takes(request: int, size: int, exact: int, n_fds: int, stage_name: str) -> b
         return False
     if n_fds != FDS.get(request, 0) and not (request == FE.REM_MEM_REG and n_fds == 1):
         return False
-    if stage_name == "running" and row.ring == "STOPPED":
+    if stage_name == "running" and row.ring in ("STOPPED", "ALL_STOPPED"):
         return False
     # There has to be something to take away.
     return not (request == FE.REM_MEM_REG and stage_name in ("fresh", "negotiated"))

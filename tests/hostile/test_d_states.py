@@ -407,15 +407,38 @@ def test_case_076_a_stopped_device_is_silent(server):
         assert len(s.q.wait()) == 1 and s.works()
 
 
-@pytest.mark.parametrize("direction, phase", [(0, 0), (1, 0), (2, 0), (0, 1), (0xFFFFFFFF, 0xFFFFFFFF)])
-def test_case_077_device_state(server, direction, phase):
+@pytest.mark.parametrize(("direction", "phase"), ((2, 0), (0xFFFFFFFF, 0), (0, 1), (1, 1)))
+def test_case_077_bad_direction_and_phase(server, direction, phase):
     payload = wire.pack("DEVICE_STATE", direction=direction, phase=phase)
     r, w = os.pipe()
     for fd in (r, w):
         assert refused(server, FE.SET_DEVICE_STATE_FD, payload, [fd]) == outcome(77)
+    os.close(r)
+    os.close(w)
+
+
+@pytest.mark.parametrize("direction", (0, 1))
+def test_case_077_running_rings(server, direction):
+    payload = wire.pack("DEVICE_STATE", direction=direction)
+    r, w = os.pipe()
     with server.session() as s:
-        assert observe(s.fe, FE.SET_DEVICE_STATE_FD, payload, [w], need_reply=True) == outcome(77)
+        assert observe(s.fe, FE.SET_DEVICE_STATE_FD, payload, [(w, r)[direction]], need_reply=True) == outcome(77)
         assert observe(s.fe, FE.CHECK_DEVICE_STATE) == outcome(77)
         assert s.works()
     os.close(r)
     os.close(w)
+
+
+def test_case_077_a_reader_that_leaves_and_a_writer_that_ends_early(server):
+    with server.connect() as fe:
+        fe.negotiate()
+        for direction in (0, 1):
+            r, w = os.pipe()
+            payload = wire.pack("DEVICE_STATE", direction=direction)
+            with fe.call(FE.SET_DEVICE_STATE_FD, payload, [(w, r)[direction]]) as msg:
+                assert msg.u64 == 0x100 and not msg.fds
+            if direction:
+                os.write(w, b"not the state of a disk")
+            os.close(r)
+            os.close(w)
+            assert observe(fe, FE.CHECK_DEVICE_STATE) == outcome(77)

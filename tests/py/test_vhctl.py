@@ -235,7 +235,8 @@ def test_probe_json(serve):
     assert report["config"]["capacity_sectors"] == 64 * MIB // 512
     assert {"BLK_FLUSH", "BLK_MQ", "VERSION_1"} <= set(report["features"]["names"])
     assert set(report["protocol_features"]["names"]) == {
-        "MQ", "LOG_SHMFD", "REPLY_ACK", "BACKEND_REQ", "CONFIG", "RESET_DEVICE", "CONFIGURE_MEM_SLOTS", "STATUS"}
+        "MQ", "LOG_SHMFD", "REPLY_ACK", "BACKEND_REQ", "CONFIG", "RESET_DEVICE", "CONFIGURE_MEM_SLOTS", "STATUS",
+        "DEVICE_STATE"}
     assert report["features"]["unknown_bits"] == []
     assert json.loads(vhctl("probe", s.target, "--json", "--type", "none").stdout)["type_assumed"] is False
     assert b"capacity_bytes" in vhctl("probe", s.target).stdout

@@ -52,6 +52,7 @@ enum {
 	M_SET_STATUS = 39,
 	M_GET_STATUS = 40,
 	M_SET_DEVICE_STATE_FD = 42,
+	M_CHECK_DEVICE_STATE = 43,
 };
 
 #define F_REQUEST    1u /* header flags */

@@ -99,6 +99,16 @@ static vh_rc vh_device_ops_set_gpu_socket(void *ctx, vh_fd fd, uint64_t later)
 	return vhgo_device_ops_set_gpu_socket((uintptr_t)ctx, fd, later);
 }
 
+static vh_count vh_device_ops_save_state(void *ctx, uint64_t offset, void *buf, uint32_t cap, uint64_t later)
+{
+	return vhgo_device_ops_save_state((uintptr_t)ctx, offset, buf, cap, later);
+}
+
+static vh_rc vh_device_ops_load_state(void *ctx, uint64_t offset, const void *buf, uint32_t len, uint64_t later)
+{
+	return vhgo_device_ops_load_state((uintptr_t)ctx, offset, (void *)buf, len, later);
+}
+
 static void vh_slave_ops_destroy(void *ctx)
 {
 	vhgo_slave_ops_destroy((uintptr_t)ctx);
@@ -152,6 +162,10 @@ vhgo_rc go_vh_device_new(const struct vh_device_opts *opts, uint32_t n, uint32_t
 		ops.close_crypto_session = vh_device_ops_close_crypto_session;
 	if (members & 1u << 13)
 		ops.set_gpu_socket = vh_device_ops_set_gpu_socket;
+	if (members & 1u << 14)
+		ops.save_state = vh_device_ops_save_state;
+	if (members & 1u << 15)
+		ops.load_state = vh_device_ops_load_state;
 	return vhgo_rc_of(vh_device_new(opts, ctx ? &ops : NULL, (void *)ctx, out));
 }
 

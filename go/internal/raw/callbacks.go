@@ -99,6 +99,8 @@ type DeviceOps struct {
 	CreateCryptoSession func(session *CryptoSession, later uint64) int32                  // keys for requests to come
 	CloseCryptoSession  func(id int64, later uint64) int32                                // a session's keys are not needed any more
 	SetGpuSocket        func(fd int32, later uint64) int32                                // where the display is
+	SaveState           func(offset uint64, buf []byte, later uint64) int32               // the next bytes of what the device remembers, for the device that goes on in its place
+	LoadState           func(offset uint64, buf []byte, later uint64) int32               // the next bytes of what a device like this one has saved
 }
 
 // members tells the library which members there are.
@@ -144,6 +146,12 @@ func (o *DeviceOps) members() (bits C.uint32_t) {
 	}
 	if o.SetGpuSocket != nil {
 		bits |= 1 << 13
+	}
+	if o.SaveState != nil {
+		bits |= 1 << 14
+	}
+	if o.LoadState != nil {
+		bits |= 1 << 15
 	}
 	return bits
 }
@@ -226,6 +234,16 @@ func vhgo_device_ops_close_crypto_session(ctx C.uintptr_t, id C.int64_t, later C
 //export vhgo_device_ops_set_gpu_socket
 func vhgo_device_ops_set_gpu_socket(ctx C.uintptr_t, fd C.vh_fd, later C.uint64_t) C.int32_t {
 	return C.int32_t(cgo.Handle(ctx).Value().(*DeviceOps).SetGpuSocket(int32(fd), uint64(later)))
+}
+
+//export vhgo_device_ops_save_state
+func vhgo_device_ops_save_state(ctx C.uintptr_t, offset C.uint64_t, buf unsafe.Pointer, room C.uint32_t, later C.uint64_t) C.int32_t {
+	return C.int32_t(cgo.Handle(ctx).Value().(*DeviceOps).SaveState(uint64(offset), sliceAt[byte](unsafe.Pointer(buf), int(room)), uint64(later)))
+}
+
+//export vhgo_device_ops_load_state
+func vhgo_device_ops_load_state(ctx C.uintptr_t, offset C.uint64_t, buf unsafe.Pointer, length C.uint32_t, later C.uint64_t) C.int32_t {
+	return C.int32_t(cgo.Handle(ctx).Value().(*DeviceOps).LoadState(uint64(offset), sliceAt[byte](unsafe.Pointer(buf), int(length)), uint64(later)))
 }
 
 // SlaveOps: what a back-end asks its user. Members may be nil.

@@ -1837,6 +1837,78 @@ vhgo_rc _wrap_MasterSetGpuSocket_raw_38bee8dda103c01b(struct vh_master *_swig_go
 }
 
 
+vhgo_rc _wrap_MasterSetDeviceStateFD_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, int _swig_go_1, int _swig_go_2, int _swig_go_3, int *_swig_go_4) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  uint32_t arg2 ;
+  uint32_t arg3 ;
+  vh_fd arg4 ;
+  vh_fd *arg5 = (vh_fd *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = (uint32_t)_swig_go_2; 
+  arg4 = (vh_fd)_swig_go_3; 
+  arg5 = *(vh_fd **)&_swig_go_4; 
+  
+  result = (vhgo_rc)vh_master_set_device_state_fd(arg1,arg2,arg3,arg4,arg5);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterCheckDeviceState_raw_38bee8dda103c01b(struct vh_master *_swig_go_0) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  
+  result = (vhgo_rc)vh_master_check_device_state(arg1);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterSaveState_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, struct vh_state_opts *_swig_go_1, int _swig_go_2, long long *_swig_go_3) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  struct vh_state_opts *arg2 = (struct vh_state_opts *) 0 ;
+  vh_fd arg3 ;
+  uint64_t *arg4 = (uint64_t *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = *(struct vh_state_opts **)&_swig_go_1; 
+  arg3 = (vh_fd)_swig_go_2; 
+  arg4 = *(uint64_t **)&_swig_go_3; 
+  
+  result = (vhgo_rc)vh_master_save_state(arg1,(struct vh_state_opts const *)arg2,arg3,arg4);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterLoadState_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, struct vh_state_opts *_swig_go_1, int _swig_go_2, long long *_swig_go_3) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  struct vh_state_opts *arg2 = (struct vh_state_opts *) 0 ;
+  vh_fd arg3 ;
+  uint64_t *arg4 = (uint64_t *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = *(struct vh_state_opts **)&_swig_go_1; 
+  arg3 = (vh_fd)_swig_go_2; 
+  arg4 = *(uint64_t **)&_swig_go_3; 
+  
+  result = (vhgo_rc)vh_master_load_state(arg1,(struct vh_state_opts const *)arg2,arg3,arg4);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
 vhgo_rc _wrap_DriverNew_raw_38bee8dda103c01b(struct vh_driver_opts *_swig_go_0, struct vh_backend *_swig_go_1, struct vh_mem *_swig_go_2, struct vh_driver **_swig_go_3) {
   struct vh_driver_opts *arg1 = (struct vh_driver_opts *) 0 ;
   struct vh_backend *arg2 = (struct vh_backend *) 0 ;

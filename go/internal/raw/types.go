@@ -1025,10 +1025,11 @@ type SlaveOpts struct {
 	MaskProtocolFeatures uint64 // protocol feature bits never offered, nor what can't be without them
 	RequireSeal          uint32 // 1: memory whose memfd can shrink is refused
 	SocketMode           uint32 // access mode of a listening socket's path; 0 = 0600
+	MaxStateBytes        uint64 // most that a device's state may have, either way; 0 = 1 GiB
 }
 
 var (
-	_ = [1]struct{}{}[unsafe.Sizeof(SlaveOpts{})-40]
+	_ = [1]struct{}{}[unsafe.Sizeof(SlaveOpts{})-48]
 	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.size)-0]
 	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.MessageTimeoutMS)-4]
 	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.DrainTimeoutMS)-8]
@@ -1037,6 +1038,7 @@ var (
 	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.MaskProtocolFeatures)-24]
 	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.RequireSeal)-32]
 	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.SocketMode)-36]
+	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.MaxStateBytes)-40]
 )
 
 // sized is a copy that says how large it is, nil for nil.
@@ -1215,6 +1217,38 @@ func (s *MasterStats) sized() *MasterStats {
 
 // room makes it ready to be filled in.
 func (s *MasterStats) room() *MasterStats {
+	if s != nil {
+		s.size = uint32(unsafe.Sizeof(*s))
+	}
+	return s
+}
+
+// StateOpts: limits of a device's state on its way.
+type StateOpts struct {
+	size      uint32
+	TimeoutMS uint32 // how long nothing may move; 0 = vh_master_opts.timeout_ms
+	MaxBytes  uint64 // most that the state may have; 0 = 1 GiB
+}
+
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(StateOpts{})-16]
+	_ = [1]struct{}{}[unsafe.Offsetof(StateOpts{}.size)-0]
+	_ = [1]struct{}{}[unsafe.Offsetof(StateOpts{}.TimeoutMS)-4]
+	_ = [1]struct{}{}[unsafe.Offsetof(StateOpts{}.MaxBytes)-8]
+)
+
+// sized is a copy that says how large it is, nil for nil.
+func (s *StateOpts) sized() *StateOpts {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	c.size = uint32(unsafe.Sizeof(c))
+	return &c
+}
+
+// room makes it ready to be filled in.
+func (s *StateOpts) room() *StateOpts {
 	if s != nil {
 		s.size = uint32(unsafe.Sizeof(*s))
 	}

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
+
+package vh_test
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"io"
+	"os"
+	"syscall"
+	"testing"
+
+	"github.com/libvh/libvh/go/vh"
+)
+
+// box is a device whose state is all that it is.
+type box struct{ state, arriving []byte }
+
+func (b *box) SaveState(offset uint64, buf []byte, _ vh.Later) (int, error) {
+	return copy(buf, b.state[offset:]), nil
+}
+
+func (b *box) LoadState(offset uint64, buf []byte, _ vh.Later) error {
+	if offset == 0 {
+		b.arriving = nil
+	}
+	b.arriving = append(b.arriving, buf...)
+	if len(buf) > 0 {
+		return nil
+	}
+	if !bytes.HasPrefix(b.arriving, []byte("box")) {
+		return syscall.EINVAL
+	}
+	b.state = b.arriving
+	return nil
+}
+
+func boxed(t *testing.T, state []byte) (*vh.Master, *box) {
+	t.Helper()
+	b := &box{state: state}
+	dev, err := vh.NewDevice(&vh.DeviceOpts{}, b)
+	must(t, err)
+	t.Cleanup(func() { dev.Close() })
+	m, s := pair(t, dev)
+	serve(t, s)
+	_, err = m.Negotiate(within(t), 1<<64-1)
+	must(t, err)
+	return m, b
+}
+
+// A disk in memory is written to, and moves to another back-end.
+func TestScenarioDeviceState(t *testing.T) {
+	data := make([]byte, 65536)
+	rand.Read(data)
+	m, s := pair(t, ram(t))
+	serve(t, s)
+	d := driven(t, m, &vh.DriverOpts{Type: vh.TypeBlk})
+	b, err := vh.NewBlk(within(t), d)
+	must(t, err)
+	t.Cleanup(func() { b.Close() })
+	_, err = b.WriteAt(data, 4096)
+	must(t, err)
+	var state bytes.Buffer
+	_, err = m.SaveState(within(t), nil, &state)
+	want(t, err, syscall.EREMOTEIO)
+	must(t, d.Stop(within(t)))
+	n, err := m.SaveState(within(t), nil, &state)
+	must(t, err)
+	if n != 1<<20+32 || state.Len() != int(n) {
+		t.Fatalf("%d bytes, %d in the buffer", n, state.Len())
+	}
+
+	m, s = pair(t, ram(t))
+	serve(t, s)
+	_, err = m.Negotiate(within(t), 1<<64-1)
+	must(t, err)
+	_, err = m.LoadState(within(t), nil, &state)
+	must(t, err)
+	got := make([]byte, len(data))
+	_, err = blk(t, m).ReadAt(got, 4096)
+	must(t, err)
+	if !bytes.Equal(got, data) {
+		t.Error("other data")
+	}
+}
+
+func TestStateOfADeviceInGo(t *testing.T) {
+	state := append([]byte("box"), make([]byte, 300000)...)
+	rand.Read(state[3:])
+	from, _ := boxed(t, state)
+	to, b := boxed(t, nil)
+	file, err := os.CreateTemp(t.TempDir(), "state")
+	must(t, err)
+	defer file.Close()
+	n, err := from.SaveState(within(t), nil, file)
+	must(t, err)
+	if n != uint64(len(state)) {
+		t.Errorf("%d bytes", n)
+	}
+	_, err = file.Seek(0, io.SeekStart)
+	must(t, err)
+	_, err = to.LoadState(within(t), nil, file)
+	must(t, err)
+	if !bytes.Equal(b.state, state) {
+		t.Error("another state")
+	}
+	_, err = to.LoadState(within(t), nil, bytes.NewReader([]byte("something else")))
+	want(t, err, syscall.EREMOTEIO)
+	_, err = from.SaveState(within(t), &vh.StateOpts{MaxBytes: 1000}, io.Discard)
+	want(t, err, syscall.EFBIG)
+}
+
+type broken struct{}
+
+var errBroken = errors.New("broken")
+
+func (broken) Write([]byte) (int, error) { return 0, errBroken }
+func (broken) Read([]byte) (int, error)  { return 0, errBroken }
+
+func TestStateWhoseFileFails(t *testing.T) {
+	m, _ := boxed(t, []byte("box"))
+	_, err := m.SaveState(within(t), nil, broken{})
+	want(t, err, errBroken)
+	_, err = m.LoadState(within(t), nil, broken{})
+	if err == nil {
+		t.Error("nothing failed")
+	}
+}
+
+func TestStateMessagesOneByOne(t *testing.T) {
+	m, b := boxed(t, []byte("boxed"))
+	r, w, err := os.Pipe()
+	must(t, err)
+	instead, err := m.SetDeviceStateFD(within(t), vh.StateSave, w)
+	must(t, err)
+	must(t, w.Close())
+	if instead != nil {
+		t.Error("another file")
+	}
+	got, err := io.ReadAll(r)
+	must(t, err)
+	must(t, r.Close())
+	must(t, m.CheckDeviceState(within(t)))
+	if string(got) != "boxed" {
+		t.Errorf("%q", got)
+	}
+	file, err := os.CreateTemp(t.TempDir(), "state")
+	must(t, err)
+	defer file.Close()
+	instead, err = m.SetDeviceStateFD(within(t), vh.StateLoad, file)
+	must(t, err)
+	_, err = instead.Write([]byte("box 2"))
+	must(t, err)
+	must(t, instead.Close())
+	must(t, m.CheckDeviceState(within(t)))
+	if string(b.state) != "box 2" {
+		t.Errorf("%q", b.state)
+	}
+}
