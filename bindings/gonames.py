@@ -13,7 +13,7 @@ KEYWORDS = {"chan", "defer", "fallthrough", "func", "go", "import", "interface",
 PRIVATE = {"size", "reserved"}
 # vh_error_get() is part of every call, because a goroutine has no thread of its own; the submit call takes its payload
 # through a struct, which only C may do with memory of Go's.
-BY_HAND = {"vh_error_get": "vhgo.h", "vh_master_submit": "raw.go"}
+BY_HAND = {"vh_error_get": "vhgo.h", "vh_master_submit": "raw.go", "vh_slave_submit": "raw.go"}
 
 
 def words(name):

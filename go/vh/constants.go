@@ -75,6 +75,11 @@ const (
 	EventDisconnected = 2 // reason: see struct vh_event; value: number of the check that ended it, 0 = none
 )
 
+// vh_event.kind, of both sides: the channel of the back-end's own requests ended, the connection goes on.
+const (
+	EventChannelEnded = 24 // reason: as of VH_EVENT_DISCONNECTED; value: number of the check, 0 = none
+)
+
 // vh_event.kind, of a slave.
 const (
 	EventRefused       = 3  // a second client was closed at once

@@ -8,7 +8,6 @@ import (
 	"os"
 	"runtime"
 	"syscall"
-	"unsafe"
 
 	"github.com/libvh/libvh/go/internal/raw"
 )
@@ -27,34 +26,6 @@ type Master struct {
 	p        *raw.Master
 	sleep    *waiter
 	sessions *sessions
-}
-
-// BackendRequest is a request that the back-end makes, good during the callback.
-type BackendRequest struct {
-	ID      uint32
-	Payload []byte
-	Token   uint64 // for Answer, 0 when no answer is wanted
-	fds     []int32
-}
-
-// Files are duplicates of what came with it.
-func (r *BackendRequest) Files() ([]*os.File, error) {
-	files := make([]*os.File, 0, len(r.fds))
-	for _, fd := range r.fds {
-		dup, _, errno := syscall.Syscall(syscall.SYS_FCNTL, uintptr(fd), syscall.F_DUPFD_CLOEXEC, 0)
-		if errno != 0 {
-			closeAll(files)
-			return nil, os.NewSyscallError("fcntl", errno)
-		}
-		files = append(files, fileOf(int32(dup), "vhost-user"))
-	}
-	return files, nil
-}
-
-func closeAll(files []*os.File) {
-	for _, f := range files {
-		f.Close()
-	}
 }
 
 // Dial connects to a back-end that listens; at a path or another address.
@@ -96,13 +67,7 @@ func NewMaster(opts *MasterOpts, request func(*BackendRequest) error) (*Master, 
 func masterOps(c *caught, request func(*BackendRequest) error) *raw.MasterOps {
 	ops := &raw.MasterOps{Waiting: func() int32 { return 0 }}
 	if request != nil {
-		ops.BackendRequest = func(req *raw.MsgRequest) int32 {
-			r := BackendRequest{ID: req.Request, Token: req.Token,
-				Payload: unsafe.Slice((*byte)(raw.At(req.Payload)), int(req.PayloadSize)),
-				fds:     unsafe.Slice((*int32)(raw.At(req.Fds)), int(req.NFds))}
-			defer func() { r.Payload, r.fds = nil, nil }()
-			return c.run(func() error { return request(&r) })
-		}
+		ops.BackendRequest = func(req *raw.MsgRequest) int32 { return asked(c, req, request) }
 	}
 	return ops
 }

@@ -4,99 +4,10 @@ package vh
 
 import (
 	"context"
-	"errors"
 	"os"
-	"syscall"
-	"time"
 
 	"github.com/libvh/libvh/go/internal/raw"
 )
-
-// RawRequest is any vhost-user message.
-type RawRequest struct {
-	ID      uint32
-	Reply   uint32 // ReplyTable, ReplyNone, ReplyAck or ReplyOwn
-	Payload []byte
-	Files   []*os.File
-}
-
-// RawReply is what came back.
-type RawReply struct {
-	ID, Flags uint32
-	Payload   []byte
-	Files     []*os.File // the caller's to close
-}
-
-// Ticket names a reply that is expected; 0 is none.
-type Ticket uint64
-
-// Submit sends a message and does not wait.
-func (m *Master) Submit(r *RawRequest) (ticket Ticket, err error) {
-	err = withFds(r.Files, func(fds []int32) error {
-		return m.do(func() error {
-			t, err := raw.MasterSubmit(m.p, &raw.Msg{Request: r.ID, Reply: r.Reply}, r.Payload, fds)
-			ticket = Ticket(t)
-			return err
-		})
-	})
-	return ticket, err
-}
-
-// Finish waits for a reply, with the goroutine parked. When ctx is done the reply is still expected: ask again.
-func (m *Master) Finish(ctx context.Context, ticket Ticket) (*RawReply, error) {
-	for {
-		more, failed := m.Dispatch()
-		reply, err := m.finish(ticket)
-		if !errors.Is(err, syscall.EINPROGRESS) {
-			return reply, err
-		}
-		if failed != nil {
-			return nil, failed
-		}
-		if !more {
-			if err := m.pause(ctx); err != nil {
-				return nil, err
-			}
-		}
-	}
-}
-
-// pause parks until there may be news of a reply. It looks from time to time, because the call of another goroutine may
-// have received it, and one goroutine only can wait for the socket.
-func (m *Master) pause(ctx context.Context) error {
-	err := m.sleep.wait(ctx, look)
-	if !errors.Is(err, syscall.EBUSY) {
-		return err
-	}
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(look):
-		return nil
-	}
-}
-
-func (m *Master) finish(ticket Ticket) (*RawReply, error) {
-	var header raw.MsgReply
-	payload, fds := make([]byte, MsgMaxPayload), make([]int32, MsgMaxFds)
-	err := m.do(func() error { return raw.MasterFinish(m.p, uint64(ticket), payload, fds, &header) })
-	if err != nil {
-		return nil, err
-	}
-	reply := &RawReply{ID: header.Request, Flags: header.Flags, Payload: payload[:header.PayloadSize]}
-	for _, fd := range fds[:header.NFds] {
-		reply.Files = append(reply.Files, fileOf(fd, "vhost-user"))
-	}
-	return reply, nil
-}
-
-// Answer a BackendRequest whose callback returned ErrLater. Payload and files go with a request that has a reply of its
-// own.
-func (m *Master) Answer(token uint64, answer error, payload []byte, files []*os.File) error {
-	return withFds(files, func(fds []int32) error {
-		return m.do(func() error { return raw.MasterAnswer(m.p, token, code(answer), payload, fds) })
-	})
-}
 
 // Negotiate features and protocol features; acked is what both sides have. Features are bits: 1 << FRingEventIdx.
 func (m *Master) Negotiate(ctx context.Context, features uint64) (acked uint64, err error) {

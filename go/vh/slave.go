@@ -43,13 +43,17 @@ func Listen(path string, dev *Device) (*Slave, error) {
 }
 
 // NewSlave is a back-end without a socket; nil options are the defaults.
-func NewSlave(dev *Device, opts *SlaveOpts) (*Slave, error) {
+func NewSlave(dev *Device, opts *SlaveOpts) (*Slave, error) { return NewSlaveAsked(dev, opts, nil) }
+
+// NewSlaveAsked is a back-end whose user answers what neither the library nor the device does: messages that are not in
+// the protocol, and those of SlaveOpts.MoreProtocolFeatures. Request may return ErrLater, and call Submit and Answer.
+func NewSlaveAsked(dev *Device, opts *SlaveOpts, request func(*FrontendRequest) error) (*Slave, error) {
 	if dev == nil {
 		return nil, missing("device")
 	}
 	s := &Slave{handle: newHandle(dev.caught), dev: dev}
 	err := dev.attach(s.handle, func() (err error) {
-		s.p, err = made(func(out **raw.Slave) error { return raw.SlaveNew(opts, dev.p, nil, out) })
+		s.p, err = made(func(out **raw.Slave) error { return raw.SlaveNew(opts, dev.p, slaveOps(dev.caught, request), out) })
 		return err
 	})
 	if err != nil {
@@ -65,6 +69,13 @@ func NewSlave(dev *Device, opts *SlaveOpts) (*Slave, error) {
 	}
 	runtime.SetFinalizer(s, forgotten[*Slave])
 	return s, nil
+}
+
+func slaveOps(c *caught, request func(*FrontendRequest) error) *raw.SlaveOps {
+	if request == nil {
+		return nil
+	}
+	return &raw.SlaveOps{Request: func(req *raw.MsgRequest) int32 { return asked(c, req, request) }}
 }
 
 // Close ends the connection and removes the socket. Serve returns os.ErrClosed. Views of requests end: it waits for

@@ -13,6 +13,9 @@ VH_BEGIN_DECLS
 #define VH_EVENT_CONNECTED    1
 #define VH_EVENT_DISCONNECTED 2 /* reason: see struct vh_event; value: number of the check that ended it, 0 = none */
 
+/* vh_event.kind, of both sides: the channel of the back-end's own requests ended, the connection goes on. */
+#define VH_EVENT_CHANNEL_ENDED 24 /* reason: as of VH_EVENT_DISCONNECTED; value: number of the check, 0 = none */
+
 /* vh_event.kind, of a slave. */
 #define VH_EVENT_REFUSED	3  /* a second client was closed at once */
 #define VH_EVENT_STARTED	4  /* queue; reason: VH_START_* */

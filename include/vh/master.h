@@ -26,6 +26,8 @@ struct vh_master_opts {
 	uint32_t timeout_ms;		 /* deadline of every wait; 0 = 10 s */
 	uint64_t mask_protocol_features; /* protocol feature bits never acked by vh_master_negotiate() */
 	uint64_t mask_features;		 /* feature bits never acked */
+	uint64_t
+		more_protocol_features; /* bits acked by vh_master_negotiate() beside the library's: for messages by hand */
 };
 
 /** struct vh_master_ops - requests that the back-end makes. Sized; any may be NULL. */
@@ -48,6 +50,8 @@ struct vh_master_ops {
 	 * backend_request() - a back-end request that the library does not answer itself
 	 * @ctx: what was given with the ops
 	 * @req: (borrowed) the request; valid during the call
+	 *
+	 * Also one whose id the message table does not know.
 	 *
 	 * Requests may be submitted on the same master from here, and vh_master_answer() called; calls that wait may
 	 * not be made (-EDEADLK).
@@ -259,13 +263,14 @@ VH_API vh_rc vh_master_finish(struct vh_master *m, uint64_t ticket, void *buf, u
  * @fds: (nullable) (borrowed) (array n_fds) that go with such a reply, duplicated
  * @n_fds: how many
  *
- * Answers leave in the order of the requests. A back-end that has 16 of them unanswered and goes on asking loses its
+ * A message id that the table does not know may have a reply of its own: then a payload or an fd makes one. Answers leave in
+ * the order of the requests. A back-end that has 16 of them unanswered and goes on asking loses its
  * channel, not the connection.
  *
  * @since: VH_1.0
  * @thread: handle
  * @blocks: no
- * @errors: EINVAL EBADF EBUSY ESHUTDOWN EMFILE ESTALE
+ * @errors: EINVAL EBADF EBUSY ESHUTDOWN EMFILE ENOMEM ESTALE
  *
  * Return: 0, -ESTALE when nobody waits for it any more: it was answered, or its channel ended.
  */

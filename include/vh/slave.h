@@ -17,6 +17,7 @@
 #include "vh/types.h"
 #include "vh/event.h"
 #include "vh/log.h"
+#include "vh/message.h"
 #include "vh/protocol.h"
 #include "vh/reconnect.h"
 
@@ -33,6 +34,7 @@ struct vh_slave_opts {
 	uint32_t require_seal;		 /* 1: memory whose memfd can shrink is refused */
 	uint32_t socket_mode;		 /* access mode of a listening socket's path; 0 = 0600 */
 	uint64_t max_state_bytes;	 /* most that a device's state may have, either way; 0 = 1 GiB */
+	uint64_t more_protocol_features; /* bits offered beside the library's and the device's: for messages by hand */
 };
 
 /** struct vh_slave_ops - what a back-end asks its user. Sized; any may be NULL. */
@@ -51,6 +53,24 @@ struct vh_slave_ops {
 	 * @errors: none
 	 */
 	void (*destroy)(void *ctx);
+	/**
+	 * request() - a request of the front-end that neither the library nor the device answers
+	 * @ctx: what was given with the ops
+	 * @req: (borrowed) the request; valid during the call
+	 *
+	 * Ids that the message table does not know, and messages of vh_slave_opts.more_protocol_features. vh_slave_answer() and
+	 * vh_slave_submit() may be called from here.
+	 *
+	 * Return: 0 or a negative errno value: the status, sent if the front-end asked for one; a refusal that can't be told ends
+	 * the connection. -EINPROGRESS when vh_slave_answer() gives the answer later, or has given it. A request that has a
+	 * reply of its own is granted by vh_slave_answer() only; 0 refuses it.
+	 *
+	 * @since: VH_1.0
+	 * @thread: handle
+	 * @blocks: no
+	 * @errors: EINPROGRESS EOPNOTSUPP EINVAL
+	 */
+	vh_rc (*request)(void *ctx, const struct vh_msg_request *req);
 };
 
 /** struct vh_slave_stats - counters. Size-first out struct. */
@@ -251,6 +271,73 @@ VH_API vh_rc vh_slave_queue(struct vh_slave *s, uint32_t index, struct vh_queue 
  * @errors: EINVAL
  */
 VH_API vh_rc vh_slave_dup_snapshot(struct vh_slave *s, struct vh_snapshot **out);
+
+/**
+ * vh_slave_submit() - send a request to the front-end, any message id
+ * @s: the back-end
+ * @msg: the request
+ * @fds: (nullable) (borrowed) (array msg->n_fds) duplicated when the message can't be sent at once
+ * @ticket: (nullable) (out) for vh_slave_finish(); 0 when no reply is expected
+ *
+ * On the channel that the front-end made with SET_BACKEND_REQ_FD. A back-end is silent while no ring is started.
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: no
+ * @errors: EINVAL EBADF EBUSY ESHUTDOWN ENOTCONN EOPNOTSUPP EAGAIN ENOMEM EMFILE ENOBUFS
+ *
+ * Return: 0; -ENOTCONN without a channel, -EOPNOTSUPP when the message table forbids it with the features that were
+ * negotiated, -EAGAIN while no ring is started or the slave is paused, -ENOBUFS when the front-end does not read or too many
+ * tickets are not finished.
+ */
+VH_API vh_rc vh_slave_submit(struct vh_slave *s, const struct vh_msg *msg, const vh_fd *fds, uint64_t *ticket);
+
+/**
+ * vh_slave_finish() - the reply to a request of the back-end's
+ * @s: the back-end
+ * @ticket: from vh_slave_submit(), or another call that gives one
+ * @buf: (nullable) (out) (array cap) its payload; VH_MSG_MAX_PAYLOAD bytes are always enough
+ * @cap: room at @buf, bytes
+ * @fds: (nullable) (out) (owned) (array max_fds) its fds; VH_MSG_MAX_FDS are always enough
+ * @max_fds: room at @fds
+ * @out: (nullable) (out) how much there is; NULL (then no @buf and @fds either): just the result, the reply is dropped
+ *
+ * A ticket is finished once, also when its channel has ended (at most 256 are kept). A refusal is -EREMOTEIO. -EMSGSIZE
+ * leaves the ticket: ask again with more room. What is not answered within vh_slave_opts.drain_timeout_ms ends the channel,
+ * not the connection: VH_EVENT_CHANNEL_ENDED.
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: no
+ * @errors: EINVAL EBUSY ESHUTDOWN ENOENT EINPROGRESS EMSGSIZE EREMOTEIO ECONNRESET ETIMEDOUT EPROTO
+ *
+ * Return: 0, -EINPROGRESS when the reply is not here yet.
+ */
+VH_API vh_rc vh_slave_finish(struct vh_slave *s, uint64_t ticket, void *buf, uint32_t cap, vh_fd *fds, uint32_t max_fds,
+			     struct vh_msg_reply *out);
+
+/**
+ * vh_slave_answer() - answer a request whose callback returned -EINPROGRESS
+ * @s: the back-end
+ * @token: of the request
+ * @rc: 0, or a negative errno value to refuse it
+ * @payload: (nullable) (array payload_size) rc 0 and a request that has a reply of its own: the reply
+ * @payload_size: bytes, else 0
+ * @fds: (nullable) (borrowed) (array n_fds) that go with such a reply, duplicated; at most 1
+ * @n_fds: how many
+ *
+ * A message id that the table does not know may have a reply of its own: then a payload or an fd makes one. Answers leave in
+ * the order of the requests, before vh_slave_opts.drain_timeout_ms has passed.
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: no
+ * @errors: EINVAL EBADF EBUSY ESHUTDOWN EMFILE ESTALE
+ *
+ * Return: 0, -ESTALE when nobody waits for it any more: it was answered, or its connection ended.
+ */
+VH_API vh_rc vh_slave_answer(struct vh_slave *s, uint64_t token, vh_rc rc, const void *payload, uint32_t payload_size,
+			     const vh_fd *fds, uint32_t n_fds);
 
 /**
  * vh_slave_disconnect() - end the connection, keep listening

@@ -12,6 +12,7 @@ __path__ = pkgutil.extend_path(__path__, __name__)
 
 if TYPE_CHECKING:
     from vh._blk import Blk as Blk, BlkDone as BlkDone, BlkIo as BlkIo
+    from vh._byhand import BackendRequest as BackendRequest, FrontendRequest as FrontendRequest, Reply as Reply
     from vh._device import CryptoSession as CryptoSession, Device as Device, Later as Later
     from vh._dirty import Dirty as Dirty
     from vh._driver import Driver as Driver
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
         feature_name as feature_name, message_name as message_name
     from vh._iotlb import Iotlb as Iotlb
     from vh._lib import version as version
-    from vh._master import Backend as Backend, BackendRequest as BackendRequest, Master as Master, Reply as Reply, \
-        connect as connect
+    from vh._master import Backend as Backend, Master as Master, connect as connect
     from vh._memory import Memory as Memory, Snapshot as Snapshot, guard_install as guard_install, \
         guard_remove as guard_remove
     from vh._model import *
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _FROM = {
     "_blk": "Blk BlkDone BlkIo",
+    "_byhand": "BackendRequest FrontendRequest Reply",
     "_device": "CryptoSession Device Later",
     "_dirty": "Dirty",
     "_driver": "Driver",
@@ -40,7 +41,7 @@ _FROM = {
     "_event": "Message event_name feature_name message_name",
     "_iotlb": "Iotlb",
     "_lib": "version",
-    "_master": "Backend BackendRequest Master Reply connect",
+    "_master": "Backend Master connect",
     "_memory": "Memory Snapshot guard_install guard_remove",
     "_netdev": "NetDev",
     "_queue": "ALL Batch Completion Queue Request",

@@ -299,11 +299,13 @@ struct vh_slave_opts {
     uint32_t require_seal;
     uint32_t socket_mode;
     uint64_t max_state_bytes;
+    uint64_t more_protocol_features;
 };
 struct vh_slave_ops {
     uint32_t size;
     uint32_t flags;
     void (*destroy)(void *ctx);
+    vh_rc (*request)(void *ctx, const struct vh_msg_request *req);
 };
 struct vh_slave_stats {
     uint32_t size;
@@ -340,6 +342,7 @@ struct vh_master_opts {
     uint32_t timeout_ms;
     uint64_t mask_protocol_features;
     uint64_t mask_features;
+    uint64_t more_protocol_features;
 };
 struct vh_master_ops {
     uint32_t size;
@@ -438,6 +441,7 @@ struct vh_blk_info {
 #define VH_MSG_CHANNEL_BACKEND 1
 #define VH_EVENT_CONNECTED 1
 #define VH_EVENT_DISCONNECTED 2
+#define VH_EVENT_CHANNEL_ENDED 24
 #define VH_EVENT_REFUSED 3
 #define VH_EVENT_STARTED 4
 #define VH_EVENT_STOPPED 5
@@ -662,6 +666,11 @@ vh_count vh_slave_wait(struct vh_slave *s, int32_t timeout_ms);
 vh_count vh_slave_next_event(struct vh_slave *s, struct vh_event *out);
 vh_rc vh_slave_queue(struct vh_slave *s, uint32_t index, struct vh_queue **out);
 vh_rc vh_slave_dup_snapshot(struct vh_slave *s, struct vh_snapshot **out);
+vh_rc vh_slave_submit(struct vh_slave *s, const struct vh_msg *msg, const vh_fd *fds, uint64_t *ticket);
+vh_rc vh_slave_finish(struct vh_slave *s, uint64_t ticket, void *buf, uint32_t cap, vh_fd *fds, uint32_t max_fds,
+        struct vh_msg_reply *out);
+vh_rc vh_slave_answer(struct vh_slave *s, uint64_t token, vh_rc rc, const void *payload, uint32_t payload_size,
+        const vh_fd *fds, uint32_t n_fds);
 vh_rc vh_slave_disconnect(struct vh_slave *s);
 vh_rc vh_slave_pause(struct vh_slave *s);
 vh_rc vh_slave_resume(struct vh_slave *s);
@@ -779,6 +788,7 @@ vh_rc vhpy_device_set_gpu_socket(void *ctx, vh_fd fd, uint64_t later);
 vh_count vhpy_device_save_state(void *ctx, uint64_t offset, void *buf, uint32_t cap, uint64_t later);
 vh_rc vhpy_device_load_state(void *ctx, uint64_t offset, const void *buf, uint32_t len, uint64_t later);
 void vhpy_slave_destroy(void *ctx);
+vh_rc vhpy_slave_request(void *ctx, const struct vh_msg_request *req);
 void vhpy_master_destroy(void *ctx);
 vh_rc vhpy_master_backend_request(void *ctx, const struct vh_msg_request *req);
 vh_rc vhpy_master_waiting(void *ctx);
@@ -846,6 +856,8 @@ CALLBACK_TYPES = {
         "vh_rc(*)(void *, uint64_t, const void *, uint32_t, uint64_t)",
     "vhpy_slave_destroy":
         "void(*)(void *)",
+    "vhpy_slave_request":
+        "vh_rc(*)(void *, const struct vh_msg_request *)",
     "vhpy_master_destroy":
         "void(*)(void *)",
     "vhpy_master_backend_request":
@@ -932,6 +944,9 @@ THREAD = {
     "vh_slave_next_event": "handle",
     "vh_slave_queue": "any",
     "vh_slave_dup_snapshot": "any",
+    "vh_slave_submit": "handle",
+    "vh_slave_finish": "handle",
+    "vh_slave_answer": "handle",
     "vh_slave_disconnect": "handle",
     "vh_slave_pause": "handle",
     "vh_slave_resume": "handle",

@@ -44,7 +44,7 @@ def _destroy(ctx: Any) -> None:
     del _targets[key]
 
 
-for _name in ("logger", "trace", "device", "master"):
+for _name in ("logger", "trace", "device", "master", "slave"):
     _error.bind(f"vhpy_{_name}_destroy", _destroy, void=True)
 
 

@@ -1,47 +1,18 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
 """The front-end: a connection to a back-end, and what can be asked of it."""
 import asyncio
-import dataclasses
 import errno
 import os
 import weakref
-from typing import Any, AsyncIterator, Callable, Sequence
+from typing import Any, AsyncIterator, Callable
 
 from vh import _aio, _error, _event, _model
+from vh._byhand import BackendRequest, answered, callable_or_none
 from vh._event import target
 from vh._handle import Handle, create
-from vh._lib import copied, fd_of, ffi, lib, milliseconds, new_ops, new_sized, path_bytes, record, text
-from vh._model import MSG_MAX_FDS, MSG_MAX_PAYLOAD, Event, Features, MasterStats
+from vh._lib import fd_of, ffi, lib, milliseconds, new_ops, new_sized, path_bytes, record, text
+from vh._model import Event, Features, MasterStats
 from vh._request import Requests
-
-
-@dataclasses.dataclass(frozen=True)
-class Reply:
-    """What came back for a raw request. The file descriptors are yours to close."""
-
-    request: int
-    flags: int
-    payload: bytes
-    fds: "tuple[int, ...]"
-
-
-class BackendRequest:
-    """A request that the back-end makes. Its file descriptors are closed after the callback: os.dup() those to keep."""
-
-    def __init__(self, master: "Master", req: Any):
-        self.request = int(req.request)
-        self.payload = copied(req.payload, req.payload_size)
-        self.fds = tuple(ffi.cast("vh_fd *", req.fds)[0:req.n_fds]) if req.n_fds else ()
-        self.token = int(req.token)
-        self._master = master
-
-    @property
-    def name(self) -> str:
-        return _event.message_name(self.request, _model.MSG_CHANNEL_BACKEND)
-
-    def answer(self, rc: int = 0, payload: Any = b"", fds: "Sequence[Any]" = ()) -> None:
-        """The answer, also from inside of the callback, which has to return the request itself then."""
-        self._master.answer(self.token, rc, payload, fds)
 
 
 class Master(Requests):
@@ -52,17 +23,17 @@ class Master(Requests):
     _side = "vh_master"
 
     def __init__(self, *, timeout: "float | None" = None, mask_features: int = 0, mask_protocol_features: int = 0,
+                 more_protocol_features: int = 0,
                  on_backend_request: "Callable[[BackendRequest], int | BackendRequest | None] | None" = None):
         """on_backend_request gets the requests of the back-end that the library does not answer: it returns None for
         yes, a negative errno value to refuse, the request itself to answer() it another time."""
         opts = new_sized("vh_master_opts", timeout_ms=milliseconds(timeout), mask_features=mask_features,
-                         mask_protocol_features=mask_protocol_features)
+                         mask_protocol_features=mask_protocol_features,
+                         more_protocol_features=more_protocol_features)
         members = {"destroy": "vhpy_master_destroy", "waiting": "vhpy_master_waiting"}
+        self._on_request = callable_or_none("on_backend_request", on_backend_request)
         if on_backend_request is not None:
-            if not callable(on_backend_request):
-                raise TypeError("on_backend_request is no callable")
             members["backend_request"] = "vhpy_master_backend_request"
-        self._on_request = on_backend_request
         self._adopt(create("vh_master_new", "vh_master", opts, new_ops("vh_master_ops", members),
                            _event.context(weakref.ref(self))))
 
@@ -83,6 +54,9 @@ class Master(Requests):
             rc = call(*args)
             _error.reraise()
         return _error.check(rc)
+
+    def _give_up(self) -> None:
+        self.disconnect()  # a late reply must not meet the next request
 
     def _interrupt(self, ptr: Any) -> None:
         lib.vh_master_cancel(ptr)
@@ -111,10 +85,6 @@ class Master(Requests):
         self._call("vh_master_socketpair", out)
         return int(out[0])
 
-    def disconnect(self) -> None:
-        """Close the connection."""
-        self._call("vh_master_disconnect")
-
     def cancel(self) -> None:
         """End a wait of another thread: it gets VhError with ECANCELED, and the connection is over."""
         self._call("vh_master_cancel")
@@ -134,54 +104,6 @@ class Master(Requests):
         out = new_sized("vh_master_stats")
         self._call("vh_master_get_stats", out)
         return record(MasterStats, out)  # type: ignore[no-any-return]
-
-    # Raw requests.
-
-    def submit(self, request: int, payload: Any = b"", fds: "Sequence[Any]" = (),
-               reply: int = _model.REPLY_TABLE) -> int:
-        """Send any request. A ticket for finish(), 0 when no reply is expected."""
-        buf, numbers = ffi.from_buffer(payload), ffi.new("vh_fd[]", [fd_of(fd) for fd in fds] or 1)
-        msg = new_sized("vh_msg", request=request, reply=reply, payload_size=len(buf),
-                        payload=int(ffi.cast("uintptr_t", buf)), n_fds=len(fds))
-        ticket = ffi.new("uint64_t *")
-        self._call("vh_master_submit", msg, numbers, ticket)
-        return int(ticket[0])
-
-    def finish(self, ticket: int) -> "Reply | None":
-        """The reply to a request, None when it is not here yet."""
-        buf, fds = ffi.new("char[]", MSG_MAX_PAYLOAD), ffi.new("vh_fd[]", MSG_MAX_FDS)
-        out = new_sized("vh_msg_reply")
-        try:
-            self._call("vh_master_finish", ticket, buf, MSG_MAX_PAYLOAD, fds, MSG_MAX_FDS, out)
-        except _error.VhError as e:
-            if e.errno == errno.EINPROGRESS:
-                return None
-            raise
-        return Reply(out.request, out.flags, ffi.buffer(buf, out.payload_size)[:], tuple(fds[0:out.n_fds]))
-
-    def request(self, request: int, payload: Any = b"", fds: "Sequence[Any]" = (),
-                reply: int = _model.REPLY_TABLE, timeout: "float | None" = 10.0) -> "Reply | None":
-        """Send any request and wait for its reply. None when it has none."""
-        ticket = self.submit(request, payload, fds, reply)
-        if not ticket:
-            return None
-        found: "list[Reply]" = []
-
-        def ready() -> bool:
-            while self.dispatch():
-                pass
-            found.extend(r for r in (self.finish(ticket),) if r)
-            return bool(found)
-
-        if not _aio.wait(self, timeout, ready):
-            self.disconnect()  # a late reply must not meet the next request
-            raise _error.make(errno.ETIMEDOUT, f"no reply to {_event.message_name(request)} in {timeout} s")
-        return found[0]
-
-    def answer(self, token: int, rc: int = 0, payload: Any = b"", fds: "Sequence[Any]" = ()) -> None:
-        """Answer a request of the back-end that its callback left open."""
-        buf, numbers = ffi.from_buffer(payload), ffi.new("vh_fd[]", [fd_of(fd) for fd in fds] or 1)
-        self._call("vh_master_answer", token, rc, buf if len(buf) else ffi.NULL, len(buf), numbers, len(fds))
 
     async def async_events(self) -> "AsyncIterator[Event]":
         """Serve the connection as an asyncio task, and tell what is new, until the connection ends."""
@@ -266,13 +188,7 @@ def connect(path: "str | bytes | os.PathLike[str]", **options: Any) -> Master:
 
 
 def _backend_request(ctx: Any, req: Any) -> int:
-    master = target(ctx)()
-    if master is None:
-        return -errno.EOPNOTSUPP
-    result = master._on_request(BackendRequest(master, req))
-    if not isinstance(result, (int, BackendRequest, type(None))):
-        raise TypeError(f"on_backend_request returned {type(result).__name__}; it can be None, an int or its request")
-    return -errno.EINPROGRESS if isinstance(result, BackendRequest) else int(result or 0)
+    return answered(target(ctx)(), req, BackendRequest)
 
 
 def _waiting(_ctx: Any) -> int:

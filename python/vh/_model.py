@@ -41,6 +41,7 @@ MSG_CHANNEL_MAIN = 0
 MSG_CHANNEL_BACKEND = 1
 EVENT_CONNECTED = 1
 EVENT_DISCONNECTED = 2
+EVENT_CHANNEL_ENDED = 24
 EVENT_REFUSED = 3
 EVENT_STARTED = 4
 EVENT_STOPPED = 5
@@ -284,6 +285,7 @@ class EventKind(enum.IntEnum):
 
     CONNECTED = 1
     DISCONNECTED = 2  # reason: see struct vh_event; value: number of the check that ended it, 0 = none
+    CHANNEL_ENDED = 24  # reason: as of VH_EVENT_DISCONNECTED; value: number of the check, 0 = none
     REFUSED = 3  # a second client was closed at once
     STARTED = 4  # queue; reason: VH_START_*
     STOPPED = 5  # queue; value: base

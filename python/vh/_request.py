@@ -4,15 +4,15 @@ import os
 from typing import Any
 
 from vh import _model
+from vh._byhand import ByHand
 from vh._device import CryptoSession
-from vh._event import Observed
 from vh._handle import expect
 from vh._lib import fd_of, ffi, milliseconds, new_sized
 from vh._memory import Memory, _region
 from vh._model import CONFIG_WRITE, Features, ProtocolFeatures, Region, VringAddr
 
 
-class Requests(Observed):
+class Requests(ByHand):
     """Mixed into Master."""
 
     def _wait(self, name: str, *args: Any) -> int:

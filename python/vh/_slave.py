@@ -8,11 +8,12 @@ import time
 import weakref
 from typing import Any, AsyncIterator, Callable, Sequence
 
-from vh import _aio, _error
+from vh import _aio, _error, _event
+from vh._byhand import ByHand, FrontendRequest, answered, callable_or_none
 from vh._device import Device
-from vh._event import Observed
+from vh._event import target
 from vh._handle import create, expect
-from vh._lib import fd_of, ffi, milliseconds, new_sized, path_bytes, record
+from vh._lib import fd_of, ffi, milliseconds, new_ops, new_sized, path_bytes, record
 from vh._memory import Snapshot, take_snapshot
 from vh._model import Event, SlaveStats
 from vh._queue import Queue
@@ -31,7 +32,7 @@ class SlaveState:
             os.close(fd)
 
 
-class Slave(Observed):
+class Slave(ByHand):
     """A device and one connection at a time. It serves while dispatch(), wait() or serve() is called."""
 
     _free = "vh_slave_free"
@@ -42,15 +43,27 @@ class Slave(Observed):
 
     def __init__(self, device: Device, *, message_timeout: "float | None" = None, drain_timeout: "float | None" = None,
                  budget: int = 0, mask_features: int = 0, mask_protocol_features: int = 0, require_seal: bool = False,
-                 socket_mode: int = 0, max_state_bytes: int = 0):
-        """Times in seconds; budget: requests per queue and wake-up."""
+                 socket_mode: int = 0, max_state_bytes: int = 0, more_protocol_features: int = 0,
+                 on_request: "Callable[[FrontendRequest], int | FrontendRequest | None] | None" = None):
+        """Times in seconds; budget: requests per queue and wake-up.
+
+        on_request gets the requests of the front-end that neither the library nor the device answers, those of
+        more_protocol_features among them: it returns None for yes, a negative errno value to refuse, the request itself
+        to answer() it another time.
+        """
         opts = new_sized("vh_slave_opts", message_timeout_ms=milliseconds(message_timeout),
                          drain_timeout_ms=milliseconds(drain_timeout), budget=budget, mask_features=mask_features,
                          mask_protocol_features=mask_protocol_features, require_seal=int(require_seal),
-                         socket_mode=socket_mode, max_state_bytes=max_state_bytes)
+                         socket_mode=socket_mode, max_state_bytes=max_state_bytes,
+                         more_protocol_features=more_protocol_features)
+        self._on_request = callable_or_none("on_request", on_request)
+        ops, ctx = ffi.NULL, ffi.NULL
         ptr = expect(device, Device)._enter()
         try:
-            self._adopt(create("vh_slave_new", "vh_slave", opts, ptr, ffi.NULL, ffi.NULL), device)
+            if on_request is not None:
+                ops = new_ops("vh_slave_ops", {"destroy": "vhpy_slave_destroy", "request": "vhpy_slave_request"})
+                ctx = _event.context(weakref.ref(self))
+            self._adopt(create("vh_slave_new", "vh_slave", opts, ptr, ops, ctx), device)
         finally:
             device._leave()
         device._slave = weakref.ref(self)
@@ -151,10 +164,6 @@ class Slave(Observed):
         """The guest memory that the front-end shares now."""
         return take_snapshot(self, "vh_slave_dup_snapshot")
 
-    def disconnect(self) -> None:
-        """End the connection, keep listening."""
-        self._call("vh_slave_disconnect")
-
     def pause(self, timeout: "float | None" = None) -> bool:
         """Take nothing new, and serve until nothing is owed or in flight. False: the time passed; it is still asked for."""
         end = _aio.deadline(timeout)
@@ -209,3 +218,10 @@ def serve(device: Device, path: "str | bytes | os.PathLike[str]", **options: Any
     with Slave(device, **options) as slave:
         slave.listen(path)
         slave.serve()
+
+
+def _request(ctx: Any, req: Any) -> int:
+    return answered(target(ctx)(), req, FrontendRequest)
+
+
+_error.bind("vhpy_slave_request", _request)

@@ -16,6 +16,7 @@ static void drop_first(struct vh_master *m)
 
 	while (a->n_fds)
 		vhi_fd_close(&a->fds[--a->n_fds]);
+	vhi_free(a->more);
 	m->first_answer = (m->first_answer + 1) % VHI_MASTER_MAX_ANSWERS;
 	m->n_answers--;
 }
@@ -26,14 +27,15 @@ void vhi_answers_drop(struct vh_master *m)
 		drop_first(m);
 }
 
-struct vhi_answer *vhi_answer_open(struct vh_master *m, const struct vhi_wire_msg *msg, uint32_t request, bool own)
+struct vhi_answer *vhi_answer_open(struct vh_master *m, const struct vhi_wire_msg *msg, uint32_t request,
+				   enum vhi_wire_answer form)
 {
 	struct vhi_answer *a;
 
 	if (VHI_REFUSE(VHI_SITE_MASTER_UNANSWERED, m->n_answers == VHI_MASTER_MAX_ANSWERS))
 		return NULL;
 	a = answer_at(m, m->n_answers++);
-	*a = (struct vhi_answer){.token = ++m->last_token, .msg = msg, .request = request, .own = own, .size = 8};
+	*a = (struct vhi_answer){.token = ++m->last_token, .msg = msg, .request = request, .form = form, .size = 8};
 	return a;
 }
 
@@ -59,8 +61,9 @@ int vhi_answers_send(struct vh_master *m, uint32_t *site)
 	while (!rc && m->n_answers && answer_at(m, 0)->ready) {
 		struct vhi_answer *a = answer_at(m, 0);
 
-		rc = vhi_chan_send(&m->back, a->request, VHI_WIRE_VERSION | VHI_WIRE_REPLY, &a->value, a->size, a->fds,
-				   a->n_fds);
+		if (a->form != VHI_ANSWER_NONE)
+			rc = vhi_chan_send(&m->back, a->request, VHI_WIRE_VERSION | VHI_WIRE_REPLY,
+					   a->more ? a->more : &a->value, a->size, a->fds, a->n_fds);
 		drop_first(m);
 	}
 	if (VHI_REFUSE(VHI_SITE_MASTER_REPLY_FLOOD, rc == -ENOBUFS))
@@ -74,28 +77,37 @@ static int bad_answer(const struct vhi_answer *a, const char *why)
 			   vh_msg_name(VH_MSG_CHANNEL_BACKEND, a->request), why);
 }
 
-/* A reply of the message's own, as the table wants it. */
+/* A reply of the message's own, as the table wants it; whatever it is for one that the table does not know. */
 static int own_reply(struct vhi_answer *a, const void *payload, uint32_t size, const vh_fd *fds, uint32_t n_fds)
 {
 	const struct vhi_wire_header h = {
 		.request = a->request, .flags = VHI_WIRE_VERSION | VHI_WIRE_REPLY, .size = size};
 
-	if (size > sizeof(a->value) || n_fds > VHI_ARRAY_SIZE(a->fds) ||
-	    vhi_wire_check_reply(VHI_WIRE_BACK_END, a->msg, true, &h, payload, n_fds))
+	if (size > VHI_WIRE_MAX_PAYLOAD || n_fds > VHI_ARRAY_SIZE(a->fds) ||
+	    (a->msg && vhi_wire_check_reply(VHI_WIRE_BACK_END, a->msg, true, &h, payload, n_fds)))
 		return bad_answer(a, "its reply has another size or other fds, see the protocol");
+	if (size > sizeof(a->value)) {
+		a->more = vhi_calloc(1, size);
+		if (!a->more)
+			return vhi_fail(-ENOMEM, VH_ERROR_SYSTEM, 0, "vh_master_answer: no memory");
+	}
 	for (; a->n_fds < n_fds; a->n_fds++) {
 		a->fds[a->n_fds] = vhi_fd_dup(fds[a->n_fds]);
 		if (a->fds[a->n_fds] < 0) {
 			int rc = a->fds[a->n_fds];
 
+			vhi_free(a->more);
+			a->more = NULL;
 			while (a->n_fds)
 				vhi_fd_close(&a->fds[--a->n_fds]);
 			return vhi_fail(rc, VH_ERROR_SYSTEM, 0, "vh_master_answer: an fd can't be duplicated: %s",
 					vh_error_name(rc));
 		}
 	}
-	memcpy(&a->value, payload, size);
+	if (size)
+		memcpy(a->more ? a->more : &a->value, payload, size);
 	a->size = size;
+	a->form = VHI_ANSWER_OWN;
 	a->ready = true;
 	return 0;
 }
@@ -104,7 +116,7 @@ static int give_answer(struct vh_master *m, uint64_t token, vh_rc result, const 
 		       const vh_fd *fds, uint32_t n_fds)
 {
 	struct vhi_answer *a = vhi_answer_find(m, token);
-	bool status = a && (!a->own || result);
+	bool own = a && !result && (a->msg ? a->form == VHI_ANSWER_OWN : size || n_fds);
 	int rc = 0;
 
 	if ((size && !payload) || (n_fds && !fds))
@@ -115,12 +127,12 @@ static int give_answer(struct vh_master *m, uint64_t token, vh_rc result, const 
 				(unsigned long long)token);
 	if (result > 0 || result == -EINPROGRESS)
 		return bad_answer(a, "rc is 0 or a negative errno value other than -EINPROGRESS");
-	if (status && (size || n_fds))
+	if (!own && (size || n_fds))
 		return bad_answer(a, "a status has no payload and no fds");
-	if (status)
-		vhi_answer_status(a, result);
-	else
+	if (own)
 		rc = own_reply(a, payload, size, fds, n_fds);
+	else
+		vhi_answer_status(a, result);
 	if (rc)
 		return rc;
 	vhi_master_event(m, VH_EVENT_BACKEND_REQUEST, result ? 1 : 0, a->request);

@@ -30,12 +30,16 @@ int vhi_master_open_back(struct vh_master *m, int *peer)
 	return rc;
 }
 
-static void give_up(struct vh_master *m, uint32_t site, const char *why)
+/* @reason and @site as in the event. */
+static void give_up(struct vh_master *m, int32_t reason, uint32_t site)
 {
-	if (site)
-		m->rejected++;
+	const char *why = site	   ? vhi_master_why(site)
+			  : reason ? vh_error_name(reason)
+				   : "the back-end closed it";
+
 	vhi_log_line(&m->log, VH_LOG_WARNING, "the back-end's request channel is closed: %s", why);
 	vhi_master_close_back(m);
+	vhi_master_event(m, VH_EVENT_CHANNEL_ENDED, reason, site);
 }
 
 void vhi_master_send_answers(struct vh_master *m)
@@ -43,8 +47,9 @@ void vhi_master_send_answers(struct vh_master *m)
 	uint32_t site;
 	int rc = vhi_answers_send(m, &site);
 
+	m->rejected += site != 0;
 	if (rc)
-		give_up(m, site, site ? vhi_master_why(site) : "the back-end closed it");
+		give_up(m, rc == -ECONNRESET || rc == -EPIPE ? 0 : rc, site);
 }
 
 /* The user's answer, -EINPROGRESS = later. */
@@ -91,7 +96,7 @@ static int32_t handle(struct vh_master *m, const struct vhi_msg *in, const struc
 	if (!vhi_answer_find(m, token))
 		return -EINPROGRESS;
 	/* A reply of its own is more than a callback's result. */
-	return !rc && owed->own ? -EOPNOTSUPP : rc;
+	return !rc && owed->form == VHI_ANSWER_OWN ? -EOPNOTSUPP : rc;
 }
 
 static void serve_one(struct vh_master *m, uint32_t bad)
@@ -108,18 +113,21 @@ static void serve_one(struct vh_master *m, uint32_t bad)
 
 	f.offered = f.acked;
 	form = vhi_wire_answer(msg, in->header.flags, &f);
-	if (!bad)
+	/* Of a message that the table does not know there is nothing to check. */
+	if (!bad && (msg || !m->ops.backend_request))
 		bad = vhi_wire_check_request(VHI_WIRE_BACK_END, &in->header, in->payload, in->n_fds, &f);
 	site = bad ? bad : check_handler(m, in);
-	if (form != VHI_ANSWER_NONE) {
-		owed = vhi_answer_open(m, msg, id, form == VHI_ANSWER_OWN);
+	/* One that the table does not know may have a reply of its own, which only its user knows. */
+	if (form != VHI_ANSWER_NONE || (!msg && !site)) {
+		owed = vhi_answer_open(m, msg, id, form);
 		if (!owed)
 			site = VHI_SITE_MASTER_UNANSWERED;
 	}
 	m->backend_requests++;
 	vhi_chan_received(&m->back, site);
 	if (site == VHI_SITE_MASTER_UNANSWERED) {
-		give_up(m, site, vhi_master_why(site));
+		m->rejected++;
+		give_up(m, -EPROTO, site);
 		return;
 	}
 	if (site) {
@@ -137,7 +145,7 @@ static void serve_one(struct vh_master *m, uint32_t bad)
 		vhi_answer_status(owed, rc);
 	vhi_master_send_answers(m);
 	if (!owed && bad && msg)
-		give_up(m, 0, vhi_master_why(bad)); /* nothing can be said to a peer that does not know its messages */
+		give_up(m, -EPROTO, bad); /* nothing can be said to a peer that does not know its messages */
 }
 
 int vhi_master_serve(struct vh_master *m)
@@ -149,13 +157,11 @@ int vhi_master_serve(struct vh_master *m)
 
 		if (!rc)
 			return 0;
-		if (rc == -EPROTO) {
+		if (rc == -EPROTO)
 			vhi_chan_received(&m->back, site);
-			give_up(m, site, vhi_master_why(site));
-			return 0;
-		}
 		if (rc < 0) {
-			give_up(m, site, rc == -ECONNRESET ? "the back-end closed it" : vh_error_name(rc));
+			m->rejected += site != 0;
+			give_up(m, clean ? 0 : rc, site);
 			return 0;
 		}
 		serve_one(m, site);

@@ -68,13 +68,18 @@ static int open_channel(struct vh_master *m)
 	return rc;
 }
 
+/* Those that are acked when they are offered. */
+static uint64_t wanted_pf(const struct vh_master *m)
+{
+	return (VHI_MASTER_PF | m->opts.more_protocol_features) & ~m->opts.mask_protocol_features;
+}
+
 static int protocol_features(struct vh_master *m)
 {
 	int rc = get(m, VHI_FE_GET_PROTOCOL_FEATURES);
 
 	if (!rc)
-		rc = set(m, VHI_FE_SET_PROTOCOL_FEATURES,
-			 vhi_wire_pf_closure(m->features.pf_offered & VHI_MASTER_PF & ~m->opts.mask_protocol_features));
+		rc = set(m, VHI_FE_SET_PROTOCOL_FEATURES, vhi_wire_pf_closure(m->features.pf_offered & wanted_pf(m)));
 	if (!rc && acked(m, VH_PF_MQ))
 		rc = get(m, VHI_FE_GET_QUEUE_NUM);
 	if (!rc && acked(m, VH_PF_CONFIGURE_MEM_SLOTS))

@@ -88,10 +88,11 @@ struct vhi_answer {
 	uint64_t token;
 	const struct vhi_wire_msg *msg; /* NULL: an id that the table does not know */
 	uint32_t request;
-	bool own; /* a reply of its own; else a status */
+	enum vhi_wire_answer form; /* NONE: the user may make a reply of its own of it */
 	bool ready;
 	uint32_t size;
-	uint64_t value; /* the payload */
+	uint64_t value; /* the payload, */
+	void *more;	/* or one that is larger */
 	uint32_t n_fds;
 	int fds[1];
 };
@@ -226,7 +227,8 @@ int vhi_master_serve(struct vh_master *m); /* 1 = there may be more */
 void vhi_master_send_answers(struct vh_master *m);
 
 /* answers.c. A new one owed, NULL when there are too many. */
-struct vhi_answer *vhi_answer_open(struct vh_master *m, const struct vhi_wire_msg *msg, uint32_t request, bool own);
+struct vhi_answer *vhi_answer_open(struct vh_master *m, const struct vhi_wire_msg *msg, uint32_t request,
+				   enum vhi_wire_answer form);
 struct vhi_answer *vhi_answer_find(struct vh_master *m, uint64_t token); /* not ready yet */
 void vhi_answer_status(struct vhi_answer *a, bool refused);
 int vhi_answers_send(struct vh_master *m, uint32_t *site); /* those at the front that are ready */

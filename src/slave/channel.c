@@ -86,16 +86,28 @@ void vhi_back_close(struct vh_slave *s)
 	vhi_tickets_fail(&s->tickets, -ECONNRESET);
 }
 
-static void failed(struct vh_slave *s, uint32_t site)
+/* What went wrong on it, 0 and 0 = the front-end closed it between two messages. */
+static void channel_ended(struct vh_slave *s, int32_t reason, uint32_t site)
 {
 	const char *text = vhi_slave_any_site_text(site);
 
+	if (!vhi_chan_open(&s->conn.back))
+		return;
 	if (site) {
 		s->stats.rejected++;
 		vhi_log_line(&s->log, VH_LOG_WARNING, "the back-end channel was closed: %s (check %u)",
 			     text ? text : "", site);
 	}
+	if (reason)
+		vhi_tickets_fail(&s->tickets, reason);
 	vhi_back_close(s);
+	vhi_events_raise(&s->events, VH_EVENT_CHANNEL_ENDED, VH_ERROR_NONE, reason, site);
+}
+
+/* After a send: that the peer is gone is no failure, unless it left a message unfinished. */
+static int32_t reason_of(const struct vhi_chan *back, int rc)
+{
+	return (rc == -ECONNRESET || rc == -EPIPE) && !vhi_chan_inside(back) ? 0 : rc;
 }
 
 static void handle_reply(struct vh_slave *s)
@@ -127,7 +139,7 @@ void vhi_back_receive(struct vh_slave *s)
 		if (rc > 0 || site)
 			vhi_chan_received(back, site);
 		if (rc < 0 || site)
-			failed(s, site);
+			channel_ended(s, clean ? 0 : rc < 0 ? rc : -EPROTO, site);
 		else
 			handle_reply(s);
 	}
@@ -138,8 +150,12 @@ void vhi_back_update(struct vh_slave *s)
 	struct vhi_conn *c = &s->conn;
 	uint32_t want;
 
-	if (vhi_chan_open(&c->back) && vhi_chan_wants_write(&c->back) && vhi_chan_flush(&c->back) < 0)
-		vhi_back_close(s);
+	int rc = 0;
+
+	if (vhi_chan_open(&c->back) && vhi_chan_wants_write(&c->back))
+		rc = vhi_chan_flush(&c->back);
+	if (rc < 0)
+		channel_ended(s, reason_of(&c->back, rc), 0);
 	if (!vhi_chan_open(&c->back))
 		return;
 	want = EPOLLIN | (vhi_chan_wants_write(&c->back) ? EPOLLOUT : 0u);
@@ -163,7 +179,7 @@ int vhi_back_send(struct vh_slave *s, const struct vhi_ask *ask, struct vhi_tick
 		vhi_ticket_release(&s->tickets, t);
 		if (rc == -ENOBUFS)
 			return rc;
-		vhi_back_close(s);
+		channel_ended(s, reason_of(back, rc), 0);
 		return -ENOTCONN;
 	}
 	if (t)
@@ -183,12 +199,69 @@ void vhi_back_expire(struct vh_slave *s, uint64_t now)
 {
 	const struct vhi_ticket *t = s->tickets.expected.head;
 
-	if (!t || now < t->deadline_ns)
+	if (!t || !VHI_REFUSE(VHI_SITE_SLAVE_ASK_DEADLINE, now >= t->deadline_ns))
 		return;
-	vhi_log_line(&s->log, VH_LOG_WARNING, "the back-end channel was closed: %s is unanswered after %u ms",
+	vhi_log_line(&s->log, VH_LOG_WARNING, "%s is unanswered after %u ms",
 		     vh_msg_name(VH_MSG_CHANNEL_BACKEND, t->request), s->opts.drain_timeout_ms);
-	vhi_tickets_fail(&s->tickets, -ETIMEDOUT);
-	vhi_back_close(s);
+	channel_ended(s, -ETIMEDOUT, VHI_SITE_SLAVE_ASK_DEADLINE);
+}
+
+static int no_channel(const struct vh_slave *s, const char *who)
+{
+	bool refused = s->conn.open && !vhi_slave_acked(s, VH_PF_BACKEND_REQ);
+
+	return vhi_fail(refused ? -EOPNOTSUPP : -ENOTCONN, VH_ERROR_STATE, 0,
+			"%s: there is no channel for requests; the front-end makes it after it negotiated BACKEND_REQ",
+			who);
+}
+
+/* May it be sent now? */
+static int check_ask(const struct vh_slave *s, const char *who, const struct vhi_ask *ask)
+{
+	const struct vhi_wire_msg *msg = vhi_wire_find(VHI_WIRE_BACK_END, ask->id);
+	uint32_t site = msg ? vhi_wire_check_send(msg, ask->size, ask->n_fds, &s->conn.f) : 0;
+	bool argument = site == VHI_SITE_WIRE_SEND_SIZE || site == VHI_SITE_WIRE_SEND_FDS;
+
+	if (!vhi_chan_open(&s->conn.back))
+		return no_channel(s, who);
+	if (site)
+		return vhi_fail_at(argument ? -EINVAL : -EOPNOTSUPP, argument ? VH_ERROR_ARGUMENT : VH_ERROR_STATE, 0,
+				   VH_ERROR_NONE, ask->id, "%s: %s: %s", who, msg->name, vhi_wire_site_text(site));
+	if (!vhi_vring_any_started(s) || s->paused)
+		return vhi_fail_at(-EAGAIN, VH_ERROR_STATE, 0, VH_ERROR_NONE, ask->id,
+				   "%s: a back-end asks for nothing while no ring is started, or while it is paused",
+				   who);
+	return 0;
+}
+
+static int send_ask(struct vh_slave *s, const char *who, const struct vhi_ask *ask, uint64_t *ticket)
+{
+	struct vhi_ticket *t = NULL;
+	int rc = vhi_back_send(s, ask, &t);
+
+	if (rc == -ENOTCONN)
+		return no_channel(s, who);
+	/* Without a ticket of its own nothing was allocated for it: the socket is full. */
+	if (rc == -ENOBUFS && vhi_chan_wants_write(&s->conn.back))
+		return vhi_fail_at(rc, VH_ERROR_PEER, 0, VH_ERROR_NONE, ask->id,
+				   "%s: the front-end does not read; dispatch and try again", who);
+	if (rc)
+		return rc;
+	if (t && !ticket)
+		t->abandoned = true;
+	if (ticket)
+		*ticket = t ? t->id : 0;
+	return 0;
+}
+
+vh_rc vhi_back_request(struct vh_slave *s, const char *who, const struct vhi_ask *ask, uint64_t *ticket)
+{
+	vh_rc rc = vhi_slave_enter(s, who);
+
+	if (rc)
+		return rc;
+	rc = check_ask(s, who, ask);
+	return vhi_slave_leave(s, rc ? rc : send_ask(s, who, ask, ticket));
 }
 
 static int send_config_change(struct vh_slave *s)

@@ -141,6 +141,7 @@ static void handle(struct vh_slave *s, uint32_t site)
 	const struct vhi_handler *h = vhi_handler_find(m->header.request);
 	enum vhi_outcome outcome;
 	struct vhi_job job;
+	bool by_hand;
 
 	c->held = c->jobs && !(h && h->safe && c->n_jobs < MAX_JOBS);
 	c->held_site = site;
@@ -148,10 +149,11 @@ static void handle(struct vh_slave *s, uint32_t site)
 		return;
 	job_begin(s, &job);
 	job.site = site;
-	if (!job.site)
+	/* Of a message that the table does not know there is nothing to check. */
+	by_hand = !h && (job.msg || s->ops.request);
+	if (!job.site && (job.msg || !by_hand))
 		job.site = vhi_wire_check_request(VHI_WIRE_FRONT_END, &m->header, m->payload, m->n_fds, &c->f);
-	/* A message that nothing handles is of a feature that is not offered: the table has refused it. */
-	outcome = job.site || !h ? VHI_REFUSED : h->run(s, m, &job);
+	outcome = job.site ? VHI_REFUSED : by_hand ? vhi_handle_by_hand(s, m, &job) : h->run(s, m, &job);
 	vhi_chan_received(&c->main, job.site);
 	vhi_msg_close_fds(m);
 	if (outcome != VHI_PENDING)

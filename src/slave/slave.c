@@ -95,7 +95,7 @@ static int set_defaults(struct vh_slave *s, const struct vh_slave_opts *opts, co
 	if (o->mask_features & VHI_BIT(VH_F_LOG_ALL))
 		pf &= ~VHI_BIT(VH_PF_LOG_SHMFD);
 	if (s->features & VHI_BIT(VH_F_PROTOCOL_FEATURES))
-		s->pf = vhi_wire_pf_closure(pf & ~o->mask_protocol_features);
+		s->pf = vhi_wire_pf_closure((pf | o->more_protocol_features) & ~o->mask_protocol_features);
 	if (s->pf & VHI_BIT(VH_PF_LOG_SHMFD))
 		s->features |= VHI_BIT(VH_F_LOG_ALL);
 	o->message_timeout_ms = o->message_timeout_ms ? o->message_timeout_ms : DEFAULT_MESSAGE_TIMEOUT_MS;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
 /*
  * The vhost-user back-end inside. slave.c: life of the handle and its public calls; loop.c: one round of dispatch;
- * listen.c: who may connect; dial.c: the other way round; conn.c: the connection, message by message, and the replies that are owed; rings.c: the
- * ring machine; handlers_*.c: one function for each message; channel.c: requests of our own;
+ * listen.c: who may connect; dial.c: the other way round; conn.c: the connection, message by message, and the replies
+ * that are owed; rings.c: the ring machine; handlers_*.c: one function for each message; by_hand.c: messages that the
+ * user answers and asks; channel.c: requests of our own, and requests.c: what they are;
  * device.c: what the device asks for; state.c: what it remembers, on its way; stats.c: counters; pause.c: everything at rest; handover.c: to a successor.
  */
 #ifndef VHI_SLAVE_H
@@ -88,7 +89,7 @@ struct vhi_vring {
  */
 enum vhi_outcome { VHI_DONE, VHI_REFUSED, VHI_PENDING };
 
-#define VHI_SLAVE_REPLY_MAX 1072u /* CREATE_CRYPTO_SESSION */
+#define VHI_SLAVE_REPLY_MAX VHI_WIRE_MAX_PAYLOAD /* a reply by hand may have as many */
 
 struct vh_slave;
 struct vhi_job;
@@ -112,6 +113,8 @@ struct vhi_job {
 	uint64_t value;
 	int32_t rc;		  /* what a callback said */
 	uint64_t later;		  /* and by which token it answers */
+	uint64_t token;		  /* of a request that is answered by hand, 0 = none */
+	bool answered;		  /* by vh_slave_answer(): rc and the reply say how */
 	struct vh_snapshot *snap; /* a reference */
 
 	int reply_fd; /* sent and closed with the reply; -1 = none */
@@ -204,6 +207,8 @@ struct vh_slave {
 
 	struct vhi_conn conn;
 	struct vhi_tickets tickets;	/* of requests of our own */
+	struct vhi_job *asking;		/* whose callback request() is running, NULL = none */
+	uint64_t last_token;
 	struct vh_slave_stats stats;	/* of connections that ended, and what is not counted elsewhere */
 	struct vh_slave_stats at_begin; /* of the present connection */
 };
@@ -296,6 +301,9 @@ void vhi_vring_relog_all(struct vh_slave *s);
 void vhi_log_check(struct vh_slave *s); /* tell when it is incomplete */
 void vhi_log_end(struct vh_slave *s);
 
+/* by_hand.c */
+enum vhi_outcome vhi_handle_by_hand(struct vh_slave *s, struct vhi_msg *m, struct vhi_job *job);
+
 /* channel.c */
 uint32_t vhi_back_set(struct vh_slave *s, int fd); /* fd is borrowed; 0 or a site number */
 void vhi_back_close(struct vh_slave *s);
@@ -304,6 +312,8 @@ void vhi_back_update(struct vh_slave *s);
 int vhi_back_config_changed(struct vh_slave *s);
 /* One that the table lets pass, or does not know. *out is NULL when no reply will come. -ENOBUFS: later; -ENOTCONN. */
 int vhi_back_send(struct vh_slave *s, const struct vhi_ask *ask, struct vhi_ticket **out);
+/* All of a call that sends a request and gives a ticket (nullable) for its reply; @who is the call. */
+vh_rc vhi_back_request(struct vh_slave *s, const char *who, const struct vhi_ask *ask, uint64_t *ticket);
 uint64_t vhi_back_deadline(const struct vh_slave *s);
 void vhi_back_expire(struct vh_slave *s, uint64_t now);
 extern const struct vhi_ticket_kind vhi_slave_tickets;

@@ -44,6 +44,7 @@ static const char *const size_names[] = {"right", "short", "long", "empty", "mos
 struct request {
 	char name[32];
 	uint32_t id, size;
+	bool any; /* size */
 	bool fds[FDS];
 	enum outcome of[CLASSES][2];
 	uint32_t needs[8]; /* protocol feature bits */
@@ -89,7 +90,8 @@ static void read_request(const struct vht_row *r)
 	assert_int_equal(r->n, 15);
 	q->id = vht_number(r, 1);
 	snprintf(q->name, sizeof(q->name), "%s", r->col[2]);
-	q->size = vht_number(r, 3);
+	q->any = !strcmp(r->col[3], "any");
+	q->size = q->any ? 0 : vht_number(r, 3);
 	for (unsigned i = 0; i < FDS; i++)
 		q->fds[i] = !strcmp(r->col[4 + i], "yes");
 	for (unsigned i = 0; i < 2 * CLASSES; i++)
@@ -184,7 +186,7 @@ static bool is_cell(const struct cell *c)
 
 static unsigned class_of(const struct cell *c)
 {
-	if (!c->rq->fds[c->fds] || c->size != RIGHT || c->without > 1)
+	if (!c->rq->fds[c->fds] || (c->size != RIGHT && !c->rq->any) || c->without > 1)
 		return WRONG;
 	return c->payload_bad ? BAD : c->side == UNHANDLED ? NOBODY : GOOD;
 }

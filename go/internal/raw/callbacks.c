@@ -114,6 +114,11 @@ static void vh_slave_ops_destroy(void *ctx)
 	vhgo_slave_ops_destroy((uintptr_t)ctx);
 }
 
+static vh_rc vh_slave_ops_request(void *ctx, const struct vh_msg_request *req)
+{
+	return vhgo_slave_ops_request((uintptr_t)ctx, (struct vh_msg_request *)req);
+}
+
 static void vh_master_ops_destroy(void *ctx)
 {
 	vhgo_master_ops_destroy((uintptr_t)ctx);
@@ -174,6 +179,8 @@ vhgo_rc go_vh_slave_new(const struct vh_slave_opts *opts, struct vh_device *dev,
 	struct vh_slave_ops ops = {.size = sizeof(ops), .flags = n};
 
 	ops.destroy = vh_slave_ops_destroy;
+	if (members & 1u << 0)
+		ops.request = vh_slave_ops_request;
 	return vhgo_rc_of(vh_slave_new(opts, dev, ctx ? &ops : NULL, (void *)ctx, out));
 }
 

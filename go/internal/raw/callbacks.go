@@ -249,11 +249,15 @@ func vhgo_device_ops_load_state(ctx C.uintptr_t, offset C.uint64_t, buf unsafe.P
 // SlaveOps: what a back-end asks its user. Members may be nil.
 type SlaveOps struct {
 	Flags   uint32
-	Destroy func() // the back-end is freed
+	Destroy func()                      // the back-end is freed
+	Request func(req *MsgRequest) int32 // a request of the front-end that neither the library nor the device answers
 }
 
 // members tells the library which members there are.
 func (o *SlaveOps) members() (bits C.uint32_t) {
+	if o.Request != nil {
+		bits |= 1 << 0
+	}
 	return bits
 }
 
@@ -265,6 +269,11 @@ func vhgo_slave_ops_destroy(ctx C.uintptr_t) {
 	if destroy != nil {
 		destroy()
 	}
+}
+
+//export vhgo_slave_ops_request
+func vhgo_slave_ops_request(ctx C.uintptr_t, req *C.struct_vh_msg_request) C.int32_t {
+	return C.int32_t(cgo.Handle(ctx).Value().(*SlaveOps).Request((*MsgRequest)(unsafe.Pointer(req))))
 }
 
 // MasterOps: requests that the back-end makes. Members may be nil.

@@ -24,6 +24,13 @@ static vhgo_rc go_submit(struct vh_master *m, struct vh_msg *msg, const uint8_t 
 	msg->payload = (uintptr_t)payload;
 	return vhgo_rc_of(vh_master_submit(m, msg, fds, ticket));
 }
+
+static vhgo_rc go_slave_submit(struct vh_slave *s, struct vh_msg *msg, const uint8_t *payload, const vh_fd *fds,
+			       uint64_t *ticket)
+{
+	msg->payload = (uintptr_t)payload;
+	return vhgo_rc_of(vh_slave_submit(s, msg, fds, ticket));
+}
 */
 import "C"
 
@@ -112,6 +119,16 @@ func MasterSubmit(m *Master, msg *Msg, payload []byte, fds []int32) (ticket uint
 	c := msg.sized()
 	c.PayloadSize, c.NFds = uint32(len(payload)), uint32(len(fds))
 	err = rcError(uintptr(C.go_submit((*C.struct_vh_master)(unsafe.Pointer(m)),
+		(*C.struct_vh_msg)(unsafe.Pointer(c)), (*C.uint8_t)(first(payload)), (*C.vh_fd)(first(fds)),
+		(*C.uint64_t)(unsafe.Pointer(&ticket)))))
+	return ticket, err
+}
+
+// SlaveSubmit does the same for a back-end.
+func SlaveSubmit(s *Slave, msg *Msg, payload []byte, fds []int32) (ticket uint64, err error) {
+	c := msg.sized()
+	c.PayloadSize, c.NFds = uint32(len(payload)), uint32(len(fds))
+	err = rcError(uintptr(C.go_slave_submit((*C.struct_vh_slave)(unsafe.Pointer(s)),
 		(*C.struct_vh_msg)(unsafe.Pointer(c)), (*C.uint8_t)(first(payload)), (*C.vh_fd)(first(fds)),
 		(*C.uint64_t)(unsafe.Pointer(&ticket)))))
 	return ticket, err

@@ -76,6 +76,16 @@ static vhgo_rc go_vh_backend_set_config(struct vh_backend *b, uint32_t offset, c
 	return vhgo_rc_of(vh_backend_set_config(b, offset, buf, len));
 }
 
+static vhgo_rc go_vh_slave_finish(struct vh_slave *s, uint64_t ticket, uint8_t *buf, uint32_t cap, vh_fd *fds, uint32_t max_fds, struct vh_msg_reply *out)
+{
+	return vhgo_rc_of(vh_slave_finish(s, ticket, buf, cap, fds, max_fds, out));
+}
+
+static vhgo_rc go_vh_slave_answer(struct vh_slave *s, uint64_t token, vh_rc rc, const uint8_t *payload, uint32_t payload_size, const vh_fd *fds, uint32_t n_fds)
+{
+	return vhgo_rc_of(vh_slave_answer(s, token, rc, payload, payload_size, fds, n_fds));
+}
+
 static vhgo_count go_vh_slave_export(struct vh_slave *s, uint8_t *buf, uint32_t cap, vh_fd *fds, uint32_t max_fds, uint32_t *n_fds)
 {
 	return vhgo_count_of(vh_slave_export(s, buf, cap, fds, max_fds, n_fds));
@@ -179,6 +189,14 @@ func BackendGetConfig(b *Backend, offset uint32, buf []byte) error {
 
 func BackendSetConfig(b *Backend, offset uint32, buf []byte) error {
 	return rcError(uintptr(C.go_vh_backend_set_config((*C.struct_vh_backend)(unsafe.Pointer(b)), C.uint32_t(offset), (*C.uint8_t)(first(buf)), C.uint32_t(len(buf)))))
+}
+
+func SlaveFinish(s *Slave, ticket uint64, buf []byte, fds []int32, out *MsgReply) error {
+	return rcError(uintptr(C.go_vh_slave_finish((*C.struct_vh_slave)(unsafe.Pointer(s)), C.uint64_t(ticket), (*C.uint8_t)(first(buf)), C.uint32_t(len(buf)), (*C.vh_fd)(first(fds)), C.uint32_t(len(fds)), (*C.struct_vh_msg_reply)(unsafe.Pointer(out.room())))))
+}
+
+func SlaveAnswer(s *Slave, token uint64, rc int32, payload []byte, fds []int32) error {
+	return rcError(uintptr(C.go_vh_slave_answer((*C.struct_vh_slave)(unsafe.Pointer(s)), C.uint64_t(token), C.vh_rc(rc), (*C.uint8_t)(first(payload)), C.uint32_t(len(payload)), (*C.vh_fd)(first(fds)), C.uint32_t(len(fds)))))
 }
 
 func SlaveExport(s *Slave, buf []byte, fds []int32, n_fds *uint32) (int, error) {

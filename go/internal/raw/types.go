@@ -1026,10 +1026,11 @@ type SlaveOpts struct {
 	RequireSeal          uint32 // 1: memory whose memfd can shrink is refused
 	SocketMode           uint32 // access mode of a listening socket's path; 0 = 0600
 	MaxStateBytes        uint64 // most that a device's state may have, either way; 0 = 1 GiB
+	MoreProtocolFeatures uint64 // bits offered beside the library's and the device's: for messages by hand
 }
 
 var (
-	_ = [1]struct{}{}[unsafe.Sizeof(SlaveOpts{})-48]
+	_ = [1]struct{}{}[unsafe.Sizeof(SlaveOpts{})-56]
 	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.size)-0]
 	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.MessageTimeoutMS)-4]
 	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.DrainTimeoutMS)-8]
@@ -1039,6 +1040,7 @@ var (
 	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.RequireSeal)-32]
 	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.SocketMode)-36]
 	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.MaxStateBytes)-40]
+	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.MoreProtocolFeatures)-48]
 )
 
 // sized is a copy that says how large it is, nil for nil.
@@ -1147,14 +1149,16 @@ type MasterOpts struct {
 	TimeoutMS            uint32 // deadline of every wait; 0 = 10 s
 	MaskProtocolFeatures uint64 // protocol feature bits never acked by vh_master_negotiate()
 	MaskFeatures         uint64 // feature bits never acked
+	MoreProtocolFeatures uint64 // bits acked by vh_master_negotiate() beside the library's: for messages by hand
 }
 
 var (
-	_ = [1]struct{}{}[unsafe.Sizeof(MasterOpts{})-24]
+	_ = [1]struct{}{}[unsafe.Sizeof(MasterOpts{})-32]
 	_ = [1]struct{}{}[unsafe.Offsetof(MasterOpts{}.size)-0]
 	_ = [1]struct{}{}[unsafe.Offsetof(MasterOpts{}.TimeoutMS)-4]
 	_ = [1]struct{}{}[unsafe.Offsetof(MasterOpts{}.MaskProtocolFeatures)-8]
 	_ = [1]struct{}{}[unsafe.Offsetof(MasterOpts{}.MaskFeatures)-16]
+	_ = [1]struct{}{}[unsafe.Offsetof(MasterOpts{}.MoreProtocolFeatures)-24]
 )
 
 // sized is a copy that says how large it is, nil for nil.
