@@ -33,9 +33,7 @@ int vhi_master_open_back(struct vh_master *m, int *peer)
 /* @reason and @site as in the event. */
 static void give_up(struct vh_master *m, int32_t reason, uint32_t site)
 {
-	const char *why = site	   ? vhi_master_why(site)
-			  : reason ? vh_error_name(reason)
-				   : "the back-end closed it";
+	const char *why = site ? vhi_master_why(site) : reason ? vh_error_name(reason) : "the back-end closed it";
 
 	vhi_log_line(&m->log, VH_LOG_WARNING, "the back-end's request channel is closed: %s", why);
 	vhi_master_close_back(m);

@@ -206,8 +206,8 @@ struct vh_slave {
 	struct vhi_dial dial;
 
 	struct vhi_conn conn;
-	struct vhi_tickets tickets;	/* of requests of our own */
-	struct vhi_job *asking;		/* whose callback request() is running, NULL = none */
+	struct vhi_tickets tickets; /* of requests of our own */
+	struct vhi_job *asking;	    /* whose callback request() is running, NULL = none */
 	uint64_t last_token;
 	struct vh_slave_stats stats;	/* of connections that ended, and what is not counted elsewhere */
 	struct vh_slave_stats at_begin; /* of the present connection */

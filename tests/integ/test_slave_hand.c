@@ -554,7 +554,7 @@ static void a_callback_may_free_the_handle(void **state)
 
 int main(void)
 {
-#define T(name)	      cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name)		cmocka_unit_test_setup_teardown(name, setup, teardown)
 #define T_WITH(s, name) cmocka_unit_test_setup_teardown(name, s, teardown)
 	const struct CMUnitTest tests[] = {
 		T(an_unknown_message_is_the_users),
