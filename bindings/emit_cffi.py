@@ -18,15 +18,17 @@ ENUMS = (
     ("QueueState", "IntEnum", "VH_QUEUE_", "vh_queue_state()", "What a queue does."),
     ("RegionFlags", "IntFlag", "VH_REGION_", "", "What is said of a region."),
     ("ReplyMode", "IntEnum", "VH_REPLY_", "", "What reply a raw request expects."),
+    ("GpuRequest", "IntEnum", "VH_GPU_", "vh_gpu_msg.request", "Messages of a GPU's socket."),
+    ("GpuFeatures", "IntFlag", "VH_GPU_PF_", "", "Protocol features of a GPU's socket."),
     ("BlkOp", "IntEnum", "VH_BLK_", "vh_blk_io.op", "Block requests."),
 )
-BIT_NUMBERS = ("VH_F_", "VH_PF_", "VH_BLK_F_")
+BIT_NUMBERS = ("VH_F_", "VH_PF_", "VH_BLK_F_", "VH_GPU_PF_")
 HELPER = "vh_rc vhpy_push(struct vh_queue *q, const struct vh_req *reqs, struct vh_cpl *cpls, uint32_t n)"
 HELPER_BODY = ("{", "    for (uint32_t i = 0; i < n; i++)", "        cpls[i].token = reqs[i].token;",
                "    return vh_queue_push(q, cpls, n);", "}")
 # Structs that become a record as they are.
 RECORDS = ("vh_region", "vh_dirty_info", "vh_iotlb_entry", "vh_iotlb_miss", "vh_iotlb_stats", "vh_vring_addr", "vh_event",
-           "vh_queue_stats", "vh_slave_stats", "vh_master_stats", "vh_blk_info")
+           "vh_queue_stats", "vh_slave_stats", "vh_master_stats", "vh_blk_info", "vh_gpu_mode")
 
 
 def camel(name):

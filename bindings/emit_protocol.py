@@ -36,6 +36,9 @@ Python codec's. What known front-ends send, in their order, passes that table: `
 Peers:
 """
 COLUMNS = "| id | message | bytes | fds | reply | needs | back-end | front-end | checked |"
+GPU = "| id | message | bytes | data | fds | reply | needs | device | display | checked |"
+GPU_ROW = re.compile(r"^VHI_GPU\((\w+), +(\d+), +(\d+), +(\w+), +(\d), +(\w+), +(?:0|VHI_BIT\(VH_GPU_PF_(\w+)\)), ", flags=re.M)
+GPU_DATA = {"NONE": "", "CURSOR": "64 x 64 pixels", "PIXELS": "width x height pixels"}
 BITS = "| bit | feature | back-end | front-end | checked |"
 
 
@@ -48,7 +51,7 @@ def hand_written(path=PATH):
         kind, *cells = line.split("\t")
         if kind == "peer" and len(cells) == 3:
             peers.append(Peer(*cells))
-        elif kind in ("fe", "be", "pf", "f") and len(cells) == 6 and (kind, cells[0]) not in rows:
+        elif kind in ("fe", "be", "pf", "f", "gpu") and len(cells) == 6 and (kind, cells[0]) not in rows:
             slave, master, shown, tests, why = ("" if cell == "-" else cell for cell in cells[1:])
             rows[kind, cells[0]] = Row(slave, master, shown.split(), tests.split(), why)
         else:
@@ -116,6 +119,16 @@ def bit_table(side, bits, peers, rows):
         yield f"| {bit} | {name} | {said(row.slave)} | {said(row.master)} | {checked(row, peers)} |"
 
 
+def gpu_table(peers, rows):
+    yield GPU
+    yield "|" + "---|" * (GPU.count("|") - 1)
+    table = (PATH.parent.parent / "src" / "sock" / "gpu.def").read_text(encoding="utf-8")
+    for name, number, size, data, fds, answer, feature in GPU_ROW.findall(table):
+        row = take(rows, "gpu", name)
+        yield "| " + " | ".join((number, name, size, GPU_DATA[data], span("0", fds), "" if answer == "NO_REPLY" else answer, feature,
+                                 said(row.slave), said(row.master), checked(row, peers))).replace("|  |", "| |") + " |"
+
+
 def protocol_md(_):
     """The text of docs/protocol.md."""
     peers, rows = hand_written()
@@ -126,8 +139,11 @@ def protocol_md(_):
             ("Front-end requests", message_table("fe", "VHI_FE", peers, rows, spaces)),
             ("Back-end requests", message_table("be", "VHI_BE", peers, rows, spaces)),
             ("Protocol features", bit_table("pf", spaces["PF"], peers, rows)),
-            ("Feature bits of every device", bit_table("f", spaces["F"], peers, rows))):
+            ("Feature bits of every device", bit_table("f", spaces["F"], peers, rows)),
+            ("The socket of a GPU", gpu_table(peers, rows))):
         out += ["", f"## {title}", "", *lines]
+    out += ["", "A pixel has 4 bytes. The rows of the socket of a GPU come from `src/sock/gpu.def`; its features are bits of their own "
+            "(`vh/gpu.h`), its golden bytes those of `test_gpu.c`."]
     out += ["", "Bits of a device type (below 24, above 49) are the device's and the driver's: the library passes them on."]
     if rows:
         raise SystemExit(f"docs/protocol.tsv: {' '.join(f'{s} {n}' for s, n in rows)}: neither message nor bit")

@@ -75,11 +75,6 @@ const (
 	EventDisconnected = 2 // reason: see struct vh_event; value: number of the check that ended it, 0 = none
 )
 
-// vh_event.kind, of both sides: the channel of the back-end's own requests ended, the connection goes on.
-const (
-	EventChannelEnded = 24 // reason: as of VH_EVENT_DISCONNECTED; value: number of the check, 0 = none
-)
-
 // vh_event.kind, of a slave.
 const (
 	EventRefused       = 3  // a second client was closed at once
@@ -97,7 +92,6 @@ const (
 	EventDeviceError   = 15 // queue; reason: what vh_device_error() said last; value: vh_queue_stats.failed
 	EventPaused        = 16 // vh_slave_pause(): it is quiet now
 	EventDirtyLost     = 17 // a write is not in the dirty log: -ERANGE beyond it, -EFAULT it was truncated
-	EventState         = 22 // device state: reason 0 all went, -EINPROGRESS it goes, else why not; value: bytes
 )
 
 // vh_event.kind, of a handle that connects by a policy (vh/reconnect.h); a success is VH_EVENT_CONNECTED.
@@ -110,7 +104,6 @@ const (
 const (
 	EventConfigChanged  = 64 // the back-end says that config space changed
 	EventBackendRequest = 65 // a back-end request was served; reason: 0, 1 = refused; value: its id
-	EventStateMoved     = 70 // vh_master_save_state() and _load_state(); reason: how it ended; value: bytes
 )
 
 // vh_event.reason of VH_EVENT_STARTED.
@@ -312,15 +305,33 @@ const (
 	NetdevSource   = 4 // fills every receive buffer; takes what is sent
 )
 
-// The direction of a device's state.
+// vh_gpu_msg.request.
 const (
-	StateSave = 0 // the back-end writes it
-	StateLoad = 1 // the back-end reads it
+	GpuGetProtocolFeatures = 1  // by vh_gpu_negotiate()
+	GpuSetProtocolFeatures = 2  // the same
+	GpuGetDisplayInfo      = 3  // by vh_gpu_get_modes()
+	GpuCursorPos           = 4  // scanout_id, x, y
+	GpuCursorPosHide       = 5  // the same
+	GpuCursorUpdate        = 6  // scanout_id, x, y, hot_x, hot_y, data: 64 x 64 pixels of 4 bytes
+	GpuScanout             = 7  // scanout_id, width, height; 0 x 0: off
+	GpuUpdate              = 8  // scanout_id, x, y, width, height, data: so many pixels of 4 bytes
+	GpuDmabufScanout       = 9  // scanout_id, x, y, width, height, fd_*, and the fd; none: off
+	GpuDmabufUpdate        = 10 // scanout_id, x, y, width, height; answered when it was shown
+	GpuGetEdid             = 11 // by vh_gpu_get_edid()
+	GpuDmabufScanout2      = 12 // as DMABUF_SCANOUT, and the modifier; needs VH_GPU_PF_DMABUF2
 )
 
-// vh_master_set_device_state_fd(): the only phase that there is.
+// Protocol feature bits of this socket, as bit numbers.
 const (
-	StateStopped = 0 // no ring runs
+	GpuPFEdid    = 0
+	GpuPFDmabuf2 = 1
+)
+
+// Of vh/gpu.h.
+const (
+	GpuMaxScanouts = 16
+	GpuCursorBytes = 16384
+	GpuEdidMax     = 1024
 )
 
 // Flags of vh_driver_stop().

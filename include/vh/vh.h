@@ -19,6 +19,7 @@
 #include "vh/queue.h"
 #include "vh/device.h"
 #include "vh/netdev.h"
+#include "vh/gpu.h"
 #include "vh/backend.h"
 #include "vh/slave.h"
 #include "vh/master.h"

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vh._event import Message as Message, event_name as event_name, \
         feature_name as feature_name, message_name as message_name
     from vh._iotlb import Iotlb as Iotlb
+    from vh._gpu import GpuDevice as GpuDevice, GpuDisplay as GpuDisplay, GpuMessage as GpuMessage
     from vh._lib import version as version
     from vh._master import Backend as Backend, Master as Master, connect as connect
     from vh._memory import Memory as Memory, Snapshot as Snapshot, guard_install as guard_install, \
@@ -40,6 +41,7 @@ _FROM = {
     "_error": "VhError error_name",
     "_event": "Message event_name feature_name message_name",
     "_iotlb": "Iotlb",
+    "_gpu": "GpuDevice GpuDisplay GpuMessage",
     "_lib": "version",
     "_master": "Backend Master connect",
     "_memory": "Memory Snapshot guard_install guard_remove",

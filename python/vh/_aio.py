@@ -20,6 +20,11 @@ def deadline(timeout: "float | None") -> "float | None":
     return time.monotonic() + timeout
 
 
+def left(end: "float | None") -> "float | None":
+    """Of a deadline."""
+    return None if end is None else max(0.0, end - time.monotonic())
+
+
 def wait(handle: Any, timeout: "float | None", ready: "Callable[[], bool] | None" = None) -> bool:
     """Sleep until handle's fd is readable, or, if that is given, until ready(), which is asked first. False: the time
     passed. Signal handlers run, and closing the handle ends the wait."""

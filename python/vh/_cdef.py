@@ -20,6 +20,7 @@ struct vh_master;
 struct vh_backend;
 struct vh_driver;
 struct vh_blk;
+struct vh_gpu;
 struct vh_error {
     uint32_t size;
     int32_t code;
@@ -249,8 +250,6 @@ struct vh_device_ops {
     vh_count (*create_crypto_session)(void *ctx, const struct vh_crypto_session *session, uint64_t later);
     vh_rc (*close_crypto_session)(void *ctx, int64_t id, uint64_t later);
     vh_rc (*set_gpu_socket)(void *ctx, vh_fd fd, uint64_t later);
-    vh_count (*save_state)(void *ctx, uint64_t offset, void *buf, uint32_t cap, uint64_t later);
-    vh_rc (*load_state)(void *ctx, uint64_t offset, const void *buf, uint32_t len, uint64_t later);
 };
 struct vh_device_opts {
     uint32_t size;
@@ -289,6 +288,39 @@ struct vh_netdev_opts {
     uint8_t mac[6];
     uint16_t reserved;
 };
+struct vh_gpu_opts {
+    uint32_t size;
+    uint32_t timeout_ms;
+    uint64_t features;
+    uint64_t max_data;
+};
+struct vh_gpu_msg {
+    uint32_t size;
+    uint32_t request;
+    uint32_t scanout_id;
+    uint32_t x;
+    uint32_t y;
+    uint32_t width;
+    uint32_t height;
+    uint32_t hot_x;
+    uint32_t hot_y;
+    uint32_t fd_width;
+    uint32_t fd_height;
+    uint32_t fd_stride;
+    uint32_t fd_flags;
+    uint32_t fd_fourcc;
+    uint64_t modifier;
+    uint64_t data;
+    uint64_t data_size;
+};
+struct vh_gpu_mode {
+    uint32_t x;
+    uint32_t y;
+    uint32_t width;
+    uint32_t height;
+    uint32_t enabled;
+    uint32_t flags;
+};
 struct vh_slave_opts {
     uint32_t size;
     uint32_t message_timeout_ms;
@@ -298,14 +330,11 @@ struct vh_slave_opts {
     uint64_t mask_protocol_features;
     uint32_t require_seal;
     uint32_t socket_mode;
-    uint64_t max_state_bytes;
-    uint64_t more_protocol_features;
 };
 struct vh_slave_ops {
     uint32_t size;
     uint32_t flags;
     void (*destroy)(void *ctx);
-    vh_rc (*request)(void *ctx, const struct vh_msg_request *req);
 };
 struct vh_slave_stats {
     uint32_t size;
@@ -342,7 +371,6 @@ struct vh_master_opts {
     uint32_t timeout_ms;
     uint64_t mask_protocol_features;
     uint64_t mask_features;
-    uint64_t more_protocol_features;
 };
 struct vh_master_ops {
     uint32_t size;
@@ -363,11 +391,6 @@ struct vh_master_stats {
     uint32_t tickets;
     uint32_t reserved;
     uint64_t oldest_ticket_ns;
-};
-struct vh_state_opts {
-    uint32_t size;
-    uint32_t timeout_ms;
-    uint64_t max_bytes;
 };
 struct vh_driver_opts {
     uint32_t size;
@@ -441,7 +464,6 @@ struct vh_blk_info {
 #define VH_MSG_CHANNEL_BACKEND 1
 #define VH_EVENT_CONNECTED 1
 #define VH_EVENT_DISCONNECTED 2
-#define VH_EVENT_CHANNEL_ENDED 24
 #define VH_EVENT_REFUSED 3
 #define VH_EVENT_STARTED 4
 #define VH_EVENT_STOPPED 5
@@ -457,12 +479,10 @@ struct vh_blk_info {
 #define VH_EVENT_DEVICE_ERROR 15
 #define VH_EVENT_PAUSED 16
 #define VH_EVENT_DIRTY_LOST 17
-#define VH_EVENT_STATE 22
 #define VH_EVENT_RECONNECTING 32
 #define VH_EVENT_GAVE_UP 33
 #define VH_EVENT_CONFIG_CHANGED 64
 #define VH_EVENT_BACKEND_REQUEST 65
-#define VH_EVENT_STATE_MOVED 70
 #define VH_START_KICK_FD 1
 #define VH_START_COMPLETED 2
 #define VH_START_KICK 3
@@ -558,9 +578,23 @@ struct vh_blk_info {
 #define VH_NETDEV_TAP 2
 #define VH_NETDEV_SINK 3
 #define VH_NETDEV_SOURCE 4
-#define VH_STATE_SAVE 0
-#define VH_STATE_LOAD 1
-#define VH_STATE_STOPPED 0
+#define VH_GPU_GET_PROTOCOL_FEATURES 1
+#define VH_GPU_SET_PROTOCOL_FEATURES 2
+#define VH_GPU_GET_DISPLAY_INFO 3
+#define VH_GPU_CURSOR_POS 4
+#define VH_GPU_CURSOR_POS_HIDE 5
+#define VH_GPU_CURSOR_UPDATE 6
+#define VH_GPU_SCANOUT 7
+#define VH_GPU_UPDATE 8
+#define VH_GPU_DMABUF_SCANOUT 9
+#define VH_GPU_DMABUF_UPDATE 10
+#define VH_GPU_GET_EDID 11
+#define VH_GPU_DMABUF_SCANOUT2 12
+#define VH_GPU_PF_EDID 0
+#define VH_GPU_PF_DMABUF2 1
+#define VH_GPU_MAX_SCANOUTS 16
+#define VH_GPU_CURSOR_BYTES 16384
+#define VH_GPU_EDID_MAX 1024
 #define VH_DRIVER_STOP_DROP 1
 #define VH_BLK_SECTOR 512
 #define VH_BLK_ID_SIZE 20
@@ -651,6 +685,18 @@ vh_rc vh_device_error(struct vh_device *dev, uint32_t queue, vh_rc rc);
 vh_rc vh_blkdev_new(const struct vh_blkdev_opts *opts, vh_fd fd, struct vh_device **out);
 void vh_device_free(struct vh_device *dev);
 vh_rc vh_netdev_new(const struct vh_netdev_opts *opts, vh_fd fd, struct vh_device **out);
+vh_rc vh_gpu_new_device(const struct vh_gpu_opts *opts, vh_fd fd, struct vh_gpu **out);
+vh_rc vh_gpu_new_display(const struct vh_gpu_opts *opts, vh_fd fd, struct vh_gpu **out);
+void vh_gpu_free(struct vh_gpu *g);
+vh_fd vh_gpu_fd(struct vh_gpu *g);
+vh_rc vh_gpu_negotiate(struct vh_gpu *g, uint64_t wanted, uint64_t *acked);
+vh_rc vh_gpu_send(struct vh_gpu *g, const struct vh_gpu_msg *msg, vh_fd fd);
+vh_count vh_gpu_get_modes(struct vh_gpu *g, struct vh_gpu_mode *out, uint32_t max);
+vh_count vh_gpu_get_edid(struct vh_gpu *g, uint32_t scanout_id, void *buf, uint32_t cap);
+vh_count vh_gpu_recv(struct vh_gpu *g, struct vh_gpu_msg *out, vh_fd *fd);
+vh_rc vh_gpu_reply_modes(struct vh_gpu *g, const struct vh_gpu_mode *modes, uint32_t n);
+vh_rc vh_gpu_reply_edid(struct vh_gpu *g, const void *edid, uint32_t len);
+vh_rc vh_gpu_reply_shown(struct vh_gpu *g);
 const char *vh_backend_kind(const struct vh_backend *b);
 vh_rc vh_backend_get_features(struct vh_backend *b, uint64_t *out);
 vh_rc vh_backend_get_config(struct vh_backend *b, uint32_t offset, void *buf, uint32_t len);
@@ -666,11 +712,6 @@ vh_count vh_slave_wait(struct vh_slave *s, int32_t timeout_ms);
 vh_count vh_slave_next_event(struct vh_slave *s, struct vh_event *out);
 vh_rc vh_slave_queue(struct vh_slave *s, uint32_t index, struct vh_queue **out);
 vh_rc vh_slave_dup_snapshot(struct vh_slave *s, struct vh_snapshot **out);
-vh_rc vh_slave_submit(struct vh_slave *s, const struct vh_msg *msg, const vh_fd *fds, uint64_t *ticket);
-vh_rc vh_slave_finish(struct vh_slave *s, uint64_t ticket, void *buf, uint32_t cap, vh_fd *fds, uint32_t max_fds,
-        struct vh_msg_reply *out);
-vh_rc vh_slave_answer(struct vh_slave *s, uint64_t token, vh_rc rc, const void *payload, uint32_t payload_size,
-        const vh_fd *fds, uint32_t n_fds);
 vh_rc vh_slave_disconnect(struct vh_slave *s);
 vh_rc vh_slave_pause(struct vh_slave *s);
 vh_rc vh_slave_resume(struct vh_slave *s);
@@ -739,11 +780,6 @@ vh_rc vh_master_set_vring_endian(struct vh_master *m, uint32_t queue, uint32_t b
 vh_rc vh_master_create_crypto_session(struct vh_master *m, const struct vh_crypto_session *session, int64_t *id);
 vh_rc vh_master_close_crypto_session(struct vh_master *m, int64_t id);
 vh_rc vh_master_set_gpu_socket(struct vh_master *m, vh_fd fd);
-vh_rc vh_master_set_device_state_fd(struct vh_master *m, uint32_t direction, uint32_t phase, vh_fd fd,
-        vh_fd *out_fd);
-vh_rc vh_master_check_device_state(struct vh_master *m);
-vh_rc vh_master_save_state(struct vh_master *m, const struct vh_state_opts *opts, vh_fd to, uint64_t *bytes);
-vh_rc vh_master_load_state(struct vh_master *m, const struct vh_state_opts *opts, vh_fd from, uint64_t *bytes);
 vh_rc vh_driver_new(const struct vh_driver_opts *opts, struct vh_backend *b, struct vh_mem *mem,
         struct vh_driver **out);
 void vh_driver_free(struct vh_driver *d);
@@ -785,10 +821,7 @@ vh_rc vhpy_device_set_mtu(void *ctx, uint32_t mtu, uint64_t later);
 vh_count vhpy_device_create_crypto_session(void *ctx, const struct vh_crypto_session *session, uint64_t later);
 vh_rc vhpy_device_close_crypto_session(void *ctx, int64_t id, uint64_t later);
 vh_rc vhpy_device_set_gpu_socket(void *ctx, vh_fd fd, uint64_t later);
-vh_count vhpy_device_save_state(void *ctx, uint64_t offset, void *buf, uint32_t cap, uint64_t later);
-vh_rc vhpy_device_load_state(void *ctx, uint64_t offset, const void *buf, uint32_t len, uint64_t later);
 void vhpy_slave_destroy(void *ctx);
-vh_rc vhpy_slave_request(void *ctx, const struct vh_msg_request *req);
 void vhpy_master_destroy(void *ctx);
 vh_rc vhpy_master_backend_request(void *ctx, const struct vh_msg_request *req);
 vh_rc vhpy_master_waiting(void *ctx);
@@ -850,14 +883,8 @@ CALLBACK_TYPES = {
         "vh_rc(*)(void *, int64_t, uint64_t)",
     "vhpy_device_set_gpu_socket":
         "vh_rc(*)(void *, vh_fd, uint64_t)",
-    "vhpy_device_save_state":
-        "vh_count(*)(void *, uint64_t, void *, uint32_t, uint64_t)",
-    "vhpy_device_load_state":
-        "vh_rc(*)(void *, uint64_t, const void *, uint32_t, uint64_t)",
     "vhpy_slave_destroy":
         "void(*)(void *)",
-    "vhpy_slave_request":
-        "vh_rc(*)(void *, const struct vh_msg_request *)",
     "vhpy_master_destroy":
         "void(*)(void *)",
     "vhpy_master_backend_request":
@@ -930,6 +957,18 @@ THREAD = {
     "vh_blkdev_new": "any",
     "vh_device_free": "handle",
     "vh_netdev_new": "any",
+    "vh_gpu_new_device": "any",
+    "vh_gpu_new_display": "any",
+    "vh_gpu_free": "handle",
+    "vh_gpu_fd": "any",
+    "vh_gpu_negotiate": "handle",
+    "vh_gpu_send": "handle",
+    "vh_gpu_get_modes": "handle",
+    "vh_gpu_get_edid": "handle",
+    "vh_gpu_recv": "handle",
+    "vh_gpu_reply_modes": "handle",
+    "vh_gpu_reply_edid": "handle",
+    "vh_gpu_reply_shown": "handle",
     "vh_backend_kind": "any",
     "vh_backend_get_features": "handle",
     "vh_backend_get_config": "handle",
@@ -944,9 +983,6 @@ THREAD = {
     "vh_slave_next_event": "handle",
     "vh_slave_queue": "any",
     "vh_slave_dup_snapshot": "any",
-    "vh_slave_submit": "handle",
-    "vh_slave_finish": "handle",
-    "vh_slave_answer": "handle",
     "vh_slave_disconnect": "handle",
     "vh_slave_pause": "handle",
     "vh_slave_resume": "handle",
@@ -1011,10 +1047,6 @@ THREAD = {
     "vh_master_create_crypto_session": "handle",
     "vh_master_close_crypto_session": "handle",
     "vh_master_set_gpu_socket": "handle",
-    "vh_master_set_device_state_fd": "handle",
-    "vh_master_check_device_state": "handle",
-    "vh_master_save_state": "handle",
-    "vh_master_load_state": "handle",
     "vh_driver_new": "any",
     "vh_driver_free": "handle",
     "vh_driver_features": "any",

@@ -41,7 +41,6 @@ MSG_CHANNEL_MAIN = 0
 MSG_CHANNEL_BACKEND = 1
 EVENT_CONNECTED = 1
 EVENT_DISCONNECTED = 2
-EVENT_CHANNEL_ENDED = 24
 EVENT_REFUSED = 3
 EVENT_STARTED = 4
 EVENT_STOPPED = 5
@@ -57,12 +56,10 @@ EVENT_NEGOTIATED = 14
 EVENT_DEVICE_ERROR = 15
 EVENT_PAUSED = 16
 EVENT_DIRTY_LOST = 17
-EVENT_STATE = 22
 EVENT_RECONNECTING = 32
 EVENT_GAVE_UP = 33
 EVENT_CONFIG_CHANGED = 64
 EVENT_BACKEND_REQUEST = 65
-EVENT_STATE_MOVED = 70
 START_KICK_FD = 1
 START_COMPLETED = 2
 START_KICK = 3
@@ -158,9 +155,23 @@ NETDEV_LOOPBACK = 1
 NETDEV_TAP = 2
 NETDEV_SINK = 3
 NETDEV_SOURCE = 4
-STATE_SAVE = 0
-STATE_LOAD = 1
-STATE_STOPPED = 0
+GPU_GET_PROTOCOL_FEATURES = 1
+GPU_SET_PROTOCOL_FEATURES = 2
+GPU_GET_DISPLAY_INFO = 3
+GPU_CURSOR_POS = 4
+GPU_CURSOR_POS_HIDE = 5
+GPU_CURSOR_UPDATE = 6
+GPU_SCANOUT = 7
+GPU_UPDATE = 8
+GPU_DMABUF_SCANOUT = 9
+GPU_DMABUF_UPDATE = 10
+GPU_GET_EDID = 11
+GPU_DMABUF_SCANOUT2 = 12
+GPU_PF_EDID = 0
+GPU_PF_DMABUF2 = 1
+GPU_MAX_SCANOUTS = 16
+GPU_CURSOR_BYTES = 16384
+GPU_EDID_MAX = 1024
 DRIVER_STOP_DROP = 1
 BLK_SECTOR = 512
 BLK_ID_SIZE = 20
@@ -285,7 +296,6 @@ class EventKind(enum.IntEnum):
 
     CONNECTED = 1
     DISCONNECTED = 2  # reason: see struct vh_event; value: number of the check that ended it, 0 = none
-    CHANNEL_ENDED = 24  # reason: as of VH_EVENT_DISCONNECTED; value: number of the check, 0 = none
     REFUSED = 3  # a second client was closed at once
     STARTED = 4  # queue; reason: VH_START_*
     STOPPED = 5  # queue; value: base
@@ -301,12 +311,10 @@ class EventKind(enum.IntEnum):
     DEVICE_ERROR = 15  # queue; reason: what vh_device_error() said last; value: vh_queue_stats.failed
     PAUSED = 16  # vh_slave_pause(): it is quiet now
     DIRTY_LOST = 17  # a write is not in the dirty log: -ERANGE beyond it, -EFAULT it was truncated
-    STATE = 22  # device state: reason 0 all went, -EINPROGRESS it goes, else why not; value: bytes
     RECONNECTING = 32  # it will try; reason: why the last try failed, 0 = none did; value: ms until then
     GAVE_UP = 33  # it won't any more; reason: why the last try failed; value: failures in a row
     CONFIG_CHANGED = 64  # the back-end says that config space changed
     BACKEND_REQUEST = 65  # a back-end request was served; reason: 0, 1 = refused; value: its id
-    STATE_MOVED = 70  # vh_master_save_state() and _load_state(); reason: how it ended; value: bytes
 
 
 class StartReason(enum.IntEnum):
@@ -341,6 +349,30 @@ class ReplyMode(enum.IntEnum):
     NONE = 1  # expect none, ask for none
     ACK = 2  # set need_reply, expect a u64 status
     OWN = 3  # expect a reply of the message's own
+
+
+class GpuRequest(enum.IntEnum):
+    """Messages of a GPU's socket."""
+
+    GET_PROTOCOL_FEATURES = 1  # by vh_gpu_negotiate()
+    SET_PROTOCOL_FEATURES = 2  # the same
+    GET_DISPLAY_INFO = 3  # by vh_gpu_get_modes()
+    CURSOR_POS = 4  # scanout_id, x, y
+    CURSOR_POS_HIDE = 5  # the same
+    CURSOR_UPDATE = 6  # scanout_id, x, y, hot_x, hot_y, data: 64 x 64 pixels of 4 bytes
+    SCANOUT = 7  # scanout_id, width, height; 0 x 0: off
+    UPDATE = 8  # scanout_id, x, y, width, height, data: so many pixels of 4 bytes
+    DMABUF_SCANOUT = 9  # scanout_id, x, y, width, height, fd_*, and the fd; none: off
+    DMABUF_UPDATE = 10  # scanout_id, x, y, width, height; answered when it was shown
+    GET_EDID = 11  # by vh_gpu_get_edid()
+    DMABUF_SCANOUT2 = 12  # as DMABUF_SCANOUT, and the modifier; needs VH_GPU_PF_DMABUF2
+
+
+class GpuFeatures(enum.IntFlag, boundary=enum.KEEP):
+    """Protocol features of a GPU's socket."""
+
+    EDID = 1 << 0
+    DMABUF2 = 1 << 1
 
 
 class BlkOp(enum.IntEnum):
@@ -517,3 +549,15 @@ class BlkInfo:
     max_discard: int = 0  # sectors in a request, 0 = no discard
     max_write_zeroes: int = 0  # sectors in a request, 0 = no write-zeroes
     write_cache: int = 0  # 1: flush is needed
+
+
+@dataclasses.dataclass(frozen=True)
+class GpuMode:
+    """A mode of one scanout. @frozen, 24 bytes."""
+
+    x: int = 0
+    y: int = 0
+    width: int = 0
+    height: int = 0
+    enabled: int = 0  # 0 or 1
+    flags: int = 0

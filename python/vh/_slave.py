@@ -4,7 +4,6 @@ import asyncio
 import dataclasses
 import errno
 import os
-import time
 import weakref
 from typing import Any, AsyncIterator, Callable, Sequence
 
@@ -168,7 +167,7 @@ class Slave(ByHand):
         """Take nothing new, and serve until nothing is owed or in flight. False: the time passed; it is still asked for."""
         end = _aio.deadline(timeout)
         while not self._is_quiet():
-            left = None if end is None else max(0.0, end - time.monotonic())
+            left = _aio.left(end)
             if not self.wait(left) and left == 0.0:
                 return False
         return True

@@ -127,6 +127,7 @@ const struct vhi_sys vhi_sys = {
 	.listen = listen,
 	.accept4 = sys_accept4,
 	.connect = sys_connect,
+	.shutdown = shutdown,
 	.getsockopt = getsockopt,
 	.getsockname = sys_getsockname,
 	.recvmsg = recvmsg,

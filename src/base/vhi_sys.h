@@ -56,6 +56,7 @@ struct vhi_sys {
 	int (*listen)(int fd, int backlog);
 	int (*accept4)(int fd, struct sockaddr *addr, socklen_t *len, int flags);
 	int (*connect)(int fd, const struct sockaddr *addr, socklen_t len);
+	int (*shutdown)(int fd, int how);
 	int (*getsockopt)(int fd, int level, int name, void *val, socklen_t *len);
 	int (*getsockname)(int fd, struct sockaddr *addr, socklen_t *len);
 	ssize_t (*recvmsg)(int fd, struct msghdr *msg, int flags);

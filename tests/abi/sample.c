@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "pair.h"
@@ -19,6 +20,7 @@ static struct {
 		uint64_t handle;
 	} handles[16];
 	unsigned n;
+	int device_end; /* of the display */
 } world;
 
 static uint64_t keep(const char *kind, uint64_t handle)
@@ -40,7 +42,9 @@ static uint64_t world_handle(const char *kind)
 
 void world_open(void)
 {
-	uint64_t backend = 0, driver = 0, blk = 0, snapshot = 0, dirty = 0, iotlb = 0, mem;
+	uint64_t backend = 0, driver = 0, blk = 0, snapshot = 0, dirty = 0, iotlb = 0, gpu = 0;
+	uint64_t mem;
+	int sockets[2];
 
 	memset(&world, 0, sizeof(world));
 	pair_open(&world.pair, new_ram_disk(1 << 20));
@@ -59,6 +63,11 @@ void world_open(void)
 	keep("vh_dirty", dirty);
 	CHECK(!VH(iotlb_new, 0, mem, at(&iotlb)), "no IOTLB");
 	keep("vh_iotlb", iotlb);
+	CHECK(!socketpair(AF_UNIX, SOCK_STREAM, 0, sockets), "no sockets");
+	CHECK(!VH(gpu_new_display, 0, sockets[0], at(&gpu)), "no display");
+	keep("vh_gpu", gpu);
+	close(sockets[0]);
+	world.device_end = sockets[1];
 	CHECK(!VH(driver_new, 0, backend, 0, at(&driver)) && !VH(driver_start, driver), "no driver");
 	keep("vh_driver", driver);
 	CHECK(!VH(blk_new, driver, at(&blk)), "no block driver");
@@ -70,6 +79,8 @@ void world_close(void)
 	VH(blk_free, world_handle("vh_blk"));
 	VH(driver_free, world_handle("vh_driver"));
 	VH(device_free, world_handle("vh_device"));
+	VH(gpu_free, world_handle("vh_gpu"));
+	close(world.device_end);
 	VH(dirty_free, world_handle("vh_dirty"));
 	VH(iotlb_free, world_handle("vh_iotlb"));
 	VH(queue_free, world_handle("vh_queue"));

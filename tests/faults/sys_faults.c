@@ -327,6 +327,11 @@ static int f_connect(int fd, const struct sockaddr *addr, socklen_t len)
 	return vhi_real_sys.connect(fd, addr, len);
 }
 
+static int f_shutdown(int fd, int how)
+{
+	return vhi_real_sys.shutdown(fd, how);
+}
+
 static int f_getsockopt(int fd, int level, int name, void *val, socklen_t *len)
 {
 	FAIL(getsockopt, ENOBUFS);
@@ -437,6 +442,7 @@ const struct vhi_real_sys vhi_sys = {
 	.listen = f_listen,
 	.accept4 = f_accept4,
 	.connect = f_connect,
+	.shutdown = f_shutdown,
 	.getsockopt = f_getsockopt,
 	.getsockname = f_getsockname,
 	.recvmsg = f_recvmsg,

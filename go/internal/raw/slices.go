@@ -66,6 +66,26 @@ static vhgo_rc go_vh_device_reply(struct vh_device *dev, uint64_t later, const u
 	return vhgo_rc_of(vh_device_reply(dev, later, buf, len, fd));
 }
 
+static vhgo_count go_vh_gpu_get_modes(struct vh_gpu *g, struct vh_gpu_mode *out, uint32_t max)
+{
+	return vhgo_count_of(vh_gpu_get_modes(g, out, max));
+}
+
+static vhgo_count go_vh_gpu_get_edid(struct vh_gpu *g, uint32_t scanout_id, uint8_t *buf, uint32_t cap)
+{
+	return vhgo_count_of(vh_gpu_get_edid(g, scanout_id, buf, cap));
+}
+
+static vhgo_rc go_vh_gpu_reply_modes(struct vh_gpu *g, const struct vh_gpu_mode *modes, uint32_t n)
+{
+	return vhgo_rc_of(vh_gpu_reply_modes(g, modes, n));
+}
+
+static vhgo_rc go_vh_gpu_reply_edid(struct vh_gpu *g, const uint8_t *edid, uint32_t len)
+{
+	return vhgo_rc_of(vh_gpu_reply_edid(g, edid, len));
+}
+
 static vhgo_rc go_vh_backend_get_config(struct vh_backend *b, uint32_t offset, uint8_t *buf, uint32_t len)
 {
 	return vhgo_rc_of(vh_backend_get_config(b, offset, buf, len));
@@ -181,6 +201,22 @@ func QueueReap(q *Queue, cpls []Cpl) (int, error) {
 
 func DeviceReply(dev *Device, later uint64, buf []byte, fd int32) error {
 	return rcError(uintptr(C.go_vh_device_reply((*C.struct_vh_device)(unsafe.Pointer(dev)), C.uint64_t(later), (*C.uint8_t)(first(buf)), C.uint32_t(len(buf)), C.vh_fd(fd))))
+}
+
+func GpuGetModes(g *Gpu, out []GpuMode) (int, error) {
+	return countOf(uintptr(C.go_vh_gpu_get_modes((*C.struct_vh_gpu)(unsafe.Pointer(g)), (*C.struct_vh_gpu_mode)(first(out)), C.uint32_t(len(out))))).Get()
+}
+
+func GpuGetEdid(g *Gpu, scanout_id uint32, buf []byte) (int, error) {
+	return countOf(uintptr(C.go_vh_gpu_get_edid((*C.struct_vh_gpu)(unsafe.Pointer(g)), C.uint32_t(scanout_id), (*C.uint8_t)(first(buf)), C.uint32_t(len(buf))))).Get()
+}
+
+func GpuReplyModes(g *Gpu, modes []GpuMode) error {
+	return rcError(uintptr(C.go_vh_gpu_reply_modes((*C.struct_vh_gpu)(unsafe.Pointer(g)), (*C.struct_vh_gpu_mode)(first(modes)), C.uint32_t(len(modes)))))
+}
+
+func GpuReplyEdid(g *Gpu, edid []byte) error {
+	return rcError(uintptr(C.go_vh_gpu_reply_edid((*C.struct_vh_gpu)(unsafe.Pointer(g)), (*C.uint8_t)(first(edid)), C.uint32_t(len(edid)))))
 }
 
 func BackendGetConfig(b *Backend, offset uint32, buf []byte) error {

@@ -42,17 +42,18 @@ typedef long long swig_type_6;
 typedef long long swig_type_7;
 typedef long long swig_type_8;
 typedef long long swig_type_9;
-typedef _gostring_ swig_type_10;
+typedef long long swig_type_10;
 typedef _gostring_ swig_type_11;
 typedef _gostring_ swig_type_12;
 typedef _gostring_ swig_type_13;
-typedef long long swig_type_14;
+typedef _gostring_ swig_type_14;
 typedef long long swig_type_15;
 typedef long long swig_type_16;
 typedef long long swig_type_17;
 typedef long long swig_type_18;
 typedef long long swig_type_19;
 typedef long long swig_type_20;
+typedef long long swig_type_21;
 extern void _wrap_Swig_free_raw_38bee8dda103c01b(uintptr_t arg1);
 extern uintptr_t _wrap_Swig_malloc_raw_38bee8dda103c01b(swig_intgo arg1);
 extern int _wrap_Version_raw_38bee8dda103c01b(void);
@@ -103,10 +104,18 @@ extern uintptr_t _wrap_DeviceError_raw_38bee8dda103c01b(swig_voidp arg1, int arg
 extern uintptr_t _wrap_BlkdevNew_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
 extern void _wrap_DeviceFree_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_NetdevNew_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
+extern uintptr_t _wrap_GpuNewDevice_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
+extern uintptr_t _wrap_GpuNewDisplay_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
+extern void _wrap_GpuFree_raw_38bee8dda103c01b(swig_voidp arg1);
+extern uintptr_t _wrap_GpuFD_raw_38bee8dda103c01b(swig_voidp arg1);
+extern uintptr_t _wrap_GpuNegotiate_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_10 arg2, swig_voidp arg3);
+extern uintptr_t _wrap_GpuSend_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, int arg3);
+extern uintptr_t _wrap_GpuRecv_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, swig_voidp arg3);
+extern uintptr_t _wrap_GpuReplyShown_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_BackendKind_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_BackendGetFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_SlaveListen_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_10 arg2);
-extern uintptr_t _wrap_SlaveConnect_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_11 arg2, swig_voidp arg3);
+extern uintptr_t _wrap_SlaveListen_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_11 arg2);
+extern uintptr_t _wrap_SlaveConnect_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_12 arg2, swig_voidp arg3);
 extern uintptr_t _wrap_SlaveAdopt_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
 extern uintptr_t _wrap_SlaveFD_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_SlaveDispatch_raw_38bee8dda103c01b(swig_voidp arg1);
@@ -120,8 +129,8 @@ extern uintptr_t _wrap_SlaveResume_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_SlaveGetStats_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_SlaveStop_raw_38bee8dda103c01b(swig_voidp arg1);
 extern void _wrap_SlaveFree_raw_38bee8dda103c01b(swig_voidp arg1);
-extern uintptr_t _wrap_MasterConnect_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_12 arg2);
-extern uintptr_t _wrap_MasterListen_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_13 arg2);
+extern uintptr_t _wrap_MasterConnect_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_13 arg2);
+extern uintptr_t _wrap_MasterListen_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_14 arg2);
 extern uintptr_t _wrap_MasterAccept_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_MasterAdopt_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
 extern uintptr_t _wrap_MasterSocketpair_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
@@ -131,15 +140,15 @@ extern uintptr_t _wrap_MasterDispatch_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_MasterResume_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_MasterCancel_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_MasterNextEvent_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_MasterNegotiate_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_14 arg2, swig_voidp arg3);
+extern uintptr_t _wrap_MasterNegotiate_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_15 arg2, swig_voidp arg3);
 extern uintptr_t _wrap_MasterBackend_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_MasterGetStats_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_MasterStop_raw_38bee8dda103c01b(swig_voidp arg1);
 extern void _wrap_MasterFree_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_MasterGetFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_MasterSetFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_15 arg2);
+extern uintptr_t _wrap_MasterSetFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_16 arg2);
 extern uintptr_t _wrap_MasterGetProtocolFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_MasterSetProtocolFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_16 arg2);
+extern uintptr_t _wrap_MasterSetProtocolFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_17 arg2);
 extern uintptr_t _wrap_MasterSetOwner_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_MasterGetQueueNum_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_MasterGetMaxMemSlots_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
@@ -150,7 +159,7 @@ extern uintptr_t _wrap_MasterSetVringNum_raw_38bee8dda103c01b(swig_voidp arg1, i
 extern uintptr_t _wrap_MasterSetVringAddr_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_MasterSetVringBase_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
 extern uintptr_t _wrap_MasterGetVringBase_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
-extern uintptr_t _wrap_MasterSetLogBase_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_type_17 arg3, swig_type_18 arg4);
+extern uintptr_t _wrap_MasterSetLogBase_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_type_18 arg3, swig_type_19 arg4);
 extern uintptr_t _wrap_MasterSetLogFD_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
 extern uintptr_t _wrap_MasterSetVringKick_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
 extern uintptr_t _wrap_MasterSetVringCall_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
@@ -163,7 +172,7 @@ extern uintptr_t _wrap_MasterResetOwner_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_MasterSetMTU_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
 extern uintptr_t _wrap_MasterSetVringEndian_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
 extern uintptr_t _wrap_MasterCreateCryptoSession_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, swig_voidp arg3);
-extern uintptr_t _wrap_MasterCloseCryptoSession_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_19 arg2);
+extern uintptr_t _wrap_MasterCloseCryptoSession_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_20 arg2);
 extern uintptr_t _wrap_MasterSetGpuSocket_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
 extern uintptr_t _wrap_MasterSetDeviceStateFD_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3, int arg4, swig_voidp arg5);
 extern uintptr_t _wrap_MasterCheckDeviceState_raw_38bee8dda103c01b(swig_voidp arg1);
@@ -172,7 +181,7 @@ extern uintptr_t _wrap_MasterLoadState_raw_38bee8dda103c01b(swig_voidp arg1, swi
 extern uintptr_t _wrap_DriverNew_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4);
 extern void _wrap_DriverFree_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_DriverFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_DriverAlloc_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_20 arg2, swig_voidp arg3);
+extern uintptr_t _wrap_DriverAlloc_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_21 arg2, swig_voidp arg3);
 extern uintptr_t _wrap_DriverDupSnapshot_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_DriverStart_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_DriverStop_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
@@ -681,6 +690,88 @@ func NetdevNew(arg1 *NetdevOpts, arg2 int32, arg3 **Device) (_swig_ret error) {
 	return swig_r_1
 }
 
+func GpuNewDevice(arg1 *GpuOpts, arg2 int32, arg3 **Gpu) (_swig_ret error) {
+	var swig_r uintptr
+	var _swig_i_0 *GpuOpts
+	_swig_i_0 = arg1.sized()
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_GpuNewDevice_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func GpuNewDisplay(arg1 *GpuOpts, arg2 int32, arg3 **Gpu) (_swig_ret error) {
+	var swig_r uintptr
+	var _swig_i_0 *GpuOpts
+	_swig_i_0 = arg1.sized()
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_GpuNewDisplay_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func GpuFree(arg1 *Gpu) {
+	_swig_i_0 := arg1
+	C._wrap_GpuFree_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0))
+}
+
+func GpuFD(arg1 *Gpu) (_swig_ret Count) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	swig_r = (uintptr)(C._wrap_GpuFD_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0)))
+	var swig_r_1 Count
+	swig_r_1 = countOf(swig_r)
+	return swig_r_1
+}
+
+func GpuNegotiate(arg1 *Gpu, arg2 uint64, arg3 *uint64) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_GpuNegotiate_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_10(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func GpuSend(arg1 *Gpu, arg2 *GpuMsg, arg3 int32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	var _swig_i_1 *GpuMsg
+	_swig_i_1 = arg2.sized()
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_GpuSend_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.int(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func GpuRecv(arg1 *Gpu, arg2 *GpuMsg, arg3 *int32) (_swig_ret Count) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	var _swig_i_1 *GpuMsg
+	_swig_i_1 = arg2.room()
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_GpuRecv_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	var swig_r_1 Count
+	swig_r_1 = countOf(swig_r)
+	return swig_r_1
+}
+
+func GpuReplyShown(arg1 *Gpu) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	swig_r = (uintptr)(C._wrap_GpuReplyShown_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
 func BackendKind(arg1 *Backend) (_swig_ret string) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
@@ -704,7 +795,7 @@ func SlaveListen(arg1 *Slave, arg2 string) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_SlaveListen_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_10)(unsafe.Pointer(&_swig_i_1))))
+	swig_r = (uintptr)(C._wrap_SlaveListen_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_11)(unsafe.Pointer(&_swig_i_1))))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -719,7 +810,7 @@ func SlaveConnect(arg1 *Slave, arg2 string, arg3 *Reconnect) (_swig_ret error) {
 	_swig_i_1 := arg2
 	var _swig_i_2 *Reconnect
 	_swig_i_2 = arg3.sized()
-	swig_r = (uintptr)(C._wrap_SlaveConnect_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_11)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_SlaveConnect_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_12)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -854,7 +945,7 @@ func MasterConnect(arg1 *Master, arg2 string) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_MasterConnect_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_12)(unsafe.Pointer(&_swig_i_1))))
+	swig_r = (uintptr)(C._wrap_MasterConnect_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_13)(unsafe.Pointer(&_swig_i_1))))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -867,7 +958,7 @@ func MasterListen(arg1 *Master, arg2 string) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_MasterListen_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_13)(unsafe.Pointer(&_swig_i_1))))
+	swig_r = (uintptr)(C._wrap_MasterListen_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_14)(unsafe.Pointer(&_swig_i_1))))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -966,7 +1057,7 @@ func MasterNegotiate(arg1 *Master, arg2 uint64, arg3 *uint64) (_swig_ret error) 
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_MasterNegotiate_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_14(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_MasterNegotiate_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_15(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -1021,7 +1112,7 @@ func MasterSetFeatures(arg1 *Master, arg2 uint64) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_MasterSetFeatures_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_15(_swig_i_1)))
+	swig_r = (uintptr)(C._wrap_MasterSetFeatures_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_16(_swig_i_1)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -1041,7 +1132,7 @@ func MasterSetProtocolFeatures(arg1 *Master, arg2 uint64) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_MasterSetProtocolFeatures_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_16(_swig_i_1)))
+	swig_r = (uintptr)(C._wrap_MasterSetProtocolFeatures_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_17(_swig_i_1)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -1158,7 +1249,7 @@ func MasterSetLogBase(arg1 *Master, arg2 int32, arg3 uint64, arg4 uint64) (_swig
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (uintptr)(C._wrap_MasterSetLogBase_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.swig_type_17(_swig_i_2), C.swig_type_18(_swig_i_3)))
+	swig_r = (uintptr)(C._wrap_MasterSetLogBase_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.swig_type_18(_swig_i_2), C.swig_type_19(_swig_i_3)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -1293,7 +1384,7 @@ func MasterCloseCryptoSession(arg1 *Master, arg2 int64) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_MasterCloseCryptoSession_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_19(_swig_i_1)))
+	swig_r = (uintptr)(C._wrap_MasterCloseCryptoSession_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_20(_swig_i_1)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -1390,7 +1481,7 @@ func DriverAlloc(arg1 *Driver, arg2 uint64, arg3 *uint64) (_swig_ret error) {
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_DriverAlloc_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_20(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_DriverAlloc_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_21(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1

@@ -901,6 +901,127 @@ vhgo_rc _wrap_NetdevNew_raw_38bee8dda103c01b(struct vh_netdev_opts *_swig_go_0, 
 }
 
 
+vhgo_rc _wrap_GpuNewDevice_raw_38bee8dda103c01b(struct vh_gpu_opts *_swig_go_0, int _swig_go_1, struct vh_gpu **_swig_go_2) {
+  struct vh_gpu_opts *arg1 = (struct vh_gpu_opts *) 0 ;
+  vh_fd arg2 ;
+  struct vh_gpu **arg3 = (struct vh_gpu **) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_gpu_opts **)&_swig_go_0; 
+  arg2 = (vh_fd)_swig_go_1; 
+  arg3 = *(struct vh_gpu ***)&_swig_go_2; 
+  
+  result = (vhgo_rc)vh_gpu_new_device((struct vh_gpu_opts const *)arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_GpuNewDisplay_raw_38bee8dda103c01b(struct vh_gpu_opts *_swig_go_0, int _swig_go_1, struct vh_gpu **_swig_go_2) {
+  struct vh_gpu_opts *arg1 = (struct vh_gpu_opts *) 0 ;
+  vh_fd arg2 ;
+  struct vh_gpu **arg3 = (struct vh_gpu **) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_gpu_opts **)&_swig_go_0; 
+  arg2 = (vh_fd)_swig_go_1; 
+  arg3 = *(struct vh_gpu ***)&_swig_go_2; 
+  
+  result = (vhgo_rc)vh_gpu_new_display((struct vh_gpu_opts const *)arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+void _wrap_GpuFree_raw_38bee8dda103c01b(struct vh_gpu *_swig_go_0) {
+  struct vh_gpu *arg1 = (struct vh_gpu *) 0 ;
+  
+  arg1 = *(struct vh_gpu **)&_swig_go_0; 
+  
+  vh_gpu_free(arg1);
+  
+}
+
+
+vhgo_count _wrap_GpuFD_raw_38bee8dda103c01b(struct vh_gpu *_swig_go_0) {
+  struct vh_gpu *arg1 = (struct vh_gpu *) 0 ;
+  vhgo_count result;
+  vhgo_count _swig_go_result;
+  
+  arg1 = *(struct vh_gpu **)&_swig_go_0; 
+  
+  result = (vhgo_count)vh_gpu_fd(arg1);
+  _swig_go_result = vhgo_count_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_GpuNegotiate_raw_38bee8dda103c01b(struct vh_gpu *_swig_go_0, long long _swig_go_1, long long *_swig_go_2) {
+  struct vh_gpu *arg1 = (struct vh_gpu *) 0 ;
+  uint64_t arg2 ;
+  uint64_t *arg3 = (uint64_t *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_gpu **)&_swig_go_0; 
+  arg2 = (uint64_t)_swig_go_1; 
+  arg3 = *(uint64_t **)&_swig_go_2; 
+  
+  result = (vhgo_rc)vh_gpu_negotiate(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_GpuSend_raw_38bee8dda103c01b(struct vh_gpu *_swig_go_0, struct vh_gpu_msg *_swig_go_1, int _swig_go_2) {
+  struct vh_gpu *arg1 = (struct vh_gpu *) 0 ;
+  struct vh_gpu_msg *arg2 = (struct vh_gpu_msg *) 0 ;
+  vh_fd arg3 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_gpu **)&_swig_go_0; 
+  arg2 = *(struct vh_gpu_msg **)&_swig_go_1; 
+  arg3 = (vh_fd)_swig_go_2; 
+  
+  result = (vhgo_rc)vh_gpu_send(arg1,(struct vh_gpu_msg const *)arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_count _wrap_GpuRecv_raw_38bee8dda103c01b(struct vh_gpu *_swig_go_0, struct vh_gpu_msg *_swig_go_1, int *_swig_go_2) {
+  struct vh_gpu *arg1 = (struct vh_gpu *) 0 ;
+  struct vh_gpu_msg *arg2 = (struct vh_gpu_msg *) 0 ;
+  vh_fd *arg3 = (vh_fd *) 0 ;
+  vhgo_count result;
+  vhgo_count _swig_go_result;
+  
+  arg1 = *(struct vh_gpu **)&_swig_go_0; 
+  arg2 = *(struct vh_gpu_msg **)&_swig_go_1; 
+  arg3 = *(vh_fd **)&_swig_go_2; 
+  
+  result = (vhgo_count)vh_gpu_recv(arg1,arg2,arg3);
+  _swig_go_result = vhgo_count_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_GpuReplyShown_raw_38bee8dda103c01b(struct vh_gpu *_swig_go_0) {
+  struct vh_gpu *arg1 = (struct vh_gpu *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_gpu **)&_swig_go_0; 
+  
+  result = (vhgo_rc)vh_gpu_reply_shown(arg1);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
 vhgo_text _wrap_BackendKind_raw_38bee8dda103c01b(struct vh_backend *_swig_go_0) {
   struct vh_backend *arg1 = (struct vh_backend *) 0 ;
   vhgo_text result;

@@ -47,6 +47,9 @@ type Driver struct{ _ [0]byte }
 // Blk is a struct vh_blk of the library.
 type Blk struct{ _ [0]byte }
 
+// Gpu is a struct vh_gpu of the library.
+type Gpu struct{ _ [0]byte }
+
 // Error: details of a failure.
 type Error struct {
 	size    uint32
@@ -1013,6 +1016,129 @@ func (s *NetdevOpts) room() *NetdevOpts {
 		s.size = uint32(unsafe.Sizeof(*s))
 	}
 	return s
+}
+
+// GpuOpts: options of vh_gpu_new_device() and vh_gpu_new_display().
+type GpuOpts struct {
+	size      uint32
+	TimeoutMS uint32 // of every wait, and from the first byte of a message to its last; 0 = 10 s
+	Features  uint64 // protocol features: of a display those that it offers; of a device must be 0
+	MaxData   uint64 // bytes of pixels that one message may have; 0 = 64 MiB
+}
+
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(GpuOpts{})-24]
+	_ = [1]struct{}{}[unsafe.Offsetof(GpuOpts{}.size)-0]
+	_ = [1]struct{}{}[unsafe.Offsetof(GpuOpts{}.TimeoutMS)-4]
+	_ = [1]struct{}{}[unsafe.Offsetof(GpuOpts{}.Features)-8]
+	_ = [1]struct{}{}[unsafe.Offsetof(GpuOpts{}.MaxData)-16]
+)
+
+// sized is a copy that says how large it is, nil for nil.
+func (s *GpuOpts) sized() *GpuOpts {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	c.size = uint32(unsafe.Sizeof(c))
+	return &c
+}
+
+// room makes it ready to be filled in.
+func (s *GpuOpts) room() *GpuOpts {
+	if s != nil {
+		s.size = uint32(unsafe.Sizeof(*s))
+	}
+	return s
+}
+
+// GpuMsg: a message.
+type GpuMsg struct {
+	size      uint32
+	Request   uint32 // VH_GPU_*
+	ScanoutID uint32
+	X         uint32
+	Y         uint32
+	Width     uint32
+	Height    uint32
+	HotX      uint32
+	HotY      uint32
+	FDWidth   uint32
+	FDHeight  uint32
+	FDStride  uint32 // bytes
+	FDFlags   uint32
+	FDFourcc  uint32 // DRM format
+	Modifier  uint64
+	Data      uint64 // address of pixels; (borrowed): sent: during the call; received: until the next vh_gpu_recv()
+	DataSize  uint64 // bytes
+}
+
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(GpuMsg{})-80]
+	_ = [1]struct{}{}[unsafe.Offsetof(GpuMsg{}.size)-0]
+	_ = [1]struct{}{}[unsafe.Offsetof(GpuMsg{}.Request)-4]
+	_ = [1]struct{}{}[unsafe.Offsetof(GpuMsg{}.ScanoutID)-8]
+	_ = [1]struct{}{}[unsafe.Offsetof(GpuMsg{}.X)-12]
+	_ = [1]struct{}{}[unsafe.Offsetof(GpuMsg{}.Y)-16]
+	_ = [1]struct{}{}[unsafe.Offsetof(GpuMsg{}.Width)-20]
+	_ = [1]struct{}{}[unsafe.Offsetof(GpuMsg{}.Height)-24]
+	_ = [1]struct{}{}[unsafe.Offsetof(GpuMsg{}.HotX)-28]
+	_ = [1]struct{}{}[unsafe.Offsetof(GpuMsg{}.HotY)-32]
+	_ = [1]struct{}{}[unsafe.Offsetof(GpuMsg{}.FDWidth)-36]
+	_ = [1]struct{}{}[unsafe.Offsetof(GpuMsg{}.FDHeight)-40]
+	_ = [1]struct{}{}[unsafe.Offsetof(GpuMsg{}.FDStride)-44]
+	_ = [1]struct{}{}[unsafe.Offsetof(GpuMsg{}.FDFlags)-48]
+	_ = [1]struct{}{}[unsafe.Offsetof(GpuMsg{}.FDFourcc)-52]
+	_ = [1]struct{}{}[unsafe.Offsetof(GpuMsg{}.Modifier)-56]
+	_ = [1]struct{}{}[unsafe.Offsetof(GpuMsg{}.Data)-64]
+	_ = [1]struct{}{}[unsafe.Offsetof(GpuMsg{}.DataSize)-72]
+)
+
+// sized is a copy that says how large it is, nil for nil.
+func (s *GpuMsg) sized() *GpuMsg {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	c.size = uint32(unsafe.Sizeof(c))
+	return &c
+}
+
+// room makes it ready to be filled in.
+func (s *GpuMsg) room() *GpuMsg {
+	if s != nil {
+		s.size = uint32(unsafe.Sizeof(*s))
+	}
+	return s
+}
+
+// GpuMode: a mode of one scanout.
+type GpuMode struct {
+	X       uint32
+	Y       uint32
+	Width   uint32
+	Height  uint32
+	Enabled uint32 // 0 or 1
+	Flags   uint32
+}
+
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(GpuMode{})-24]
+	_ = [1]struct{}{}[unsafe.Offsetof(GpuMode{}.X)-0]
+	_ = [1]struct{}{}[unsafe.Offsetof(GpuMode{}.Y)-4]
+	_ = [1]struct{}{}[unsafe.Offsetof(GpuMode{}.Width)-8]
+	_ = [1]struct{}{}[unsafe.Offsetof(GpuMode{}.Height)-12]
+	_ = [1]struct{}{}[unsafe.Offsetof(GpuMode{}.Enabled)-16]
+	_ = [1]struct{}{}[unsafe.Offsetof(GpuMode{}.Flags)-20]
+)
+
+// copied is one of its own, nil for nil.
+func (s *GpuMode) copied() *GpuMode {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	return &c
 }
 
 // SlaveOpts: options of vh_slave_new().
