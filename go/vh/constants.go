@@ -75,6 +75,11 @@ const (
 	EventDisconnected = 2 // reason: see struct vh_event; value: number of the check that ended it, 0 = none
 )
 
+// vh_event.kind, of both sides: the channel of the back-end's own requests ended, the connection goes on.
+const (
+	EventChannelEnded = 24 // reason: as of VH_EVENT_DISCONNECTED; value: number of the check, 0 = none
+)
+
 // vh_event.kind, of a slave.
 const (
 	EventRefused       = 3  // a second client was closed at once
@@ -92,6 +97,7 @@ const (
 	EventDeviceError   = 15 // queue; reason: what vh_device_error() said last; value: vh_queue_stats.failed
 	EventPaused        = 16 // vh_slave_pause(): it is quiet now
 	EventDirtyLost     = 17 // a write is not in the dirty log: -ERANGE beyond it, -EFAULT it was truncated
+	EventState         = 22 // device state: reason 0 all went, -EINPROGRESS it goes, else why not; value: bytes
 )
 
 // vh_event.kind, of a handle that connects by a policy (vh/reconnect.h); a success is VH_EVENT_CONNECTED.
@@ -104,6 +110,7 @@ const (
 const (
 	EventConfigChanged  = 64 // the back-end says that config space changed
 	EventBackendRequest = 65 // a back-end request was served; reason: 0, 1 = refused; value: its id
+	EventStateMoved     = 70 // vh_master_save_state() and _load_state(); reason: how it ended; value: bytes
 )
 
 // vh_event.reason of VH_EVENT_STARTED.
@@ -332,6 +339,17 @@ const (
 	GpuMaxScanouts = 16
 	GpuCursorBytes = 16384
 	GpuEdidMax     = 1024
+)
+
+// The direction of a device's state.
+const (
+	StateSave = 0 // the back-end writes it
+	StateLoad = 1 // the back-end reads it
+)
+
+// vh_master_set_device_state_fd(): the only phase that there is.
+const (
+	StateStopped = 0 // no ring runs
 )
 
 // Flags of vh_driver_stop().

@@ -250,6 +250,8 @@ struct vh_device_ops {
     vh_count (*create_crypto_session)(void *ctx, const struct vh_crypto_session *session, uint64_t later);
     vh_rc (*close_crypto_session)(void *ctx, int64_t id, uint64_t later);
     vh_rc (*set_gpu_socket)(void *ctx, vh_fd fd, uint64_t later);
+    vh_count (*save_state)(void *ctx, uint64_t offset, void *buf, uint32_t cap, uint64_t later);
+    vh_rc (*load_state)(void *ctx, uint64_t offset, const void *buf, uint32_t len, uint64_t later);
 };
 struct vh_device_opts {
     uint32_t size;
@@ -330,11 +332,14 @@ struct vh_slave_opts {
     uint64_t mask_protocol_features;
     uint32_t require_seal;
     uint32_t socket_mode;
+    uint64_t max_state_bytes;
+    uint64_t more_protocol_features;
 };
 struct vh_slave_ops {
     uint32_t size;
     uint32_t flags;
     void (*destroy)(void *ctx);
+    vh_rc (*request)(void *ctx, const struct vh_msg_request *req);
 };
 struct vh_slave_stats {
     uint32_t size;
@@ -371,6 +376,7 @@ struct vh_master_opts {
     uint32_t timeout_ms;
     uint64_t mask_protocol_features;
     uint64_t mask_features;
+    uint64_t more_protocol_features;
 };
 struct vh_master_ops {
     uint32_t size;
@@ -391,6 +397,11 @@ struct vh_master_stats {
     uint32_t tickets;
     uint32_t reserved;
     uint64_t oldest_ticket_ns;
+};
+struct vh_state_opts {
+    uint32_t size;
+    uint32_t timeout_ms;
+    uint64_t max_bytes;
 };
 struct vh_driver_opts {
     uint32_t size;
@@ -464,6 +475,7 @@ struct vh_blk_info {
 #define VH_MSG_CHANNEL_BACKEND 1
 #define VH_EVENT_CONNECTED 1
 #define VH_EVENT_DISCONNECTED 2
+#define VH_EVENT_CHANNEL_ENDED 24
 #define VH_EVENT_REFUSED 3
 #define VH_EVENT_STARTED 4
 #define VH_EVENT_STOPPED 5
@@ -479,10 +491,12 @@ struct vh_blk_info {
 #define VH_EVENT_DEVICE_ERROR 15
 #define VH_EVENT_PAUSED 16
 #define VH_EVENT_DIRTY_LOST 17
+#define VH_EVENT_STATE 22
 #define VH_EVENT_RECONNECTING 32
 #define VH_EVENT_GAVE_UP 33
 #define VH_EVENT_CONFIG_CHANGED 64
 #define VH_EVENT_BACKEND_REQUEST 65
+#define VH_EVENT_STATE_MOVED 70
 #define VH_START_KICK_FD 1
 #define VH_START_COMPLETED 2
 #define VH_START_KICK 3
@@ -595,6 +609,9 @@ struct vh_blk_info {
 #define VH_GPU_MAX_SCANOUTS 16
 #define VH_GPU_CURSOR_BYTES 16384
 #define VH_GPU_EDID_MAX 1024
+#define VH_STATE_SAVE 0
+#define VH_STATE_LOAD 1
+#define VH_STATE_STOPPED 0
 #define VH_DRIVER_STOP_DROP 1
 #define VH_BLK_SECTOR 512
 #define VH_BLK_ID_SIZE 20
@@ -712,6 +729,11 @@ vh_count vh_slave_wait(struct vh_slave *s, int32_t timeout_ms);
 vh_count vh_slave_next_event(struct vh_slave *s, struct vh_event *out);
 vh_rc vh_slave_queue(struct vh_slave *s, uint32_t index, struct vh_queue **out);
 vh_rc vh_slave_dup_snapshot(struct vh_slave *s, struct vh_snapshot **out);
+vh_rc vh_slave_submit(struct vh_slave *s, const struct vh_msg *msg, const vh_fd *fds, uint64_t *ticket);
+vh_rc vh_slave_finish(struct vh_slave *s, uint64_t ticket, void *buf, uint32_t cap, vh_fd *fds, uint32_t max_fds,
+        struct vh_msg_reply *out);
+vh_rc vh_slave_answer(struct vh_slave *s, uint64_t token, vh_rc rc, const void *payload, uint32_t payload_size,
+        const vh_fd *fds, uint32_t n_fds);
 vh_rc vh_slave_disconnect(struct vh_slave *s);
 vh_rc vh_slave_pause(struct vh_slave *s);
 vh_rc vh_slave_resume(struct vh_slave *s);
@@ -780,6 +802,11 @@ vh_rc vh_master_set_vring_endian(struct vh_master *m, uint32_t queue, uint32_t b
 vh_rc vh_master_create_crypto_session(struct vh_master *m, const struct vh_crypto_session *session, int64_t *id);
 vh_rc vh_master_close_crypto_session(struct vh_master *m, int64_t id);
 vh_rc vh_master_set_gpu_socket(struct vh_master *m, vh_fd fd);
+vh_rc vh_master_set_device_state_fd(struct vh_master *m, uint32_t direction, uint32_t phase, vh_fd fd,
+        vh_fd *out_fd);
+vh_rc vh_master_check_device_state(struct vh_master *m);
+vh_rc vh_master_save_state(struct vh_master *m, const struct vh_state_opts *opts, vh_fd to, uint64_t *bytes);
+vh_rc vh_master_load_state(struct vh_master *m, const struct vh_state_opts *opts, vh_fd from, uint64_t *bytes);
 vh_rc vh_driver_new(const struct vh_driver_opts *opts, struct vh_backend *b, struct vh_mem *mem,
         struct vh_driver **out);
 void vh_driver_free(struct vh_driver *d);
@@ -821,7 +848,10 @@ vh_rc vhpy_device_set_mtu(void *ctx, uint32_t mtu, uint64_t later);
 vh_count vhpy_device_create_crypto_session(void *ctx, const struct vh_crypto_session *session, uint64_t later);
 vh_rc vhpy_device_close_crypto_session(void *ctx, int64_t id, uint64_t later);
 vh_rc vhpy_device_set_gpu_socket(void *ctx, vh_fd fd, uint64_t later);
+vh_count vhpy_device_save_state(void *ctx, uint64_t offset, void *buf, uint32_t cap, uint64_t later);
+vh_rc vhpy_device_load_state(void *ctx, uint64_t offset, const void *buf, uint32_t len, uint64_t later);
 void vhpy_slave_destroy(void *ctx);
+vh_rc vhpy_slave_request(void *ctx, const struct vh_msg_request *req);
 void vhpy_master_destroy(void *ctx);
 vh_rc vhpy_master_backend_request(void *ctx, const struct vh_msg_request *req);
 vh_rc vhpy_master_waiting(void *ctx);
@@ -883,8 +913,14 @@ CALLBACK_TYPES = {
         "vh_rc(*)(void *, int64_t, uint64_t)",
     "vhpy_device_set_gpu_socket":
         "vh_rc(*)(void *, vh_fd, uint64_t)",
+    "vhpy_device_save_state":
+        "vh_count(*)(void *, uint64_t, void *, uint32_t, uint64_t)",
+    "vhpy_device_load_state":
+        "vh_rc(*)(void *, uint64_t, const void *, uint32_t, uint64_t)",
     "vhpy_slave_destroy":
         "void(*)(void *)",
+    "vhpy_slave_request":
+        "vh_rc(*)(void *, const struct vh_msg_request *)",
     "vhpy_master_destroy":
         "void(*)(void *)",
     "vhpy_master_backend_request":
@@ -983,6 +1019,9 @@ THREAD = {
     "vh_slave_next_event": "handle",
     "vh_slave_queue": "any",
     "vh_slave_dup_snapshot": "any",
+    "vh_slave_submit": "handle",
+    "vh_slave_finish": "handle",
+    "vh_slave_answer": "handle",
     "vh_slave_disconnect": "handle",
     "vh_slave_pause": "handle",
     "vh_slave_resume": "handle",
@@ -1047,6 +1086,10 @@ THREAD = {
     "vh_master_create_crypto_session": "handle",
     "vh_master_close_crypto_session": "handle",
     "vh_master_set_gpu_socket": "handle",
+    "vh_master_set_device_state_fd": "handle",
+    "vh_master_check_device_state": "handle",
+    "vh_master_save_state": "handle",
+    "vh_master_load_state": "handle",
     "vh_driver_new": "any",
     "vh_driver_free": "handle",
     "vh_driver_features": "any",

@@ -41,6 +41,7 @@ MSG_CHANNEL_MAIN = 0
 MSG_CHANNEL_BACKEND = 1
 EVENT_CONNECTED = 1
 EVENT_DISCONNECTED = 2
+EVENT_CHANNEL_ENDED = 24
 EVENT_REFUSED = 3
 EVENT_STARTED = 4
 EVENT_STOPPED = 5
@@ -56,10 +57,12 @@ EVENT_NEGOTIATED = 14
 EVENT_DEVICE_ERROR = 15
 EVENT_PAUSED = 16
 EVENT_DIRTY_LOST = 17
+EVENT_STATE = 22
 EVENT_RECONNECTING = 32
 EVENT_GAVE_UP = 33
 EVENT_CONFIG_CHANGED = 64
 EVENT_BACKEND_REQUEST = 65
+EVENT_STATE_MOVED = 70
 START_KICK_FD = 1
 START_COMPLETED = 2
 START_KICK = 3
@@ -172,6 +175,9 @@ GPU_PF_DMABUF2 = 1
 GPU_MAX_SCANOUTS = 16
 GPU_CURSOR_BYTES = 16384
 GPU_EDID_MAX = 1024
+STATE_SAVE = 0
+STATE_LOAD = 1
+STATE_STOPPED = 0
 DRIVER_STOP_DROP = 1
 BLK_SECTOR = 512
 BLK_ID_SIZE = 20
@@ -296,6 +302,7 @@ class EventKind(enum.IntEnum):
 
     CONNECTED = 1
     DISCONNECTED = 2  # reason: see struct vh_event; value: number of the check that ended it, 0 = none
+    CHANNEL_ENDED = 24  # reason: as of VH_EVENT_DISCONNECTED; value: number of the check, 0 = none
     REFUSED = 3  # a second client was closed at once
     STARTED = 4  # queue; reason: VH_START_*
     STOPPED = 5  # queue; value: base
@@ -311,10 +318,12 @@ class EventKind(enum.IntEnum):
     DEVICE_ERROR = 15  # queue; reason: what vh_device_error() said last; value: vh_queue_stats.failed
     PAUSED = 16  # vh_slave_pause(): it is quiet now
     DIRTY_LOST = 17  # a write is not in the dirty log: -ERANGE beyond it, -EFAULT it was truncated
+    STATE = 22  # device state: reason 0 all went, -EINPROGRESS it goes, else why not; value: bytes
     RECONNECTING = 32  # it will try; reason: why the last try failed, 0 = none did; value: ms until then
     GAVE_UP = 33  # it won't any more; reason: why the last try failed; value: failures in a row
     CONFIG_CHANGED = 64  # the back-end says that config space changed
     BACKEND_REQUEST = 65  # a back-end request was served; reason: 0, 1 = refused; value: its id
+    STATE_MOVED = 70  # vh_master_save_state() and _load_state(); reason: how it ended; value: bytes
 
 
 class StartReason(enum.IntEnum):
