@@ -97,6 +97,8 @@ const (
 	EventDeviceError   = 15 // queue; reason: what vh_device_error() said last; value: vh_queue_stats.failed
 	EventPaused        = 16 // vh_slave_pause(): it is quiet now
 	EventDirtyLost     = 17 // a write is not in the dirty log: -ERANGE beyond it, -EFAULT it was truncated
+	EventInflightLost  = 18 // queue; the file of its inflight records was truncated: it goes on without
+	EventResubmitted   = 19 // queue; value: requests that were in flight before, and are done again
 	EventState         = 22 // device state: reason 0 all went, -EINPROGRESS it goes, else why not; value: bytes
 )
 
@@ -236,6 +238,11 @@ const (
 	ReqLast        = 2 // last of its batch
 )
 
+// vh_queue_opts.flags.
+const (
+	QueueHold = 1 // only opened: vh_queue_start() starts it
+)
+
 // vh_queue_state().
 const (
 	QueueStopped  = 0
@@ -258,6 +265,7 @@ const (
 // vh_device_ops.flags.
 const (
 	DeviceManualQueues = 1 // the user pops and pushes; on_batch is never called
+	DeviceNoRepeat     = 2 // a request that was begun can't be done again: no inflight records are kept
 )
 
 // vh_blkdev_opts.kind: what is behind it.

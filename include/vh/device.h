@@ -16,6 +16,7 @@ VH_BEGIN_DECLS
 
 /* vh_device_ops.flags */
 #define VH_DEVICE_MANUAL_QUEUES 1u /* the user pops and pushes; on_batch is never called */
+#define VH_DEVICE_NO_REPEAT	2u /* a request that was begun can't be done again: no inflight records are kept */
 
 /**
  * struct vh_device_ops - callbacks of a device. Sized; any may be NULL.

@@ -32,6 +32,8 @@ VH_BEGIN_DECLS
 #define VH_EVENT_DEVICE_ERROR	15 /* queue; reason: what vh_device_error() said last; value: vh_queue_stats.failed */
 #define VH_EVENT_PAUSED		16 /* vh_slave_pause(): it is quiet now */
 #define VH_EVENT_DIRTY_LOST	17 /* a write is not in the dirty log: -ERANGE beyond it, -EFAULT it was truncated */
+#define VH_EVENT_INFLIGHT_LOST	18 /* queue; the file of its inflight records was truncated: it goes on without */
+#define VH_EVENT_RESUBMITTED	19 /* queue; value: requests that were in flight before, and are done again */
 #define VH_EVENT_STATE		22 /* device state: reason 0 all went, -EINPROGRESS it goes, else why not; value: bytes */
 
 /* vh_event.kind, of a handle that connects by a policy (vh/reconnect.h); a success is VH_EVENT_CONNECTED. */

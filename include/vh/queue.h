@@ -10,6 +10,7 @@
 #ifndef VH_QUEUE_H
 #define VH_QUEUE_H
 
+#include "vh/inflight.h"
 #include "vh/types.h"
 
 VH_BEGIN_DECLS
@@ -24,6 +25,9 @@ VH_BEGIN_DECLS
 /* vh_req.flags */
 #define VH_REQ_RESUBMITTED 1 /* was in flight before a crash or reconnect */
 #define VH_REQ_LAST	   2 /* last of its batch */
+
+/* vh_queue_opts.flags */
+#define VH_QUEUE_HOLD 1u /* only opened: vh_queue_start() starts it */
 
 /* vh_queue_state() */
 #define VH_QUEUE_STOPPED  0
@@ -75,7 +79,7 @@ struct vh_queue_opts {
 	uint32_t max_segs;     /* most segments in a chain; 0 = the larger of num and 1024 */
 	vh_gpa indirect;       /* driver: num * max_indirect * 16 bytes for indirect tables, 16-byte aligned */
 	uint32_t max_indirect; /* driver: descriptors in one of these tables; 0 = chains are linked descriptors */
-	uint32_t flags;	       /* must be 0 */
+	uint32_t flags;	       /* 0 or VH_QUEUE_HOLD */
 };
 
 /** struct vh_queue_stats - counters since the queue was made. Size-first out struct. */
@@ -299,6 +303,39 @@ VH_API vh_count vh_queue_state(struct vh_queue *q);
  * for a queue that a vh_slave or vh_driver owns.
  */
 VH_API vh_rc vh_queue_stop(struct vh_queue *q, uint32_t *base);
+
+/**
+ * vh_queue_start() - start a stand-alone queue that was opened with VH_QUEUE_HOLD, or stopped
+ * @q: made by vh_queue_open()
+ *
+ * At the base that it was opened with; after vh_queue_stop() where it stopped.
+ *
+ * @since: VH_1.0
+ * @thread: queue
+ * @blocks: no
+ * @errors: EINVAL EBUSY EPERM EFAULT ENOMEM
+ *
+ * Return: 0; -EBUSY when it runs, or has not stopped yet; -EPERM for a queue that a vh_slave or vh_driver owns; -EINVAL
+ * also when there is nonsense in its inflight records.
+ */
+VH_API vh_rc vh_queue_start(struct vh_queue *q);
+
+/**
+ * vh_queue_set_inflight() - keep records of what is in flight, from the next start on
+ * @q: device-side queue made by vh_queue_open(), stopped
+ * @inflight: (nullable) from vh_inflight_make() or from a front-end's SET_INFLIGHT_FD; NULL: no records. The queue's
+ *   index says which part of them is its own
+ * @fd: (borrowed) their file, duplicated; it may have been written by a process that crashed, or by one that lies
+ *
+ * What they say was in flight comes out of vh_queue_pop() first, with VH_REQ_RESUBMITTED, and the ring goes on behind it,
+ * whatever the base is. A request whose data was written but that was not pushed is done twice.
+ *
+ * @since: VH_1.0
+ * @thread: queue
+ * @blocks: no
+ * @errors: EINVAL EBUSY EPERM EBADF ENOMEM EMFILE EOVERFLOW ENODATA EACCES ENODEV
+ */
+VH_API vh_rc vh_queue_set_inflight(struct vh_queue *q, const struct vh_inflight *inflight, vh_fd fd);
 
 /**
  * vh_queue_get_stats() - counters

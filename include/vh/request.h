@@ -9,6 +9,7 @@
 #ifndef VH_REQUEST_H
 #define VH_REQUEST_H
 
+#include "vh/inflight.h"
 #include "vh/protocol.h"
 #include "vh/types.h"
 
@@ -307,6 +308,43 @@ VH_API vh_rc vh_master_set_vring_err(struct vh_master *m, uint32_t queue, vh_fd 
  * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN EOPNOTSUPP ENOMEM ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
  */
 VH_API vh_rc vh_master_set_vring_enable(struct vh_master *m, uint32_t queue, uint32_t on);
+
+/**
+ * vh_master_get_inflight() - GET_INFLIGHT_FD: a new file for records of what is in flight
+ * @m: the front-end
+ * @num_queues: rings, 1 to 65535
+ * @queue_size: entries of the largest ring
+ * @out: (out) what it is, for vh_master_set_inflight()
+ * @fd: (out) (owned) the file, close-on-exec
+ *
+ * Once, after vh_master_negotiate(); again after a reset of the device. It is for vh_master_set_inflight() only: what is
+ * in it is the back-end's.
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN EOPNOTSUPP ENOMEM ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
+ *
+ * Return: 0; -EREMOTEIO when the back-end gave none; -EPROTO also when what it gave can't be.
+ */
+VH_API vh_rc vh_master_get_inflight(struct vh_master *m, uint32_t num_queues, uint32_t queue_size,
+				    struct vh_inflight *out, vh_fd *fd);
+
+/**
+ * vh_master_set_inflight() - SET_INFLIGHT_FD: keep records there, and first do again what they say was in flight
+ * @m: the front-end
+ * @inflight: from vh_master_get_inflight(), of this or an earlier connection
+ * @fd: (borrowed) its file
+ *
+ * On every connection, before rings start. Where it says that something was in flight, the back-end knows by itself where
+ * a ring goes on, whatever vh_master_set_vring_base() says.
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EBADF EBUSY EDEADLK ESHUTDOWN ENOTCONN EOPNOTSUPP ENOMEM EMFILE ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
+ */
+VH_API vh_rc vh_master_set_inflight(struct vh_master *m, const struct vh_inflight *inflight, vh_fd fd);
 
 /**
  * vh_master_reset_device() - RESET_DEVICE

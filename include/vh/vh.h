@@ -17,6 +17,7 @@
 #include "vh/dirty.h"
 #include "vh/iotlb.h"
 #include "vh/queue.h"
+#include "vh/inflight.h"
 #include "vh/device.h"
 #include "vh/netdev.h"
 #include "vh/gpu.h"

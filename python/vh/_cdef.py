@@ -232,6 +232,14 @@ struct vh_queue_stats {
     uint64_t oldest_in_flight_ns;
     uint64_t failed;
 };
+struct vh_inflight {
+    uint32_t size;
+    uint32_t num_queues;
+    uint32_t queue_size;
+    uint32_t reserved;
+    uint64_t mmap_size;
+    uint64_t mmap_offset;
+};
 struct vh_device_ops {
     uint32_t size;
     uint32_t flags;
@@ -491,6 +499,8 @@ struct vh_blk_info {
 #define VH_EVENT_DEVICE_ERROR 15
 #define VH_EVENT_PAUSED 16
 #define VH_EVENT_DIRTY_LOST 17
+#define VH_EVENT_INFLIGHT_LOST 18
+#define VH_EVENT_RESUBMITTED 19
 #define VH_EVENT_STATE 22
 #define VH_EVENT_RECONNECTING 32
 #define VH_EVENT_GAVE_UP 33
@@ -552,6 +562,7 @@ struct vh_blk_info {
 #define VH_QUEUE_DRIVER 2
 #define VH_REQ_RESUBMITTED 1
 #define VH_REQ_LAST 2
+#define VH_QUEUE_HOLD 1
 #define VH_QUEUE_STOPPED 0
 #define VH_QUEUE_RUNNING 1
 #define VH_QUEUE_DRAINING 2
@@ -560,6 +571,7 @@ struct vh_blk_info {
 #define VH_QUEUE_MORE 1
 #define VH_QUEUE_LOG_USED 1
 #define VH_DEVICE_MANUAL_QUEUES 1
+#define VH_DEVICE_NO_REPEAT 2
 #define VH_BLKDEV_NULL 1
 #define VH_BLKDEV_RAM 2
 #define VH_BLKDEV_FILE 3
@@ -689,10 +701,14 @@ vh_rc vh_queue_disarm(struct vh_queue *q);
 vh_fd vh_queue_fd(struct vh_queue *q);
 vh_count vh_queue_state(struct vh_queue *q);
 vh_rc vh_queue_stop(struct vh_queue *q, uint32_t *base);
+vh_rc vh_queue_start(struct vh_queue *q);
+vh_rc vh_queue_set_inflight(struct vh_queue *q, const struct vh_inflight *inflight, vh_fd fd);
 vh_rc vh_queue_get_stats(struct vh_queue *q, struct vh_queue_stats *out);
 vh_rc vh_queue_dup_snapshot(struct vh_queue *q, struct vh_snapshot **out);
 vh_rc vh_queue_set_dirty(struct vh_queue *q, struct vh_dirty *log, uint32_t flags, vh_gpa used);
 vh_rc vh_queue_mark(struct vh_queue *q, uint64_t addr, uint64_t len);
+vh_rc vh_inflight_make(uint32_t num_queues, uint32_t queue_size, uint64_t features, struct vh_inflight *out,
+        vh_fd *fd);
 vh_rc vh_device_new(const struct vh_device_opts *opts, const struct vh_device_ops *ops, void *ctx,
         struct vh_device **out);
 vh_rc vh_device_finish(struct vh_device *dev, uint64_t later, vh_rc rc);
@@ -792,6 +808,9 @@ vh_rc vh_master_set_vring_kick(struct vh_master *m, uint32_t queue, vh_fd fd);
 vh_rc vh_master_set_vring_call(struct vh_master *m, uint32_t queue, vh_fd fd);
 vh_rc vh_master_set_vring_err(struct vh_master *m, uint32_t queue, vh_fd fd);
 vh_rc vh_master_set_vring_enable(struct vh_master *m, uint32_t queue, uint32_t on);
+vh_rc vh_master_get_inflight(struct vh_master *m, uint32_t num_queues, uint32_t queue_size, struct vh_inflight *out,
+        vh_fd *fd);
+vh_rc vh_master_set_inflight(struct vh_master *m, const struct vh_inflight *inflight, vh_fd fd);
 vh_rc vh_master_reset_device(struct vh_master *m);
 vh_rc vh_master_set_status(struct vh_master *m, uint32_t status);
 vh_rc vh_master_get_status(struct vh_master *m, uint32_t *out);
@@ -981,10 +1000,13 @@ THREAD = {
     "vh_queue_fd": "any",
     "vh_queue_state": "any",
     "vh_queue_stop": "queue",
+    "vh_queue_start": "queue",
+    "vh_queue_set_inflight": "queue",
     "vh_queue_get_stats": "any",
     "vh_queue_dup_snapshot": "any",
     "vh_queue_set_dirty": "any",
     "vh_queue_mark": "queue",
+    "vh_inflight_make": "any",
     "vh_device_new": "any",
     "vh_device_finish": "any",
     "vh_device_reply": "any",
@@ -1076,6 +1098,8 @@ THREAD = {
     "vh_master_set_vring_call": "handle",
     "vh_master_set_vring_err": "handle",
     "vh_master_set_vring_enable": "handle",
+    "vh_master_get_inflight": "handle",
+    "vh_master_set_inflight": "handle",
     "vh_master_reset_device": "handle",
     "vh_master_set_status": "handle",
     "vh_master_get_status": "handle",

@@ -8,6 +8,7 @@
 #define VHI_BACKEND_H
 
 #include "vh/backend.h"
+#include "vh/inflight.h"
 #include "vhi_base.h"
 #include "vhi_mem.h"
 
@@ -45,6 +46,9 @@ struct vhi_backend_ops {
 	int (*dispatch)(void *ctx);
 	/* How many connections have ended. From any thread. NULL: there is only ever one, and dispatch says that it ended. */
 	uint32_t (*ended)(void *ctx);
+	/* Records of what is in flight: a new file for them (the caller's), and one that is to be used. May be NULL. */
+	int (*get_inflight)(void *ctx, uint32_t num_queues, uint32_t queue_size, struct vh_inflight *out, int *fd);
+	int (*set_inflight)(void *ctx, const struct vh_inflight *inflight, int fd);
 	/* What became of set_status: a device that can't do with the features takes FEATURES_OK back. May be NULL. */
 	int (*get_status)(void *ctx, uint8_t *status);
 };

@@ -5,7 +5,7 @@
 #include "vhi_base.h"
 
 /* Kinds of a queue come first: their row is their place among the slots of each queue. */
-#define QUEUE_KINDS 7u
+#define QUEUE_KINDS 9u
 
 static const struct {
 	uint32_t kind;
@@ -18,6 +18,8 @@ static const struct {
 	{VH_EVENT_DRAINING, "draining"},
 	{VH_EVENT_BROKEN, "broken"},
 	{VH_EVENT_DEVICE_ERROR, "device-error"},
+	{VH_EVENT_INFLIGHT_LOST, "inflight-lost"},
+	{VH_EVENT_RESUBMITTED, "resubmitted"},
 	/* of the device */
 	{VH_EVENT_CONNECTED, "connected"},
 	{VH_EVENT_DISCONNECTED, "disconnected"},

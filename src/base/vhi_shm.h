@@ -73,6 +73,11 @@ static inline void vhi_shm_store32(uint32_t VHI_SHM *p, uint32_t v)
 	__atomic_store_n(VHI_SHM_RAW(uint32_t, p), htole32(v), __ATOMIC_RELAXED);
 }
 
+static inline void vhi_shm_store32_release(uint32_t VHI_SHM *p, uint32_t v)
+{
+	__atomic_store_n(VHI_SHM_RAW(uint32_t, p), htole32(v), VHI_RELEASE);
+}
+
 static inline void vhi_shm_store64(uint64_t VHI_SHM *p, uint64_t v)
 {
 	__atomic_store_n(VHI_SHM_RAW(uint64_t, p), htole64(v), __ATOMIC_RELAXED);

@@ -35,10 +35,11 @@ static int device_fill(struct vh_device *dev, const struct vh_device_opts *opts,
 	if (o->max_queue_size > VH_QUEUE_MAX_SIZE)
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_device_new: max_queue_size is %u; it can be 1 to %u",
 				o->max_queue_size, VH_QUEUE_MAX_SIZE);
-	if (dev->ops.flags & ~VH_DEVICE_MANUAL_QUEUES)
-		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
-				"vh_device_new: ops.flags is %#x; only VH_DEVICE_MANUAL_QUEUES is known",
-				dev->ops.flags);
+	if (dev->ops.flags & ~(VH_DEVICE_MANUAL_QUEUES | VH_DEVICE_NO_REPEAT))
+		return vhi_fail(
+			-EINVAL, VH_ERROR_ARGUMENT, 0,
+			"vh_device_new: ops.flags is %#x; VH_DEVICE_MANUAL_QUEUES and VH_DEVICE_NO_REPEAT are known",
+			dev->ops.flags);
 	if (!dev->ops.poll_fd != !dev->ops.on_poll)
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
 				"vh_device_new: ops.%s is NULL; poll_fd and on_poll need each other",

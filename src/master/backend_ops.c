@@ -200,6 +200,17 @@ static int ring_log(void *ctx, uint32_t index, const struct vhi_ring_intent *rin
 	return rc ? rc : in_force(m);
 }
 
+static int get_inflight(void *ctx, uint32_t num_queues, uint32_t queue_size, struct vh_inflight *out, int *fd)
+{
+	*out = (struct vh_inflight){.size = sizeof(*out)};
+	return vh_master_get_inflight(ctx, num_queues, queue_size, out, fd);
+}
+
+static int set_inflight(void *ctx, const struct vh_inflight *inflight, int fd)
+{
+	return vh_master_set_inflight(ctx, inflight, fd);
+}
+
 static int suspend(void *ctx)
 {
 	(void)ctx;
@@ -262,4 +273,6 @@ const struct vhi_backend_ops vhi_master_backend_ops = {
 	.dispatch = dispatch,
 	.ended = ended,
 	.get_status = get_status,
+	.get_inflight = get_inflight,
+	.set_inflight = set_inflight,
 };

@@ -45,10 +45,8 @@ static int dirty_make(struct vhi_region *region, struct vh_dirty **out)
 	return 0;
 }
 
-/* It has no guest address; the one that its region gets fits the offset, as all of them have to. */
 int vhi_dirty_open(int fd, uint64_t offset, uint64_t len, bool require_seal, struct vh_dirty **out)
 {
-	const struct vh_region desc = {.gpa = offset & 15, .len = len, .offset = offset};
 	struct vhi_region *region;
 	int rc;
 
@@ -56,15 +54,8 @@ int vhi_dirty_open(int fd, uint64_t offset, uint64_t len, bool require_seal, str
 		return vhi_fail(-EINVAL, VH_ERROR_MEMORY, VHI_SITE_MEM_DIRTY_ALIGN,
 				"a dirty log at byte 0x%" PRIx64 " of its file; its words need a multiple of 8",
 				offset);
-	rc = vhi_region_new(&desc, fd, &region);
-	if (rc)
-		return rc;
-	rc = vhi_region_map(region, require_seal);
-	if (rc) {
-		vhi_region_put(region);
-		return rc;
-	}
-	return dirty_make(region, out);
+	rc = vhi_file_map(fd, offset, len, require_seal, &region);
+	return rc ? rc : dirty_make(region, out);
 }
 
 int vhi_dirty_with_call(struct vh_dirty *d, int call, struct vh_dirty **out)

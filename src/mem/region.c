@@ -172,6 +172,23 @@ int vhi_region_map(struct vhi_region *r, bool require_seal)
 	return 0;
 }
 
+/* It has no guest address; the one that its region gets fits the offset, as all of them have to. */
+int vhi_file_map(int fd, uint64_t offset, uint64_t len, bool require_seal, struct vhi_region **out)
+{
+	const struct vh_region desc = {.gpa = offset & 15, .len = len, .offset = offset};
+	struct vhi_region *r;
+	int rc = vhi_region_new(&desc, fd, &r);
+
+	if (rc)
+		return rc;
+	rc = vhi_region_map(r, require_seal);
+	if (rc)
+		vhi_region_put(r);
+	else
+		*out = r;
+	return rc;
+}
+
 struct vhi_region *vhi_region_get(struct vhi_region *r)
 {
 	__atomic_fetch_add(&r->refs, 1, __ATOMIC_RELAXED);

@@ -146,6 +146,16 @@ void vhi_mem_commit(struct vh_mem *mem, struct vh_snapshot *next);
 int vhi_snapshot_fd(const struct vh_snapshot *s, uint32_t i);
 void vhi_region_describe(const struct vh_snapshot *s, uint32_t i, struct vh_region *out);
 
+/*
+ * A file that a peer shares for bookkeeping between the two (dirty log, inflight records): mapped and guarded like a
+ * region of guest memory, but without an address. @fd is borrowed. `broken` says that it was truncated.
+ */
+int vhi_file_map(int fd, uint64_t offset, uint64_t len, bool require_seal, struct vhi_region **out);
+struct vhi_region *vhi_region_get(struct vhi_region *r);
+void vhi_region_put(struct vhi_region *r);
+/* A file of our own, sealed against shrinking; @flags: VH_REGION_HUGE. 0 or -errno. */
+int vhi_memfd_make(uint64_t size, uint32_t flags, int *out);
+
 const char *vhi_mem_site_text(uint32_t site);
 
 #endif

@@ -11,11 +11,6 @@ int vhi_region_check(const struct vh_region *d);
 /* Not mapped yet; duplicates @fd. */
 int vhi_region_new(const struct vh_region *d, int fd, struct vhi_region **out);
 int vhi_region_map(struct vhi_region *r, bool require_seal);
-struct vhi_region *vhi_region_get(struct vhi_region *r);
-void vhi_region_put(struct vhi_region *r);
-
-/* A file of our own, sealed against shrinking; @flags: VH_REGION_HUGE. 0 or -errno. */
-int vhi_memfd_make(uint64_t size, uint32_t flags, int *out);
 
 /*
  * A snapshot is made in three steps: room for @n regions, which the caller puts into regions[] in any order and counts

@@ -110,6 +110,7 @@ void vhi_queue_halt(struct vh_queue *q)
 	vhi_snapshot_put(q->snap);
 	q->snap = NULL;
 	vhi_queue_put_log(q, &(struct vhi_queue_log){0});
+	vhi_track_stop(q);
 	vhi_queue_refresh(q);
 }
 

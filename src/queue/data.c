@@ -19,8 +19,11 @@ static int closed(struct vh_queue *q)
 
 static int32_t take(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
 {
-	int32_t n = q->layout->take(q, reqs, max);
+	int32_t n;
 
+	if (VHI_UNLIKELY(q->flags & VHI_QF_TRACKED))
+		return vhi_track_take(q, reqs, max);
+	n = q->layout->take(q, reqs, max);
 	if (VHI_LIKELY(n < 0 || !vhi_poisoned(q)))
 		return n;
 	if (n)
@@ -98,6 +101,11 @@ static int drop(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
 	return vhi_failure_raise(&q->failure);
 }
 
+static int publish(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
+{
+	return q->flags & VHI_QF_TRACKED ? vhi_track_publish(q, cpls, n) : q->layout->publish(q, cpls, n);
+}
+
 /* The data is in the log before the driver can see that it is there; the ring itself can only be logged afterwards. */
 static int complete_logged(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
 {
@@ -107,16 +115,23 @@ static int complete_logged(struct vh_queue *q, const struct vh_cpl *cpls, uint32
 	vhi_queue_log_data(q, cpls, n);
 	if (q->flags & VHI_QF_BROKEN)
 		return drop(q, cpls, n);
-	rc = q->layout->publish(q, cpls, n);
+	rc = publish(q, cpls, n);
 	q->layout->log_used(q, cpls, n, old);
 	vhi_queue_log_flush(q);
 	return rc;
 }
 
+__attribute__((noinline)) static int complete_rarely(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
+{
+	if (q->flags & VHI_QF_LOGGED)
+		return complete_logged(q, cpls, n);
+	return q->flags & VHI_QF_BROKEN ? drop(q, cpls, n) : publish(q, cpls, n);
+}
+
 static inline int complete(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
 {
-	if (VHI_UNLIKELY(q->flags & (VHI_QF_BROKEN | VHI_QF_LOGGED)))
-		return q->flags & VHI_QF_LOGGED ? complete_logged(q, cpls, n) : drop(q, cpls, n);
+	if (VHI_UNLIKELY(q->flags & (VHI_QF_BROKEN | VHI_QF_LOGGED | VHI_QF_TRACKED)))
+		return complete_rarely(q, cpls, n);
 	return q->layout->publish(q, cpls, n);
 }
 
@@ -175,6 +190,11 @@ __attribute__((noinline, cold)) static int unpop_others(struct vh_queue *q, uint
 			   "vh_queue_unpop: the newest %u requests of queue %u are not all in flight", n, q->index);
 }
 
+static int32_t give_back(struct vh_queue *q, uint32_t n)
+{
+	return q->flags & VHI_QF_TRACKED ? vhi_track_give_back(q, n) : q->layout->give_back(q, n);
+}
+
 vh_rc vh_queue_unpop(struct vh_queue *q, uint32_t n)
 {
 	int rc = 0;
@@ -183,7 +203,7 @@ vh_rc vh_queue_unpop(struct vh_queue *q, uint32_t n)
 		return wrong_args(q, "vh_queue_unpop", VH_QUEUE_DEVICE);
 	if (vhi_queue_enter(q))
 		return -EBUSY;
-	if (n > q->in_flight || (n && q->layout->give_back(q, n)))
+	if (n > q->in_flight || (n && give_back(q, n)))
 		rc = unpop_others(q, n);
 	vhi_queue_leave(q);
 	return rc;
@@ -248,7 +268,7 @@ vh_count vh_queue_arm(struct vh_queue *q)
 		if (VHI_UNLIKELY(q->flags & VHI_QF_LOGGED))
 			vhi_queue_log_event(q);
 		vhi_full_fence();
-		if (q->layout->more(q))
+		if (q->layout->more(q) || (q->flags & VHI_QF_TRACKED && vhi_track_more(q)))
 			rc = VH_QUEUE_MORE;
 		if (vhi_poisoned(q))
 			rc = vhi_queue_broke(q, VHI_SITE_QUEUE_POISONED);

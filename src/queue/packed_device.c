@@ -5,9 +5,19 @@
  */
 #include "vhi_chain.h"
 #include "vhi_packed.h"
+#include "vhi_track.h"
 
-static inline __attribute__((always_inline)) int take_one(struct vh_queue *q, const struct vhi_batch *b, uint64_t word,
-							  uint32_t seq, struct vhi_walk *w, struct vh_req *req)
+/* Where a chain is taken from. */
+struct source {
+	const uint64_t VHI_SHM *table;
+	uint32_t entries; /* that it may have at most */
+	uint32_t at;
+	uint32_t exact; /* how many it has to have, 0 = that remains to be seen */
+};
+
+static inline __attribute__((always_inline)) int take_one(struct vh_queue *q, const struct vhi_batch *b,
+							  const struct source from, uint64_t word, uint32_t seq,
+							  struct vhi_walk *w, struct vh_req *req)
 {
 	struct vhi_chain *c = &q->dev.chain;
 	struct vhi_slot *slot;
@@ -18,10 +28,11 @@ static inline __attribute__((always_inline)) int take_one(struct vh_queue *q, co
 	vhi_take_begin(b, seq, req);
 	w->next = c->next;
 	w->len = 0;
-	rc = vhi_chain_walk(q, q->snap, q->area[VHI_AREA_DESC], q->num - q->dev.taken, packed_at(q->next_avail),
-			    VHI_PACKED_RING, word, w);
+	rc = vhi_chain_walk(q, q->snap, from.table, from.entries, from.at, VHI_PACKED_RING, word, w);
 	if (VHI_UNLIKELY(rc))
 		return rc;
+	if (VHI_REFUSE(VHI_SITE_QUEUE_INFLIGHT_LENGTH, from.exact && c->n_desc != from.exact))
+		return VHI_SITE_QUEUE_INFLIGHT_LENGTH;
 	id = c->id;
 	if (VHI_REFUSE(VHI_SITE_QUEUE_ID, id >= q->num))
 		return VHI_SITE_QUEUE_ID;
@@ -57,13 +68,50 @@ static int32_t packed_take(struct vh_queue *q, struct vh_req *reqs, uint32_t max
 		return 0;
 	b = vhi_batch_begin(q);
 	for (n = 0; n < max && is_available(q, word); n++) {
-		rc = take_one(q, &b, word, q->seq + n, &w, &reqs[n]);
+		const struct source ring = {.table = q->area[VHI_AREA_DESC],
+					    .entries = q->num - q->dev.taken,
+					    .at = packed_at(q->next_avail)};
+
+		rc = take_one(q, &b, ring, word, q->seq + n, &w, &reqs[n]);
 		if (VHI_UNLIKELY(rc)) {
 			rc = vhi_take_failed(q, rc, n);
 			break;
 		}
 		bytes += reqs[n].rd_len;
 		word = packed_look(q, q->next_avail);
+	}
+	if (!n)
+		return rc;
+	vhi_took(q, reqs, n, bytes);
+	return (int32_t)n;
+}
+
+int32_t vhi_packed_take_again(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
+{
+	struct vhi_track *t = q->track;
+	struct vhi_walk w = {.span = q->snap->spans};
+	const struct vhi_batch b = vhi_batch_begin(q);
+	uint64_t bytes = 0;
+	int rc = 0;
+	uint32_t n;
+
+	for (n = 0; n < max && vhi_again_left(t); n++) {
+		const struct vhi_again *a = &t->again[t->at_again];
+		const uint64_t *chain = t->chains + 2 * (size_t)a->first;
+		const struct source record = {
+			.table = (const uint64_t VHI_SHM *)(uintptr_t)chain, .entries = a->n_desc, .exact = a->n_desc};
+		uint32_t id;
+
+		rc = take_one(q, &b, record, chain[1], q->seq + n, &w, &reqs[n]);
+		if (rc) {
+			rc = vhi_take_failed(q, rc, n);
+			break;
+		}
+		id = (uint32_t)reqs[n].token;
+		t->slot[id] = a->entry;
+		t->place[id] = (uint16_t)++t->at_again;
+		reqs[n].flags = VH_REQ_RESUBMITTED;
+		bytes += reqs[n].rd_len;
 	}
 	if (!n)
 		return rc;
@@ -214,4 +262,5 @@ const struct vhi_layout vhi_packed_device = {
 	.more = packed_more,
 	.log_used = packed_log_used,
 	.log_event = packed_log_event,
+	.tracker = &vhi_packed_tracker,
 };

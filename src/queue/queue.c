@@ -49,11 +49,17 @@ void vhi_queue_destroy(struct vh_queue *q)
 	vhi_fd_close(&q->epfd);
 	vhi_fd_close(&q->wake_fd);
 	vhi_queue_drop_tables(q);
+	vhi_track_stop(q);
 	vhi_dead_forget(q);
 	vhi_dirty_put(q->change.log.dirty);
 	vhi_dirty_put(q->log.dirty);
 	vhi_snapshot_put(q->change.snap);
 	vhi_snapshot_put(q->snap);
+	if (q->alone) {
+		vhi_snapshot_put(q->alone->snap);
+		vhi_inflight_put(q->alone->ring.inflight);
+		vhi_free(q->alone);
+	}
 	pthread_cond_destroy(&q->left);
 	pthread_mutex_destroy(&q->lock);
 	vhi_free(q);
@@ -84,9 +90,18 @@ static int check_opts(const struct vh_queue_opts *o)
 		wrong = "max_segs must be at most VH_QUEUE_MAX_SIZE";
 	else if (o->max_indirect > VH_QUEUE_MAX_SIZE)
 		wrong = "max_indirect must be at most VH_QUEUE_MAX_SIZE";
-	else if (o->flags)
-		wrong = "flags must be 0";
+	else if (o->flags & ~VH_QUEUE_HOLD)
+		wrong = "flags must be 0 or VH_QUEUE_HOLD";
 	return wrong ? vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_queue_open: %s", wrong) : 0;
+}
+
+static int start_alone(struct vh_queue *q)
+{
+	int rc = vhi_queue_start(q, &q->alone->ring, q->alone->snap);
+
+	if (!rc)
+		q->alone->ring.fresh = false;
+	return rc;
 }
 
 static int open_queue(struct vh_mem *mem, const struct vh_queue_opts *o, int32_t kick_fd, int32_t call_fd,
@@ -104,24 +119,30 @@ static int open_queue(struct vh_mem *mem, const struct vh_queue_opts *o, int32_t
 		.indirect = {o->indirect},
 		.max_indirect = o->role == VH_QUEUE_DRIVER ? o->max_indirect : 0,
 	};
-	struct vh_snapshot *snap;
-	int rc = vhi_queue_new(o->index, o->role, NULL, out);
+	struct vh_queue *q;
+	int rc = vhi_queue_new(o->index, o->role, NULL, &q);
 
 	if (rc)
 		return rc;
-	(*out)->owned = false;
-	rc = set_fd_dup(*out, VHI_QUEUE_KICK, kick_fd);
-	if (!rc)
-		rc = set_fd_dup(*out, VHI_QUEUE_CALL, call_fd);
-	if (!rc)
-		rc = vhi_queue_ctl(*out, VHI_CTL_ENABLE, NULL);
+	q->owned = false;
+	q->alone = vhi_calloc(1, sizeof(*q->alone));
+	if (!q->alone)
+		rc = vhi_fail_at(-ENOMEM, VH_ERROR_SYSTEM, 0, o->index, VH_ERROR_NONE, "queue %u: no memory", o->index);
 	if (!rc) {
-		snap = vhi_mem_snapshot(mem);
-		rc = vhi_queue_start(*out, &ring, snap);
-		vhi_snapshot_put(snap);
+		q->alone->ring = ring;
+		q->alone->snap = vhi_mem_snapshot(mem);
+		rc = set_fd_dup(q, VHI_QUEUE_KICK, kick_fd);
 	}
+	if (!rc)
+		rc = set_fd_dup(q, VHI_QUEUE_CALL, call_fd);
+	if (!rc)
+		rc = vhi_queue_ctl(q, VHI_CTL_ENABLE, NULL);
+	if (!rc && !(o->flags & VH_QUEUE_HOLD))
+		rc = start_alone(q);
 	if (rc)
-		vhi_queue_destroy(*out);
+		vhi_queue_destroy(q);
+	else
+		*out = q;
 	return rc;
 }
 
@@ -150,8 +171,57 @@ void vh_queue_free(struct vh_queue *q)
 		vhi_queue_destroy(q);
 }
 
+static int not_alone(const struct vh_queue *q, const char *call)
+{
+	if (!q)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "%s: queue is NULL", call);
+	return q->owned ? vhi_fail_at(-EPERM, VH_ERROR_STATE, 0, q->index, VH_ERROR_NONE,
+				      "%s: queue %u belongs to a slave or driver", call, q->index)
+			: 0;
+}
+
+vh_rc vh_queue_start(struct vh_queue *q)
+{
+	int rc = not_alone(q, "vh_queue_start");
+
+	return rc ? rc : start_alone(q);
+}
+
+vh_rc vh_queue_set_inflight(struct vh_queue *q, const struct vh_inflight *inflight, vh_fd fd)
+{
+	const char *call = "vh_queue_set_inflight";
+	struct vhi_inflight *file = NULL;
+	struct vh_inflight in = {0};
+	int rc = not_alone(q, call);
+
+	if (rc)
+		return rc;
+	if (q->role != VH_QUEUE_DEVICE)
+		return vhi_fail_at(-EINVAL, VH_ERROR_ARGUMENT, 0, q->index, VH_ERROR_NONE,
+				   "%s: queue %u is not on the device side", call, q->index);
+	rc = inflight ? vhi_opts_in(&in, sizeof(in), inflight, "vh_inflight") : 0;
+	if (!rc && inflight && (!in.num_queues || !in.queue_size || in.queue_size > VH_QUEUE_MAX_SIZE || in.reserved))
+		rc = vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
+			      "%s: no queues, no entries, too many of them, or reserved is not 0", call);
+	if (rc)
+		return rc;
+	if (vh_queue_state(q) != VH_QUEUE_STOPPED)
+		return vhi_fail_at(-EBUSY, VH_ERROR_STATE, 0, q->index, VH_ERROR_NONE,
+				   "%s: queue %u has not stopped; open it with VH_QUEUE_HOLD, or stop it", call,
+				   q->index);
+	if (inflight)
+		rc = vhi_inflight_open(&in, fd, false, &file);
+	if (rc)
+		return rc;
+	vhi_inflight_put(q->alone->ring.inflight);
+	q->alone->ring.inflight = file;
+	return 0;
+}
+
 vh_rc vh_queue_stop(struct vh_queue *q, uint32_t *base)
 {
+	uint32_t at;
+
 	if (!q)
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_queue_stop: queue is NULL");
 	if (q->owned)
@@ -160,10 +230,13 @@ vh_rc vh_queue_stop(struct vh_queue *q, uint32_t *base)
 	if (vhi_queue_ctl(q, VHI_CTL_DRAIN, NULL))
 		return vhi_fail_at(-EBUSY, VH_ERROR_STATE, 0, q->index, VH_ERROR_NONE,
 				   "vh_queue_stop: another thread is inside queue %u; call again", q->index);
-	if (vhi_queue_in_flight(q) || vhi_queue_finish_stop(q, base))
+	if (vhi_queue_in_flight(q) || vhi_queue_finish_stop(q, &at))
 		return vhi_fail_at(-EINPROGRESS, VH_ERROR_STATE, 0, q->index, VH_ERROR_NONE,
 				   "vh_queue_stop: queue %u has requests in flight; complete them and call again",
 				   q->index);
+	q->alone->ring.base = at;
+	if (base)
+		*base = at;
 	return 0;
 }
 

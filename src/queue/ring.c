@@ -188,7 +188,7 @@ static int start(struct vh_queue *q, const struct vhi_ring *ring, struct vh_snap
 	const bool keep = q->role == VH_QUEUE_DRIVER && !ring->fresh;
 	void VHI_SHM *area[VHI_AREAS];
 	int rc = check_ring(q, ring);
-	uint32_t site;
+	uint32_t site, base = ring->base;
 
 	if (rc)
 		return rc;
@@ -215,8 +215,12 @@ static int start(struct vh_queue *q, const struct vhi_ring *ring, struct vh_snap
 		if (rc)
 			return rc;
 	}
+	rc = vhi_track_start(q, ring, area, &base);
+	if (rc)
+		return rc;
 	memcpy(q->area, area, sizeof(area));
 	q->ring = *ring;
+	q->ring.base = base;
 	q->snap = vhi_snapshot_get(snap);
 	q->faults_seen = 0;
 	q->layout = layouts[vhi_is_packed(q)][q->role == VH_QUEUE_DRIVER];
@@ -230,6 +234,9 @@ static int start(struct vh_queue *q, const struct vhi_ring *ring, struct vh_snap
 	vhi_dirty_get(ring->log.dirty);
 	vhi_queue_put_log(q, &ring->log);
 	q->layout->open(q, ring->fresh);
+	/* Of what a driver can change, the value that was reckoned with. */
+	if (q->track)
+		q->next_used = vhi_track_used(q);
 	if (q->flags & VHI_QF_LOGGED)
 		vhi_queue_log_event(q);
 	q->flags |= VHI_QF_STARTED;

@@ -2,12 +2,13 @@
 /* The device side of a split ring (virtio 1.2 section 2.7). A slot is the head of a chain. */
 #include "vhi_chain.h"
 #include "vhi_split.h"
+#include "vhi_track.h"
 
 /* One chain. What is known before the walk is stored there, because registers are short afterwards. */
 static inline __attribute__((always_inline)) int take_one(struct vh_queue *q, const struct vhi_batch *b, uint32_t at,
-							  uint32_t seq, struct vhi_walk *w, struct vh_req *req)
+							  uint32_t head, uint32_t seq, struct vhi_walk *w,
+							  struct vh_req *req)
 {
-	const uint32_t head = vhi_shm_load16(avail(q) + RING + at);
 	struct vhi_chain *c = &q->dev.chain;
 	struct vhi_slot *slot;
 	int rc;
@@ -53,7 +54,7 @@ static int32_t split_take(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
 	at = q->next_avail & (q->num - 1);
 	seq = q->seq;
 	for (n = 0; n < max; n++) {
-		rc = take_one(q, &b, at, seq, &w, &reqs[n]);
+		rc = take_one(q, &b, at, vhi_shm_load16(avail(q) + RING + at), seq, &w, &reqs[n]);
 		if (VHI_UNLIKELY(rc)) {
 			rc = vhi_take_failed(q, rc, n);
 			break;
@@ -64,6 +65,37 @@ static int32_t split_take(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
 	}
 	if (!n)
 		return rc;
+	q->next_avail = (uint16_t)(q->next_avail + n);
+	vhi_took(q, reqs, n, bytes);
+	return (int32_t)n;
+}
+
+int32_t vhi_split_take_again(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
+{
+	struct vhi_track *t = q->track;
+	const struct vhi_again *again = t->again + t->at_again;
+	const struct vhi_batch b = vhi_batch_begin(q);
+	struct vhi_walk w = {.span = q->snap->spans};
+	uint64_t bytes = 0;
+	int rc = 0;
+	uint32_t n;
+
+	max = VHI_MIN(max, t->n_again - t->at_again);
+	for (n = 0; n < max; n++) {
+		const uint32_t at = (q->next_avail + n) & (q->num - 1), head = again[n].entry;
+
+		rc = take_one(q, &b, at, head, q->seq + n, &w, &reqs[n]);
+		if (rc) {
+			rc = vhi_take_failed(q, rc, n);
+			break;
+		}
+		t->place[head] = (uint16_t)(t->at_again + n + 1);
+		reqs[n].flags = VH_REQ_RESUBMITTED;
+		bytes += reqs[n].rd_len;
+	}
+	if (!n)
+		return rc;
+	t->at_again += n;
 	q->next_avail = (uint16_t)(q->next_avail + n);
 	vhi_took(q, reqs, n, bytes);
 	return (int32_t)n;
@@ -198,4 +230,5 @@ const struct vhi_layout vhi_split_device = {
 	.more = split_more,
 	.log_used = split_log_used,
 	.log_event = split_log_event,
+	.tracker = &vhi_split_tracker,
 };

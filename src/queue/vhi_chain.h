@@ -223,7 +223,7 @@ int32_t vhi_take_failed(struct vh_queue *q, int rc, uint32_t n);
 /* n requests (1 at least) with as many readable bytes are in flight. */
 static inline void vhi_took(struct vh_queue *q, struct vh_req *reqs, uint32_t n, uint64_t bytes)
 {
-	reqs[n - 1].flags = VH_REQ_LAST;
+	reqs[n - 1].flags |= VH_REQ_LAST;
 	q->seq += n;
 	q->idle = false;
 	vhi_in_flight(q, q->in_flight + n);

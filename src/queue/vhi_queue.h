@@ -13,6 +13,7 @@
 #include "vh/queue.h"
 #include "vhi_base.h"
 #include "vhi_dirty.h"
+#include "vhi_inflight.h"
 #include "vhi_mem.h"
 #include "vhi_shm.h"
 
@@ -71,7 +72,8 @@ struct vhi_ring {
 	 * for chains of 2 to max_indirect segments when RING_INDIRECT_DESC is in features; max_indirect 0 = none. */
 	struct vhi_gpa indirect;
 	uint32_t max_indirect;
-	struct vhi_queue_log log; /* device */
+	struct vhi_queue_log log;      /* device */
+	struct vhi_inflight *inflight; /* device: a reference is taken; NULL = no records */
 };
 
 /*
@@ -124,6 +126,11 @@ void vhi_queue_set_base(struct vh_queue *q, uint32_t base);
  * Returns how many requests it has not completed, or -EBUSY while a call is in progress or when not started.
  */
 int vhi_queue_progress(struct vh_queue *q, uint32_t *base);
+
+/* Requests in the inflight records that the ring started with, to be done again. */
+uint32_t vhi_queue_resubmits(struct vh_queue *q);
+/* The file of the records was truncated: I/O goes on without. */
+bool vhi_queue_inflight_lost(struct vh_queue *q);
 
 /*
  * fds: taken over in any case, -1 = none; the old one is closed. Only eventfds are taken, anything else is -EINVAL (a

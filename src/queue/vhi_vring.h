@@ -93,7 +93,8 @@ struct vhi_layout {
 	/* Device: mark what publishing from @old on wrote into the ring, or what arm did. */
 	void (*log_used)(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n, uint16_t old);
 	void (*log_event)(struct vh_queue *q);
-	bool (*more)(struct vh_queue *q); /* the peer put something in that was not taken */
+	bool (*more)(struct vh_queue *q);  /* the peer put something in that was not taken */
+	const struct vhi_tracker *tracker; /* device */
 };
 
 /*
@@ -133,6 +134,7 @@ enum {
 #define VHI_QF_STARTED	8u
 #define VHI_QF_BROKEN	16u
 #define VHI_QF_LOGGED	32u /* log.dirty is there */
+#define VHI_QF_TRACKED	64u /* track is there */
 
 /* What leaving has to do beyond opening the gate. */
 #define VHI_AFTER_WAKE 1u /* hooks.wake */
@@ -152,6 +154,15 @@ struct vhi_change {
 	uint32_t set, clear;	  /* VHI_QF_* */
 	uint32_t what;		  /* VHI_PENDING_* */
 	int fds[3];
+};
+
+struct vhi_tracker;
+struct vhi_track;
+
+/* What a stand-alone queue starts with. */
+struct vhi_alone {
+	struct vhi_ring ring; /* with a reference to its inflight records */
+	struct vh_snapshot *snap;
 };
 
 struct vh_queue {
@@ -212,12 +223,15 @@ struct vh_queue {
 	struct vhi_queue_log log; /* a reference */
 	bool log_told;		  /* that it is incomplete */
 	struct vhi_dirty_cache dirty;
+	struct vhi_track *track;     /* device: inflight records, NULL = none */
+	bool track_lost;	     /* atomic: their file was truncated */
 	struct vh_queue_stats stats; /* atomic counters */
 	struct vhi_ring ring;
 	void *arena;
 	size_t arena_len;
 	struct vhi_dead_run dead[VHI_DEAD_RUNS]; /* device */
 	bool owned;				 /* by a slave or driver */
+	struct vhi_alone *alone;		 /* when it is not */
 	struct vhi_queue_hooks hooks;
 
 	pthread_mutex_t lock;
@@ -275,6 +289,19 @@ void vhi_queue_log_flush(struct vh_queue *q);					    /* once it can be seen */
 void vhi_queue_log_event(struct vh_queue *q);					    /* what arm did */
 /* Lock and gate are held; takes the reference over. */
 void vhi_queue_put_log(struct vh_queue *q, const struct vhi_queue_log *log);
+
+/* inflight.c: when there are inflight records. */
+/* At start; *base is where the ring is to begin. -errno with the last error set: it can't start. Lock and gate are held. */
+int vhi_track_start(struct vh_queue *q, const struct vhi_ring *ring, void VHI_SHM *const area[], uint32_t *base);
+void vhi_track_stop(struct vh_queue *q);
+uint16_t vhi_track_used(const struct vh_queue *q);				  /* where publishing goes on */
+int32_t vhi_track_take(struct vh_queue *q, struct vh_req *reqs, uint32_t max);	  /* pop */
+int32_t vhi_track_give_back(struct vh_queue *q, uint32_t n);			  /* unpop */
+int vhi_track_publish(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n); /* push */
+bool vhi_track_more(const struct vh_queue *q);					  /* something is to be done again */
+/* Pop of what is to be done again, by layout. */
+int32_t vhi_split_take_again(struct vh_queue *q, struct vh_req *reqs, uint32_t max);
+int32_t vhi_packed_take_again(struct vh_queue *q, struct vh_req *reqs, uint32_t max);
 
 /* fds.c */
 void vhi_queue_notify(struct vh_queue *q); /* signal the peer */

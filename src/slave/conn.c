@@ -350,6 +350,7 @@ void vhi_conn_end(struct vh_slave *s)
 	}
 	vhi_log_end(s);
 	vhi_state_end(s, -ECONNRESET);
+	vhi_slave_set_inflight(s, NULL);
 	vhi_later_disarm(s->dev);
 	/* The next front-end may start rings without a choice of its own, and must not inherit one. */
 	if (c->features_told && s->dev->ops.set_features)

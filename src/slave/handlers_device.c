@@ -188,6 +188,8 @@ static enum vhi_outcome reset_step(struct vh_slave *s, struct vhi_job *job)
 		return VHI_PENDING;
 	for (uint32_t i = 0; i < s->n_queues; i++)
 		vhi_vring_initial(s, i);
+	/* The records are of rings that are no more; the front-end gets new ones, or none. */
+	vhi_slave_set_inflight(s, NULL);
 	s->conn.status = 0;
 	vhi_events_raise(&s->events, VH_EVENT_RESET, VH_ERROR_NONE, rc, 0);
 	if (VHI_REFUSE(VHI_SITE_SLAVE_RESET, rc)) {

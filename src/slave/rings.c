@@ -141,6 +141,7 @@ static int start_queue(struct vh_slave *s, uint32_t i, struct vh_snapshot *snap)
 	ring.driver = at[1];
 	ring.device = at[2];
 	ring.log = vhi_vring_log(s, r);
+	ring.inflight = s->conn.inflight;
 	rc = vhi_queue_start(r->q, &ring, snap);
 	if (rc)
 		return rc;
@@ -153,15 +154,21 @@ static int start_queue(struct vh_slave *s, uint32_t i, struct vh_snapshot *snap)
 static void started(struct vh_slave *s, uint32_t i, int32_t reason)
 {
 	struct vhi_vring *r = &s->rings[i];
+	const uint32_t again = vhi_queue_resubmits(r->q);
 
 	/* A front-end that goes on has thought better of moving the device. */
 	vhi_state_end(s, -ECANCELED);
 	r->state = VHI_VRING_RUNNING;
+	r->lost = false;
 	r->armed = false;
 	r->left = false;
 	watch_kick(s, i);
 	vhi_log_line(&s->log, VH_LOG_DEBUG, "queue %u started", i);
 	vhi_events_raise(&s->events, VH_EVENT_STARTED, i, reason, 0);
+	if (again) {
+		vhi_log_line(&s->log, VH_LOG_INFO, "queue %u: %u requests were in flight and are done again", i, again);
+		vhi_events_raise(&s->events, VH_EVENT_RESUBMITTED, i, 0, again);
+	}
 	if (s->dev->ops.queue_started)
 		s->dev->ops.queue_started(s->dev->ctx, r->q, i);
 	look(s, r);
@@ -459,6 +466,16 @@ void vhi_vring_configured_all(struct vh_slave *s)
 		vhi_vring_event(s, i, VHI_VRING_CONFIGURED);
 }
 
+static void inflight_lost(struct vh_slave *s, uint32_t i)
+{
+	s->rings[i].lost = true;
+	vhi_log_line(&s->log, VH_LOG_WARNING,
+		     "queue %u: the file of its inflight records was truncated; what is in flight when this process "
+		     "ends will not be done again",
+		     i);
+	vhi_events_raise(&s->events, VH_EVENT_INFLIGHT_LOST, i, -EFAULT, 0);
+}
+
 void vhi_vring_woken(struct vh_slave *s)
 {
 	for (uint32_t i = 0; i < s->n_queues; i++) {
@@ -471,6 +488,8 @@ void vhi_vring_woken(struct vh_slave *s)
 			r->pending = true;
 		if (r->busy)
 			vhi_vring_event(s, i, VHI_VRING_CONFIGURED);
+		if (!r->lost && vhi_queue_inflight_lost(r->q))
+			inflight_lost(s, i);
 	}
 }
 

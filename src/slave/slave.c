@@ -66,6 +66,7 @@ static uint64_t device_pf(const struct vh_device *dev)
 		{VH_PF_MTU, ops->set_mtu && dev->opts.type == VH_TYPE_NET && dev->opts.features & VHI_BIT(NET_F_MTU)},
 		{VH_PF_CRYPTO_SESSION, ops->create_crypto_session && ops->close_crypto_session},
 		{VH_PF_DEVICE_STATE, ops->save_state && ops->load_state},
+		{VH_PF_INFLIGHT_SHMFD, !(ops->flags & VH_DEVICE_NO_REPEAT)},
 	};
 	uint64_t pf = 0;
 

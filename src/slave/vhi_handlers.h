@@ -30,6 +30,7 @@ vhi_handle vhi_handle_set_mem_table, vhi_handle_add_mem_reg, vhi_handle_rem_mem_
 vhi_handle vhi_handle_set_log_base, vhi_handle_set_log_fd;
 
 vhi_handle vhi_handle_set_device_state_fd, vhi_handle_check_device_state;
+vhi_handle vhi_handle_get_inflight_fd, vhi_handle_set_inflight_fd;
 
 vhi_handle vhi_handle_set_vring_num, vhi_handle_set_vring_addr, vhi_handle_set_vring_base, vhi_handle_get_vring_base;
 vhi_handle vhi_handle_set_vring_kick, vhi_handle_set_vring_call, vhi_handle_set_vring_err;

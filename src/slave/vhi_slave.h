@@ -80,6 +80,7 @@ struct vhi_vring {
 	bool watched;	   /* the kick fd is in our epoll set */
 	bool busy;	   /* wanted and complete, but its queue is not yet left */
 	bool moving;	   /* has to follow a change of memory */
+	bool lost;	   /* it was told that its inflight records are */
 	int32_t device_rc; /* atomic: why a request of it failed last, 0 = told already */
 };
 
@@ -156,8 +157,9 @@ struct vhi_conn {
 	bool log_told;	      /* that it is incomplete */
 
 	/* The device's state. */
-	struct vhi_state *state; /* NULL = none on its way */
-	int32_t state_rc;	 /* how the last one ended, -ENODATA = there was none */
+	struct vhi_state *state;       /* NULL = none on its way */
+	int32_t state_rc;	       /* how the last one ended, -ENODATA = there was none */
+	struct vhi_inflight *inflight; /* records of what is in flight, NULL = none */
 
 	/* The back-end channel. */
 	struct vhi_chan back;
@@ -303,6 +305,8 @@ void vhi_log_end(struct vh_slave *s);
 
 /* by_hand.c */
 enum vhi_outcome vhi_handle_by_hand(struct vh_slave *s, struct vhi_msg *m, struct vhi_job *job);
+/* handlers_inflight.c */
+void vhi_slave_set_inflight(struct vh_slave *s, struct vhi_inflight *file); /* takes the reference over; NULL = none */
 
 /* channel.c */
 uint32_t vhi_back_set(struct vh_slave *s, int fd); /* fd is borrowed; 0 or a site number */

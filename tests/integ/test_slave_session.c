@@ -197,7 +197,7 @@ static void case_53_features_ok_reads_back_cleared_after_refused_features(void *
 
 static void refusals_have_the_form_of_their_message(void **state)
 {
-	uint64_t inflight[3] = {0x1000, 0, 0x0010000000010004};
+	uint64_t inflight[3] = {0x1000, 0, 0x001000000001ffff};
 	uint32_t device_state[2] = {0, 0};
 	uint32_t config[3] = {255, 2, 0};
 

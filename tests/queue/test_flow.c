@@ -263,7 +263,7 @@ static void wrong_options_are_refused(void **state)
 	ring.opts.max_indirect = 32769;
 	expect_open(-EINVAL, 0);
 	ring.opts = good;
-	ring.opts.flags = 1;
+	ring.opts.flags = 2;
 	expect_open(-EINVAL, 0);
 	ring.opts = good;
 	ring.opts.features |= UINT64_C(1) << VH_F_IN_ORDER;

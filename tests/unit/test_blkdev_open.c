@@ -47,7 +47,7 @@ static void a_device_that_is_refused_is_destroyed_once(void **state)
 	assert_int_equal(vh_device_new(&o, &ops, &destroyed, &dev), -EINVAL);
 	assert_int_equal(destroyed, 5);
 	o.max_queue_size = 0;
-	ops.flags = 2;
+	ops.flags = 4;
 	assert_int_equal(vh_device_new(&o, &ops, &destroyed, &dev), -EINVAL);
 	assert_int_equal(destroyed, 6);
 	assert_int_equal(vh_device_new(&o, NULL, &destroyed, &dev), -EINVAL);

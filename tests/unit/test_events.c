@@ -135,7 +135,8 @@ static void every_kind_has_a_name_and_a_slot(void **state)
 	for (uint32_t kind = 0; kind < 100; kind++)
 		if (vh_event_name(kind)) {
 			bool of_queue = (kind >= VH_EVENT_STARTED && kind <= VH_EVENT_BROKEN) ||
-					kind == VH_EVENT_DEVICE_ERROR;
+					kind == VH_EVENT_DEVICE_ERROR || kind == VH_EVENT_INFLIGHT_LOST ||
+					kind == VH_EVENT_RESUBMITTED;
 
 			vhi_events_raise(&list, kind, of_queue ? 0 : VH_ERROR_NONE, 0, 0);
 			n++;

@@ -744,6 +744,36 @@ vhgo_rc _wrap_QueueStop_raw_38bee8dda103c01b(struct vh_queue *_swig_go_0, int *_
 }
 
 
+vhgo_rc _wrap_QueueStart_raw_38bee8dda103c01b(struct vh_queue *_swig_go_0) {
+  struct vh_queue *arg1 = (struct vh_queue *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_queue **)&_swig_go_0; 
+  
+  result = (vhgo_rc)vh_queue_start(arg1);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_QueueSetInflight_raw_38bee8dda103c01b(struct vh_queue *_swig_go_0, struct vh_inflight *_swig_go_1, int _swig_go_2) {
+  struct vh_queue *arg1 = (struct vh_queue *) 0 ;
+  struct vh_inflight *arg2 = (struct vh_inflight *) 0 ;
+  vh_fd arg3 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_queue **)&_swig_go_0; 
+  arg2 = *(struct vh_inflight **)&_swig_go_1; 
+  arg3 = (vh_fd)_swig_go_2; 
+  
+  result = (vhgo_rc)vh_queue_set_inflight(arg1,(struct vh_inflight const *)arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
 vhgo_rc _wrap_QueueGetStats_raw_38bee8dda103c01b(struct vh_queue *_swig_go_0, struct vh_queue_stats *_swig_go_1) {
   struct vh_queue *arg1 = (struct vh_queue *) 0 ;
   struct vh_queue_stats *arg2 = (struct vh_queue_stats *) 0 ;
@@ -805,6 +835,27 @@ vhgo_rc _wrap_QueueMark_raw_38bee8dda103c01b(struct vh_queue *_swig_go_0, long l
   arg3 = (uint64_t)_swig_go_2; 
   
   result = (vhgo_rc)vh_queue_mark(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_InflightMake_raw_38bee8dda103c01b(int _swig_go_0, int _swig_go_1, long long _swig_go_2, struct vh_inflight *_swig_go_3, int *_swig_go_4) {
+  uint32_t arg1 ;
+  uint32_t arg2 ;
+  uint64_t arg3 ;
+  struct vh_inflight *arg4 = (struct vh_inflight *) 0 ;
+  vh_fd *arg5 = (vh_fd *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = (uint32_t)_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = (uint64_t)_swig_go_2; 
+  arg4 = *(struct vh_inflight **)&_swig_go_3; 
+  arg5 = *(vh_fd **)&_swig_go_4; 
+  
+  result = (vhgo_rc)vh_inflight_make(arg1,arg2,arg3,arg4,arg5);
   _swig_go_result = vhgo_rc_of((int32_t)result); 
   return _swig_go_result;
 }
@@ -1818,6 +1869,44 @@ vhgo_rc _wrap_MasterSetVringEnable_raw_38bee8dda103c01b(struct vh_master *_swig_
   arg3 = (uint32_t)_swig_go_2; 
   
   result = (vhgo_rc)vh_master_set_vring_enable(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterGetInflight_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, int _swig_go_1, int _swig_go_2, struct vh_inflight *_swig_go_3, int *_swig_go_4) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  uint32_t arg2 ;
+  uint32_t arg3 ;
+  struct vh_inflight *arg4 = (struct vh_inflight *) 0 ;
+  vh_fd *arg5 = (vh_fd *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = (uint32_t)_swig_go_2; 
+  arg4 = *(struct vh_inflight **)&_swig_go_3; 
+  arg5 = *(vh_fd **)&_swig_go_4; 
+  
+  result = (vhgo_rc)vh_master_get_inflight(arg1,arg2,arg3,arg4,arg5);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterSetInflight_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, struct vh_inflight *_swig_go_1, int _swig_go_2) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  struct vh_inflight *arg2 = (struct vh_inflight *) 0 ;
+  vh_fd arg3 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = *(struct vh_inflight **)&_swig_go_1; 
+  arg3 = (vh_fd)_swig_go_2; 
+  
+  result = (vhgo_rc)vh_master_set_inflight(arg1,(struct vh_inflight const *)arg2,arg3);
   _swig_go_result = vhgo_rc_of((int32_t)result); 
   return _swig_go_result;
 }

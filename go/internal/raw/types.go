@@ -773,7 +773,7 @@ type QueueOpts struct {
 	MaxSegs     uint32 // most segments in a chain; 0 = the larger of num and 1024
 	Indirect    GPA    // driver: num * max_indirect * 16 bytes for indirect tables, 16-byte aligned
 	MaxIndirect uint32 // driver: descriptors in one of these tables; 0 = chains are linked descriptors
-	Flags       uint32 // must be 0
+	Flags       uint32 // 0 or VH_QUEUE_HOLD
 }
 
 var (
@@ -859,6 +859,44 @@ func (s *QueueStats) sized() *QueueStats {
 
 // room makes it ready to be filled in.
 func (s *QueueStats) room() *QueueStats {
+	if s != nil {
+		s.size = uint32(unsafe.Sizeof(*s))
+	}
+	return s
+}
+
+// Inflight: a file of such records.
+type Inflight struct {
+	size       uint32
+	NumQueues  uint32 // rings that it has room for
+	QueueSize  uint32 // entries of each, at most VH_QUEUE_MAX_SIZE
+	reserved   uint32
+	MmapSize   uint64 // bytes
+	MmapOffset uint64 // of the first one in the file
+}
+
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(Inflight{})-32]
+	_ = [1]struct{}{}[unsafe.Offsetof(Inflight{}.size)-0]
+	_ = [1]struct{}{}[unsafe.Offsetof(Inflight{}.NumQueues)-4]
+	_ = [1]struct{}{}[unsafe.Offsetof(Inflight{}.QueueSize)-8]
+	_ = [1]struct{}{}[unsafe.Offsetof(Inflight{}.reserved)-12]
+	_ = [1]struct{}{}[unsafe.Offsetof(Inflight{}.MmapSize)-16]
+	_ = [1]struct{}{}[unsafe.Offsetof(Inflight{}.MmapOffset)-24]
+)
+
+// sized is a copy that says how large it is, nil for nil.
+func (s *Inflight) sized() *Inflight {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	c.size = uint32(unsafe.Sizeof(c))
+	return &c
+}
+
+// room makes it ready to be filled in.
+func (s *Inflight) room() *Inflight {
 	if s != nil {
 		s.size = uint32(unsafe.Sizeof(*s))
 	}

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/* The front-end's part of inflight records: what it asks for, what it takes, what it gives back. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "vhi_master.h"
+#include "vht_master.h"
+
+#define GET_INFLIGHT_FD 31
+#define SET_INFLIGHT_FD 32
+#define FILE_SIZE	8192
+
+static struct vht_backend back;
+static struct vh_master *m;
+static unsigned fds_before;
+static struct vhi_wire_inflight answer;
+static int file;
+static bool with_file;
+static struct vht_msg set; /* the last SET_INFLIGHT_FD */
+
+static bool script(struct vht_backend *b, struct vht_msg *msg)
+{
+	if (msg->request == GET_INFLIGHT_FD) {
+		memcpy(&answer.num_queues, msg->payload + 16, 4);
+		vht_send(b->fd, GET_INFLIGHT_FD, 5, &answer, sizeof(answer), &file, with_file);
+		return true;
+	}
+	if (msg->request == SET_INFLIGHT_FD)
+		set = *msg;
+	return false;
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	fds_before = vht_open_fds();
+	file = memfd_create("records", MFD_CLOEXEC);
+	assert_int_equal(ftruncate(file, FILE_SIZE), 0);
+	answer = (struct vhi_wire_inflight){.mmap_size = FILE_SIZE};
+	with_file = true;
+	vht_backend_init(&back);
+	back.protocol_features |= 1u << VH_PF_INFLIGHT_SHMFD;
+	back.script = script;
+	m = vht_master_with(&back, VHT_WAIT_MS);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	vh_master_free(m);
+	vht_backend_stop(&back);
+	close(file);
+	assert_int_equal(vht_open_fds(), fds_before);
+	return 0;
+}
+
+static vh_rc get(struct vh_inflight *out, vh_fd *fd)
+{
+	*out = (struct vh_inflight){.size = sizeof(*out)};
+	return vh_master_get_inflight(m, 2, 128, out, fd);
+}
+
+static void refused(int code, uint32_t site)
+{
+	struct vh_inflight out;
+	vh_fd fd = -1;
+
+	assert_int_equal(get(&out, &fd), code);
+	assert_int_equal(vht_site(), site);
+	assert_int_equal(fd, -1);
+}
+
+static void what_the_back_end_gives_goes_back_to_it(void **state)
+{
+	struct vh_inflight out;
+	vh_fd fd;
+
+	(void)state;
+	answer.mmap_offset = 64;
+	answer.mmap_size -= 64;
+	assert_int_equal(get(&out, &fd), 0);
+	assert_int_equal(out.num_queues, 2);
+	assert_int_equal(out.queue_size, 128);
+	assert_int_equal(out.mmap_size, FILE_SIZE - 64);
+	assert_int_equal(out.mmap_offset, 64);
+	assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+	assert_int_equal(vh_master_set_inflight(m, &out, fd), 0);
+	close(fd);
+	assert_int_equal(set.size, sizeof(answer));
+	assert_memory_equal(set.payload, &answer, sizeof(answer));
+	assert_int_equal(set.n_fds, 1);
+}
+
+static void case_213_no_records(void **state)
+{
+	(void)state;
+	answer.mmap_size = 0;
+	with_file = false;
+	refused(-EREMOTEIO, 0);
+	/* The connection is whole. */
+	assert_int_equal(vh_master_set_owner(m), 0);
+}
+
+static void case_213_a_size_without_a_file_ends_the_connection(void **state)
+{
+	struct vh_inflight out;
+	vh_fd fd;
+
+	(void)state;
+	with_file = false;
+	assert_int_equal(get(&out, &fd), -EPROTO);
+}
+
+static void case_213_a_file_without_a_size_ends_the_connection(void **state)
+{
+	struct vh_inflight out;
+	vh_fd fd;
+
+	(void)state;
+	answer.mmap_size = 0;
+	assert_int_equal(get(&out, &fd), -EPROTO);
+}
+
+static void case_213_too_small_for_so_many(void **state)
+{
+	(void)state;
+	answer.mmap_size = 2 * 128 * 16 - 1;
+	refused(-EPROTO, VHI_SITE_MASTER_INFLIGHT_SHORT);
+	assert_int_equal(vh_master_set_owner(m), 0);
+}
+
+static void case_213_beyond_the_file(void **state)
+{
+	(void)state;
+	answer.mmap_size = UINT64_C(1) << 50;
+	refused(-EPROTO, VHI_SITE_MASTER_INFLIGHT_FILE);
+	answer.mmap_size = FILE_SIZE;
+	answer.mmap_offset = 1;
+	refused(-EPROTO, VHI_SITE_MASTER_INFLIGHT_FILE);
+	answer.mmap_offset = UINT64_MAX - 100;
+	refused(-EPROTO, VHI_SITE_MASTER_INFLIGHT_FILE);
+	assert_int_equal(vh_master_set_owner(m), 0);
+}
+
+static void numbers_that_the_message_has_no_room_for(void **state)
+{
+	struct vh_inflight io = {.size = sizeof(io), .num_queues = 1, .queue_size = 1, .mmap_size = 64};
+	vh_fd fd;
+
+	(void)state;
+	assert_int_equal(vh_master_get_inflight(m, 0, 1, &io, &fd), -EINVAL);
+	assert_int_equal(vh_master_get_inflight(m, 65536, 1, &io, &fd), -EINVAL);
+	assert_int_equal(vh_master_get_inflight(m, 1, 0, &io, &fd), -EINVAL);
+	assert_int_equal(vh_master_get_inflight(m, 1, 32769, &io, &fd), -EINVAL);
+	assert_int_equal(vh_master_get_inflight(m, 1, 1, NULL, &fd), -EINVAL);
+	assert_int_equal(vh_master_get_inflight(m, 1, 1, &io, NULL), -EINVAL);
+	assert_int_equal(vh_master_set_inflight(m, NULL, file), -EINVAL);
+	assert_int_equal(vh_master_set_inflight(m, &io, -1), -EBADF);
+	io.queue_size = 32769;
+	assert_int_equal(vh_master_set_inflight(m, &io, file), -EINVAL);
+	io.queue_size = 1;
+	io.reserved = 1;
+	assert_int_equal(vh_master_set_inflight(m, &io, file), -EINVAL);
+	io.size = 0;
+	assert_int_equal(vh_master_set_inflight(m, &io, file), -EINVAL);
+	assert_int_equal(vh_master_get_inflight(m, 1, 1, &io, &fd), -EINVAL);
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE(what_the_back_end_gives_goes_back_to_it),
+		CASE(case_213_no_records),
+		CASE(case_213_a_size_without_a_file_ends_the_connection),
+		CASE(case_213_a_file_without_a_size_ends_the_connection),
+		CASE(case_213_too_small_for_so_many),
+		CASE(case_213_beyond_the_file),
+		CASE(numbers_that_the_message_has_no_room_for),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
