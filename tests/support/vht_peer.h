@@ -62,7 +62,7 @@ enum {
 #define VHT_BIT30   (UINT64_C(1) << 30)
 #define VHT_VERSION (UINT64_C(1) << 32)
 /* MQ LOG_SHMFD REPLY_ACK BACKEND_REQ CONFIG INFLIGHT_SHMFD RESET_DEVICE CONFIGURE_MEM_SLOTS STATUS */
-#define VHT_PF	    UINT64_C(0x1b22b)
+#define VHT_PF UINT64_C(0x1b22b)
 
 /* The device: copies what is readable into what is writable, at once or when the test says so. */
 struct vht_echo {
