@@ -14,9 +14,12 @@ import struct
 
 from lib import FrontEnd, Memory, OFFERED_PF, Queue, Server, addr, pipes, refusal_of, state, u64
 from vh.testing import wire
-from vh.testing.wire import FE, FRONT_END, F, bits
+from vh.testing.wire import FE, FRONT_END, PF, F, bits
 
-STATES = ("fresh", "negotiated", "memory", "ring", "running")
+PROGRESS = ("fresh", "negotiated", "memory", "ring", "running")
+#: what was negotiated: all; all but REPLY_ACK; no protocol feature; all, but bit 30 not acked
+TERMS = ("all", "plain", "bare", "old")
+STATES = (*PROGRESS, *(f"{progress}, {terms}" for terms in TERMS[1:] for progress in PROGRESS[1:]))
 
 #: what a block back-end does; all else is refused
 HANDLED = {
@@ -34,11 +37,18 @@ FDS = {FE.SET_MEM_TABLE: 1, FE.ADD_MEM_REG: 1, FE.SET_BACKEND_REQ_FD: 1, FE.SET_
        FE.SET_DEVICE_STATE_FD: 1}  # fmt: skip
 
 
+def parts(state_name: str) -> tuple[str, str]:
+    """How far a session has come, and on which terms."""
+    progress, _, terms = state_name.partition(", ")
+    return progress, terms or "all"
+
+
 class Stage:
     """A session brought to a state, and well-formed messages for it."""
 
     def __init__(self, server: Server, name: str, stack: contextlib.ExitStack):
         self.name = name
+        progress, terms = parts(name)
         self.fe: FrontEnd = stack.enter_context(server.connect())
         self.mem: Memory = stack.enter_context(Memory(1 << 18))
         self.more: Memory = stack.enter_context(Memory(1 << 16, gpa=1 << 32, uva=1 << 40))
@@ -47,9 +57,10 @@ class Stage:
         self.channel = stack.enter_context(pair[0])
         stack.enter_context(pair[1])
         self.state = stack.enter_context(pair_of_pipe())  # what the device's state is written to
-        steps = STATES.index(name)
+        steps = PROGRESS.index(progress)
         if steps >= 1:
-            self.fe.negotiate()
+            wanted = FrontEnd.PROTOCOL_FEATURES & ~bits(PF.REPLY_ACK) if terms == "plain" else 0 if terms == "bare" else None
+            self.fe.negotiate(FrontEnd.FEATURES & ~bits(F.PROTOCOL_FEATURES) if terms == "old" else None, wanted)
         if steps >= 2:
             self.fe.set_mem_table([self.mem])
         if steps >= 3:
@@ -61,10 +72,6 @@ class Stage:
         if steps >= 4:
             self.fe.vring_fd(FE.SET_VRING_KICK, 0, self.q.kick_fd)
             self.fe.enable(self.q)
-
-    @property
-    def running(self) -> bool:
-        return self.name == "running"
 
     def exact(self, request: int) -> bytes:
         """The payload of a well-formed message that changes nothing it need not; b"" for an unknown id."""
@@ -126,10 +133,11 @@ def takes(request: int, size: int, exact: int, n_fds: int, stage_name: str) -> b
         return False
     if n_fds != FDS.get(request, 0) and not (request == FE.REM_MEM_REG and n_fds == 1):
         return False
-    if stage_name == "running" and row.ring in ("STOPPED", "ALL_STOPPED"):
+    progress, _ = parts(stage_name)
+    if progress == "running" and row.ring in ("STOPPED", "ALL_STOPPED"):
         return False
     # There has to be something to take away.
-    return not (request == FE.REM_MEM_REG and stage_name in ("fresh", "negotiated"))
+    return not (request == FE.REM_MEM_REG and progress in ("fresh", "negotiated"))
 
 
 def expected(request: int, size: int, exact: int, n_fds: int, need_reply: bool, stage_name: str) -> str:
@@ -138,7 +146,8 @@ def expected(request: int, size: int, exact: int, n_fds: int, need_reply: bool, 
         return "CLOSE"
     if takes(request, size, exact, n_fds, stage_name):
         return "OK"
-    return refusal_of(request, need_reply, stage_name != "fresh")
+    # Only what is acked by then can be answered with a status.
+    return refusal_of(request, need_reply, stage_name != "fresh" and parts(stage_name)[1] in ("all", "old"))
 
 
 def payload_of(exact: bytes, size: int) -> bytes:
