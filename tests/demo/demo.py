@@ -22,6 +22,7 @@ sys.path.insert(0, os.path.join(TOP, "tests", "lab"))
 import claims  # noqa: E402
 import ext4  # noqa: E402
 import kernel  # noqa: E402
+import migrate_rows  # noqa: E402
 import net_rows  # noqa: E402
 import proc  # noqa: E402
 import qemu  # noqa: E402
@@ -254,6 +255,8 @@ ROWS = (
     ("qemu", "Linux guest in QEMU", "QEMU, Linux guest", "libvh (vhctl serve)", "qemu-system-x86",
      QEMU_FILES, row_guest),
     ("qemu-11", "Linux guest in QEMU 11", "QEMU 11, Linux guest", "libvh (vhctl serve)", "qemu-system-x86", QEMU_FILES[1:2], row_qemu11),
+    ("qemu-migrates", "Linux guest moves", "QEMU, twice", "libvh (vhctl serve), twice", "qemu-system-x86", QEMU_FILES[:2],
+     migrate_rows.row_guest),
     ("qsd", "qemu-storage-daemon", "libvh (vhctl io)", "qemu-storage-daemon", "qemu-system-common",
      ((QSD, "qemu-system-common"),), row_qsd),
     ("python-drives", "Python drives", "libvh (Python)", "libvh (vhctl serve)", "python3-cffi", (), drive(python)),

@@ -225,6 +225,7 @@ KINDS = (
     Kind("queue", ctest("gcc", "^queue/"), ("gcc",), about="virtqueues"),
     Kind("integ", ctest("gcc", "^integ/"), ("gcc",), about="both roles, in one process and in two"),
     Kind("demo-qemu", demo("qemu"), ("build",), about="a Linux guest on our back-end"),
+    Kind("demo-qemu-migrates", demo("qemu-migrates"), ("build",), about="a Linux guest that moves between two QEMUs"),
     Kind("demo-qemu-11", demo("qemu-11"), ("build",), required=False, about="the same in a QEMU of Debian's unstable suite"),
     Kind("fuzz", fuzz, about="libFuzzer targets, half a minute each"),
     Kind("hostile", pytest("hostile", {"VH_BUILD": GCC}), ("gcc",), about="raw sockets against a live back-end"),

@@ -6,6 +6,8 @@
  *	vh.step=read	read it back past the page cache and compare
  *	vh.step=mount	switch its write cache off and on if it can be, mount it as ext4, compare the file `host` with the pattern of vh.seed, write that of vh.seed + 1 into
  *			`guest`, as long, unmount
+ *	vh.step=rounds	fill all but the last CHUNK with another pattern and read it back, again and again, until there is
+ *			something in that chunk; then once more with the pattern of vh.seed
  * vh.packed=1 or 0 tells whether its rings have to be packed. It ends by writing a byte to port 0xf4 (QEMU's
  * isa-debug-exit): 42 means done.
  *
@@ -113,6 +115,22 @@ static void mount_and_copy(uint64_t seed, void *buf, void *expected)
 		fail("umount");
 }
 
+static void rounds(int fd, uint64_t size, uint64_t seed, uint64_t *buf, void *expected)
+{
+	const uint64_t mine = size - CHUNK;
+
+	for (unsigned round = 1;; round++) {
+		write_all(fd, mine, seed + round, buf);
+		read_all(fd, mine, seed + round, buf, expected);
+		printf("guest: round %u\n", round);
+		if (pread(fd, buf, 4096, (off_t)mine) != 4096)
+			fail("read");
+		if (*buf)
+			break;
+	}
+	write_all(fd, mine, seed, buf);
+}
+
 int main(void)
 {
 	char line[4096], step[32], word[32];
@@ -133,8 +151,10 @@ int main(void)
 		read_all(fd, size, seed, buf, expected);
 	else if (strcmp(step, "mount") == 0)
 		mount_and_copy(seed, buf, expected);
+	else if (strcmp(step, "rounds") == 0)
+		rounds(fd, size, seed, buf, expected);
 	else
-		fail("vh.step is none of write, read and mount");
+		fail("vh.step is none of write, read, mount and rounds");
 	printf("guest: %s done, %llu bytes\n", step, (unsigned long long)size);
 	end(GUEST_OK);
 }

@@ -43,17 +43,19 @@ class Guest:
         self.initrd = os.path.join(work, "guest.cpio")
         initramfs.build(self.initrd, init, os.path.join(kernel_dir, "modules"), ["virtio_pci", *modules])
 
-    def run(self, name, socket, device, words, seconds=120):
-        """One life of the guest, with the options that make a device out of the character device c0, and words for its
-        init; its console. proc.Failed when the init failed."""
-        argv = [*self.emulator, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio",
+    def argv(self, socket, device, words):
+        """With the options that make a device out of the character device c0, and words for its init."""
+        return [*self.emulator, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio",
                 "-device", "isa-debug-exit,iobase=0xf4,iosize=1",
                 "-machine", "pc,memory-backend=mem", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "1",
                 "-m", f"{self.memory_mib}M",
                 "-object", f"memory-backend-memfd,id=mem,size={self.memory_mib}M,share=on",
                 "-chardev", f"socket,id=c0,path={socket}", *device,
                 "-kernel", self.vmlinux, "-initrd", self.initrd, "-append", f"{APPEND} {words}"]
-        return proc.run(name, argv, self.work, seconds, ok=(GUEST_OK,))
+
+    def run(self, name, socket, device, words, seconds=120):
+        """One life of the guest; its console. proc.Failed when the init failed."""
+        return proc.run(name, self.argv(socket, device, words), self.work, seconds, ok=(GUEST_OK,))
 
 
 class BlockGuest(Guest):
@@ -63,8 +65,11 @@ class BlockGuest(Guest):
         super().__init__(work, "guest.c", ["virtio_blk", "ext4"], emulator=emulator)
 
     def boot(self, socket, step, seed, queues=1, packed=False, options=""):
+        return self.run(f"guest-{step}", socket, *self.words(step, seed, queues, packed, options))
+
+    def words(self, step, seed, queues=1, packed=False, options=""):
         device = f"vhost-user-blk-pci,chardev=c0,num-queues={queues},packed={'on' if packed else 'off'}{options}"
-        return self.run(f"guest-{step}", socket, ["-device", device], f"vh.step={step} vh.seed={seed} vh.packed={int(packed)}")
+        return ["-device", device], f"vh.step={step} vh.seed={seed} vh.packed={int(packed)}"
 
 
 class NetGuest(Guest):
