@@ -192,11 +192,11 @@ func (b *Blk) waiter(queue int) (*waiter, error) {
 	if err != nil {
 		return nil, err
 	}
-	master, err := raw.MasterFD(b.d.m.p).Get()
+	session, err := raw.DriverFD(b.d.s.p).Get()
 	if err != nil {
 		return nil, err
 	}
-	w, err := waiterFor(fd, master)
+	w, err := waiterFor(fd, session)
 	if err == nil {
 		b.sleeps[queue] = w
 	}

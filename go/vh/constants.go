@@ -115,6 +115,12 @@ const (
 	EventStateMoved     = 70 // vh_master_save_state() and _load_state(); reason: how it ended; value: bytes
 )
 
+// vh_event.kind, of a driver session.
+const (
+	EventNeedsReset     = 96 // queue; reason: why nobody can tell where it goes on, a negative errno value
+	EventSessionRunning = 97 // the back-end came back, and was told all that the session had told before
+)
+
 // vh_event.reason of VH_EVENT_STARTED.
 const (
 	StartKickFD    = 1 // SET_VRING_KICK found the ring complete
@@ -363,6 +369,12 @@ const (
 // Flags of vh_driver_stop().
 const (
 	DriverStopDrop = 1 // don't wait for requests in flight
+)
+
+// Flags of struct vh_driver_ring.
+const (
+	DriverRingOff        = 1 // started, but not enabled: see vh_driver_enable()
+	DriverRingNeedsReset = 2 // told by vh_driver_get_ring(): it can't go on, see VH_EVENT_NEEDS_RESET
 )
 
 // Of vh/blk.h.

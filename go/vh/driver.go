@@ -12,15 +12,18 @@ import (
 	"github.com/libvh/libvh/go/internal/raw"
 )
 
-// DriverOpts are options of NewDriver.
-type DriverOpts = raw.DriverOpts
+type (
+	DriverOpts = raw.DriverOpts // options of NewDriver and NewDriverOver
+	DriverRing = raw.DriverRing // where a ring is
+)
 
 // A session is what the library has of a Driver. Its Master knows it, because it must not outlive the Master; whoever is
 // inside of the Master's handle may touch it.
 type session struct {
-	p    *raw.Driver
-	blk  *blkSession
-	life life
+	p     *raw.Driver
+	blk   *blkSession
+	life  life
+	sleep *waiter
 }
 
 type blkSession struct {
@@ -43,6 +46,7 @@ func (s *session) free() {
 	lent.Delete(s)
 	if s.life.end() {
 		s.blk.free()
+		s.sleep.close()
 		raw.DriverFree(s.p)
 	}
 }
@@ -71,17 +75,38 @@ type Driver struct {
 
 // NewDriver negotiates and allocates rings; nil options are the defaults.
 func NewDriver(ctx context.Context, m *Master, opts *DriverOpts) (*Driver, error) {
+	return newDriver(ctx, m, nil, opts)
+}
+
+// NewDriverOver negotiates and shares memory of the caller's; rings that somebody else drives come from SetRing.
+func NewDriverOver(ctx context.Context, m *Master, mem *Memory, opts *DriverOpts) (d *Driver, err error) {
+	if mem == nil {
+		return nil, missing("memory")
+	}
+	err = mem.do(func() error {
+		d, err = newDriver(ctx, m, mem.p, opts)
+		return err
+	})
+	return d, err
+}
+
+func newDriver(ctx context.Context, m *Master, mem *raw.Mem, opts *DriverOpts) (*Driver, error) {
 	if m == nil {
 		return nil, missing("front-end")
 	}
 	d := &Driver{m: m, s: &session{}}
 	err := m.wait(ctx, func() error {
 		p, err := made(func(out **raw.Driver) error {
-			return m.withBackend(func(b *raw.Backend) error { return raw.DriverNew(opts, b, nil, out) })
+			return m.withBackend(func(b *raw.Backend) error { return raw.DriverNew(opts, b, mem, out) })
 		})
+		if err != nil {
+			return err
+		}
+		d.s.p = p
+		m.sessions.all = append(m.sessions.all, d.s)
+		fd, err := raw.DriverFD(p).Get()
 		if err == nil {
-			d.s.p = p
-			m.sessions.all = append(m.sessions.all, d.s)
+			d.s.sleep, err = newWaiter(int(fd))
 		}
 		return err
 	})

@@ -5,11 +5,18 @@
  * The session owns guest memory (rings and buffers) and the plan: what was
  * negotiated, what is shared, which rings run. It is the same for every kind
  * of back-end.
+ *
+ * A session over memory of the caller's (a VMM's guest) has no rings of its
+ * own: it tells the back-end about rings that somebody else drives. In both
+ * cases it can tell all of it again to a back-end that went away and came
+ * back: see vh_driver_set_reconnect().
  */
 #ifndef VH_DRIVER_H
 #define VH_DRIVER_H
 
 #include "vh/types.h"
+#include "vh/event.h"
+#include "vh/reconnect.h"
 
 VH_BEGIN_DECLS
 
@@ -22,7 +29,8 @@ struct vh_driver_opts {
 	uint32_t n_queues;   /* 0 = 1, for VH_TYPE_NET 2: a pair; -ENOSPC when the back-end has fewer */
 	uint32_t queue_size; /* 0 = 256; a power of two, but where rings are packed */
 	uint32_t type; /* VH_TYPE_BLK, VH_TYPE_NET: what its users here can do with is wanted; 0 = ring features only */
-	uint64_t features;	/* further device features that the caller can do with, as bits */
+	uint64_t
+		features; /* further device features that the caller can do with; over its own memory: all, of rings too */
 	uint64_t mask_features; /* never acked */
 };
 
@@ -32,6 +40,9 @@ struct vh_driver_opts {
  * @b: (borrowed) must outlive the session
  * @mem: (nullable) memory to share, kept alive by the session; NULL: the session makes its own
  * @out: (out) (owned) free with vh_driver_free()
+ *
+ * Over memory of the caller's nothing is allocated in it; queue_size means nothing then, and rings come from
+ * vh_driver_set_ring().
  *
  * @since: VH_1.0
  * @thread: any
@@ -73,12 +84,12 @@ VH_API vh_rc vh_driver_features(struct vh_driver *d, uint64_t *out);
  * @len: bytes, > 0
  * @addr: (out) address in this process of zeroed memory, page aligned; lives as long as the session
  *
- * May be called while queues run.
+ * May be called while queues run. -EPERM over memory of the caller's.
  *
  * @since: VH_1.0
  * @thread: handle
  * @blocks: yes
- * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN ENOSPC ENOMEM EMFILE ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
+ * @errors: EINVAL EPERM EBUSY EDEADLK ESHUTDOWN ENOTCONN ENOSPC ENOMEM EMFILE ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
  *
  * Return: 0, -ENOSPC when the back-end can't be told of more regions.
  */
@@ -95,6 +106,80 @@ VH_API vh_rc vh_driver_alloc(struct vh_driver *d, uint64_t len, uint64_t *addr);
  * @errors: EINVAL
  */
 VH_API vh_rc vh_driver_dup_snapshot(struct vh_driver *d, struct vh_snapshot **out);
+
+/* Flags of struct vh_driver_ring. */
+#define VH_DRIVER_RING_OFF	   1u /* started, but not enabled: see vh_driver_enable() */
+#define VH_DRIVER_RING_NEEDS_RESET 2u /* told by vh_driver_get_ring(): it can't go on, see VH_EVENT_NEEDS_RESET */
+
+/** struct vh_driver_ring - where a ring is. Sized; as an out struct size-first. */
+struct vh_driver_ring {
+	uint32_t size;	 /* sizeof(struct vh_driver_ring) */
+	uint32_t num;	 /* entries, 0 = there is no ring */
+	uint64_t desc;	 /* guest address of the descriptors */
+	uint64_t driver; /* of the available ring, packed: of the driver's event area */
+	uint64_t device; /* of the used ring, packed: of the device's event area */
+	uint32_t base;	 /* where it goes on: 0 for a new split ring, VH_QUEUE_PACKED_BASE for a new packed one */
+	uint32_t flags;	 /* VH_DRIVER_RING_OFF */
+};
+
+/**
+ * vh_driver_set_ring() - a ring that somebody else drives, for the next start
+ * @d: a session over memory of the caller's, which does not run
+ * @index: queue index
+ * @ring: (nullable) NULL: there is none any more
+ * @kick_fd: (borrowed) eventfd by which the device is told, duplicated; -1 = none, it has to look
+ * @call_fd: (borrowed) eventfd by which the driver is told, duplicated; -1 = none
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: no
+ * @errors: EINVAL EPERM EBADF EBUSY ENOENT EMFILE
+ *
+ * Return: 0, -EPERM when the session has its own rings, -EBUSY while it runs.
+ */
+VH_API vh_rc vh_driver_set_ring(struct vh_driver *d, uint32_t index, const struct vh_driver_ring *ring, vh_fd kick_fd,
+				vh_fd call_fd);
+
+/**
+ * vh_driver_get_ring() - where a ring is, and where it goes on
+ * @d: the session
+ * @index: queue index
+ * @out: (out) base is where it stopped last
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: no
+ * @errors: EINVAL ENOENT
+ */
+VH_API vh_rc vh_driver_get_ring(struct vh_driver *d, uint32_t index, struct vh_driver_ring *out);
+
+/**
+ * vh_driver_enable() - have the device take from a queue, or not
+ * @d: the session
+ * @index: queue index
+ * @on: 1 or 0
+ *
+ * Queues are enabled when they start, until this says otherwise; it counts for each start to come.
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL ENOENT EBUSY EDEADLK ESHUTDOWN ENOTCONN ENOMEM ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
+ */
+VH_API vh_rc vh_driver_enable(struct vh_driver *d, uint32_t index, uint32_t on);
+
+/**
+ * vh_driver_share() - memory of the caller's has changed
+ * @d: the session
+ *
+ * Tells the back-end which regions there are now, if the session runs; a start does the same.
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN ENOSPC ENOMEM EMFILE ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
+ */
+VH_API vh_rc vh_driver_share(struct vh_driver *d);
 
 /**
  * vh_driver_start() - share memory, start and enable every queue
@@ -129,6 +214,85 @@ VH_API vh_rc vh_driver_start(struct vh_driver *d);
 VH_API vh_rc vh_driver_stop(struct vh_driver *d, uint32_t flags, uint32_t timeout_ms);
 
 /**
+ * vh_driver_fd() - readable when vh_driver_dispatch() has something to do
+ * @d: the session
+ *
+ * It stands for the back-end's connection too: who dispatches the session need not dispatch the vh_master.
+ *
+ * @since: VH_1.0
+ * @thread: any
+ * @blocks: no
+ * @errors: EINVAL
+ *
+ * Return: (borrowed) the fd.
+ */
+VH_API vh_fd vh_driver_fd(struct vh_driver *d);
+
+/**
+ * vh_driver_dispatch() - serve the back-end's connection, and bring it back when it ended; never blocks
+ * @d: the session
+ *
+ * A bounded amount of work: of a session that is told to a back-end which came back, a few messages. Calls that wait do the
+ * same while they wait: vh_blk_wait() and vh_driver_stop().
+ *
+ * @since: VH_1.0
+ * @thread: any
+ * @blocks: no
+ * @errors: EINVAL ECONNRESET
+ *
+ * Return: 1 when there is more to do at once, 0 when it is safe to wait on vh_driver_fd(), -ECONNRESET when the back-end is
+ * gone for good.
+ */
+VH_API vh_count vh_driver_dispatch(struct vh_driver *d);
+
+/**
+ * vh_driver_next_event() - take the oldest pending event
+ * @d: the session
+ * @out: (out) the event
+ *
+ * After a connection ended: VH_EVENT_RECONNECTING (reason: why the last one ended or the last try failed, value: ms until the
+ * next one), VH_EVENT_CONNECTED, VH_EVENT_NEEDS_RESET for queues that can't go on, VH_EVENT_SESSION_RUNNING; or
+ * VH_EVENT_GAVE_UP.
+ *
+ * @since: VH_1.0
+ * @thread: any
+ * @blocks: no
+ * @errors: EINVAL
+ *
+ * Return: 1 with an event, 0 when there is none.
+ */
+VH_API vh_count vh_driver_next_event(struct vh_driver *d, struct vh_event *out);
+
+/**
+ * vh_driver_set_reconnect() - have a back-end that goes away come back
+ * @d: the session
+ * @policy: (nullable) copied; NULL: never, as it is at first
+ *
+ * When the connection ends, the session makes another one to where the vh_master was connected to, or accepts one where that
+ * listens, by the policy; after vh_master_adopt() and vh_master_socketpair() only the user can, by another one of them. Then
+ * it tells the back-end what it had told before, in the same order: features, memory, the dirty log, config space that was
+ * written, rings. What it can't tell so (a back-end without the features that were in use, or with fewer queues) is a failed
+ * try. A try counts as failed until VH_EVENT_SESSION_RUNNING.
+ *
+ * Users of the session need not know: requests can be submitted meanwhile, and wait. Those that were in flight are done once
+ * more by the back-end that came, so a device may do one twice, but each completes exactly once. A back-end must not go on
+ * using the rings after its connection ended.
+ *
+ * Of rings that somebody else drives the session knows what their memory says. A split ring goes on at its used index, when
+ * all of its last requests were completed in their order; a queue of which nobody can tell does not start, and
+ * VH_EVENT_NEEDS_RESET says so: have its driver reset it, set the ring anew, stop the session and start it.
+ *
+ * What the session is told while there is no connection, the next one is told. -ECONNRESET comes from its calls only after
+ * VH_EVENT_GAVE_UP; a call of this function then begins anew.
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: no
+ * @errors: EINVAL EOPNOTSUPP
+ */
+VH_API vh_rc vh_driver_set_reconnect(struct vh_driver *d, const struct vh_reconnect *policy);
+
+/**
  * vh_driver_queue() - a queue of the session, for vh_queue_submit() and vh_queue_reap()
  * @d: the session
  * @index: queue index
@@ -137,7 +301,9 @@ VH_API vh_rc vh_driver_stop(struct vh_driver *d, uint32_t flags, uint32_t timeou
  * @since: VH_1.0
  * @thread: any
  * @blocks: no
- * @errors: EINVAL ENOENT
+ * @errors: EINVAL EPERM ENOENT
+ *
+ * Return: 0, -EPERM when the rings are somebody else's.
  */
 VH_API vh_rc vh_driver_queue(struct vh_driver *d, uint32_t index, struct vh_queue **out);
 

@@ -45,6 +45,10 @@ VH_BEGIN_DECLS
 #define VH_EVENT_BACKEND_REQUEST 65 /* a back-end request was served; reason: 0, 1 = refused; value: its id */
 #define VH_EVENT_STATE_MOVED	 70 /* vh_master_save_state() and _load_state(); reason: how it ended; value: bytes */
 
+/* vh_event.kind, of a driver session. */
+#define VH_EVENT_NEEDS_RESET	 96 /* queue; reason: why nobody can tell where it goes on, a negative errno value */
+#define VH_EVENT_SESSION_RUNNING 97 /* the back-end came back, and was told all that the session had told before */
+
 /* vh_event.reason of VH_EVENT_STARTED. */
 #define VH_START_KICK_FD   1 /* SET_VRING_KICK found the ring complete */
 #define VH_START_COMPLETED 2 /* the missing message arrived */

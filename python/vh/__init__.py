@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from vh._byhand import BackendRequest as BackendRequest, FrontendRequest as FrontendRequest, Reply as Reply
     from vh._device import CryptoSession as CryptoSession, Device as Device, Later as Later
     from vh._dirty import Dirty as Dirty
-    from vh._driver import Driver as Driver
+    from vh._driver import Driver as Driver, Ring as Ring
     from vh._error import VhError as VhError, error_name as error_name
     from vh._event import Message as Message, event_name as event_name, \
         feature_name as feature_name, message_name as message_name
@@ -37,7 +37,7 @@ _FROM = {
     "_byhand": "BackendRequest FrontendRequest Reply",
     "_device": "CryptoSession Device Later",
     "_dirty": "Dirty",
-    "_driver": "Driver",
+    "_driver": "Driver Ring",
     "_error": "VhError error_name",
     "_event": "Message event_name feature_name message_name",
     "_iotlb": "Iotlb",

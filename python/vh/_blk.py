@@ -276,15 +276,16 @@ class Blk(Handle):
 
     async def async_reap(self, max: int = 64, queue: int = 0) -> "list[BlkDone]":  # pylint: disable=redefined-builtin
         """Requests that ended, at least one; an asyncio task sleeps meanwhile."""
-        ring, master = self._driver.queue(queue), self._driver._master
+        ring = self._driver.queue(queue)
         while True:
             done = self.reap(max, queue)
             if done:
                 return done
             if ring.arm():
                 continue
-            await _aio.first(ring, master)
-            master.dispatch()
+            await _aio.first(ring, self._driver)
+            while self._driver.dispatch():
+                await asyncio.sleep(0)
 
     async def async_io(self, io: BlkIo, queue: int = 0) -> BlkDone:
         """One request; only for a queue that nothing else uses."""

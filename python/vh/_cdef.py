@@ -419,6 +419,15 @@ struct vh_driver_opts {
     uint64_t features;
     uint64_t mask_features;
 };
+struct vh_driver_ring {
+    uint32_t size;
+    uint32_t num;
+    uint64_t desc;
+    uint64_t driver;
+    uint64_t device;
+    uint32_t base;
+    uint32_t flags;
+};
 struct vh_blk_io {
     uint32_t op;
     uint32_t flags;
@@ -507,6 +516,8 @@ struct vh_blk_info {
 #define VH_EVENT_CONFIG_CHANGED 64
 #define VH_EVENT_BACKEND_REQUEST 65
 #define VH_EVENT_STATE_MOVED 70
+#define VH_EVENT_NEEDS_RESET 96
+#define VH_EVENT_SESSION_RUNNING 97
 #define VH_START_KICK_FD 1
 #define VH_START_COMPLETED 2
 #define VH_START_KICK 3
@@ -625,6 +636,8 @@ struct vh_blk_info {
 #define VH_STATE_LOAD 1
 #define VH_STATE_STOPPED 0
 #define VH_DRIVER_STOP_DROP 1
+#define VH_DRIVER_RING_OFF 1
+#define VH_DRIVER_RING_NEEDS_RESET 2
 #define VH_BLK_SECTOR 512
 #define VH_BLK_ID_SIZE 20
 #define VH_BLK_READ 0
@@ -832,8 +845,17 @@ void vh_driver_free(struct vh_driver *d);
 vh_rc vh_driver_features(struct vh_driver *d, uint64_t *out);
 vh_rc vh_driver_alloc(struct vh_driver *d, uint64_t len, uint64_t *addr);
 vh_rc vh_driver_dup_snapshot(struct vh_driver *d, struct vh_snapshot **out);
+vh_rc vh_driver_set_ring(struct vh_driver *d, uint32_t index, const struct vh_driver_ring *ring, vh_fd kick_fd,
+        vh_fd call_fd);
+vh_rc vh_driver_get_ring(struct vh_driver *d, uint32_t index, struct vh_driver_ring *out);
+vh_rc vh_driver_enable(struct vh_driver *d, uint32_t index, uint32_t on);
+vh_rc vh_driver_share(struct vh_driver *d);
 vh_rc vh_driver_start(struct vh_driver *d);
 vh_rc vh_driver_stop(struct vh_driver *d, uint32_t flags, uint32_t timeout_ms);
+vh_fd vh_driver_fd(struct vh_driver *d);
+vh_count vh_driver_dispatch(struct vh_driver *d);
+vh_count vh_driver_next_event(struct vh_driver *d, struct vh_event *out);
+vh_rc vh_driver_set_reconnect(struct vh_driver *d, const struct vh_reconnect *policy);
 vh_rc vh_driver_queue(struct vh_driver *d, uint32_t index, struct vh_queue **out);
 vh_rc vh_driver_set_dirty(struct vh_driver *d, struct vh_dirty *log);
 vh_rc vh_blk_new(struct vh_driver *d, struct vh_blk **out);
@@ -1119,8 +1141,16 @@ THREAD = {
     "vh_driver_features": "any",
     "vh_driver_alloc": "handle",
     "vh_driver_dup_snapshot": "any",
+    "vh_driver_set_ring": "handle",
+    "vh_driver_get_ring": "handle",
+    "vh_driver_enable": "handle",
+    "vh_driver_share": "handle",
     "vh_driver_start": "handle",
     "vh_driver_stop": "handle",
+    "vh_driver_fd": "any",
+    "vh_driver_dispatch": "any",
+    "vh_driver_next_event": "any",
+    "vh_driver_set_reconnect": "handle",
     "vh_driver_queue": "any",
     "vh_driver_set_dirty": "handle",
     "vh_blk_new": "any",

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
 """The dirty log: which pages of guest memory were written."""
-import contextlib
 from typing import Any, Iterator
 
-from vh._handle import Handle, create, expect
+from vh._handle import Handle, create
 from vh._lib import fd_of, ffi, new_sized, record
 from vh._model import DIRTY_PAGE, DirtyInfo
 
@@ -47,19 +46,6 @@ class Dirty(Handle):
         out = new_sized("vh_dirty_info")
         self._call("vh_dirty_get_info", out)
         return record(DirtyInfo, out)  # type: ignore[no-any-return]
-
-
-@contextlib.contextmanager
-def pointer(log: "Dirty | None") -> "Iterator[Any]":
-    """Of a log, while it is used; NULL for None."""
-    if log is None:
-        yield ffi.NULL
-        return
-    ptr = expect(log, Dirty)._enter()
-    try:
-        yield ptr
-    finally:
-        log._leave()
 
 
 __all__ = ["Dirty"]

@@ -128,10 +128,10 @@ _error.bind("vhpy_logger_line", _line, void=True)
 _error.bind("vhpy_trace_message", _message, void=True)
 
 
-class Observed(Handle):
-    """What a master and a slave have in common: a pollable fd, events, a log, a trace."""
+class Pollable(Handle):
+    """What lives in an event loop: a pollable fd, and events."""
 
-    _side = ""  # "vh_slave", "vh_master"
+    _side = ""  # "vh_slave", "vh_master", "vh_driver"
     _leaks = True
 
     def fileno(self) -> int:
@@ -157,6 +157,10 @@ class Observed(Handle):
             if event is None:
                 return
             yield event
+
+
+class Observed(Pollable):
+    """What a master and a slave have in common besides: a log, a trace."""
 
     def set_logger(self, line: "Callable[[_model.LogLevel | int, str], object] | None",
                 level: int = _model.LOG_WARNING) -> None:

@@ -243,3 +243,16 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
+
+
+@contextlib.contextmanager
+def pointer(handle: Any, kind: "type[Handle]") -> "Iterator[Any]":
+    """Of a handle of that kind, while it is used; NULL for None."""
+    if handle is None:
+        yield ffi.NULL
+        return
+    ptr = expect(handle, kind)._enter()
+    try:
+        yield ptr
+    finally:
+        handle._leave()

@@ -65,6 +65,8 @@ EVENT_GAVE_UP = 33
 EVENT_CONFIG_CHANGED = 64
 EVENT_BACKEND_REQUEST = 65
 EVENT_STATE_MOVED = 70
+EVENT_NEEDS_RESET = 96
+EVENT_SESSION_RUNNING = 97
 START_KICK_FD = 1
 START_COMPLETED = 2
 START_KICK = 3
@@ -183,6 +185,8 @@ STATE_SAVE = 0
 STATE_LOAD = 1
 STATE_STOPPED = 0
 DRIVER_STOP_DROP = 1
+DRIVER_RING_OFF = 1
+DRIVER_RING_NEEDS_RESET = 2
 BLK_SECTOR = 512
 BLK_ID_SIZE = 20
 BLK_READ = 0
@@ -330,6 +334,8 @@ class EventKind(enum.IntEnum):
     CONFIG_CHANGED = 64  # the back-end says that config space changed
     BACKEND_REQUEST = 65  # a back-end request was served; reason: 0, 1 = refused; value: its id
     STATE_MOVED = 70  # vh_master_save_state() and _load_state(); reason: how it ended; value: bytes
+    NEEDS_RESET = 96  # queue; reason: why nobody can tell where it goes on, a negative errno value
+    SESSION_RUNNING = 97  # the back-end came back, and was told all that the session had told before
 
 
 class StartReason(enum.IntEnum):

@@ -10,9 +10,9 @@ import struct
 from typing import Any, Iterable, Iterator, NamedTuple, Sequence, overload
 
 from vh import _aio, _error, _model
-from vh._dirty import Dirty, pointer
+from vh._dirty import Dirty
 from vh._event import known
-from vh._handle import Handle, create, expect
+from vh._handle import Handle, create, expect, pointer
 from vh._lib import fd_of, ffi, lib, new_sized, push_batch, record
 from vh._memory import Memory, Snapshot, take_snapshot
 from vh._model import QUEUE_MAX_SIZE, QueueState, QueueStats
@@ -556,7 +556,7 @@ class Queue(Handle):
 
     def set_dirty(self, log: "Dirty | None", used: "int | None" = None) -> None:
         """Log what a stand-alone queue's device writes; used: the ring too, under that guest address. None: no more."""
-        with pointer(log) as ptr:
+        with pointer(log, Dirty) as ptr:
             self._call("vh_queue_set_dirty", ptr, 0 if used is None else _model.QUEUE_LOG_USED, used or 0)
 
     def mark(self, view: Any) -> None:

@@ -20,6 +20,17 @@ struct vhi_ring_intent {
 	bool log;	     /* writes to it go to the log */
 };
 
+/*
+ * A step is a sequence of calls that don't wait: one that would have to gives -EINPROGRESS. The same sequence is then made
+ * again from its beginning when fd() is readable, and what was sent is not sent again, until something else comes of it.
+ * Between VHI_STEP_ENTER and one of the others only the thread that entered is concerned.
+ */
+enum vhi_step {
+	VHI_STEP_ENTER,
+	VHI_STEP_LEAVE, /* -EINPROGRESS: it will be made again */
+	VHI_STEP_END
+};
+
 struct vhi_backend_ops {
 	const char *kind;
 	int (*get_features)(void *ctx, uint64_t *offered);
@@ -51,6 +62,15 @@ struct vhi_backend_ops {
 	int (*set_inflight)(void *ctx, const struct vh_inflight *inflight, int fd);
 	/* What became of set_status: a device that can't do with the features takes FEATURES_OK back. May be NULL. */
 	int (*get_status)(void *ctx, uint8_t *status);
+	/* After a connection ended: is there another one? NULL: there never is. */
+	bool (*connected)(void *ctx);
+	/* Make one, without waiting: 1 = there is one, 0 = only somebody else can, -errno = not this time. */
+	int (*reopen)(void *ctx);
+	void (*hang_up)(void *ctx);
+	/* See enum vhi_step. NULL: the calls of a step wait. 0 or -EBUSY. */
+	int (*step)(void *ctx, enum vhi_step what);
+	/* What was written into config space, once more on a new connection. NULL: it is kept by the device. */
+	int (*config_again)(void *ctx);
 };
 
 struct vh_backend {

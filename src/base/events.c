@@ -5,7 +5,7 @@
 #include "vhi_base.h"
 
 /* Kinds of a queue come first: their row is their place among the slots of each queue. */
-#define QUEUE_KINDS 9u
+#define QUEUE_KINDS 10u
 
 static const struct {
 	uint32_t kind;
@@ -20,6 +20,7 @@ static const struct {
 	{VH_EVENT_DEVICE_ERROR, "device-error"},
 	{VH_EVENT_INFLIGHT_LOST, "inflight-lost"},
 	{VH_EVENT_RESUBMITTED, "resubmitted"},
+	{VH_EVENT_NEEDS_RESET, "needs-reset"},
 	/* of the device */
 	{VH_EVENT_CONNECTED, "connected"},
 	{VH_EVENT_DISCONNECTED, "disconnected"},
@@ -38,6 +39,7 @@ static const struct {
 	{VH_EVENT_CONFIG_CHANGED, "config-changed"},
 	{VH_EVENT_BACKEND_REQUEST, "backend-request"},
 	{VH_EVENT_STATE_MOVED, "state-moved"},
+	{VH_EVENT_SESSION_RUNNING, "session-running"},
 };
 
 /* The slots: the head, the kinds of the device, then those of each queue. */

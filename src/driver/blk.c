@@ -81,6 +81,9 @@ vh_rc vh_blk_new(struct vh_driver *d, struct vh_blk **out)
 	if (!d || !out)
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
 				"vh_blk_new: NULL argument; make a driver session first");
+	if (d->given)
+		return vhi_fail(-EPERM, VH_ERROR_STATE, 0,
+				"vh_blk_new: the session is over memory of the caller's, who drives the rings too");
 	if (in_use(d))
 		return vhi_fail(-EBUSY, VH_ERROR_STATE, 0,
 				"vh_blk_new: the session has a block driver, or requests in flight; free the one, reap "
@@ -357,12 +360,12 @@ static int sleep_until(struct vh_blk *b, struct pollfd *p, uint64_t end)
 		ms = now >= end ? 0 : (int)VHI_MIN((end - now + 999999) / 1000000, (uint64_t)LOOK_MS);
 	if (vhi_sys.poll(p, 2, ms) < 0 && errno == EINTR)
 		return vhi_fail(-EINTR, VH_ERROR_SYSTEM, 0, "vh_blk_wait: a signal came; call it again");
-	return p[1].revents ? vhi_driver_dispatch(b->d) : 0;
+	return p[1].revents ? VHI_MIN(vhi_driver_dispatch(b->d), 0) : 0;
 }
 
 static int wait_ready(struct vh_blk *b, uint32_t queue, uint64_t end)
 {
-	struct pollfd p[2] = {{.events = POLLIN}, {.fd = vhi_driver_fd(b->d), .events = POLLIN}};
+	struct pollfd p[2] = {{.events = POLLIN}, {.fd = b->d->epoll, .events = POLLIN}};
 	int rc;
 
 	p[0].fd = vh_queue_fd(b->queues[queue].dq->q);
@@ -372,8 +375,8 @@ static int wait_ready(struct vh_blk *b, uint32_t queue, uint64_t end)
 		rc = ready(b, queue);
 		if (rc)
 			return rc > 0 ? 0 : rc;
-		rc = __atomic_load_n(&b->d->lost, __ATOMIC_ACQUIRE) ? vhi_driver_lost(b->d) : vhi_driver_check(b->d);
-		if (rc)
+		rc = vhi_driver_look(b->d);
+		if (rc < 0)
 			return rc;
 		if (!__atomic_load_n(&b->d->running, __ATOMIC_ACQUIRE))
 			return vhi_fail(-EINVAL, VH_ERROR_STATE, 0,

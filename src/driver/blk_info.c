@@ -99,8 +99,11 @@ int vhi_blk_read_info(struct vh_blk *b)
 	struct vh_backend *be = b->d->b;
 	const uint64_t f = b->d->features;
 	uint8_t c[VHI_BLK_C_END] = {0};
-	int rc = vhi_driver_check(b->d);
+	int rc = vhi_driver_link(b->d);
 
+	if (rc > 0)
+		rc = vhi_fail(-ECONNRESET, VH_ERROR_STATE, 0,
+			      "vh_blk_new: there is no connection at the moment; wait for VH_EVENT_SESSION_RUNNING");
 	if (!rc)
 		rc = be->ops->config_get(be->ctx, 0, c, config_len(f));
 	if (!rc)

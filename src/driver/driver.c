@@ -7,12 +7,6 @@
 /* Descriptors of an indirect table: a block request has three, or a few more where segments are limited. */
 #define MAX_INDIRECT 8
 
-/* Device status (virtio 1.2 section 2.1). */
-#define S_RESET	      0u
-#define S_ACKNOWLEDGE 1u
-#define S_DRIVER      2u
-#define S_FEATURES_OK 8u
-
 /* Bits that belong to the device type. */
 #define TYPE_BITS (((VHI_BIT(24) - 1) << 0) | ((VHI_BIT(14) - 1) << 50))
 
@@ -70,11 +64,11 @@ int vhi_driver_status(struct vh_driver *d, uint8_t status)
 }
 
 /* A device that can't do with the features takes the bit back. */
-static int features_ok(struct vh_driver *d)
+int vhi_driver_features_ok(struct vh_driver *d)
 {
 	struct vh_error before = vhi_driver_error_keep();
 	uint8_t status = 0;
-	int rc = vhi_driver_status(d, S_ACKNOWLEDGE | S_DRIVER | S_FEATURES_OK);
+	int rc = vhi_driver_status(d, VHI_DRIVER_S_CHOSEN);
 
 	if (rc)
 		return rc;
@@ -83,21 +77,33 @@ static int features_ok(struct vh_driver *d)
 		vhi_driver_error_put(&before);
 		return 0;
 	}
-	if (!rc && VHI_REFUSE(VHI_SITE_DRIVER_FEATURES_OK, !(status & S_FEATURES_OK)))
+	if (!rc && VHI_REFUSE(VHI_SITE_DRIVER_FEATURES_OK, (status & VHI_DRIVER_S_CHOSEN) != VHI_DRIVER_S_CHOSEN))
 		return vhi_fail(-ENOTSUP, VH_ERROR_DEVICE, VHI_SITE_DRIVER_FEATURES_OK,
 				"vh_driver_new: the device refused the features 0x%llx; mask some of them",
 				(unsigned long long)d->features);
 	return rc;
 }
 
+/* Network devices count in pairs. */
+int vhi_driver_max_queues(struct vh_driver *d, uint32_t *n)
+{
+	int rc = d->b->ops->max_queues(d->b->ctx, n);
+
+	if (!rc && d->is_net)
+		*n = VHI_MIN(2 * *n, MAX_QUEUES);
+	return rc;
+}
+
 static int negotiate(struct vh_driver *d, const struct vh_driver_opts *o)
 {
-	uint64_t wanted = ((*type_features(o->type) | o->features) & TYPE_BITS) | VHI_RING_FEATURES;
-	int rc = vhi_driver_status(d, S_RESET);
+	uint64_t wanted = *type_features(o->type) | o->features;
+	int rc = vhi_driver_status(d, VHI_DRIVER_S_RESET);
 
-	wanted &= ~o->mask_features;
+	if (!d->given)
+		wanted = (wanted & TYPE_BITS) | VHI_RING_FEATURES;
+	wanted = (wanted & ~o->mask_features) | VHI_BIT(VH_F_VERSION_1);
 	if (!rc)
-		rc = vhi_driver_status(d, S_ACKNOWLEDGE | S_DRIVER);
+		rc = vhi_driver_status(d, VHI_DRIVER_S_KNOWN);
 	if (!rc)
 		rc = d->b->ops->negotiate(d->b->ctx, wanted, &d->features);
 	if (rc)
@@ -107,12 +113,9 @@ static int negotiate(struct vh_driver *d, const struct vh_driver_opts *o)
 		return vhi_fail(-ENOTSUP, VH_ERROR_PEER, VHI_SITE_DRIVER_VERSION_1,
 				"vh_driver_new: the back-end does not offer VIRTIO_F_VERSION_1; devices from before "
 				"virtio 1.0 can't be driven, use a newer back-end");
-	rc = features_ok(d);
+	rc = vhi_driver_features_ok(d);
 	if (!rc)
-		rc = d->b->ops->max_queues(d->b->ctx, &d->max_queues);
-	/* Network devices count in pairs. */
-	if (!rc && o->type == VH_TYPE_NET)
-		d->max_queues = VHI_MIN(2 * d->max_queues, MAX_QUEUES);
+		rc = vhi_driver_max_queues(d, &d->max_queues);
 	if (!rc && d->n_queues > d->max_queues)
 		rc = vhi_fail(-ENOSPC, VH_ERROR_PEER, 0,
 			      "vh_driver_new: %u queues wanted, and the back-end has %u; ask for fewer", d->n_queues,
@@ -186,6 +189,7 @@ static int queue_init(struct vh_driver *d, uint32_t index, uint32_t num)
 				     .driver = {gpa.v + l.driver},
 				     .device = {gpa.v + l.device},
 				     .fresh = true,
+				     .keep = true,
 				     .indirect = {gpa.v + l.indirect},
 				     .max_indirect = MAX_INDIRECT};
 	return 0;
@@ -214,7 +218,7 @@ static int session_init(struct vh_driver *d, const struct vh_driver_opts *o)
 	const uint32_t num = o->queue_size ? o->queue_size : DEFAULT_SIZE;
 	int rc = negotiate(d, o);
 
-	if (!rc && !vhi_ring_num_fits(num, d->features))
+	if (!rc && !d->given && !vhi_ring_num_fits(num, d->features))
 		rc = vhi_fail(
 			-EINVAL, VH_ERROR_ARGUMENT, 0,
 			"vh_driver_new: queue_size is %u; rings of this back-end are not packed, so use a power of two",
@@ -226,8 +230,12 @@ static int session_init(struct vh_driver *d, const struct vh_driver_opts *o)
 				      vh_error_name(d->wake));
 	}
 	if (!rc)
+		rc = vhi_driver_loop_open(d);
+	for (uint32_t i = 0; i < d->n_queues; i++)
+		d->queues[i].kick = d->queues[i].call = -1;
+	if (!rc && !d->given)
 		rc = vhi_driver_mem_init(d);
-	for (uint32_t i = 0; !rc && i < d->n_queues; i++)
+	for (uint32_t i = 0; !rc && !d->given && i < d->n_queues; i++)
 		rc = queue_init(d, i, num);
 	return rc;
 }
@@ -237,9 +245,15 @@ static void session_free(struct vh_driver *d)
 	for (uint32_t i = 0; i < d->n_queues; i++)
 		if (d->queues[i].q)
 			vhi_queue_destroy(d->queues[i].q);
+	for (uint32_t i = 0; i < d->n_queues; i++) {
+		vhi_fd_close(&d->queues[i].kick);
+		vhi_fd_close(&d->queues[i].call);
+	}
 	vhi_dirty_put(d->log);
 	vh_mem_free(d->mem);
 	vhi_fd_close(&d->wake);
+	vhi_driver_loop_close(d);
+	pthread_mutex_destroy(&d->lock);
 	vhi_free(d);
 }
 
@@ -256,9 +270,6 @@ vh_rc vh_driver_new(const struct vh_driver_opts *opts, struct vh_backend *b, str
 	rc = vhi_opts_in(&o, sizeof(o), opts, "vh_driver_opts");
 	if (!rc)
 		rc = check_opts(&o);
-	if (!rc && mem)
-		rc = vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
-			      "vh_driver_new: memory of the caller's can't be shared yet; pass NULL");
 	if (rc)
 		return rc;
 	n = o.n_queues ? o.n_queues : o.type == VH_TYPE_NET ? 2 : 1;
@@ -266,10 +277,13 @@ vh_rc vh_driver_new(const struct vh_driver_opts *opts, struct vh_backend *b, str
 	if (!d)
 		return vhi_fail(-ENOMEM, VH_ERROR_SYSTEM, 0, "vh_driver_new: no memory for a session");
 	d->b = b;
+	d->given = mem;
+	d->mem = mem ? vhi_mem_get(mem) : NULL;
 	d->n_queues = n;
 	d->is_net = o.type == VH_TYPE_NET;
 	d->ended = b->ops->ended ? b->ops->ended(b->ctx) : 0;
-	d->wake = -1;
+	d->wake = d->epoll = d->timer = -1;
+	pthread_mutex_init(&d->lock, NULL);
 	rc = session_init(d, &o);
 	if (rc) {
 		session_free(d);
@@ -314,6 +328,10 @@ vh_rc vh_driver_queue(struct vh_driver *d, uint32_t index, struct vh_queue **out
 	if (index >= d->n_queues)
 		return vhi_fail(-ENOENT, VH_ERROR_ARGUMENT, 0, "vh_driver_queue: queue %u of %u; count from 0", index,
 				d->n_queues);
+	if (d->given)
+		return vhi_fail(
+			-EPERM, VH_ERROR_STATE, 0,
+			"vh_driver_queue: the session is over memory of the caller's, who drives the rings too");
 	*out = d->queues[index].q;
 	return 0;
 }

@@ -26,7 +26,7 @@ static int switch_log(struct vh_driver *d)
 {
 	struct vh_dirty_info info = {.size = sizeof(info)};
 	const struct vhi_backend_ops *ops = d->b->ops;
-	int rc = vhi_driver_check(d);
+	int rc = vhi_driver_link(d);
 
 	if (d->log)
 		vh_dirty_get_info(d->log, &info);
@@ -36,7 +36,20 @@ static int switch_log(struct vh_driver *d)
 		rc = ops->set_log(d->b->ctx, d->log ? d->log->region->fd : -1, info.offset, info.len);
 	if (!rc && d->log)
 		rc = rings_log(d);
-	return rc;
+	return rc > 0 ? 0 : vhi_driver_told(d, rc);
+}
+
+static uint64_t memory_end(struct vh_driver *d)
+{
+	struct vh_snapshot *now;
+	uint64_t end = d->next_gpa;
+
+	if (!d->given)
+		return end;
+	now = vhi_mem_snapshot(d->mem);
+	end = now->base + now->span;
+	vhi_snapshot_put(now);
+	return end;
 }
 
 vh_rc vh_driver_set_dirty(struct vh_driver *d, struct vh_dirty *log)
@@ -47,10 +60,10 @@ vh_rc vh_driver_set_dirty(struct vh_driver *d, struct vh_dirty *log)
 
 	if (!d)
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_driver_set_dirty: NULL session");
-	if (log && d->next_gpa > vhi_dirty_end(log))
+	if (log && memory_end(d) > vhi_dirty_end(log))
 		return vhi_fail(-ERANGE, VH_ERROR_MEMORY, 0,
 				"vh_driver_set_dirty: the log ends at 0x%llx, and the session's memory at 0x%llx",
-				(unsigned long long)vhi_dirty_end(log), (unsigned long long)d->next_gpa);
+				(unsigned long long)vhi_dirty_end(log), (unsigned long long)memory_end(d));
 	vhi_driver_control(d, true);
 	before = d->log;
 	d->log = vhi_dirty_get(log);

@@ -23,12 +23,13 @@ static uint64_t round_up(uint64_t v, uint64_t align)
 int vhi_driver_share(struct vh_driver *d)
 {
 	struct vh_snapshot *now;
-	int rc = vhi_driver_check(d);
+	int rc = vhi_driver_link(d);
 
 	if (!rc)
-		rc = d->b->ops->set_memory(d->b->ctx, d->mem);
-	if (rc)
+		rc = vhi_driver_told(d, d->b->ops->set_memory(d->b->ctx, d->mem));
+	if (rc < 0)
 		return rc;
+	rc = 0;
 	now = vhi_mem_snapshot(d->mem);
 	for (uint32_t i = 0; !rc && i < d->n_queues; i++) {
 		if (!d->queues[i].life)
@@ -120,6 +121,19 @@ int vhi_driver_alloc(struct vh_driver *d, uint64_t len, uint64_t *addr, struct v
 	return 0;
 }
 
+vh_rc vh_driver_share(struct vh_driver *d)
+{
+	int rc = 0;
+
+	if (!d)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_driver_share: NULL session");
+	vhi_driver_control(d, true);
+	if (d->running)
+		rc = vhi_driver_share(d);
+	vhi_driver_control(d, false);
+	return rc;
+}
+
 vh_rc vh_driver_alloc(struct vh_driver *d, uint64_t len, uint64_t *addr)
 {
 	struct vhi_gpa gpa;
@@ -127,6 +141,9 @@ vh_rc vh_driver_alloc(struct vh_driver *d, uint64_t len, uint64_t *addr)
 
 	if (!d || !addr || !len)
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_driver_alloc: NULL argument or no bytes");
+	if (d->given)
+		return vhi_fail(-EPERM, VH_ERROR_STATE, 0,
+				"vh_driver_alloc: the session is over memory of the caller's, who hands it out");
 	vhi_driver_control(d, true);
 	rc = vhi_driver_alloc(d, len, addr, &gpa);
 	vhi_driver_control(d, false);

@@ -4,68 +4,9 @@
 
 #include <poll.h>
 
-#define S_RUNNING 15u /* ACKNOWLEDGE, DRIVER, FEATURES_OK, DRIVER_OK */
-
 /* How often a wait looks at what has no fd. */
 #define LOOK_MS	 1
 #define QUIET_MS 30000u /* for requests in flight */
-
-int vhi_driver_lost(struct vh_driver *d)
-{
-	(void)d;
-	return vhi_fail(-ECONNRESET, VH_ERROR_PEER, 0,
-			"the back-end is gone; connect again and begin a new driver session");
-}
-
-static uint32_t ended(const struct vh_driver *d)
-{
-	return d->b->ops->ended ? d->b->ops->ended(d->b->ctx) : d->ended;
-}
-
-int vhi_driver_check(struct vh_driver *d)
-{
-	return ended(d) == d->ended ? 0 : vhi_driver_lost(d);
-}
-
-int vhi_driver_fd(struct vh_driver *d)
-{
-	return d->b->ops->fd ? d->b->ops->fd(d->b->ctx) : -1;
-}
-
-void vhi_driver_control(struct vh_driver *d, bool on)
-{
-	__atomic_store_n(&d->control, on, __ATOMIC_SEQ_CST);
-	while (on && __atomic_load_n(&d->guests, __ATOMIC_SEQ_CST))
-		vhi_sys.poll(NULL, 0, LOOK_MS);
-}
-
-/* Dispatch, unless another thread is at it, or about to. */
-static int dispatch(struct vh_driver *d)
-{
-	const struct vhi_backend_ops *ops = d->b->ops;
-	struct vh_error before = vhi_driver_error_keep();
-	int rc = 0;
-
-	__atomic_add_fetch(&d->guests, 1, __ATOMIC_SEQ_CST);
-	if (ops->dispatch && !__atomic_load_n(&d->control, __ATOMIC_SEQ_CST))
-		rc = ops->dispatch(d->b->ctx);
-	__atomic_sub_fetch(&d->guests, 1, __ATOMIC_SEQ_CST);
-	if (rc == -EBUSY)
-		vhi_driver_error_put(&before);
-	return rc == -EBUSY ? 0 : rc;
-}
-
-int vhi_driver_dispatch(struct vh_driver *d)
-{
-	if (!__atomic_load_n(&d->lost, __ATOMIC_ACQUIRE)) {
-		if (dispatch(d) >= 0 && !vhi_driver_check(d))
-			return 0;
-		__atomic_store_n(&d->lost, 1, __ATOMIC_RELEASE);
-		for (uint32_t i = 0; i < d->n_queues; i++)
-			vhi_queue_wake(d->queues[i].q);
-	}
-	return vhi_driver_lost(d);
-}
 
 /* A call is in progress on the queue, on another thread; such calls end soon. */
 static void wait_call(struct vh_driver *d)
@@ -118,7 +59,7 @@ static int queue_begin(struct vh_driver *d, struct vhi_driver_queue *dq)
 	vhi_snapshot_put(now);
 	if (rc)
 		return rc;
-	dq->spoilt = false;
+	dq->spoilt = dq->cut = false;
 	__atomic_add_fetch(&dq->life, 1, __ATOMIC_RELEASE);
 	return queue_ctl(d, dq, VHI_CTL_PAUSE);
 }
@@ -130,7 +71,7 @@ static int queues_prepare(struct vh_driver *d)
 	for (uint32_t i = 0; !rc && i < d->n_queues; i++) {
 		struct vhi_driver_queue *dq = &d->queues[i];
 
-		if (!dq->life || dq->spoilt || vh_queue_state(dq->q) == VH_QUEUE_BROKEN)
+		if (dq->q && (!dq->life || dq->spoilt || vh_queue_state(dq->q) == VH_QUEUE_BROKEN))
 			rc = queue_begin(d, dq);
 	}
 	return rc;
@@ -148,6 +89,11 @@ static int ring_enable(struct vh_driver *d, uint32_t index, bool on)
 	return 0;
 }
 
+int vhi_driver_ring_enable(struct vh_driver *d, uint32_t index)
+{
+	return ring_enable(d, index, !d->queues[index].off);
+}
+
 struct vhi_ring_intent vhi_driver_intent(const struct vh_driver *d, uint32_t index)
 {
 	const struct vhi_driver_queue *dq = &d->queues[index];
@@ -157,13 +103,41 @@ struct vhi_ring_intent vhi_driver_intent(const struct vh_driver *d, uint32_t ind
 					.desc = dq->ring.desc,
 					.driver = dq->ring.driver,
 					.device = dq->ring.device,
-					.kick = vhi_queue_get_fd(dq->q, VHI_QUEUE_KICK),
-					.call = vhi_queue_get_fd(dq->q, VHI_QUEUE_CALL),
+					.kick = dq->q ? vhi_queue_get_fd(dq->q, VHI_QUEUE_KICK) : dq->kick,
+					.call = dq->q ? vhi_queue_get_fd(dq->q, VHI_QUEUE_CALL) : dq->call,
 					.err = -1,
 					.log = d->log};
 }
 
-static int ring_begin(struct vh_driver *d, uint32_t index)
+bool vhi_driver_ring_runs(const struct vh_driver *d, uint32_t index)
+{
+	const struct vhi_driver_queue *dq = &d->queues[index];
+
+	if (dq->spoilt || !dq->ring.num)
+		return false;
+	return !dq->q || (dq->life && vh_queue_state(dq->q) != VH_QUEUE_BROKEN);
+}
+
+/* Only its user can help a ring of which nobody knows where it stands. */
+int vhi_driver_ring_again(struct vh_driver *d, uint32_t index)
+{
+	struct vhi_driver_queue *dq = &d->queues[index];
+	int rc;
+
+	if (!dq->cut)
+		return 0;
+	rc = dq->q ? vhi_queue_again(dq->q, &dq->ring.base) : vhi_driver_given_base(d, index, &dq->ring.base);
+	if (rc == -EBUSY)
+		return -EAGAIN;
+	dq->cut = false;
+	if (rc) {
+		dq->spoilt = true;
+		vhi_driver_event(d, VH_EVENT_NEEDS_RESET, index, rc, 0);
+	}
+	return 0;
+}
+
+int vhi_driver_ring_start(struct vh_driver *d, uint32_t index)
 {
 	struct vhi_driver_queue *dq = &d->queues[index];
 	const struct vhi_ring_intent intent = vhi_driver_intent(d, index);
@@ -171,7 +145,20 @@ static int ring_begin(struct vh_driver *d, uint32_t index)
 
 	dq->partly = rc == -EINTR;
 	dq->begun = !rc || dq->partly;
-	return rc ? rc : ring_enable(d, index, true);
+	return rc;
+}
+
+/* From nothing told to enabled, in a call that waits. */
+static int ring_begin(struct vh_driver *d, uint32_t index)
+{
+	int rc;
+
+	while ((rc = vhi_driver_ring_again(d, index)) == -EAGAIN)
+		wait_call(d);
+	if (rc || !vhi_driver_ring_runs(d, index))
+		return rc;
+	rc = vhi_driver_ring_start(d, index);
+	return rc ? rc : vhi_driver_ring_enable(d, index);
 }
 
 /* Nothing is in flight, so everything was taken: the driver knows where the ring must have stopped. */
@@ -192,22 +179,16 @@ static int check_base(struct vhi_driver_queue *dq, uint32_t index, uint32_t base
 		index, base, dq->ring.base);
 }
 
-static int ring_end(struct vh_driver *d, uint32_t index)
+/* Where it stopped. @rc: what the back-end's answer was. */
+static int ring_stopped(struct vh_driver *d, uint32_t index, uint32_t base, int rc)
 {
 	struct vhi_driver_queue *dq = &d->queues[index];
-	uint32_t base;
-	int rc;
 
-	if (!dq->begun)
-		return 0;
-	rc = vhi_driver_check(d);
-	if (!rc)
-		rc = ring_enable(d, index, false);
-	if (!rc)
-		rc = d->b->ops->ring_stop(d->b->ctx, index, &base);
-	if (rc == -EINTR)
+	if (!dq->q) {
+		dq->cut = rc;
+		dq->ring.base = rc ? dq->ring.base : base;
 		return rc;
-	dq->begun = false;
+	}
 	/* Where it stands is not known when the back-end does not say, or has not completed all of it. */
 	dq->spoilt = (uncompleted(d, dq, &dq->ring.base) && !dq->receives) || rc;
 	/* One that may not have been told where it begins says nothing by where it stopped. */
@@ -218,13 +199,33 @@ static int ring_end(struct vh_driver *d, uint32_t index)
 	return rc || dq->spoilt ? rc : check_base(dq, index, base);
 }
 
+static int ring_end(struct vh_driver *d, uint32_t index)
+{
+	struct vhi_driver_queue *dq = &d->queues[index];
+	uint32_t base;
+	int rc;
+
+	/* What its device had in flight is known here, and nobody will complete it before the next start. */
+	if (dq->cut && dq->q)
+		dq->spoilt |= uncompleted(d, dq, &base) && !dq->receives;
+	if (!dq->begun)
+		return 0;
+	rc = ring_enable(d, index, false);
+	if (!rc)
+		rc = d->b->ops->ring_stop(d->b->ctx, index, &base);
+	if (rc == -EINTR)
+		return rc;
+	dq->begun = false;
+	return ring_stopped(d, index, base, rc);
+}
+
 /* The device has completed everything; a broken queue has nothing that ever will be. */
 static bool quiet(struct vh_driver *d)
 {
 	uint32_t base;
 
 	for (uint32_t i = 0; i < d->n_queues; i++)
-		if (!d->queues[i].receives && vh_queue_state(d->queues[i].q) != VH_QUEUE_BROKEN &&
+		if (d->queues[i].q && !d->queues[i].receives && vhi_driver_ring_runs(d, i) &&
 		    uncompleted(d, &d->queues[i], &base))
 			return false;
 	return true;
@@ -232,14 +233,14 @@ static bool quiet(struct vh_driver *d)
 
 static int wait_quiet(struct vh_driver *d, uint32_t timeout_ms)
 {
-	struct pollfd p = {.fd = vhi_driver_fd(d), .events = POLLIN};
+	struct pollfd p = {.fd = d->epoll, .events = POLLIN};
 	const uint64_t end = vhi_now_ns() + (timeout_ms ? timeout_ms : QUIET_MS) * UINT64_C(1000000);
 	int rc;
 
 	for (;;) {
 		rc = vhi_driver_dispatch(d);
-		if (rc || quiet(d))
-			return rc;
+		if (rc < 0 || quiet(d))
+			return VHI_MIN(rc, 0);
 		if (vhi_now_ns() > end)
 			return vhi_fail(-EBUSY, VH_ERROR_DEVICE, 0,
 					"vh_driver_stop: requests in flight did not complete in time; the session "
@@ -266,10 +267,17 @@ static int queues_ctl(struct vh_driver *d, enum vhi_queue_ctl_kind kind)
 static int rings_end(struct vh_driver *d)
 {
 	struct vh_error why;
-	int rc, first = 0;
+	int rc, first;
 
+	/* With the connection go the rings; see ring_end(). */
+	first = vhi_driver_link(d);
+	if (first == -EINTR)
+		return first;
+	if (first < 0)
+		why = vhi_driver_error_keep();
+	first = VHI_MIN(first, 0);
 	for (uint32_t i = 0; i < d->n_queues; i++) {
-		rc = ring_end(d, i);
+		rc = vhi_driver_told(d, ring_end(d, i));
 		if (rc && !first) {
 			first = rc;
 			why = vhi_driver_error_keep();
@@ -290,13 +298,15 @@ static int session_begin(struct vh_driver *d)
 		rc = queues_prepare(d);
 	if (!rc)
 		rc = vhi_driver_share(d);
+	if (!rc)
+		rc = vhi_driver_link(d);
+	/* Without a connection that is all: the next one starts the rings. */
 	for (uint32_t i = 0; !rc && i < d->n_queues; i++)
 		rc = ring_begin(d, i);
 	if (!rc)
-		rc = vhi_driver_status(d, S_RUNNING);
-	if (!rc)
-		rc = queues_ctl(d, VHI_CTL_RESUME);
-	return rc;
+		rc = vhi_driver_status(d, VHI_DRIVER_S_RUNNING);
+	rc = rc > 0 ? 0 : vhi_driver_told(d, rc);
+	return rc ? rc : queues_ctl(d, VHI_CTL_RESUME);
 }
 
 vh_rc vh_driver_start(struct vh_driver *d)
@@ -308,10 +318,8 @@ vh_rc vh_driver_start(struct vh_driver *d)
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_driver_start: NULL session");
 	if (d->running)
 		return vhi_fail(-EALREADY, VH_ERROR_STATE, 0, "vh_driver_start: the session runs already");
-	rc = vhi_driver_check(d);
-	if (rc)
-		return rc;
-	__atomic_store_n(&d->lost, 0, __ATOMIC_RELEASE);
+	if (vhi_driver_gone(d))
+		return vhi_driver_lost(d);
 	vhi_driver_control(d, true);
 	rc = session_begin(d);
 	if (rc) {
@@ -354,7 +362,8 @@ vh_rc vh_driver_stop(struct vh_driver *d, uint32_t flags, uint32_t timeout_ms)
 	d->stopping = false;
 	__atomic_store_n(&d->running, 0, __ATOMIC_RELEASE);
 	for (uint32_t i = 0; i < d->n_queues; i++)
-		vhi_queue_wake(d->queues[i].q);
+		if (d->queues[i].q)
+			vhi_queue_wake(d->queues[i].q);
 	if (!rc)
 		return ended;
 	vhi_driver_error_put(&why);

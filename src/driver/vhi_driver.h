@@ -11,12 +11,17 @@
 
 #include "vh/blk.h"
 #include "vh/driver.h"
+#include "vh/event.h"
 #include "vh/netdev.h"
 #include "vhi_backend.h"
+#include "vhi_backoff.h"
 #include "vhi_base.h"
 #include "vhi_dirty.h"
+#include "vhi_events.h"
 #include "vhi_mem.h"
 #include "vhi_queue.h"
+
+#include <pthread.h>
 
 enum {
 #define VHI_SITE VHI_SITE_ENUM
@@ -32,6 +37,12 @@ enum {
 #undef VHI_SITE
 };
 
+/* Device status (virtio 1.2 section 2.1). */
+#define VHI_DRIVER_S_RESET   0u
+#define VHI_DRIVER_S_KNOWN   3u	 /* ACKNOWLEDGE, DRIVER */
+#define VHI_DRIVER_S_CHOSEN  11u /* and FEATURES_OK */
+#define VHI_DRIVER_S_RUNNING 15u /* and DRIVER_OK */
+
 /* For each ring slot there is this much memory that the device can see: request headers and status bytes. */
 #define VHI_DRIVER_SLOT 64
 
@@ -41,11 +52,32 @@ struct vhi_driver_queue {
 	uint64_t slots;	      /* address here of ring.num * VHI_DRIVER_SLOT bytes */
 	uint64_t rings;	      /* address here of the ring memory, and its length */
 	uint64_t rings_len;
-	uint32_t life; /* atomic: counts the times that it began from nothing; 0 = not yet */
-	bool begun;    /* the back-end runs it */
-	bool partly;   /* or it may: a signal ended the sequence that starts it */
-	bool receives; /* its requests wait for something to come, and are not waited for */
-	bool spoilt;   /* can't go on: begins from nothing at the next start */
+	uint32_t life;	/* atomic: counts the times that it began from nothing; 0 = not yet */
+	bool begun;	/* the back-end runs it */
+	bool partly;	/* or it may: a signal ended the sequence that starts it */
+	bool receives;	/* its requests wait for something to come, and are not waited for */
+	bool spoilt;	/* can't go on: begins from nothing at the next start */
+	bool cut;	/* its connection ended while it ran: what the device left has to be looked at */
+	bool off;	/* not to be enabled */
+	int kick, call; /* of a ring that somebody else drives: there is no q */
+};
+
+/* What a session knows of its connection. */
+enum vhi_link_state {
+	VHI_LINK_UP,	 /* the session's plan is in force on it */
+	VHI_LINK_DOWN,	 /* it ended, and will come again */
+	VHI_LINK_REPLAY, /* it came, and is told of the plan step by step */
+	VHI_LINK_GONE,	 /* it ended for good */
+};
+
+struct vhi_driver_link {
+	uint32_t state;	  /* atomic: enum vhi_link_state */
+	uint32_t turning; /* atomic: a thread is at it */
+	bool wanted;	  /* it is to come again */
+	struct vhi_backoff backoff;
+	uint64_t due_ns; /* of the next try, UINT64_MAX = somebody else makes it */
+	uint32_t step;	 /* of the replay, and queue within it */
+	uint32_t index;
 };
 
 struct vh_driver {
@@ -55,14 +87,18 @@ struct vh_driver {
 	uint32_t n_queues;
 	uint32_t max_queues;
 	uint32_t running; /* atomic */
-	uint32_t lost;	  /* atomic: the back-end is gone */
-	uint32_t ended;	  /* connections of the back-end that ended before this session */
-	uint32_t control; /* atomic: a control call is in progress */
-	uint32_t guests;  /* atomic: queue threads that dispatch the back-end at this moment */
-	bool stopping;	  /* a stop that a signal ended: the next one goes on */
-	int wake;	  /* eventfd: a control change is in force */
-	bool has_blk;	  /* one vh_blk at a time */
-	bool is_net;	  /* queues in pairs, of which the first receives */
+	struct vhi_driver_link link;
+	uint32_t ended;	      /* connections of the back-end that ended before this session's present one */
+	uint32_t control;     /* atomic: a control call is in progress */
+	uint32_t guests;      /* atomic: queue threads that dispatch the back-end at this moment */
+	bool stopping;	      /* a stop that a signal ended: the next one goes on */
+	int wake;	      /* eventfd: a control change is in force */
+	int epoll, timer;     /* the back-end's fd, and the next try to connect */
+	pthread_mutex_t lock; /* of events: nothing else is done under it */
+	struct vhi_events events;
+	bool given;   /* over memory of the caller's, who drives the rings */
+	bool has_blk; /* one vh_blk at a time */
+	bool is_net;  /* queues in pairs, of which the first receives */
 
 	struct vh_dirty *log; /* of what the device writes, NULL = none */
 
@@ -92,18 +128,50 @@ bool vhi_driver_log_covers(const struct vh_driver *d, uint64_t end); /* or there
 void vhi_driver_halt(struct vh_driver *d);
 /* Device status, where the back-end has it. */
 int vhi_driver_status(struct vh_driver *d, uint8_t status);
+/* Tell it that the features are chosen; a device that can't do with them says so. */
+int vhi_driver_features_ok(struct vh_driver *d);
+/* Queues of the back-end, as far as the session counts them. */
+int vhi_driver_max_queues(struct vh_driver *d, uint32_t *n);
 
 /*
  * A back-end takes one thread at a time. Queue threads that wait also dispatch it, in passing; a control call makes them
  * keep out (it dispatches while it waits for its replies), so that it never meets -EBUSY.
  */
 void vhi_driver_control(struct vh_driver *d, bool on);
-/* Let the back-end's connection go on. 0, or -ECONNRESET when it is gone, which wakes every queue. */
+/*
+ * Let the back-end's connection go on, and come again. 1 = there is more to do, 0, or -ECONNRESET when it is gone for
+ * good, which wakes every queue.
+ */
 int vhi_driver_dispatch(struct vh_driver *d);
+bool vhi_driver_gone(struct vh_driver *d);
+int vhi_driver_look(struct vh_driver *d); /* the same, but only if there is something to be done for it */
 int vhi_driver_lost(struct vh_driver *d); /* -ECONNRESET with the reason */
-/* -ECONNRESET when the connection that was negotiated on has ended. Whatever is connected now must not hear of us. */
-int vhi_driver_check(struct vh_driver *d);
-int vhi_driver_fd(struct vh_driver *d);
+
+/*
+ * For a control call that has something to tell the back-end. 0 = do; 1 = there is no connection, and the next one will be
+ * told all that is in the plan; -ECONNRESET. What it told then goes through the second: a connection that ends meanwhile is
+ * no failure when another one comes.
+ */
+int vhi_driver_link(struct vh_driver *d);
+int vhi_driver_told(struct vh_driver *d, int rc);
+
+/* driver_replay.c: 1 = the plan is in force, 0 = goes on when the back-end's fd is readable, -EAGAIN at once, -errno. */
+int vhi_driver_replay(struct vh_driver *d);
+
+/* driver_loop.c */
+int vhi_driver_loop_open(struct vh_driver *d);
+void vhi_driver_loop_close(struct vh_driver *d);
+void vhi_driver_timer(struct vh_driver *d, uint64_t at_ns); /* UINT64_MAX = never */
+void vhi_driver_event(struct vh_driver *d, uint32_t kind, uint32_t queue, int32_t reason, uint64_t value);
+
+/* driver_run.c: steps of a start, and of a replay. Where a ring goes on whose device went away: 0, -EAGAIN. */
+int vhi_driver_ring_again(struct vh_driver *d, uint32_t index);
+int vhi_driver_ring_start(struct vh_driver *d, uint32_t index);
+int vhi_driver_ring_enable(struct vh_driver *d, uint32_t index);
+bool vhi_driver_ring_runs(const struct vh_driver *d, uint32_t index); /* while the session does */
+
+/* driver_ring.c: of a given ring, from what its device left in memory. 0, or why nobody can tell. */
+int vhi_driver_given_base(struct vh_driver *d, uint32_t index, uint32_t *base);
 
 const char *vhi_driver_site_text(uint32_t site);
 

@@ -139,14 +139,42 @@ static int config_get(void *ctx, uint32_t offset, void *buf, uint32_t len)
 	return vh_master_get_config(ctx, offset, buf, len);
 }
 
-static int config_set(void *ctx, uint32_t offset, const void *buf, uint32_t len)
+/* A device that begins anew has to hear of it again. */
+static int config_note(struct vh_master *m, uint32_t offset, const void *buf, uint32_t len)
 {
-	return vh_master_set_config(ctx, offset, buf, len, 0);
+	int rc = vhi_master_enter(m, "config_set", 0);
+
+	if (rc)
+		return rc;
+	if (!m->config)
+		m->config = vhi_calloc(1, sizeof(*m->config));
+	if (!m->config)
+		return vhi_master_leave(m, vhi_fail(-ENOMEM, VH_ERROR_SYSTEM, 0, "config_set: out of memory"));
+	memcpy(m->config->bytes + offset, buf, len);
+	memset(m->config->written + offset, true, len);
+	return vhi_master_leave(m, 0);
 }
 
+static int config_set(void *ctx, uint32_t offset, const void *buf, uint32_t len)
+{
+	int rc = vh_master_set_config(ctx, offset, buf, len, 0);
+
+	if (rc || offset > VHI_MASTER_MAX_CONFIG || len > VHI_MASTER_MAX_CONFIG - offset)
+		return rc;
+	return config_note(ctx, offset, buf, len);
+}
+
+/* The first one of a driver resets the device. */
 static int set_status(void *ctx, uint8_t status)
 {
-	return vh_master_set_status(ctx, status);
+	struct vh_master *m = ctx;
+
+	if (!status && !vhi_master_enter(m, "set_status", 0)) {
+		vhi_free(m->config);
+		m->config = NULL;
+		vhi_master_leave(m, 0);
+	}
+	return vh_master_set_status(m, status);
 }
 
 static int get_status(void *ctx, uint8_t *status)
@@ -250,6 +278,44 @@ static uint32_t ended(void *ctx)
 	return __atomic_load_n(&((struct vh_master *)ctx)->ended, __ATOMIC_ACQUIRE);
 }
 
+static bool connected(void *ctx)
+{
+	return vhi_master_connected(ctx);
+}
+
+static int reopen(void *ctx)
+{
+	return vhi_master_reopen(ctx);
+}
+
+static void hang_up(void *ctx)
+{
+	vh_master_disconnect(ctx);
+}
+
+static int step(void *ctx, enum vhi_step what)
+{
+	return vhi_journal_step(ctx, what);
+}
+
+/* Each run of bytes that were written, by a message of its own. */
+static int config_again(void *ctx)
+{
+	const struct vhi_config_writes *w = ((struct vh_master *)ctx)->config;
+	uint32_t at = 0, len;
+	int rc = 0;
+
+	for (; w && !rc && at < VHI_MASTER_MAX_CONFIG; at += len) {
+		for (len = 0; at + len < VHI_MASTER_MAX_CONFIG && w->written[at + len];)
+			len++;
+		if (len)
+			rc = vh_master_set_config(ctx, at, w->bytes + at, len, 0);
+		else
+			len = 1;
+	}
+	return rc;
+}
+
 const struct vhi_backend_ops vhi_master_backend_ops = {
 	.kind = "vhost-user",
 	.get_features = get_features,
@@ -275,4 +341,9 @@ const struct vhi_backend_ops vhi_master_backend_ops = {
 	.get_status = get_status,
 	.get_inflight = get_inflight,
 	.set_inflight = set_inflight,
+	.connected = connected,
+	.reopen = reopen,
+	.hang_up = hang_up,
+	.step = step,
+	.config_again = config_again,
 };

@@ -113,6 +113,21 @@ int vhi_master_attach(struct vh_master *m, struct vhi_transport transport)
 	return 0;
 }
 
+/* The address of the connection that is made now; NULL when there is none that could be tried again. */
+static int note_address(struct vh_master *m, const char *address)
+{
+	size_t len = address ? strlen(address) + 1 : 0;
+	char *copy = address ? vhi_calloc(1, len) : NULL;
+
+	if (address && !copy)
+		return vhi_fail(-ENOMEM, VH_ERROR_SYSTEM, 0, "vh_master_connect: out of memory");
+	if (address)
+		memcpy(copy, address, len);
+	vhi_free(m->address);
+	m->address = copy;
+	return 0;
+}
+
 static int attach_fd(struct vh_master *m, int fd)
 {
 	struct vhi_transport transport;
@@ -164,7 +179,8 @@ vh_rc vh_master_connect(struct vh_master *m, const char *path)
 			fd = vhi_sock_connect(path, VHI_MIN(end, now + CONNECT_SLICE_NS));
 		now = vhi_now_ns();
 	} while (fd == -ETIMEDOUT && now < end);
-	return vhi_master_leave(m, fd < 0 ? fd : attach_fd(m, fd));
+	rc = fd < 0 ? fd : attach_fd(m, fd);
+	return vhi_master_leave(m, rc ? rc : note_address(m, path));
 }
 
 static int listen_at(struct vh_master *m, const char *path)
@@ -205,6 +221,34 @@ int vhi_master_take_client(struct vh_master *m)
 		return 0;
 	rc = fd < 0 ? fd : attach_fd(m, fd);
 	return rc ? rc : 1;
+}
+
+bool vhi_master_connected(struct vh_master *m)
+{
+	bool is;
+
+	if (vhi_master_enter(m, "connected", 0))
+		return false;
+	if (m->state != VHI_MASTER_CONNECTED && m->listener >= 0)
+		vhi_master_take_client(m);
+	is = m->state == VHI_MASTER_CONNECTED;
+	vhi_master_leave(m, 0);
+	return is;
+}
+
+int vhi_master_reopen(struct vh_master *m)
+{
+	int fd, rc = enter_idle(m, "reopen", 0);
+
+	if (rc)
+		return rc;
+	if (m->listener >= 0)
+		rc = vhi_fail(-ENOTCONN, VH_ERROR_PEER, 0, "no back-end has connected to %s", m->file.path);
+	if (rc || !m->address)
+		return vhi_master_leave(m, rc);
+	fd = vhi_sock_connect(m->address, vhi_now_ns());
+	rc = fd < 0 ? fd : attach_fd(m, fd);
+	return vhi_master_leave(m, rc ? rc : 1);
 }
 
 vh_rc vh_master_accept(struct vh_master *m)
@@ -253,7 +297,8 @@ vh_rc vh_master_adopt(struct vh_master *m, int32_t fd)
 		return vhi_master_leave(m, vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
 						    "vh_master_adopt: fd %d listens; pass a connected socket", fd));
 	}
-	return vhi_master_leave(m, attach_fd(m, own));
+	rc = attach_fd(m, own);
+	return vhi_master_leave(m, rc ? rc : note_address(m, NULL));
 }
 
 vh_rc vh_master_socketpair(struct vh_master *m, int32_t *peer_fd)
@@ -271,6 +316,8 @@ vh_rc vh_master_socketpair(struct vh_master *m, int32_t *peer_fd)
 		vhi_fd_close(&peer);
 	else
 		*peer_fd = peer;
+	if (!rc)
+		note_address(m, NULL);
 	return vhi_master_leave(m, rc);
 }
 

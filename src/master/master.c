@@ -58,7 +58,10 @@ static void master_destroy(struct vh_master *m, bool tell)
 	vhi_trace_set(&m->trace, NULL, NULL);
 	vhi_master_fail(m, -ESHUTDOWN, VH_ERROR_STATE, 0, "the front-end was freed");
 	vhi_master_finish_closing(m);
+	vhi_journal_free(m);
 	vhi_tickets_free(&m->tickets);
+	vhi_free(m->address);
+	vhi_free(m->config);
 	vhi_fd_close(&m->listener);
 	if (!is_child)
 		vhi_sock_remove(&m->file);

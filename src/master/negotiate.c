@@ -62,8 +62,8 @@ static int open_channel(struct vh_master *m)
 			.id = VHI_FE_SET_BACKEND_REQ_FD, .fds = &peer, .n_fds = 1, .effect = {.run = channel_set}},
 		NULL);
 	vhi_fd_close(&peer);
-	/* After a signal the back-end may take it yet, if it was sent. */
-	if (rc && !(rc == -EINTR && m->interrupted))
+	/* The back-end may take it yet, if it was sent before a signal came, or in a step. */
+	if (rc && rc != -EINPROGRESS && !(rc == -EINTR && m->interrupted))
 		vhi_master_close_back(m);
 	return rc;
 }

@@ -169,7 +169,7 @@ void vhi_master_reply(struct vh_master *m, uint32_t site)
 }
 
 /* How a finished ticket ended. */
-static int ticket_result(struct vh_master *m, const struct vhi_ticket *t)
+int vhi_master_ticket_result(struct vh_master *m, const struct vhi_ticket *t)
 {
 	struct vhi_failure f;
 
@@ -247,6 +247,8 @@ int vhi_master_call(struct vh_master *m, const struct vhi_request *rq, struct vh
 
 	if (ticket)
 		*ticket = NULL;
+	if (vhi_journal_on(m))
+		return vhi_journal_call(m, rq, ticket);
 	for (;;) {
 		rc = vhi_loop_check(m);
 		if (!rc)
@@ -272,7 +274,7 @@ int vhi_master_call(struct vh_master *m, const struct vhi_request *rq, struct vh
 		}
 	}
 	vhi_ticket_take(&m->tickets, t->id, &t);
-	rc = ticket_result(m, t);
+	rc = vhi_master_ticket_result(m, t);
 	if (rc || !ticket)
 		vhi_ticket_free(m, t);
 	else
@@ -319,7 +321,7 @@ vh_rc vh_master_finish(struct vh_master *m, uint64_t ticket, void *buf, uint32_t
 	rc = vhi_ticket_take(&m->tickets, ticket, &t);
 	if (rc)
 		return vhi_master_leave(m, rc);
-	rc = ticket_result(m, t);
+	rc = vhi_master_ticket_result(m, t);
 	if (!rc && out)
 		return vhi_master_leave(m, vhi_ticket_give(&m->tickets, t, buf, cap, fds, max_fds, out));
 	vhi_ticket_free(m, t);

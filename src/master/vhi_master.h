@@ -5,6 +5,7 @@
  *	master.c	the handle: new, free, stop, events, counters
  *	connection.c	how a connection begins and ends
  *	tickets.c	a request out, its reply in
+ *	journal.c	sequences of them, without waiting
  *	effects.c	what both change here
  *	loop.c		the epoll fd, deadlines, waiting
  *	channel.c	the back-end's own requests
@@ -30,6 +31,8 @@
 #include "vhi_tickets.h"
 #include "vhi_wire.h"
 
+#include <pthread.h>
+
 enum vhi_master_site {
 #define VHI_SITE VHI_SITE_ENUM
 #include "sites.def"
@@ -41,6 +44,7 @@ enum vhi_master_site {
 #define VHI_MASTER_MAX_REPLIES (1024u * 1024u)
 #define VHI_MASTER_MAX_RINGS   256u /* kick, call and err name a ring by 8 bits */
 #define VHI_MASTER_MAX_NUM     32768u
+#define VHI_MASTER_MAX_CONFIG  256u
 
 /* Protocol features that are acked when offered. */
 #define VHI_MASTER_PF                                                                                             \
@@ -158,6 +162,22 @@ struct vh_master {
 	struct vhi_answer answers[VHI_MASTER_MAX_ANSWERS]; /* a ring */
 	uint32_t first_answer, n_answers;
 	uint64_t last_token;
+
+	/* journal.c */
+	struct {
+		bool on; /* calls of this thread don't wait */
+		pthread_t thread;
+		struct vhi_journal_entry *entries;
+	} journal;
+
+	char *address; /* where the last connection was made to, NULL: it was not made by us */
+	struct vhi_config_writes *config;
+};
+
+/* What was written into config space, for a device that begins anew. */
+struct vhi_config_writes {
+	uint8_t bytes[VHI_MASTER_MAX_CONFIG];
+	bool written[VHI_MASTER_MAX_CONFIG];
 };
 
 /* master.c. What a call needs besides a handle. */
@@ -177,6 +197,9 @@ __attribute__((format(printf, 5, 6))) int32_t vhi_master_fail(struct vh_master *
 void vhi_master_close_back(struct vh_master *m);
 void vhi_master_finish_closing(struct vh_master *m);
 int vhi_master_take_client(struct vh_master *m); /* 1 = connected, 0 = nobody there, -errno */
+bool vhi_master_connected(struct vh_master *m);	 /* also a client that waits to be accepted, from now on */
+/* To where it was connected to, without waiting: see vhi_backend_ops.reopen. */
+int vhi_master_reopen(struct vh_master *m);
 int32_t vhi_master_not_connected(struct vh_master *m, const char *who);
 
 /* tickets.c */
@@ -202,6 +225,14 @@ void vhi_ticket_free(struct vh_master *m, struct vhi_ticket *t);
 int vhi_master_catch_up(struct vh_master *m, const char *who);
 /* How a wait ended in which nothing was lost: after -EINTR vh_master_resume() says to call @what again. */
 int vhi_master_unsent(struct vh_master *m, const char *what, int rc);
+
+int vhi_master_ticket_result(struct vh_master *m, const struct vhi_ticket *t); /* how a finished one ended */
+
+/* journal.c */
+bool vhi_journal_on(const struct vh_master *m); /* for the calling thread */
+int vhi_journal_call(struct vh_master *m, const struct vhi_request *rq, struct vhi_ticket **ticket);
+int vhi_journal_step(struct vh_master *m, enum vhi_step what);
+void vhi_journal_free(struct vh_master *m);
 
 /* effects.c */
 void vhi_master_sent(struct vh_master *m, const struct vhi_request *rq, struct vhi_ticket *t); /* @t nullable */

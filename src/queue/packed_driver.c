@@ -7,6 +7,29 @@
 #include "vhi_packed.h"
 #include "vhi_submit.h"
 
+/* The next descriptor of a chain, when they are kept. */
+static void keep(struct vh_queue *q, struct vhi_slot *slot, uint32_t i, struct vhi_kept d)
+{
+	uint32_t at = q->drv.kept_free ? q->drv.kept_free - 1 : q->drv.kept_fresh++;
+
+	if (q->drv.kept_free)
+		q->drv.kept_free = q->drv.kept[at].next;
+	if (i)
+		q->drv.kept[slot->last].next = (uint16_t)(at + 1);
+	else
+		slot->block = (uint16_t)at;
+	slot->last = (uint16_t)at;
+	q->drv.kept[at] = d;
+}
+
+static void keep_no_more(struct vh_queue *q, const struct vhi_slot *slot)
+{
+	if (!q->drv.kept)
+		return;
+	q->drv.kept[slot->last].next = (uint16_t)q->drv.kept_free;
+	q->drv.kept_free = slot->block + 1u;
+}
+
 /* The first words of k descriptors: in the ring from at on, or from d on in a table (entries is k). */
 static enum vhi_refusal put_addrs(struct vh_queue *q, const struct vh_req *req, uint64_t VHI_SHM *d, uint32_t entries,
 				  uint32_t at)
@@ -25,6 +48,20 @@ static enum vhi_refusal put_addrs(struct vh_queue *q, const struct vh_req *req, 
 	return TAKEN;
 }
 
+/* Every segment was found a moment ago. */
+static void keep_chain(struct vh_queue *q, const struct vh_req *req, uint16_t id)
+{
+	const struct vh_seg *segs = (const struct vh_seg *)(uintptr_t)req->segs;
+	const uint32_t k = req->n_rd + req->n_wr;
+
+	for (uint32_t i = 0; i < k; i++) {
+		struct vhi_kept d = {.len = (uint32_t)segs[i].len, .flags = (uint16_t)vhi_seg_flags(req, i, k)};
+
+		vhi_seg_gpa(q, &segs[i], &d.addr);
+		keep(q, &q->slots[id], i, d);
+	}
+}
+
 /* A chain at next_avail; *head is the second word of its first descriptor, which is still to be stored. */
 static enum vhi_refusal put_direct(struct vh_queue *q, const struct vh_req *req, uint16_t id, uint64_t *head)
 {
@@ -33,6 +70,8 @@ static enum vhi_refusal put_direct(struct vh_queue *q, const struct vh_req *req,
 	uint16_t pos = q->next_avail;
 	enum vhi_refusal rc = put_addrs(q, req, packed_desc(q, 0), q->num, packed_at(pos));
 
+	if (!rc && q->drv.kept)
+		keep_chain(q, req, id);
 	for (uint32_t i = 0; !rc && i < k; i++) {
 		const uint64_t word = packed_word((uint32_t)segs[i].len, id,
 						  packed_avail_marks(pos) | vhi_seg_flags(req, i, k));
@@ -61,6 +100,10 @@ static enum vhi_refusal put_indirect(struct vh_queue *q, const struct vh_req *re
 		vhi_shm_store64(table + 2 * (size_t)i + 1,
 				packed_word((uint32_t)segs[i].len, 0, i >= req->n_rd ? VHI_DESC_WRITE : 0));
 	vhi_shm_store64(packed_desc(q, packed_at(q->next_avail)), q->ring.indirect.v + row);
+	if (q->drv.kept)
+		keep(q, &q->slots[id], 0,
+		     (struct vhi_kept){
+			     .addr = q->ring.indirect.v + row, .len = k * VHI_DESC_SIZE, .flags = VHI_DESC_INDIRECT});
 	*head = packed_word(k * VHI_DESC_SIZE, id, packed_avail_marks(q->next_avail) | VHI_DESC_INDIRECT);
 	return TAKEN;
 }
@@ -141,6 +184,7 @@ static int32_t packed_reap(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max
 			return vhi_queue_broke(q, site);
 		}
 		vhi_link_give(q, (uint16_t)id, (uint16_t)id);
+		keep_no_more(q, &q->slots[id]);
 		q->drv.n_free += q->slots[id].n_desc;
 		q->next_used = packed_on(q->num, q->next_used, q->slots[id].n_desc);
 		bytes += len;
@@ -176,6 +220,46 @@ static void packed_open(struct vh_queue *q, bool fresh)
 	packed_arm(q, true);
 }
 
+/* A device that is gone may have left its wish for no kicks behind. */
+static bool packed_settle(struct vh_queue *q)
+{
+	uint32_t busy = q->num - q->drv.n_free;
+	uint16_t pos = q->next_used;
+	uint64_t word;
+
+	if (!q->drv.kept)
+		return false;
+	while (is_used(q, pos, busy, &word)) {
+		const uint32_t id = packed_id(word);
+
+		if (id >= q->num || q->slots[id].state != VHI_SLOT_IN_FLIGHT || q->slots[id].n_desc > busy)
+			return false;
+		vhi_slot_state(&q->slots[id], VHI_SLOT_DONE);
+		busy -= q->slots[id].n_desc;
+		pos = packed_on(q->num, pos, q->slots[id].n_desc);
+	}
+	vhi_shm_store32(q->area[VHI_AREA_DEVICE], VHI_EVENT_ALWAYS << 16);
+	q->drv.again = pos;
+	return true;
+}
+
+static void packed_again(struct vh_queue *q, uint32_t id)
+{
+	const struct vhi_slot *slot = &q->slots[id];
+	uint32_t at = slot->block;
+
+	for (uint32_t i = 0; i < slot->n_desc; i++) {
+		const struct vhi_kept *d = &q->drv.kept[at];
+		uint64_t VHI_SHM *desc = packed_desc(q, packed_at(q->drv.again));
+
+		vhi_shm_store64(desc, d->addr);
+		vhi_shm_store64(desc + 1,
+				packed_word(d->len, (uint16_t)id, packed_avail_marks(q->drv.again) | d->flags));
+		q->drv.again = packed_on(q->num, q->drv.again, 1);
+		at = d->next - 1u;
+	}
+}
+
 /* What the device completed, reaped or not; a device that lies about it gets what was reaped. */
 static uint32_t packed_base(struct vh_queue *q, uint32_t *left)
 {
@@ -204,5 +288,7 @@ const struct vhi_layout vhi_packed_driver = {
 	.open = packed_open,
 	.base = packed_base,
 	.arm = packed_arm,
+	.settle = packed_settle,
+	.again = packed_again,
 	.more = packed_more,
 };

@@ -123,6 +123,10 @@ static size_t lay_out(struct vh_queue *q, char *base, const struct vhi_ring *rin
 	if (q->role == VH_QUEUE_DRIVER) {
 		q->drv.cookies = carve(base, &at, num, sizeof(uint64_t));
 		q->drv.link = carve(base, &at, num, sizeof(uint16_t));
+		q->drv.order = carve(base, &at, num, sizeof(uint16_t));
+		q->drv.kept = carve(base, &at, packed && ring->keep ? num : 0, sizeof(struct vhi_kept));
+		if (!packed || !ring->keep)
+			q->drv.kept = NULL;
 		return at;
 	}
 	q->dev.order = carve(base, &at, num, sizeof(uint16_t));
@@ -172,6 +176,9 @@ static int make_tables(struct vh_queue *q, const struct vhi_ring *ring)
 		q->drv.n_free = ring->num;
 		q->drv.fresh = 0;
 		q->drv.free = 0;
+		q->drv.turn = 0;
+		q->drv.kept_fresh = 0;
+		q->drv.kept_free = 0;
 	}
 	q->num = ring->num;
 	return 0;

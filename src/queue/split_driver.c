@@ -188,6 +188,32 @@ static bool split_more(struct vh_queue *q)
 	return vhi_shm_load16_acquire(used(q) + IDX) != q->next_used;
 }
 
+/* A device that is gone may have left its wish for no kicks behind. */
+static bool split_settle(struct vh_queue *q)
+{
+	const uint16_t idx = vhi_shm_load16_acquire(used(q) + IDX);
+
+	if ((uint16_t)(idx - q->next_used) > q->in_flight)
+		return false;
+	for (uint16_t at = q->next_used; at != idx; at++) {
+		const uint32_t VHI_SHM *elem = (const uint32_t VHI_SHM *)(used(q) + RING) + 2 * (at & (q->num - 1));
+		const uint32_t id = vhi_shm_load32(elem);
+
+		if (id >= q->num || q->slots[id].state != VHI_SLOT_IN_FLIGHT)
+			return false;
+		vhi_slot_state(&q->slots[id], VHI_SLOT_DONE);
+	}
+	vhi_shm_store16(used(q) + FLAGS, 0);
+	vhi_shm_store16(avail(q) + IDX, q->next_avail);
+	q->drv.again = idx;
+	return true;
+}
+
+static void split_again(struct vh_queue *q, uint32_t id)
+{
+	vhi_shm_store16(avail(q) + RING + (q->drv.again++ & (q->num - 1)), (uint16_t)id);
+}
+
 static void split_open(struct vh_queue *q, bool fresh)
 {
 	if (fresh) {
@@ -216,5 +242,7 @@ const struct vhi_layout vhi_split_driver = {
 	.open = split_open,
 	.base = split_base,
 	.arm = split_arm,
+	.settle = split_settle,
+	.again = split_again,
 	.more = split_more,
 };

@@ -68,6 +68,7 @@ struct vhi_ring {
 	uint32_t base;			     /* where it goes on, see vhi_ring_first_base() */
 	uint32_t max_segs;		     /* 0 = max(num, 1024) */
 	bool fresh;			     /* driver: begin at base; else continue where it stopped */
+	bool keep;			     /* driver: so that vhi_queue_again() works; for every start alike */
 	/* Driver: memory for indirect tables, num * max_indirect * 16 bytes, inside one region, 16-byte aligned. Used
 	 * for chains of 2 to max_indirect segments when RING_INDIRECT_DESC is in features; max_indirect 0 = none. */
 	struct vhi_gpa indirect;
@@ -126,6 +127,12 @@ void vhi_queue_set_base(struct vh_queue *q, uint32_t base);
  * Returns how many requests it has not completed, or -EBUSY while a call is in progress or when not started.
  */
 int vhi_queue_progress(struct vh_queue *q, uint32_t *base);
+/*
+ * The device of a driver's ring is gone, and nothing looks at the ring: everything that it has not completed is written
+ * once more, in the order in which it was submitted, for another device that begins at *base. 0, -EBUSY like
+ * vhi_queue_progress(), -EPROTO when what the device left in the ring can't be: nothing was written then.
+ */
+int vhi_queue_again(struct vh_queue *q, uint32_t *base);
 
 /* Requests in the inflight records that the ring started with, to be done again. */
 uint32_t vhi_queue_resubmits(struct vh_queue *q);

@@ -97,6 +97,8 @@ static inline void vhi_submitted(struct vh_queue *q, const struct vh_req *req, u
 	__atomic_store_n(&slot->since_ms, now, __ATOMIC_RELAXED);
 	vhi_slot_state(slot, VHI_SLOT_IN_FLIGHT);
 	q->drv.cookies[id] = req->user;
+	q->drv.order[q->drv.turn] = (uint16_t)(id + 1);
+	q->drv.turn = q->drv.turn + 1 < q->num ? q->drv.turn + 1 : 0;
 	vhi_count(&q->stats.bytes_out, rd_len);
 }
 

@@ -35,20 +35,21 @@ struct vhi_slot {
 	union {
 		uint32_t seq; /* device: as in vh_req */
 		struct {
-			uint16_t last;	 /* driver: last descriptor of the chain */
+			uint16_t last;	 /* driver: last descriptor of the chain; packed: last kept */
 			uint16_t n_desc; /* driver: descriptors to give back */
 		};
 	};
 	uint32_t since_ms; /* atomic: coarse clock at pop or submit */
 	uint32_t wr_len;   /* writable bytes, or 2^32 - 1 when there are more */
-	uint16_t block;	   /* device: block that holds its segments, 0 = its own row */
+	uint16_t block;	   /* device: block that holds its segments, 0 = its own row; packed driver: first kept */
 	uint16_t state;	   /* atomic: VHI_SLOT_* */
 };
 
 enum {
 	VHI_SLOT_FREE,
 	VHI_SLOT_IN_FLIGHT,
-	VHI_SLOT_CLAIMED /* named in the push in progress */
+	VHI_SLOT_CLAIMED, /* named in the push in progress */
+	VHI_SLOT_DONE	  /* driver, while requests are made available again: the device has completed it */
 };
 
 /* A row of segments that each slot has for itself; longer chains take a block from a bounded pool. */
@@ -65,6 +66,17 @@ struct vhi_pool {
 
 /* Rows: where a chain is named by its last descriptor only, its row has to come from a pool too. */
 enum { VHI_POOL_ROWS, VHI_POOL_MEDIUM, VHI_POOL_LARGE, VHI_POOLS };
+
+/*
+ * A descriptor of a packed ring as the driver wrote it. The device overwrites the ones in the ring in the order in which
+ * it completes, so that those of other requests may be gone when it has to be told of them again.
+ */
+struct vhi_kept {
+	uint64_t addr;
+	uint32_t len;
+	uint16_t flags;
+	uint16_t next; /* of the chain, or of the free list: number + 1 */
+};
 
 /* A chain as far as it was walked. */
 struct vhi_chain {
@@ -90,6 +102,9 @@ struct vhi_layout {
 	/* Where a device would go on; *left requests are not completed. */
 	uint32_t (*base)(struct vh_queue *q, uint32_t *left);
 	void (*arm)(struct vh_queue *q, bool on); /* ask for notifications, or ask for none */
+	/* Driver, for vhi_queue_again(): mark what the device has completed. False when that can't be. */
+	bool (*settle)(struct vh_queue *q);
+	void (*again)(struct vh_queue *q, uint32_t id); /* the next one that is available */
 	/* Device: mark what publishing from @old on wrote into the ring, or what arm did. */
 	void (*log_used)(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n, uint16_t old);
 	void (*log_event)(struct vh_queue *q);
@@ -212,10 +227,16 @@ struct vh_queue {
 		} dev;
 		struct {
 			uint64_t *cookies;
-			uint16_t *link;	 /* next descriptor of a chain, or of the free list; packed: free ids */
-			uint32_t n_free; /* descriptors that are not in flight */
-			uint32_t fresh;	 /* descriptors or ids from here on were never used */
-			uint32_t free;	 /* first of the free list, + 1 */
+			uint16_t *link;	       /* next descriptor of a chain, or of the free list; packed: free ids */
+			uint32_t n_free;       /* descriptors that are not in flight */
+			uint32_t fresh;	       /* descriptors or ids from here on were never used */
+			uint32_t free;	       /* first of the free list, + 1 */
+			uint16_t *order;       /* the last num that were submitted, as number + 1, 0 = none */
+			uint32_t turn;	       /* where the next one goes in order */
+			struct vhi_kept *kept; /* packed: NULL unless ring.keep */
+			uint32_t kept_fresh;
+			uint32_t kept_free;	      /* number + 1 */
+			uint16_t again;		      /* where the next one that is available again goes */
 			const struct vhi_region *hit; /* of the last segment, when hit_mem is the present snapshot */
 			uint32_t hit_mem;
 		} drv;

@@ -33,7 +33,7 @@ def test_every_function_has_a_use_or_a_reason():
     with open(os.path.join(TOP, "abi", "libvh.api.json"), encoding="utf-8") as f:
         functions = [f["name"] for f in json.load(f)["functions"]]
     text = words_of_the_layer()
-    sides = [f"{side}_{what}" for side in ("vh_slave", "vh_master") for what in (
+    sides = [f"{side}_{what}" for side in ("vh_slave", "vh_master", "vh_driver") for what in (
         "fd", "dispatch", "next_event", "stop", "set_logger", "set_trace", "submit", "finish", "answer", "disconnect")]
     requests = re.findall(r'self\._get\("(\w+)"', text)
     used = {*re.findall(r"\b(vh_\w+)", text), *sides, *(f"vh_master_get_{name}" for name in requests)}

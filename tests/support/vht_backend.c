@@ -181,6 +181,8 @@ void vht_backend_answer(struct vht_backend *b, struct vht_msg *m)
 		b->acked = vht_u64(m, 0);
 		has_reply = false;
 		break;
+	case 6: /* a reply of its own */
+		break;
 	case 11:
 		/* index, and the base: 100 more than the index */
 		vht_send_u64(b->fd, 11, 5, vht_u32(m, 0) | (uint64_t)(vht_u32(m, 0) + 100) << 32);

@@ -189,8 +189,16 @@ extern void _wrap_DriverFree_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_DriverFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_DriverAlloc_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_22 arg2, swig_voidp arg3);
 extern uintptr_t _wrap_DriverDupSnapshot_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
+extern uintptr_t _wrap_DriverSetRing_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3, int arg4, int arg5);
+extern uintptr_t _wrap_DriverGetRing_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
+extern uintptr_t _wrap_DriverEnable_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
+extern uintptr_t _wrap_DriverShare_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_DriverStart_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_DriverStop_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
+extern uintptr_t _wrap_DriverFD_raw_38bee8dda103c01b(swig_voidp arg1);
+extern uintptr_t _wrap_DriverDispatch_raw_38bee8dda103c01b(swig_voidp arg1);
+extern uintptr_t _wrap_DriverNextEvent_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
+extern uintptr_t _wrap_DriverSetReconnect_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_DriverQueue_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
 extern uintptr_t _wrap_DriverSetDirty_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_BlkNew_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
@@ -1564,6 +1572,52 @@ func DriverDupSnapshot(arg1 *Driver, arg2 **Snapshot) (_swig_ret error) {
 	return swig_r_1
 }
 
+func DriverSetRing(arg1 *Driver, arg2 uint32, arg3 *DriverRing, arg4 int32, arg5 int32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	var _swig_i_2 *DriverRing
+	_swig_i_2 = arg3.sized()
+	_swig_i_3 := arg4
+	_swig_i_4 := arg5
+	swig_r = (uintptr)(C._wrap_DriverSetRing_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.swig_voidp(_swig_i_2), C.int(_swig_i_3), C.int(_swig_i_4)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func DriverGetRing(arg1 *Driver, arg2 uint32, arg3 *DriverRing) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	var _swig_i_2 *DriverRing
+	_swig_i_2 = arg3.room()
+	swig_r = (uintptr)(C._wrap_DriverGetRing_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func DriverEnable(arg1 *Driver, arg2 uint32, arg3 uint32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_DriverEnable_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.int(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func DriverShare(arg1 *Driver) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	swig_r = (uintptr)(C._wrap_DriverShare_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
 func DriverStart(arg1 *Driver) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
@@ -1579,6 +1633,46 @@ func DriverStop(arg1 *Driver, arg2 uint32, arg3 uint32) (_swig_ret error) {
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	swig_r = (uintptr)(C._wrap_DriverStop_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.int(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func DriverFD(arg1 *Driver) (_swig_ret Count) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	swig_r = (uintptr)(C._wrap_DriverFD_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0)))
+	var swig_r_1 Count
+	swig_r_1 = countOf(swig_r)
+	return swig_r_1
+}
+
+func DriverDispatch(arg1 *Driver) (_swig_ret Count) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	swig_r = (uintptr)(C._wrap_DriverDispatch_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0)))
+	var swig_r_1 Count
+	swig_r_1 = countOf(swig_r)
+	return swig_r_1
+}
+
+func DriverNextEvent(arg1 *Driver, arg2 *Event) (_swig_ret Count) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	var _swig_i_1 *Event
+	_swig_i_1 = arg2.room()
+	swig_r = (uintptr)(C._wrap_DriverNextEvent_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	var swig_r_1 Count
+	swig_r_1 = countOf(swig_r)
+	return swig_r_1
+}
+
+func DriverSetReconnect(arg1 *Driver, arg2 *Reconnect) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	var _swig_i_1 *Reconnect
+	_swig_i_1 = arg2.sized()
+	swig_r = (uintptr)(C._wrap_DriverSetReconnect_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1

@@ -2195,6 +2195,74 @@ vhgo_rc _wrap_DriverDupSnapshot_raw_38bee8dda103c01b(struct vh_driver *_swig_go_
 }
 
 
+vhgo_rc _wrap_DriverSetRing_raw_38bee8dda103c01b(struct vh_driver *_swig_go_0, int _swig_go_1, struct vh_driver_ring *_swig_go_2, int _swig_go_3, int _swig_go_4) {
+  struct vh_driver *arg1 = (struct vh_driver *) 0 ;
+  uint32_t arg2 ;
+  struct vh_driver_ring *arg3 = (struct vh_driver_ring *) 0 ;
+  vh_fd arg4 ;
+  vh_fd arg5 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_driver **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = *(struct vh_driver_ring **)&_swig_go_2; 
+  arg4 = (vh_fd)_swig_go_3; 
+  arg5 = (vh_fd)_swig_go_4; 
+  
+  result = (vhgo_rc)vh_driver_set_ring(arg1,arg2,(struct vh_driver_ring const *)arg3,arg4,arg5);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_DriverGetRing_raw_38bee8dda103c01b(struct vh_driver *_swig_go_0, int _swig_go_1, struct vh_driver_ring *_swig_go_2) {
+  struct vh_driver *arg1 = (struct vh_driver *) 0 ;
+  uint32_t arg2 ;
+  struct vh_driver_ring *arg3 = (struct vh_driver_ring *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_driver **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = *(struct vh_driver_ring **)&_swig_go_2; 
+  
+  result = (vhgo_rc)vh_driver_get_ring(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_DriverEnable_raw_38bee8dda103c01b(struct vh_driver *_swig_go_0, int _swig_go_1, int _swig_go_2) {
+  struct vh_driver *arg1 = (struct vh_driver *) 0 ;
+  uint32_t arg2 ;
+  uint32_t arg3 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_driver **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = (uint32_t)_swig_go_2; 
+  
+  result = (vhgo_rc)vh_driver_enable(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_DriverShare_raw_38bee8dda103c01b(struct vh_driver *_swig_go_0) {
+  struct vh_driver *arg1 = (struct vh_driver *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_driver **)&_swig_go_0; 
+  
+  result = (vhgo_rc)vh_driver_share(arg1);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
 vhgo_rc _wrap_DriverStart_raw_38bee8dda103c01b(struct vh_driver *_swig_go_0) {
   struct vh_driver *arg1 = (struct vh_driver *) 0 ;
   vhgo_rc result;
@@ -2220,6 +2288,62 @@ vhgo_rc _wrap_DriverStop_raw_38bee8dda103c01b(struct vh_driver *_swig_go_0, int 
   arg3 = (uint32_t)_swig_go_2; 
   
   result = (vhgo_rc)vh_driver_stop(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_count _wrap_DriverFD_raw_38bee8dda103c01b(struct vh_driver *_swig_go_0) {
+  struct vh_driver *arg1 = (struct vh_driver *) 0 ;
+  vhgo_count result;
+  vhgo_count _swig_go_result;
+  
+  arg1 = *(struct vh_driver **)&_swig_go_0; 
+  
+  result = (vhgo_count)vh_driver_fd(arg1);
+  _swig_go_result = vhgo_count_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_count _wrap_DriverDispatch_raw_38bee8dda103c01b(struct vh_driver *_swig_go_0) {
+  struct vh_driver *arg1 = (struct vh_driver *) 0 ;
+  vhgo_count result;
+  vhgo_count _swig_go_result;
+  
+  arg1 = *(struct vh_driver **)&_swig_go_0; 
+  
+  result = (vhgo_count)vh_driver_dispatch(arg1);
+  _swig_go_result = vhgo_count_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_count _wrap_DriverNextEvent_raw_38bee8dda103c01b(struct vh_driver *_swig_go_0, struct vh_event *_swig_go_1) {
+  struct vh_driver *arg1 = (struct vh_driver *) 0 ;
+  struct vh_event *arg2 = (struct vh_event *) 0 ;
+  vhgo_count result;
+  vhgo_count _swig_go_result;
+  
+  arg1 = *(struct vh_driver **)&_swig_go_0; 
+  arg2 = *(struct vh_event **)&_swig_go_1; 
+  
+  result = (vhgo_count)vh_driver_next_event(arg1,arg2);
+  _swig_go_result = vhgo_count_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_DriverSetReconnect_raw_38bee8dda103c01b(struct vh_driver *_swig_go_0, struct vh_reconnect *_swig_go_1) {
+  struct vh_driver *arg1 = (struct vh_driver *) 0 ;
+  struct vh_reconnect *arg2 = (struct vh_reconnect *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_driver **)&_swig_go_0; 
+  arg2 = *(struct vh_reconnect **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_driver_set_reconnect(arg1,(struct vh_reconnect const *)arg2);
   _swig_go_result = vhgo_rc_of((int32_t)result); 
   return _swig_go_result;
 }

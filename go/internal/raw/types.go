@@ -1429,7 +1429,7 @@ type DriverOpts struct {
 	NQueues      uint32 // 0 = 1, for VH_TYPE_NET 2: a pair; -ENOSPC when the back-end has fewer
 	QueueSize    uint32 // 0 = 256; a power of two, but where rings are packed
 	Type         uint32 // VH_TYPE_BLK, VH_TYPE_NET: what its users here can do with is wanted; 0 = ring features only
-	Features     uint64 // further device features that the caller can do with, as bits
+	Features     uint64 // further device features that the caller can do with; over its own memory: all, of rings too
 	MaskFeatures uint64 // never acked
 }
 
@@ -1455,6 +1455,46 @@ func (s *DriverOpts) sized() *DriverOpts {
 
 // room makes it ready to be filled in.
 func (s *DriverOpts) room() *DriverOpts {
+	if s != nil {
+		s.size = uint32(unsafe.Sizeof(*s))
+	}
+	return s
+}
+
+// DriverRing: where a ring is.
+type DriverRing struct {
+	size   uint32
+	Num    uint32 // entries, 0 = there is no ring
+	Desc   uint64 // guest address of the descriptors
+	Driver uint64 // of the available ring, packed: of the driver's event area
+	Device uint64 // of the used ring, packed: of the device's event area
+	Base   uint32 // where it goes on: 0 for a new split ring, VH_QUEUE_PACKED_BASE for a new packed one
+	Flags  uint32 // VH_DRIVER_RING_OFF
+}
+
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(DriverRing{})-40]
+	_ = [1]struct{}{}[unsafe.Offsetof(DriverRing{}.size)-0]
+	_ = [1]struct{}{}[unsafe.Offsetof(DriverRing{}.Num)-4]
+	_ = [1]struct{}{}[unsafe.Offsetof(DriverRing{}.Desc)-8]
+	_ = [1]struct{}{}[unsafe.Offsetof(DriverRing{}.Driver)-16]
+	_ = [1]struct{}{}[unsafe.Offsetof(DriverRing{}.Device)-24]
+	_ = [1]struct{}{}[unsafe.Offsetof(DriverRing{}.Base)-32]
+	_ = [1]struct{}{}[unsafe.Offsetof(DriverRing{}.Flags)-36]
+)
+
+// sized is a copy that says how large it is, nil for nil.
+func (s *DriverRing) sized() *DriverRing {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	c.size = uint32(unsafe.Sizeof(c))
+	return &c
+}
+
+// room makes it ready to be filled in.
+func (s *DriverRing) room() *DriverRing {
 	if s != nil {
 		s.size = uint32(unsafe.Sizeof(*s))
 	}
