@@ -281,7 +281,7 @@ vh_rc vh_driver_new(const struct vh_driver_opts *opts, struct vh_backend *b, str
 	d->mem = mem ? vhi_mem_get(mem) : NULL;
 	d->n_queues = n;
 	d->is_net = o.type == VH_TYPE_NET;
-	d->ended = b->ops->ended ? b->ops->ended(b->ctx) : 0;
+	vhi_driver_knows(d);
 	d->wake = d->epoll = d->timer = -1;
 	pthread_mutex_init(&d->lock, NULL);
 	rc = session_init(d, &o);

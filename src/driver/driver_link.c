@@ -11,14 +11,6 @@
 #define LOOK_MS	  1
 #define NS_PER_MS UINT64_C(1000000)
 
-int vhi_driver_lost(struct vh_driver *d)
-{
-	return vhi_fail(-ECONNRESET, VH_ERROR_PEER, 0, "the back-end is gone; %s",
-			d->link.wanted ? "it did not come back within the tries of vh_driver_set_reconnect()"
-				       : "connect again and begin a new driver session, or use "
-					 "vh_driver_set_reconnect()");
-}
-
 static uint32_t state(struct vh_driver *d)
 {
 	return __atomic_load_n(&d->link.state, __ATOMIC_ACQUIRE);
@@ -34,9 +26,28 @@ bool vhi_driver_gone(struct vh_driver *d)
 	return state(d) == VHI_LINK_GONE;
 }
 
-static uint32_t count_ended(const struct vh_driver *d)
+/* Is the connection that there is, if there is one, another one than the session knows? From any thread. */
+static bool has_ended(const struct vh_driver *d)
 {
-	return d->b->ops->ended ? d->b->ops->ended(d->b->ctx) : d->ended;
+	return d->b->ops->ended && d->b->ops->ended(d->b->ctx) != __atomic_load_n(&d->ended, __ATOMIC_ACQUIRE);
+}
+
+void vhi_driver_knows(struct vh_driver *d)
+{
+	__atomic_store_n(&d->ended, d->b->ops->ended ? d->b->ops->ended(d->b->ctx) : 0, __ATOMIC_RELEASE);
+}
+
+static bool wanted(const struct vh_driver *d)
+{
+	return __atomic_load_n(&d->link.wanted, __ATOMIC_RELAXED);
+}
+
+int vhi_driver_lost(struct vh_driver *d)
+{
+	return vhi_fail(-ECONNRESET, VH_ERROR_PEER, 0, "the back-end is gone; %s",
+			wanted(d) ? "it did not come back within the tries of vh_driver_set_reconnect()"
+				  : "connect again and begin a new driver session, or use "
+				    "vh_driver_set_reconnect()");
 }
 
 /* Nobody runs the rings from now on. */
@@ -66,7 +77,7 @@ static int ended(struct vh_driver *d, int reason, bool failed)
 	uint64_t delay;
 
 	cut(d);
-	if (!d->link.wanted)
+	if (!wanted(d))
 		return end_for_good(d);
 	if (!vhi_backoff_next(&d->link.backoff, failed, &delay)) {
 		vhi_driver_event(d, VH_EVENT_GAVE_UP, VH_ERROR_NONE, reason, d->link.backoff.failures);
@@ -81,7 +92,7 @@ static int ended(struct vh_driver *d, int reason, bool failed)
 
 static int came(struct vh_driver *d)
 {
-	d->ended = count_ended(d);
+	vhi_driver_knows(d);
 	d->link.step = d->link.index = 0;
 	vhi_driver_timer(d, UINT64_MAX);
 	become(d, VHI_LINK_REPLAY);
@@ -96,7 +107,7 @@ static int look(struct vh_driver *d)
 
 	if (rc == -EBUSY)
 		rc = 0;
-	return rc < 0 ? rc : count_ended(d) != d->ended ? -ECONNRESET : rc;
+	return rc < 0 ? rc : has_ended(d) ? -ECONNRESET : rc;
 }
 
 static int turn_up(struct vh_driver *d)
@@ -137,7 +148,7 @@ static int turn_replay(struct vh_driver *d)
 	if (rc == -EAGAIN || rc == -EBUSY)
 		return 1;
 	if (rc < 0) {
-		if (count_ended(d) == d->ended && d->b->ops->hang_up)
+		if (!has_ended(d) && d->b->ops->hang_up)
 			d->b->ops->hang_up(d->b->ctx);
 		return ended(d, rc, true);
 	}
@@ -184,7 +195,7 @@ int vhi_driver_dispatch(struct vh_driver *d)
 
 int vhi_driver_look(struct vh_driver *d)
 {
-	const bool quiet = state(d) == VHI_LINK_UP && count_ended(d) == d->ended;
+	const bool quiet = state(d) == VHI_LINK_UP && !has_ended(d);
 
 	return quiet ? 0 : vhi_driver_dispatch(d);
 }
@@ -201,7 +212,7 @@ int vhi_driver_link(struct vh_driver *d)
 	struct pollfd p = {.fd = d->epoll, .events = POLLIN};
 	int rc = 0;
 
-	if (state(d) == VHI_LINK_UP && count_ended(d) != d->ended)
+	if (state(d) == VHI_LINK_UP && has_ended(d))
 		rc = ended(d, -ECONNRESET, false);
 	/* A change now would be missing from what was replayed already. */
 	while (rc >= 0 && state(d) == VHI_LINK_REPLAY) {
@@ -217,7 +228,7 @@ int vhi_driver_link(struct vh_driver *d)
 
 int vhi_driver_told(struct vh_driver *d, int rc)
 {
-	if (!rc || !d->link.wanted || count_ended(d) == d->ended)
+	if (!rc || !wanted(d) || !has_ended(d))
 		return rc;
 	return state(d) == VHI_LINK_UP ? ended(d, rc, false) : 0;
 }
@@ -237,7 +248,7 @@ vh_rc vh_driver_set_reconnect(struct vh_driver *d, const struct vh_reconnect *po
 		return rc;
 	vhi_driver_control(d, true);
 	d->link.backoff = backoff;
-	d->link.wanted = policy;
+	__atomic_store_n(&d->link.wanted, policy != NULL, __ATOMIC_RELAXED);
 	/* In the middle of something it counts from now on. */
 	if (policy ? vhi_driver_gone(d) : state(d) == VHI_LINK_DOWN)
 		ended(d, -ECONNRESET, false);

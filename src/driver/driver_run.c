@@ -356,11 +356,13 @@ vh_rc vh_driver_stop(struct vh_driver *d, uint32_t flags, uint32_t timeout_ms)
 	why = vhi_driver_error_keep();
 	vhi_driver_control(d, true);
 	ended = rings_end(d);
+	/* Before anybody replays it again. */
+	if (ended != -EINTR)
+		__atomic_store_n(&d->running, 0, __ATOMIC_RELEASE);
 	vhi_driver_control(d, false);
 	if (ended == -EINTR)
 		return ended;
 	d->stopping = false;
-	__atomic_store_n(&d->running, 0, __ATOMIC_RELEASE);
 	for (uint32_t i = 0; i < d->n_queues; i++)
 		if (d->queues[i].q)
 			vhi_queue_wake(d->queues[i].q);

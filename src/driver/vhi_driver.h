@@ -73,7 +73,7 @@ enum vhi_link_state {
 struct vhi_driver_link {
 	uint32_t state;	  /* atomic: enum vhi_link_state */
 	uint32_t turning; /* atomic: a thread is at it */
-	bool wanted;	  /* it is to come again */
+	bool wanted;	  /* atomic: it is to come again */
 	struct vhi_backoff backoff;
 	uint64_t due_ns; /* of the next try, UINT64_MAX = somebody else makes it */
 	uint32_t step;	 /* of the replay, and queue within it */
@@ -88,7 +88,7 @@ struct vh_driver {
 	uint32_t max_queues;
 	uint32_t running; /* atomic */
 	struct vhi_driver_link link;
-	uint32_t ended;	      /* connections of the back-end that ended before this session's present one */
+	uint32_t ended;	      /* atomic: connections of the back-end that ended before this session's present one */
 	uint32_t control;     /* atomic: a control call is in progress */
 	uint32_t guests;      /* atomic: queue threads that dispatch the back-end at this moment */
 	bool stopping;	      /* a stop that a signal ended: the next one goes on */
@@ -144,8 +144,9 @@ void vhi_driver_control(struct vh_driver *d, bool on);
  */
 int vhi_driver_dispatch(struct vh_driver *d);
 bool vhi_driver_gone(struct vh_driver *d);
-int vhi_driver_look(struct vh_driver *d); /* the same, but only if there is something to be done for it */
-int vhi_driver_lost(struct vh_driver *d); /* -ECONNRESET with the reason */
+void vhi_driver_knows(struct vh_driver *d); /* the present connection is the session's */
+int vhi_driver_look(struct vh_driver *d);   /* the same, but only if there is something to be done for it */
+int vhi_driver_lost(struct vh_driver *d);   /* -ECONNRESET with the reason */
 
 /*
  * For a control call that has something to tell the back-end. 0 = do; 1 = there is no connection, and the next one will be

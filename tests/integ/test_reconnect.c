@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,23 +48,32 @@ struct run {
 	struct vht_session s;
 };
 
-static void begin(struct run *r, bool packed, const struct vh_reconnect *policy)
+static void begin_with(struct run *r, bool packed, uint32_t queues, bool connects, const struct vh_reconnect *policy)
 {
-	const struct vh_driver_opts o = {.size = sizeof(o), .type = VH_TYPE_BLK, .n_queues = 1, .queue_size = 64};
+	const struct vh_driver_opts o = {.size = sizeof(o), .type = VH_TYPE_BLK, .n_queues = queues, .queue_size = 64};
 	const struct vh_master_opts mo = {.size = sizeof(mo), .timeout_ms = 10000};
 	uint64_t features;
 
 	memset(r, 0, sizeof(*r));
 	vht_child_init(&r->child, SLOTS * BLOCK, packed);
-	vht_child_start(&r->child);
+	r->child.queues = queues;
+	r->child.connects = connects;
 	ok(vh_master_new(&mo, NULL, NULL, &r->s.t.master));
-	ok(vh_master_connect(r->s.t.master, r->child.socket));
+	if (connects)
+		ok(vh_master_listen(r->s.t.master, r->child.socket));
+	vht_child_start(&r->child);
+	ok(connects ? vh_master_accept(r->s.t.master) : vh_master_connect(r->s.t.master, r->child.socket));
 	ok(vh_master_backend(r->s.t.master, &r->s.t.backend));
 	vht_session_begin(&r->s, &o, UINT64_C(2) * SLOTS * BLOCK);
 	ok(vh_driver_features(r->s.d, &features));
 	assert_int_equal(!!(features & VHI_BIT(VH_F_RING_PACKED)), packed);
 	if (policy)
 		ok(vh_driver_set_reconnect(r->s.d, policy));
+}
+
+static void begin(struct run *r, bool packed, const struct vh_reconnect *policy)
+{
+	begin_with(r, packed, 1, false, policy);
 }
 
 static void end(struct run *r)
@@ -225,7 +235,102 @@ static void every_request_completes_once_over_a_packed_ring(void **state)
 	kill_and_go_on(true);
 }
 
+/* --- queues of several threads --- */
+
+struct user {
+	struct run *r;
+	uint32_t queue;
+	pthread_t thread;
+	uint32_t ending; /* atomic */
+	uint32_t done;	 /* atomic */
+};
+
+/* Writes and reads its own half of the disk, one request after the other, and knows nothing of connections. */
+static void *user_thread(void *arg)
+{
+	struct user *u = arg;
+	uint8_t *buf = u->r->s.buf + u->queue * UINT64_C(2) * BLOCK;
+
+	for (uint32_t i = 0; !__atomic_load_n(&u->ending, __ATOMIC_ACQUIRE); i++) {
+		struct vh_blk_io io = {.op = i % 2 ? VH_BLK_READ : VH_BLK_WRITE,
+				       .offset = u->queue * UINT64_C(2) * BLOCK,
+				       .addr = (uintptr_t)buf,
+				       .len = BLOCK};
+		struct vh_blk_done done = {.rc = 1};
+
+		fill(buf + (i % 2) * BLOCK, u->queue, i / 2 + 1);
+		if (i % 2)
+			memset(buf, 0x5a, BLOCK);
+		if (vh_blk_submit(u->r->s.b, u->queue, &io, 1) != 1)
+			return (void *)"submit";
+		while (vh_blk_reap(u->r->s.b, u->queue, &done, 1) != 1)
+			if (vh_blk_wait(u->r->s.b, u->queue, 4 * VHT_WAIT_MS))
+				return (void *)"wait";
+		if (done.rc || (i % 2 && memcmp(buf, buf + BLOCK, BLOCK)))
+			return (void *)"data";
+		__atomic_add_fetch(&u->done, 1, __ATOMIC_RELEASE);
+	}
+	return NULL;
+}
+
+static void wait_done(struct user *u, uint32_t more)
+{
+	const uint32_t until = __atomic_load_n(&u->done, __ATOMIC_ACQUIRE) + more;
+
+	for (int ms = 0; __atomic_load_n(&u->done, __ATOMIC_ACQUIRE) < until; ms++) {
+		assert_true(ms < 4 * VHT_WAIT_MS);
+		poll(NULL, 0, 1);
+	}
+}
+
+static void threads_with_queues_of_their_own_notice_nothing(void **state)
+{
+	struct user users[2] = {{.queue = 0}, {.queue = 1}};
+	void *failed;
+	struct run r;
+
+	(void)state;
+	begin_with(&r, true, 2, false, QUICK);
+	for (int i = 0; i < 2; i++) {
+		users[i].r = &r;
+		assert_int_equal(pthread_create(&users[i].thread, NULL, user_thread, &users[i]), 0);
+	}
+	for (int round = 0; round < 10; round++) {
+		wait_done(&users[round % 2], 20);
+		vht_child_kill(&r.child);
+		vht_child_start(&r.child);
+	}
+	for (int i = 0; i < 2; i++)
+		wait_done(&users[i], 20);
+	for (int i = 0; i < 2; i++)
+		__atomic_store_n(&users[i].ending, 1, __ATOMIC_RELEASE);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(pthread_join(users[i].thread, &failed), 0);
+		if (failed)
+			fail_msg("queue %d: %s", i, (char *)failed);
+	}
+	end(&r);
+}
+
 /* --- the order of things --- */
+
+static void a_front_end_that_listens_is_found_again(void **state)
+{
+	struct vh_event e;
+	struct run r;
+
+	(void)state;
+	begin_with(&r, true, 1, true, QUICK);
+	for (uint32_t i = 0; i < 3; i++) {
+		vht_session_write(&r.s, 0, 0, BLOCK, i);
+		vht_child_kill(&r.child);
+		vht_child_start(&r.child);
+		vht_session_verify(&r.s, 0, 0, BLOCK, i);
+	}
+	e.size = sizeof(e);
+	assert_int_equal(vh_driver_next_event(r.s.d, &e), 1);
+	end(&r);
+}
 
 static void scenario_reconnect(void **state)
 {
@@ -328,6 +433,8 @@ int main(void)
 		cmocka_unit_test(scenario_reconnect),
 		cmocka_unit_test(every_request_completes_once_over_a_split_ring),
 		cmocka_unit_test(every_request_completes_once_over_a_packed_ring),
+		cmocka_unit_test(threads_with_queues_of_their_own_notice_nothing),
+		cmocka_unit_test(a_front_end_that_listens_is_found_again),
 		cmocka_unit_test(it_gives_up_and_can_be_told_to_try_again),
 		cmocka_unit_test(without_a_policy_a_session_ends_with_its_connection),
 		cmocka_unit_test(a_session_can_be_told_things_meanwhile),

@@ -312,6 +312,42 @@ static void a_packed_ring_does_not_say_where_it_stands(void **state)
 	end();
 }
 
+/* A device that is gone may have left anything in a ring of the session's own; what it says comes out at the next reap. */
+static void a_ring_that_a_device_spoilt_does_not_start(void **state)
+{
+	const struct vh_driver_opts o = {.size = sizeof(o), .mask_features = PACKED & ~SPLIT};
+	const struct vh_reconnect policy = {.size = sizeof(policy), .first_ms = 1, .max_ms = 2};
+	struct vh_snapshot *now;
+	struct vh_queue *q;
+	struct vh_cpl cpl;
+	uint64_t addr;
+	uint16_t *used;
+
+	(void)state;
+	begin(SPLIT, ALL_PF);
+	vh_driver_free(d);
+	ok(vh_driver_new(&o, backend, NULL, &d));
+	ok(vh_driver_set_reconnect(d, &policy));
+	ok(vh_driver_alloc(d, 16, &addr));
+	ok(vh_driver_start(d));
+	ok(vh_driver_queue(d, 0, &q));
+	assert_int_equal(
+		vh_queue_submit(q, &(struct vh_req){.segs = (uintptr_t) & (struct vh_seg){addr, 16}, .n_rd = 1}, 1), 1);
+	now = vhi_mem_snapshot(d->mem);
+	used = vhi_translate_one(now, d->queues[0].ring.device, 64);
+	used[1] = 5;
+	vhi_snapshot_put(now);
+	lose();
+	come_back();
+	expect_event(VH_EVENT_CONNECTED, VH_ERROR_NONE, 0);
+	expect_event(VH_EVENT_NEEDS_RESET, 0, -EPROTO);
+	expect_event(VH_EVENT_SESSION_RUNNING, VH_ERROR_NONE, 0);
+	assert_int_equal(vh_queue_reap(q, &cpl, 1), -EPROTO);
+	ok(vh_driver_stop(d, 0, 0)); /* does not wait for what never ends, and the next start begins anew */
+	ok(vh_master_disconnect(m));
+	end();
+}
+
 static void expect_failure(int32_t reason)
 {
 	expect_event(VH_EVENT_CONNECTED, VH_ERROR_NONE, 0);
@@ -387,6 +423,7 @@ int main(void)
 		cmocka_unit_test(a_split_ring_goes_on_at_its_used_index),
 		cmocka_unit_test(a_ring_of_which_nobody_can_tell_waits_for_its_driver),
 		cmocka_unit_test(a_packed_ring_does_not_say_where_it_stands),
+		cmocka_unit_test(a_ring_that_a_device_spoilt_does_not_start),
 		cmocka_unit_test(another_back_end_is_not_taken_for_the_one_that_went),
 		cmocka_unit_test(what_a_session_over_given_memory_refuses),
 	};

@@ -41,7 +41,10 @@ static void wait_line(int fd)
 
 void vht_child_start(struct vht_child *c)
 {
+	char queues[16];
 	int said[2];
+
+	snprintf(queues, sizeof(queues), "%u", c->queues ? c->queues : 1);
 
 	assert_int_equal(c->pid, 0);
 	assert_int_equal(pipe2(said, O_CLOEXEC), 0);
@@ -50,8 +53,9 @@ void vht_child_start(struct vht_child *c)
 	if (!c->pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		dup2(said[1], STDERR_FILENO);
-		execl(VH_BINARY_DIR "/vhctl", "vhctl", "serve", "blk", "--socket", c->socket, "--file", c->disk,
-		      "--packed", c->packed ? "on" : "off", (char *)NULL);
+		execl(VH_BINARY_DIR "/vhctl", "vhctl", "serve", "blk", c->connects ? "--connect" : "--socket",
+		      c->socket, "--file", c->disk, "--packed", c->packed ? "on" : "off", "--queues", queues,
+		      (char *)NULL);
 		_exit(127);
 	}
 	close(said[1]);

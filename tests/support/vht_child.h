@@ -12,11 +12,13 @@ struct vht_child {
 	char socket[48];
 	char disk[48];
 	bool packed;
-	pid_t pid; /* 0 = none */
+	bool connects;	 /* to a front-end that listens; else it listens itself */
+	unsigned queues; /* 0 = 1 */
+	pid_t pid;	 /* 0 = none */
 };
 
 void vht_child_init(struct vht_child *c, uint64_t bytes, bool packed);
-/* Returns when it listens. */
+/* Returns when it listens, or tries to connect. */
 void vht_child_start(struct vht_child *c);
 void vht_child_kill(struct vht_child *c); /* SIGKILL, and gone when it returns */
 void vht_child_end(struct vht_child *c);
