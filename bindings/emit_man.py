@@ -47,6 +47,7 @@ MEANING = {
     "ENOTCONN": "There is no connection.",
     "ENOTSOCK": "The file descriptor is no socket.",
     "ENOTSUP": "This version of the library can't do it.",
+    "ENOTTY": "The file is no device that does this.",
     "EOPNOTSUPP": "The peer can't do it, or it was not negotiated.",
     "EOVERFLOW": "A range goes past the end of the address space.",
     "EPERM": "It is forbidden.",

@@ -209,6 +209,13 @@ const (
 	RegionBroken = 4 // report: the file was truncated under the mapping
 )
 
+// Of vh/mem.h.
+const (
+	MapXenForeign = 1   // pages by frame number; the file is /dev/xen/privcmd
+	MapXenGrant   = 2   // pages by grant reference, which is the address without bit 63; /dev/xen/gntdev
+	MapOnDemand   = 256 // may not be mapped in advance: refused, nothing here maps page by page
+)
+
 // Of vh/dirty.h.
 const (
 	DirtyPage = 4096 // bytes of guest memory that one bit stands for

@@ -100,3 +100,18 @@ func TestScenarioAddresses(t *testing.T) {
 	_, err = vh.Listen("systemd:disk", ram(t)) // nobody started us with one
 	want(t, err, syscall.EINVAL)
 }
+
+func TestWhatIsOfferedOnlyWhenAsked(t *testing.T) {
+	s, err := vh.NewSlave(device(t, newDisk()), &vh.SlaveOpts{MoreProtocolFeatures: 1<<vh.PFXenMmap | 1<<vh.PFCrossEndian})
+	must(t, err)
+	must(t, s.Close())
+
+	mem, err := vh.NewMemory(nil)
+	must(t, err)
+	defer mem.Close()
+	f, err := os.Create(filepath.Join(t.TempDir(), "f"))
+	must(t, err)
+	defer f.Close()
+	must(t, f.Truncate(4096))
+	want(t, mem.AddFile(f, &vh.Region{Len: 4096, MapFlags: vh.MapXenForeign, MapDomain: 1}), syscall.ENOTTY)
+}

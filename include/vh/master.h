@@ -26,8 +26,8 @@ struct vh_master_opts {
 	uint32_t timeout_ms;		 /* deadline of every wait; 0 = 10 s */
 	uint64_t mask_protocol_features; /* protocol feature bits never acked by vh_master_negotiate() */
 	uint64_t mask_features;		 /* feature bits never acked */
-	uint64_t
-		more_protocol_features; /* bits acked by vh_master_negotiate() beside the library's: for messages by hand */
+	/* Bits acked by vh_master_negotiate() beside the library's: VH_PF_XEN_MMAP, and others for messages by hand. */
+	uint64_t more_protocol_features;
 };
 
 /** struct vh_master_ops - requests that the back-end makes. Sized; any may be NULL. */

@@ -26,17 +26,26 @@ VH_BEGIN_DECLS
 #define VH_REGION_SEALED 2u /* report: the file can't shrink (F_SEAL_SHRINK) */
 #define VH_REGION_BROKEN 4u /* report: the file was truncated under the mapping */
 
+/*
+ * vh_region.map_flags: memory of another Xen domain (protocol feature XEN_MMAP). Its file is then a device of Xen's that
+ * maps it, the region whole pages, and its offset 0.
+ */
+#define VH_MAP_XEN_FOREIGN 1u	/* pages by frame number; the file is /dev/xen/privcmd */
+#define VH_MAP_XEN_GRANT   2u	/* pages by grant reference, which is the address without bit 63; /dev/xen/gntdev */
+#define VH_MAP_ON_DEMAND   256u /* may not be mapped in advance: refused, nothing here maps page by page */
+
 /** struct vh_region - one range of guest memory. @frozen, 64 bytes. */
 struct vh_region {
-	vh_gpa gpa;	    /* guest physical address */
-	vh_uva uva;	    /* front-end user address, the key on the wire */
-	uint64_t len;	    /* bytes */
-	uint64_t offset;    /* offset in the file of the region's first byte */
-	uint64_t host;	    /* address of the first byte in this process */
-	uint64_t page_size; /* page size of the backing, bytes */
-	uint32_t flags;	    /* VH_REGION_* */
-	uint32_t number;    /* snapshot number that this description was taken from */
-	uint64_t reserved;
+	vh_gpa gpa;	     /* guest physical address */
+	vh_uva uva;	     /* front-end user address, the key on the wire */
+	uint64_t len;	     /* bytes */
+	uint64_t offset;     /* offset in the file of the region's first byte */
+	uint64_t host;	     /* address of the first byte in this process */
+	uint64_t page_size;  /* page size of the backing, bytes */
+	uint32_t flags;	     /* VH_REGION_* */
+	uint32_t number;     /* snapshot number that this description was taken from */
+	uint32_t map_flags;  /* VH_MAP_*, 0 = a file like any other */
+	uint32_t map_domain; /* whose memory it is, where that matters */
 };
 
 /** struct vh_seg - a contiguous piece of memory. @frozen, 16 bytes; a struct iovec on LP64. */
@@ -100,7 +109,7 @@ VH_API vh_rc vh_mem_alloc(struct vh_mem *mem, vh_gpa gpa, uint64_t len, uint32_t
  * vh_mem_add_fd() - map a range of a file as a region
  * @mem: the memory
  * @fd: (borrowed) duplicated inside
- * @region: gpa, uva, len, offset; reserved must be 0, flags only what vh_mem_regions() reports; the rest is ignored, so
+ * @region: gpa, uva, len, offset, map_flags, map_domain; flags only what vh_mem_regions() reports; the rest is ignored, so
  *   that a region may be passed on as it was described
  *
  * A regular file or memfd that does not hold offset + len bytes is refused before anything is mapped. The offset may
@@ -109,7 +118,7 @@ VH_API vh_rc vh_mem_alloc(struct vh_mem *mem, vh_gpa gpa, uint64_t len, uint32_t
  * @since: VH_1.0
  * @thread: handle
  * @blocks: no
- * @errors: EINVAL ENOMEM EEXIST ENOSPC EOVERFLOW ENODATA EPERM EACCES ENODEV EBADF EMFILE
+ * @errors: EINVAL ENOMEM EEXIST ENOSPC EOVERFLOW ENODATA EPERM EACCES ENODEV EBADF EMFILE EOPNOTSUPP ENOTTY ENOENT EFAULT
  *
  * Return: 0, -EEXIST on overlap of guest or user addresses, -EOVERFLOW when a range wraps, -ENODATA when the file is
  * too short, -EPERM when a seal is missing or forbids writing, -EACCES when the file is not open for both, -ENODEV

@@ -34,7 +34,11 @@ struct vh_slave_opts {
 	uint32_t require_seal;		 /* 1: memory whose memfd can shrink is refused */
 	uint32_t socket_mode;		 /* access mode of a listening socket's path; 0 = 0600 */
 	uint64_t max_state_bytes;	 /* most that a device's state may have, either way; 0 = 1 GiB */
-	uint64_t more_protocol_features; /* bits offered beside the library's and the device's: for messages by hand */
+	/*
+	 * Bits offered beside the library's and the device's: VH_PF_XEN_MMAP, VH_PF_CROSS_ENDIAN (a ring may be said to be
+	 * little-endian, which it is), and others for messages by hand.
+	 */
+	uint64_t more_protocol_features;
 };
 
 /** struct vh_slave_ops - what a back-end asks its user. Sized; any may be NULL. */

@@ -132,7 +132,8 @@ struct vh_region {
     uint64_t page_size;
     uint32_t flags;
     uint32_t number;
-    uint64_t reserved;
+    uint32_t map_flags;
+    uint32_t map_domain;
 };
 struct vh_seg {
     uint64_t addr;
@@ -562,6 +563,9 @@ struct vh_blk_info {
 #define VH_REGION_HUGE 1
 #define VH_REGION_SEALED 2
 #define VH_REGION_BROKEN 4
+#define VH_MAP_XEN_FOREIGN 1
+#define VH_MAP_XEN_GRANT 2
+#define VH_MAP_ON_DEMAND 256
 #define VH_DIRTY_PAGE 4096
 #define VH_IOTLB_USER_ADDR 1
 #define VH_IOTLB_EVICT 2

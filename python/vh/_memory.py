@@ -90,7 +90,8 @@ class Memory(Handle):
         self._call("vh_mem_alloc", gpa, length, REGION_HUGE if huge else 0)
 
     def add_fd(self, fd: Any, region: Region) -> None:
-        """Map gpa, uva, len and offset of a file; the file descriptor stays yours."""
+        """Map gpa, uva, len and offset of a file, or by map_flags the memory of a Xen domain; the file descriptor stays
+        yours."""
         self._call("vh_mem_add_fd", fd_of(fd), _region(region))
 
     def remove(self, region: Region) -> None:

@@ -111,6 +111,9 @@ MEM_WRITE = 2
 REGION_HUGE = 1
 REGION_SEALED = 2
 REGION_BROKEN = 4
+MAP_XEN_FOREIGN = 1
+MAP_XEN_GRANT = 2
+MAP_ON_DEMAND = 256
 DIRTY_PAGE = 4096
 IOTLB_USER_ADDR = 1
 IOTLB_EVICT = 2
@@ -419,6 +422,8 @@ class Region:
     page_size: int = 0  # page size of the backing, bytes
     flags: int = 0  # VH_REGION_*
     number: int = 0  # snapshot number that this description was taken from
+    map_flags: int = 0  # VH_MAP_*, 0 = a file like any other
+    map_domain: int = 0  # whose memory it is, where that matters
 
 
 @dataclasses.dataclass(frozen=True)

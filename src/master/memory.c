@@ -24,6 +24,19 @@ static struct vhi_wire_region describe(const struct vhi_region *r)
 	return (struct vhi_wire_region){.gpa = r->gpa.v, .size = r->len, .uva = r->uva.v, .offset = r->offset};
 }
 
+/* A region in a message: with XEN_MMAP there is more behind it. The bytes that it has. */
+static uint32_t put_region(const struct vh_master *m, uint8_t *to, const struct vhi_wire_region *r, uint32_t flags,
+			   uint32_t domain)
+{
+	const struct vhi_wire_xen xen = {.flags = flags, .domain = domain};
+
+	memcpy(to, r, sizeof(*r));
+	memcpy(to + sizeof(*r), &xen, vhi_wire_xen_size(&m->features));
+	return (uint32_t)sizeof(*r) + vhi_wire_xen_size(&m->features);
+}
+
+#define REGION_BYTES (sizeof(struct vhi_wire_region) + sizeof(struct vhi_wire_xen))
+
 /* The list holds as many regions as a vh_mem can have, so remembering one can't fail. */
 static int room(struct vh_master *m, const char *who)
 {
@@ -38,9 +51,14 @@ static void remember(struct vh_master *m, struct vh_snapshot *snap, uint32_t i)
 		.wire = describe(snap->regions[i]), .region = snap->regions[i], .snap = vhi_snapshot_get(snap)};
 }
 
-static int region_fd(const struct vh_snapshot *snap, uint32_t i, const char *who, int *fd)
+static int region_fd(const struct vh_master *m, const struct vh_snapshot *snap, uint32_t i, const char *who, int *fd)
 {
 	*fd = vhi_snapshot_fd(snap, i);
+	if (snap->regions[i]->map_flags && !vhi_wire_xen_size(&m->features))
+		return vhi_fail(-EOPNOTSUPP, VH_ERROR_STATE, 0,
+				"%s: region %u is memory of a Xen domain, and XEN_MMAP is not in force; ask for it by "
+				"vh_master_opts.more_protocol_features",
+				who, i);
 	if (*fd >= 0)
 		return 0;
 	return vhi_fail(-EINVAL, VH_ERROR_MEMORY, 0, "%s: region %u has no file that could be shared", who, i);
@@ -54,8 +72,13 @@ static void added(struct vh_master *m, const struct vhi_effect *e, bool accepted
 
 static int add(struct vh_master *m, struct vh_snapshot *snap, uint32_t i, const char *who)
 {
-	struct vhi_wire_mem_reg p = {.region = describe(snap->regions[i])};
-	int fd, rc = region_fd(snap, i, who, &fd);
+	const struct vhi_region *r = snap->regions[i];
+	const struct vhi_wire_region w = describe(r);
+	uint8_t p[offsetof(struct vhi_wire_mem_reg, region) + REGION_BYTES] = {0};
+	const uint32_t size = offsetof(struct vhi_wire_mem_reg, region) +
+			      put_region(m, p + offsetof(struct vhi_wire_mem_reg, region), &w, r->map_flags,
+					 r->map_domain);
+	int fd, rc = region_fd(m, snap, i, who, &fd);
 
 	if (!rc && m->n_shared >= VHI_MIN(m->mem_slots, (uint32_t)VH_MEM_MAX_REGIONS))
 		rc = vhi_fail(-ENOSPC, VH_ERROR_PEER, 0, "%s: the back-end has %u memory slots; use fewer regions", who,
@@ -64,8 +87,8 @@ static int add(struct vh_master *m, struct vh_snapshot *snap, uint32_t i, const 
 		return rc;
 	return vhi_master_call(m,
 			       &(struct vhi_request){.id = VHI_FE_ADD_MEM_REG,
-						     .payload = &p,
-						     .size = sizeof(p),
+						     .payload = p,
+						     .size = size,
 						     .fds = &fd,
 						     .n_fds = 1,
 						     .effect = {.run = added, .snap = snap, .index = i}},
@@ -84,16 +107,17 @@ static void dropped(struct vh_master *m, const struct vhi_effect *e, bool accept
 	}
 }
 
-static int drop(struct vh_master *m, const struct vhi_wire_region *r)
+static int drop(struct vh_master *m, const struct vhi_wire_region *r, uint32_t map_flags, uint32_t map_domain)
 {
-	struct vhi_wire_mem_reg p = {.region = *r};
+	uint8_t p[offsetof(struct vhi_wire_mem_reg, region) + REGION_BYTES] = {0};
+	const uint32_t size = offsetof(struct vhi_wire_mem_reg, region) +
+			      put_region(m, p + offsetof(struct vhi_wire_mem_reg, region), r, map_flags, map_domain);
 
-	return vhi_master_call(m,
-			       &(struct vhi_request){.id = VHI_FE_REM_MEM_REG,
-						     .payload = &p,
-						     .size = sizeof(p),
-						     .effect = {.run = dropped, .region = *r}},
-			       NULL);
+	return vhi_master_call(
+		m,
+		&(struct vhi_request){
+			.id = VHI_FE_REM_MEM_REG, .payload = p, .size = size, .effect = {.run = dropped, .region = *r}},
+		NULL);
 }
 
 static bool has(const struct vh_snapshot *snap, const struct vhi_region *r)
@@ -126,7 +150,7 @@ static int share_slots(struct vh_master *m, struct vh_snapshot *snap, const char
 			i++;
 			continue;
 		}
-		rc = drop(m, &m->shared[i].wire);
+		rc = drop(m, &m->shared[i].wire, m->shared[i].region->map_flags, m->shared[i].region->map_domain);
 		if (rc)
 			return rc;
 	}
@@ -150,7 +174,8 @@ static void table_set(struct vh_master *m, const struct vhi_effect *e, bool acce
 
 static int share_table(struct vh_master *m, struct vh_snapshot *snap, const char *who)
 {
-	struct vhi_wire_mem_table p = {.n = snap->n};
+	uint8_t p[offsetof(struct vhi_wire_mem_table, regions) + VHI_WIRE_MAX_REGIONS * REGION_BYTES] = {0};
+	uint32_t size = offsetof(struct vhi_wire_mem_table, regions);
 	int rc = 0, fds[VHI_WIRE_MAX_REGIONS];
 
 	if (snap->n > VHI_WIRE_MAX_REGIONS)
@@ -159,17 +184,20 @@ static int share_table(struct vh_master *m, struct vh_snapshot *snap, const char
 				VHI_WIRE_MAX_REGIONS);
 	if (!snap->n)
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "%s: the memory has no regions; add one first", who);
+	memcpy(p, &snap->n, sizeof(snap->n));
 	for (uint32_t i = 0; i < snap->n && !rc; i++) {
-		p.regions[i] = describe(snap->regions[i]);
-		rc = region_fd(snap, i, who, &fds[i]);
+		const struct vhi_region *r = snap->regions[i];
+		const struct vhi_wire_region w = describe(r);
+
+		size += put_region(m, p + size, &w, r->map_flags, r->map_domain);
+		rc = region_fd(m, snap, i, who, &fds[i]);
 	}
 	if (rc)
 		return rc;
 	return vhi_master_call(m,
 			       &(struct vhi_request){.id = VHI_FE_SET_MEM_TABLE,
-						     .payload = &p,
-						     .size = (uint32_t)(offsetof(struct vhi_wire_mem_table, regions) +
-									snap->n * sizeof(p.regions[0])),
+						     .payload = p,
+						     .size = size,
 						     .fds = fds,
 						     .n_fds = snap->n,
 						     .effect = {.run = table_set, .snap = snap}},
@@ -243,5 +271,5 @@ vh_rc vh_master_remove_mem_region(struct vh_master *m, const struct vh_region *r
 	r = (struct vhi_wire_region){
 		.gpa = region->gpa, .size = region->len, .uva = region->uva, .offset = region->offset};
 	rc = vhi_master_catch_up(m, "vh_master_remove_mem_region");
-	return vhi_master_leave(m, rc ? rc : drop(m, &r));
+	return vhi_master_leave(m, rc ? rc : drop(m, &r, region->map_flags, region->map_domain));
 }

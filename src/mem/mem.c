@@ -197,10 +197,10 @@ int vhi_mem_replace(struct vh_mem *mem, const struct vh_region *regions, const i
 /* What means nothing yet must be 0, so that it can mean something one day. */
 static int check_unused(const struct vh_region *region, const char *call)
 {
-	if (!(region->flags & ~(VH_REGION_HUGE | VH_REGION_SEALED | VH_REGION_BROKEN)) && !region->reserved)
+	if (!(region->flags & ~(VH_REGION_HUGE | VH_REGION_SEALED | VH_REGION_BROKEN)))
 		return 0;
-	return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
-			"%s: vh_region.reserved must be 0, flags 0 or what vh_mem_regions() reports", call);
+	return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "%s: vh_region.flags must be 0 or what vh_mem_regions() reports",
+			call);
 }
 
 vh_rc vh_mem_add_fd(struct vh_mem *mem, int32_t fd, const struct vh_region *region)

@@ -52,7 +52,7 @@ int vhi_region_check(const struct vh_region *d)
 				"region at guest address 0x%" PRIx64 ": file offset 0x%" PRIx64
 				" differs modulo 16; keep both aligned alike",
 				d->gpa, d->offset);
-	return 0;
+	return vhi_xen_check(d);
 }
 
 int vhi_region_new(const struct vh_region *d, int fd, struct vhi_region **out)
@@ -69,6 +69,8 @@ int vhi_region_new(const struct vh_region *d, int fd, struct vhi_region **out)
 	r->uva.v = d->uva;
 	r->len = d->len;
 	r->offset = d->offset;
+	r->map_flags = d->map_flags;
+	r->map_domain = d->map_domain;
 	r->refs = 1;
 	r->fd = vhi_fd_dup(fd);
 	if (r->fd < 0) {
@@ -139,7 +141,7 @@ static const char *mmap_advice(int e)
  * The mapping starts at the page (of the file's own size) that holds the offset. Nothing is populated: a sparse
  * terabyte must cost neither time nor memory.
  */
-int vhi_region_map(struct vhi_region *r, bool require_seal)
+static int map_file(struct vhi_region *r, bool require_seal)
 {
 	uint64_t mask, from, to;
 	void *map;
@@ -159,8 +161,17 @@ int vhi_region_map(struct vhi_region *r, bool require_seal)
 	r->map = map;
 	r->map_len = (size_t)(to - from);
 	r->host = (uint8_t *)map + (r->offset - from);
+	return 0;
+}
+
+int vhi_region_map(struct vhi_region *r, bool require_seal)
+{
+	int rc = r->map_flags ? vhi_xen_map(r) : map_file(r, require_seal);
+
+	if (rc)
+		return rc;
 	/* Guest memory is not for core dumps. */
-	if (vhi_sys.madvise(map, r->map_len, MADV_DONTDUMP) < 0) {
+	if (vhi_sys.madvise(r->map, r->map_len, MADV_DONTDUMP) < 0) {
 		rc = -errno;
 		return vhi_fail(rc, VH_ERROR_SYSTEM, 0,
 				"region at guest address 0x%" PRIx64 ": madvise(MADV_DONTDUMP): %s", r->gpa.v,
@@ -202,6 +213,7 @@ void vhi_region_put(struct vhi_region *r)
 	vhi_guard_unregister(r);
 	if (r->map)
 		vhi_sys.munmap(r->map, r->map_len);
+	vhi_xen_unmapped(r);
 	vhi_fd_close(&r->fd);
 	vhi_free(r);
 }

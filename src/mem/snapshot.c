@@ -172,6 +172,8 @@ void vhi_region_describe(const struct vh_snapshot *s, uint32_t i, struct vh_regi
 		.page_size = r->page_size,
 		.flags = r->flags,
 		.number = s->number,
+		.map_flags = r->map_flags,
+		.map_domain = r->map_domain,
 	};
 	if (__atomic_load_n(&r->broken, __ATOMIC_RELAXED))
 		out->flags |= VH_REGION_BROKEN;

@@ -15,12 +15,16 @@ struct vhi_region {
 	struct vhi_gpa gpa;
 	struct vhi_uva uva;
 	uint64_t len;
-	uint64_t offset; /* in the file */
-	uint8_t *host;	 /* first byte of the region */
-	uint32_t refs;	 /* atomic */
-	uint32_t broken; /* atomic: set by the SIGBUS guard */
-	uint32_t flags;	 /* VH_REGION_* */
-	int fd;		 /* kept for sharing on; -1 = not kept */
+	uint64_t offset;    /* in the file */
+	uint8_t *host;	    /* first byte of the region */
+	uint32_t refs;	    /* atomic */
+	uint32_t broken;    /* atomic: set by the SIGBUS guard */
+	uint32_t flags;	    /* VH_REGION_* */
+	int fd;		    /* kept for sharing on; -1 = not kept */
+	uint32_t map_flags; /* VH_MAP_* */
+	uint32_t map_domain;
+	bool granted; /* Xen's device has mapped grants for it, and knows them by this number */
+	uint64_t grants;
 	uint64_t page_size;
 	void *map; /* what munmap gets */
 	size_t map_len;

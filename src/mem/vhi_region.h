@@ -11,6 +11,10 @@ int vhi_region_check(const struct vh_region *d);
 /* Not mapped yet; duplicates @fd. */
 int vhi_region_new(const struct vh_region *d, int fd, struct vhi_region **out);
 int vhi_region_map(struct vhi_region *r, bool require_seal);
+/* xen.c: the rules for its mapping flags; the mapping itself; what is left to do after munmap. */
+int vhi_xen_check(const struct vh_region *d);
+int vhi_xen_map(struct vhi_region *r);
+void vhi_xen_unmapped(const struct vhi_region *r);
 
 /*
  * A snapshot is made in three steps: room for @n regions, which the caller puts into regions[] in any order and counts

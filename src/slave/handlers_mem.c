@@ -49,35 +49,42 @@ static enum vhi_outcome mem_change(struct vh_slave *s, struct vhi_job *job, int 
 	return vhi_job_start(s, job, mem_step);
 }
 
-static struct vh_region region_of(const struct vhi_wire_region *w)
+/* The region that begins @at in the payload. */
+static struct vh_region region_at(const struct vh_slave *s, const struct vhi_msg *m, size_t at)
 {
-	return (struct vh_region){.gpa = w->gpa, .uva = w->uva, .len = w->size, .offset = w->offset};
+	struct vhi_wire_region w;
+	struct vhi_wire_xen xen = {0};
+
+	memcpy(&w, m->payload + at, sizeof(w));
+	memcpy(&xen, m->payload + at + sizeof(w), vhi_wire_xen_size(&s->conn.f));
+	return (struct vh_region){.gpa = w.gpa,
+				  .uva = w.uva,
+				  .len = w.size,
+				  .offset = w.offset,
+				  .map_flags = xen.flags,
+				  .map_domain = xen.domain};
 }
 
 enum vhi_outcome vhi_handle_set_mem_table(struct vh_slave *s, struct vhi_msg *m, struct vhi_job *job)
 {
-	struct vhi_wire_mem_table table = {0};
+	const size_t stride = sizeof(struct vhi_wire_region) + vhi_wire_xen_size(&s->conn.f);
 	struct vh_region regions[VHI_WIRE_MAX_REGIONS];
 	int rc;
 
-	memcpy(&table, m->payload, VHI_MIN(m->header.size, sizeof(table)));
 	for (uint32_t i = 0; i < m->n_fds; i++)
-		regions[i] = region_of(&table.regions[i]);
+		regions[i] = region_at(s, m, offsetof(struct vhi_wire_mem_table, regions) + i * stride);
 	rc = vhi_mem_prepare_replace(s->mem, regions, m->fds, m->n_fds, &job->snap);
 	return mem_change(s, job, rc, true);
 }
 
-static struct vh_region region_in(const struct vhi_msg *m)
+static struct vh_region region_in(const struct vh_slave *s, const struct vhi_msg *m)
 {
-	struct vhi_wire_mem_reg reg;
-
-	memcpy(&reg, m->payload, sizeof(reg));
-	return region_of(&reg.region);
+	return region_at(s, m, offsetof(struct vhi_wire_mem_reg, region));
 }
 
 enum vhi_outcome vhi_handle_add_mem_reg(struct vh_slave *s, struct vhi_msg *m, struct vhi_job *job)
 {
-	struct vh_region region = region_in(m);
+	struct vh_region region = region_in(s, m);
 	int rc = vhi_mem_prepare_add(s->mem, &region, m->fds[0], &job->snap);
 
 	return mem_change(s, job, rc, false);
@@ -85,7 +92,7 @@ enum vhi_outcome vhi_handle_add_mem_reg(struct vh_slave *s, struct vhi_msg *m, s
 
 enum vhi_outcome vhi_handle_rem_mem_reg(struct vh_slave *s, struct vhi_msg *m, struct vhi_job *job)
 {
-	struct vh_region region = region_in(m);
+	struct vh_region region = region_in(s, m);
 	int rc = vhi_mem_prepare_remove(s->mem, &region, &job->snap);
 
 	return mem_change(s, job, rc, true);

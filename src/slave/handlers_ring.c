@@ -153,6 +153,18 @@ enum vhi_outcome vhi_handle_get_vring_base(struct vh_slave *s, struct vhi_msg *m
 	return vhi_job_start(s, job, get_base_step);
 }
 
+/* There is one byte order for rings in here, so the other can't be had; to ask for this one is no wish at all. */
+enum vhi_outcome vhi_handle_set_vring_endian(struct vh_slave *s, struct vhi_msg *m, struct vhi_job *job)
+{
+	struct vhi_wire_vring_state state;
+
+	if (!ring_of_state(s, m, job, &state))
+		return VHI_REFUSED;
+	if (VHI_REFUSE(VHI_SITE_SLAVE_ENDIAN, state.num))
+		return refused(job, VHI_SITE_SLAVE_ENDIAN);
+	return VHI_DONE;
+}
+
 /* Index and fd of KICK, CALL and ERR; the fd is taken out of the message. */
 static struct vhi_vring *ring_fd(struct vh_slave *s, struct vhi_msg *m, struct vhi_job *job, int *fd)
 {

@@ -45,7 +45,7 @@ struct rec_listener {
 struct rec_region {
 	uint64_t gpa, uva, len, offset;
 	int32_t file;
-	uint32_t reserved;
+	uint32_t map_flags, map_domain, reserved;
 };
 
 #define RING_STARTED  1u /* or wanted */
@@ -143,6 +143,8 @@ static void put_memory(struct writer *w, const struct vh_snapshot *snap)
 		r.uva = of.uva;
 		r.len = of.len;
 		r.offset = of.offset;
+		r.map_flags = of.map_flags;
+		r.map_domain = of.map_domain;
 		put_record(w, REC_REGION, &r, sizeof(r));
 	}
 }
@@ -355,15 +357,19 @@ static int take_listener(struct reader *r, uint32_t size)
 static int take_region(struct reader *r, uint32_t size)
 {
 	struct rec_region in;
-	int rc = take(r, size, &in, sizeof(in), sizeof(in));
+	int rc = take(r, size, &in, offsetof(struct rec_region, map_domain), sizeof(in));
 
 	if (rc)
 		return rc;
 	if (r->n_regions == VH_MEM_MAX_REGIONS || !is_file(r, in.file, true))
 		return damaged("its memory");
 	r->region_fds[r->n_regions] = file_of(r, in.file);
-	r->regions[r->n_regions++] = (struct vh_region){
-		.gpa = in.gpa, .uva = in.uva, .len = in.len, .offset = in.offset};
+	r->regions[r->n_regions++] = (struct vh_region){.gpa = in.gpa,
+							.uva = in.uva,
+							.len = in.len,
+							.offset = in.offset,
+							.map_flags = in.map_flags,
+							.map_domain = in.map_domain};
 	return 0;
 }
 

@@ -78,7 +78,7 @@ static uint64_t device_pf(const struct vh_device *dev)
 static int set_defaults(struct vh_slave *s, const struct vh_slave_opts *opts, const struct vh_device *dev)
 {
 	struct vh_slave_opts *o = &s->opts;
-	uint64_t pf = VHI_SLAVE_PF | device_pf(dev);
+	uint64_t pf;
 	uint64_t bad = dev->opts.features & TRANSPORT_BITS & ~(VHI_RING_FEATURES | HARMLESS_BITS);
 	int rc = vhi_opts_in(o, sizeof(*o), opts, "vh_slave_opts");
 
@@ -91,6 +91,7 @@ static int set_defaults(struct vh_slave *s, const struct vh_slave_opts *opts, co
 	if (o->require_seal > 1 || o->socket_mode & ~0777u)
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
 				"vh_slave_new: require_seal is 0 or 1, socket_mode at most 0777");
+	pf = VHI_SLAVE_PF | device_pf(dev);
 	s->features = (dev->opts.features | VHI_RING_FEATURES | VHI_BIT(VH_F_PROTOCOL_FEATURES)) & ~o->mask_features;
 	/* A log that is not shared by fd can't be written: one of the two is no use without the other. */
 	if (o->mask_features & VHI_BIT(VH_F_LOG_ALL))

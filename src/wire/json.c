@@ -148,20 +148,23 @@ static size_t add_vring_fd(struct line *l, const uint8_t *p, size_t n)
 
 static size_t add_mem_table(struct line *l, const uint8_t *p, size_t n)
 {
-	size_t at = offsetof(struct vhi_wire_mem_table, regions);
+	size_t at = offsetof(struct vhi_wire_mem_table, regions), stride = sizeof(struct vhi_wire_region);
 	uint32_t count;
 
 	if (n < at)
 		return 0;
 	memcpy(&count, p, sizeof(count));
+	/* With XEN_MMAP there is more behind each region; it is left out of the line. */
+	if (count && (n - at) / count == sizeof(struct vhi_wire_region) + sizeof(struct vhi_wire_xen))
+		stride += sizeof(struct vhi_wire_xen);
 	add(l, "\"n\":%u,\"regions\":[", count);
 	for (uint32_t i = 0; i < count && i < VHI_WIRE_MAX_REGIONS; i++) {
 		struct vhi_wire_region r;
 
-		if (at + sizeof(r) > n)
+		if (at + stride > n)
 			break;
 		memcpy(&r, p + at, sizeof(r));
-		at += sizeof(r);
+		at += stride;
 		add(l, "%s{\"gpa\":%llu,\"size\":%llu,\"uva\":%llu,\"offset\":%llu}", i ? "," : "",
 		    (unsigned long long)r.gpa, (unsigned long long)r.size, (unsigned long long)r.uva,
 		    (unsigned long long)r.offset);

@@ -43,7 +43,7 @@ static bool range_bad(uint64_t start, uint64_t len)
 /* At most 8 regions follow from the size and the number of fds. */
 static uint32_t rule_mem_table(const struct in *in)
 {
-	uint64_t region = sizeof(struct vhi_wire_region) + (pf_acked(in, VH_PF_XEN_MMAP) ? 8 : 0);
+	uint64_t region = sizeof(struct vhi_wire_region) + vhi_wire_xen_size(in->f);
 	uint32_t head[2]; /* n, padding */
 
 	memcpy(head, in->payload, sizeof(head));
@@ -58,7 +58,7 @@ static uint32_t rule_mem_table(const struct in *in)
 
 static uint32_t rule_mem_reg(const struct in *in)
 {
-	uint64_t size = sizeof(struct vhi_wire_mem_reg) + (pf_acked(in, VH_PF_XEN_MMAP) ? 8 : 0);
+	uint64_t size = sizeof(struct vhi_wire_mem_reg) + vhi_wire_xen_size(in->f);
 
 	if (VHI_REFUSE(VHI_SITE_WIRE_MEM_REG_SIZE, in->h->size != size))
 		return VHI_SITE_WIRE_MEM_REG_SIZE;

@@ -6,6 +6,7 @@
 #ifndef VHI_WIRE_H
 #define VHI_WIRE_H
 
+#include "vh/protocol.h"
 #include "vhi_base.h"
 
 #define VHI_WIRE_HEADER	     12u
@@ -37,6 +38,11 @@ struct vhi_wire_region {
 	uint64_t size;
 	uint64_t uva;
 	uint64_t offset;
+};
+/* Behind each region, once XEN_MMAP is acked. */
+struct vhi_wire_xen {
+	uint32_t flags; /* VH_MAP_* */
+	uint32_t domain;
 };
 struct vhi_wire_mem_table {
 	uint32_t n;
@@ -249,6 +255,12 @@ enum vhi_wire_refusal vhi_wire_refusal(const struct vhi_wire_msg *msg, uint32_t 
 
 /* Protocol feature bits whose dependencies are in @bits too; bits without them are dropped. */
 uint64_t vhi_wire_pf_closure(uint64_t bits);
+
+/* Bytes of struct vhi_wire_xen behind each region: all of it, or none. */
+static inline uint32_t vhi_wire_xen_size(const struct vhi_wire_features *f)
+{
+	return f->pf_acked & VHI_BIT(VH_PF_XEN_MMAP) ? (uint32_t)sizeof(struct vhi_wire_xen) : 0;
+}
 
 /* The text of a site number of this folder, NULL for another. */
 const char *vhi_wire_site_text(uint32_t site);

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
-"""Where sockets are, and which side connects."""
+"""Where sockets are, which side connects, and what is offered only when it is asked for."""
 import contextlib
 import errno
 import os
@@ -9,7 +9,7 @@ import sys
 import threading
 
 import pytest
-from binding import LIBRARY, MIB, MODE, PACKAGE, WAIT, Null, served, vh
+from binding import LIBRARY, MIB, MODE, PACKAGE, WAIT, Null, Turns, served, vh
 
 QUICK = vh.Reconnect(max_tries=3, first=0.001, longest=0.004)
 
@@ -113,3 +113,25 @@ def test_scenario_addresses(tmp_path):
     with pytest.raises(vh.VhError) as e:
         vh.connect("vsock:3:1234")
     assert e.value.errno == errno.EINVAL and "./vsock" in str(e.value)
+
+
+def test_what_is_offered_only_when_asked():
+    extra = vh.ProtocolFeatures.XEN_MMAP | vh.ProtocolFeatures.CROSS_ENDIAN
+    with Turns(Null(), more_protocol_features=extra) as t:
+        t.run(t.master.get_features)
+        assert t.run(t.master.get_protocol_features) & extra == extra
+        t.run(t.master.set_protocol_features, extra | vh.ProtocolFeatures.REPLY_ACK)
+        t.run(t.master.set_vring_endian, 0, False)
+        with pytest.raises(vh.VhError) as e:
+            t.run(t.master.set_vring_endian, 0, True)
+        assert e.value.errno == errno.EREMOTEIO
+
+
+def test_memory_of_a_xen_domain_needs_its_device():
+    fd = os.memfd_create("no device")
+    os.truncate(fd, 4096)
+    with vh.Memory() as memory:
+        with pytest.raises(vh.VhError) as e:
+            memory.add_fd(fd, vh.Region(gpa=0, uva=0, len=4096, map_flags=vh.MAP_XEN_FOREIGN, map_domain=1))
+        assert e.value.errno == errno.ENOTTY and "/dev/xen/privcmd" in str(e.value)
+    os.close(fd)

@@ -430,15 +430,16 @@ func (s *MsgRequest) room() *MsgRequest {
 
 // Region: one range of guest memory.
 type Region struct {
-	GPA      GPA    // guest physical address
-	UVA      UVA    // front-end user address, the key on the wire
-	Len      uint64 // bytes
-	Offset   uint64 // offset in the file of the region's first byte
-	Host     uint64 // address of the first byte in this process
-	PageSize uint64 // page size of the backing, bytes
-	Flags    uint32 // VH_REGION_*
-	Number   uint32 // snapshot number that this description was taken from
-	reserved uint64
+	GPA       GPA    // guest physical address
+	UVA       UVA    // front-end user address, the key on the wire
+	Len       uint64 // bytes
+	Offset    uint64 // offset in the file of the region's first byte
+	Host      uint64 // address of the first byte in this process
+	PageSize  uint64 // page size of the backing, bytes
+	Flags     uint32 // VH_REGION_*
+	Number    uint32 // snapshot number that this description was taken from
+	MapFlags  uint32 // VH_MAP_*, 0 = a file like any other
+	MapDomain uint32 // whose memory it is, where that matters
 }
 
 var (
@@ -451,7 +452,8 @@ var (
 	_ = [1]struct{}{}[unsafe.Offsetof(Region{}.PageSize)-40]
 	_ = [1]struct{}{}[unsafe.Offsetof(Region{}.Flags)-48]
 	_ = [1]struct{}{}[unsafe.Offsetof(Region{}.Number)-52]
-	_ = [1]struct{}{}[unsafe.Offsetof(Region{}.reserved)-56]
+	_ = [1]struct{}{}[unsafe.Offsetof(Region{}.MapFlags)-56]
+	_ = [1]struct{}{}[unsafe.Offsetof(Region{}.MapDomain)-60]
 )
 
 // copied is one of its own, nil for nil.
@@ -1190,7 +1192,7 @@ type SlaveOpts struct {
 	RequireSeal          uint32 // 1: memory whose memfd can shrink is refused
 	SocketMode           uint32 // access mode of a listening socket's path; 0 = 0600
 	MaxStateBytes        uint64 // most that a device's state may have, either way; 0 = 1 GiB
-	MoreProtocolFeatures uint64 // bits offered beside the library's and the device's: for messages by hand
+	MoreProtocolFeatures uint64
 }
 
 var (
@@ -1313,7 +1315,7 @@ type MasterOpts struct {
 	TimeoutMS            uint32 // deadline of every wait; 0 = 10 s
 	MaskProtocolFeatures uint64 // protocol feature bits never acked by vh_master_negotiate()
 	MaskFeatures         uint64 // feature bits never acked
-	MoreProtocolFeatures uint64 // bits acked by vh_master_negotiate() beside the library's: for messages by hand
+	MoreProtocolFeatures uint64
 }
 
 var (
