@@ -182,6 +182,26 @@ def row_qemu11(place, rng):
     return row_guest(place, rng, place.peer, ",inflight-migration=on")
 
 
+def row_qemu_listens(place, rng):
+    """QEMU is the server; the back-end is there before it, and connects to one QEMU after the other."""
+    size, seed = 4 * MIB, rng.getrandbits(32)
+    guest = qemu.BlockGuest(place.logs)
+    with open(place.image, "wb") as f:
+        f.truncate(size)
+    argv = [place.vhctl, "serve", "blk", "--connect", f"unix:{place.socket}", "--file", place.image, "--verbose"]
+    with proc.Process("vhctl-serve", argv, place.logs) as server:
+        server.wait_for(lambda: "reconnecting" in server.output(), "first try")
+        for step in ("write", "read"):
+            guest.boot(f"{place.socket},server=on", step, seed)
+            check(server.alive(), f"the back-end ended\n{server.tail()}")
+            check(file_bytes(place.image) == pattern(seed, 0, size), f"the image does not hold the pattern after the step {step}")
+        check(server.end() == 0, f"the back-end's exit code after SIGTERM is not 0\n{server.tail()}")
+        connected = server.output().count("connected: reason") - server.output().count("disconnected: reason")
+        check(connected == 2, f"the back-end says that it connected {connected} times, not twice")
+    return (f"Linux {guest.version}: {size // MIB} MiB written over a socket at which QEMU listens, image compared, read back by a "
+            "second QEMU, which the same back-end had connected to")
+
+
 # What the firmware boots: it takes qemu.FIRMWARE_SHM out of the address space and puts it back, by the command register
 # of that PCI device, and says by QEMU's exit code that it was there.
 BOOT_CODE = bytes.fromhex(
@@ -254,6 +274,8 @@ ROWS = (
     ("libvh", "libvh and itself", "libvh (vhctl io)", "libvh (vhctl serve)", "", (), serve_and_exercise),
     ("qemu", "Linux guest in QEMU", "QEMU, Linux guest", "libvh (vhctl serve)", "qemu-system-x86",
      QEMU_FILES, row_guest),
+    ("qemu-listens", "QEMU listens", "QEMU as server, Linux guest", "libvh (vhctl serve --connect)", "qemu-system-x86",
+     QEMU_FILES[:2], row_qemu_listens),
     ("qemu-11", "Linux guest in QEMU 11", "QEMU 11, Linux guest", "libvh (vhctl serve)", "qemu-system-x86", QEMU_FILES[1:2], row_qemu11),
     ("qemu-migrates", "Linux guest moves", "QEMU, twice", "libvh (vhctl serve), twice", "qemu-system-x86", QEMU_FILES[:2],
      migrate_rows.row_guest),
