@@ -22,7 +22,7 @@ import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
-NAMES = ("slave", "master", "backend_channel", "split_device", "split_driver", "packed_device", "packed_driver", "blk", "wire")
+NAMES = ("slave", "master", "backend_channel", "split_device", "split_driver", "packed_device", "packed_driver", "blk", "wire", "gpu")
 
 
 def u16(v):
@@ -278,6 +278,20 @@ def wire():
         data = b"".join(bytes([6 | side | fds << 5 | 0x80, number, 9, 128]) + bytes([fill]) * size +
                         bytes([22 | side | 8, number, 5, 130]) + bytes([fill]) * 64 for fill in (0, 1))
         yield f"{row[0]}-{row[2]}", data
+
+
+def gpu():
+    sizes = (0, 0, 8, 0, 12, 12, 20, 12, 20, 40, 20, 4, 48)
+    for number in range(1, 13):
+        fields = bytes(sizes[number])
+        yield f"request-{number}", bytes([3, 0, 1, 0, 2, 0]) + bytes([3]) + bytes(7) + bytes([0, number]) + fields + b"\x07\x07"
+    yield "update", bytes([0, 0, 8 | 64, 16]) + bytes(12) + b"\x02\0\0\0\x02\0\0\0" + bytes(16) + b"\x07"
+    yield "dma-buf", bytes([3, 0, 9 | 16]) + bytes(40) + b"\x07\x00\x0a" + bytes(20) + b"\x07\x06"
+    yield "pieces", bytes([3, 0x1b]) + bytes([4, 0, 0]) + b"\x4b" + bytes(9) + b"\x07\x63" + bytes(12)
+    yield "slow", bytes([0x43, 0x1b, 4, 0, 0, 0xfd, 0xfd, 0xfd])
+    yield "device", bytes([0x80, 0x08, 0, 2, 0]) + b"\x03" + bytes(7) + bytes([0x81, 0, 2, 1]) + bytes(64) + bytes([0x0d, 7, 0x0d, 8])
+    yield "device-edid", bytes([0x80, 0x08, 0, 2, 0]) + b"\x03" + bytes(7) + bytes([0x0a, 0, 2, 3]) + bytes(24) + b"\x04" + bytes(39)
+    yield "device-shown", bytes([0x80, 0x0d, 10, 2, 2]) + bytes([0x04, 0, 0, 0, 2])
 
 
 def write_dictionary():

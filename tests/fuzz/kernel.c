@@ -415,6 +415,23 @@ static int peer_name(const struct kern_file *f, void *val, const socklen_t *len)
 	return 0;
 }
 
+/* Both directions end, for both sides; what is on the way still arrives. */
+static int k_shutdown(int fd, int how)
+{
+	struct kern_file *f = kern_file(fd);
+
+	(void)how;
+	if (!f)
+		return -1;
+	if (f->peer) {
+		f->peer->version++;
+		f->peer->peer = NULL;
+	}
+	f->peer = NULL;
+	f->version++;
+	return 0;
+}
+
 static int k_getsockopt(int fd, int level, int name, void *val, socklen_t *len)
 {
 	const struct kern_file *f = kern_file(fd);
@@ -466,6 +483,7 @@ const struct vhi_sys vhi_sys = {
 	.timerfd_settime = k_timerfd_settime,
 	.socketpair = k_socketpair,
 	.accept4 = k_accept4,
+	.shutdown = k_shutdown,
 	.getsockopt = k_getsockopt,
 	.getsockname = k_getsockname,
 	.recvmsg = kern_recvmsg,

@@ -206,6 +206,45 @@ def test_an_inherited_listening_socket_serves_many(tmp_path):
     assert os.path.exists(path)
 
 
+def test_other_addresses(tmp_path):
+    name = f"@vhctl-{os.getpid()}"
+    s = Server(name, "--ram", "1M")
+    assert vhctl("io", "blk", name, "verify").returncode == DONE
+    assert vhctl("probe", f"abstract:{name[1:]}").returncode == DONE
+    assert s.end() == DONE
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(tmp_path / "s"))
+        sock.listen()
+        fd = sock.fileno()
+        s = Server(f"fd:{fd}", "--ram", "1M", fds=(fd,))
+        assert vhctl("io", "blk", f"unix:{tmp_path / 's'}", "verify").returncode == DONE
+        assert s.end() == DONE
+    got = vhctl("serve", "blk", "--socket", "systemd:disk", "--ram", "1M")
+    assert got.returncode == USAGE and b"LISTEN_PID" in got.stderr
+    assert vhctl("probe", "vsock:3:1234").returncode == USAGE
+
+
+def test_a_back_end_connects_and_gives_up(tmp_path):
+    path = str(tmp_path / "s")
+    s = Server(None, "--connect", path, "--tries", "2", "--ram", "1M")
+    assert f"connecting to {path}" in s.said
+    lines = s.p.stderr.read().splitlines()
+    assert s.p.wait(10) == UNREACHABLE and "no front-end after 2 tries" in lines[-1]
+    s.p.stderr.close()
+    # One that is there gets a device to speak with; when it goes, the back-end looks for the next one.
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        listener.settimeout(10)
+        s = Server(None, "--connect", path, "--ram", "1M")
+        for _ in range(2):
+            with listener.accept()[0] as conn:
+                conn.settimeout(10)
+                conn.sendall(bytes.fromhex("010000000100000000000000"))  # GET_FEATURES
+                assert conn.recv(20, socket.MSG_WAITALL)[:8] == bytes.fromhex("0100000005000000")
+        assert s.end() == DONE
+
+
 def test_an_inherited_connection_serves_once():
     ours, theirs = socket.socketpair()
     s = Server(None, "--fd", theirs.fileno(), "--ram", "1M", fds=(theirs.fileno(),))
