@@ -275,11 +275,13 @@ VH_API vh_count vh_driver_next_event(struct vh_driver *d, struct vh_event *out);
  * try. A try counts as failed until VH_EVENT_SESSION_RUNNING.
  *
  * Users of the session need not know: requests can be submitted meanwhile, and wait. Those that were in flight are done once
- * more by the back-end that came, so a device may do one twice, but each completes exactly once. A back-end must not go on
+ * more by the back-end that came, so a device may do one twice, but each completes exactly once; with inflight records
+ * (INFLIGHT_SHMFD) only those that it had begun, and before the others. A back-end must not go on
  * using the rings after its connection ended.
  *
  * Of rings that somebody else drives the session knows what their memory says. A split ring goes on at its used index, when
- * all of its last requests were completed in their order; a queue of which nobody can tell does not start, and
+ * all of its last requests were completed in their order, or when the back-end keeps records of what is in flight, which
+ * the session asks for at each start with a policy in force; a queue of which nobody can tell does not start, and
  * VH_EVENT_NEEDS_RESET says so: have its driver reset it, set the ring anew, stop the session and start it.
  *
  * What the session is told while there is no connection, the next one is told. -ECONNRESET comes from its calls only after

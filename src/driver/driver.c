@@ -249,6 +249,7 @@ static void session_free(struct vh_driver *d)
 		vhi_fd_close(&d->queues[i].kick);
 		vhi_fd_close(&d->queues[i].call);
 	}
+	vhi_driver_inflight_drop(d);
 	vhi_dirty_put(d->log);
 	vh_mem_free(d->mem);
 	vhi_fd_close(&d->wake);
@@ -282,7 +283,7 @@ vh_rc vh_driver_new(const struct vh_driver_opts *opts, struct vh_backend *b, str
 	d->n_queues = n;
 	d->is_net = o.type == VH_TYPE_NET;
 	vhi_driver_knows(d);
-	d->wake = d->epoll = d->timer = -1;
+	d->wake = d->epoll = d->timer = d->inflight_fd = -1;
 	pthread_mutex_init(&d->lock, NULL);
 	rc = session_init(d, &o);
 	if (rc) {

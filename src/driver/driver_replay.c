@@ -46,6 +46,18 @@ static int tell_memory(struct vh_driver *d, uint32_t i)
 	return d->running ? d->b->ops->set_memory(d->b->ctx, d->mem) : 0;
 }
 
+static int ask_inflight(struct vh_driver *d, uint32_t i)
+{
+	(void)i;
+	return d->running ? vhi_driver_inflight_get(d) : 0;
+}
+
+static int tell_inflight(struct vh_driver *d, uint32_t i)
+{
+	(void)i;
+	return d->running ? vhi_driver_inflight_set(d) : 0;
+}
+
 static int tell_log(struct vh_driver *d, uint32_t i)
 {
 	struct vh_dirty_info info = {.size = sizeof(info)};
@@ -77,6 +89,8 @@ static const struct {
 	{ask_queues, false},
 	{tell_chosen, false},
 	{tell_memory, false},
+	{ask_inflight, false},
+	{tell_inflight, false},
 	{tell_log, false},
 	{tell_config, false},
 	{vhi_driver_ring_again, true},

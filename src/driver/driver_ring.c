@@ -11,6 +11,7 @@
 
 struct split {
 	uint32_t num;
+	bool tracked; /* its device kept records of what was in flight */
 	const uint8_t VHI_SHM *avail, *used;
 };
 
@@ -50,7 +51,7 @@ static int split_base(const struct split *r, uint32_t index, uint32_t *base)
 		return vhi_fail_at(-EPROTO, VH_ERROR_QUEUE, VHI_SITE_DRIVER_USED_AHEAD, index, VH_ERROR_NONE,
 				   "queue %u: the available index is %u and the used one %u", index, avail_idx,
 				   used_idx);
-	if (VHI_REFUSE(VHI_SITE_DRIVER_OUT_OF_ORDER, open && !in_order(r, avail_idx, used_idx)))
+	if (VHI_REFUSE(VHI_SITE_DRIVER_OUT_OF_ORDER, open && !r->tracked && !in_order(r, avail_idx, used_idx)))
 		return vhi_fail_at(-ESTALE, VH_ERROR_QUEUE, VHI_SITE_DRIVER_OUT_OF_ORDER, index, VH_ERROR_NONE,
 				   "queue %u: the back-end that went away had %u requests, and nobody knows which",
 				   index, open);
@@ -63,9 +64,12 @@ int vhi_driver_given_base(struct vh_driver *d, uint32_t index, uint32_t *base)
 	const struct vhi_ring *ring = &d->queues[index].ring;
 	struct vhi_ring_area area[VHI_RING_AREAS];
 	struct vh_snapshot *now;
-	struct split r = {.num = ring->num};
+	struct split r = {.num = ring->num, .tracked = d->queues[index].tracked};
 	int rc;
 
+	/* The records say where a packed ring goes on, and whatever it was told at its start is as good. */
+	if (ring->features & VHI_BIT(VH_F_RING_PACKED) && r.tracked)
+		return 0;
 	if (ring->features & VHI_BIT(VH_F_RING_PACKED))
 		return vhi_fail_at(-ENODATA, VH_ERROR_QUEUE, 0, index, VH_ERROR_NONE,
 				   "queue %u: a packed ring does not say where it stands, without an inflight region",

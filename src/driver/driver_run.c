@@ -126,7 +126,11 @@ int vhi_driver_ring_again(struct vh_driver *d, uint32_t index)
 
 	if (!dq->cut)
 		return 0;
-	rc = dq->q ? vhi_queue_again(dq->q, &dq->ring.base) : vhi_driver_given_base(d, index, &dq->ring.base);
+	if (dq->q)
+		rc = dq->tracked ? VHI_MIN(vhi_queue_progress(dq->q, &dq->ring.base), 0)
+				 : vhi_queue_again(dq->q, &dq->ring.base);
+	else
+		rc = vhi_driver_given_base(d, index, &dq->ring.base);
 	if (rc == -EBUSY)
 		return -EAGAIN;
 	dq->cut = false;
@@ -145,6 +149,7 @@ int vhi_driver_ring_start(struct vh_driver *d, uint32_t index)
 
 	dq->partly = rc == -EINTR;
 	dq->begun = !rc || dq->partly;
+	dq->tracked = dq->begun && d->inflight_fd >= 0;
 	return rc;
 }
 
@@ -294,12 +299,17 @@ static int session_begin(struct vh_driver *d)
 {
 	int rc = rings_end(d); /* what a signal may have left */
 
+	vhi_driver_inflight_drop(d);
 	if (!rc)
 		rc = queues_prepare(d);
 	if (!rc)
 		rc = vhi_driver_share(d);
 	if (!rc)
 		rc = vhi_driver_link(d);
+	if (!rc)
+		rc = vhi_driver_inflight_get(d);
+	if (!rc)
+		rc = vhi_driver_inflight_set(d);
 	/* Without a connection that is all: the next one starts the rings. */
 	for (uint32_t i = 0; !rc && i < d->n_queues; i++)
 		rc = ring_begin(d, i);

@@ -58,6 +58,7 @@ struct vhi_driver_queue {
 	bool receives;	/* its requests wait for something to come, and are not waited for */
 	bool spoilt;	/* can't go on: begins from nothing at the next start */
 	bool cut;	/* its connection ended while it ran: what the device left has to be looked at */
+	bool tracked;	/* it was started with inflight records */
 	bool off;	/* not to be enabled */
 	int kick, call; /* of a ring that somebody else drives: there is no q */
 };
@@ -100,7 +101,9 @@ struct vh_driver {
 	bool has_blk; /* one vh_blk at a time */
 	bool is_net;  /* queues in pairs, of which the first receives */
 
-	struct vh_dirty *log; /* of what the device writes, NULL = none */
+	struct vh_inflight inflight; /* records of what is in flight */
+	int inflight_fd;	     /* -1 = none */
+	struct vh_dirty *log;	     /* of what the device writes, NULL = none */
 
 	/* Memory is handed out upwards and never taken back; regions grow, so that a few of them carry far. */
 	uint64_t next_gpa;
@@ -170,6 +173,11 @@ int vhi_driver_ring_again(struct vh_driver *d, uint32_t index);
 int vhi_driver_ring_start(struct vh_driver *d, uint32_t index);
 int vhi_driver_ring_enable(struct vh_driver *d, uint32_t index);
 bool vhi_driver_ring_runs(const struct vh_driver *d, uint32_t index); /* while the session does */
+
+/* driver_inflight.c: steps of a start and of a replay, of a session whose back-end is to come back. */
+void vhi_driver_inflight_drop(struct vh_driver *d);
+int vhi_driver_inflight_get(struct vh_driver *d);
+int vhi_driver_inflight_set(struct vh_driver *d);
 
 /* driver_ring.c: of a given ring, from what its device left in memory. 0, or why nobody can tell. */
 int vhi_driver_given_base(struct vh_driver *d, uint32_t index, uint32_t *base);

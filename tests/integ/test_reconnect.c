@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "vhi_driver.h"
 #include "vht_child.h"
 #include "vht_session.h"
 
@@ -48,10 +49,12 @@ struct run {
 	struct vht_session s;
 };
 
+static uint64_t without; /* protocol features */
+
 static void begin_with(struct run *r, bool packed, uint32_t queues, bool connects, const struct vh_reconnect *policy)
 {
 	const struct vh_driver_opts o = {.size = sizeof(o), .type = VH_TYPE_BLK, .n_queues = queues, .queue_size = 64};
-	const struct vh_master_opts mo = {.size = sizeof(mo), .timeout_ms = 10000};
+	const struct vh_master_opts mo = {.size = sizeof(mo), .timeout_ms = 10000, .mask_protocol_features = without};
 	uint64_t features;
 
 	memset(r, 0, sizeof(*r));
@@ -188,14 +191,16 @@ static void reap_all(struct run *r)
 			ok(vh_blk_wait(r->s.b, 0, VHT_WAIT_MS));
 }
 
-static void kill_and_go_on(bool packed)
+static void kill_and_go_on(bool packed, bool records)
 {
 	uint32_t open = 0;
 	struct run r;
 
 	take_seed();
 	memset(blocks, 0, sizeof(blocks));
+	without = records ? 0 : VHI_BIT(VH_PF_INFLIGHT_SHMFD);
 	begin(&r, packed, QUICK);
+	without = 0;
 	for (int round = 0; round < 25; round++) {
 		for (uint32_t turn = random_below(20); turn; turn--) {
 			submit_some(&r, 1 + random_below(16));
@@ -211,6 +216,7 @@ static void kill_and_go_on(bool packed)
 		reap_all(&r);
 	}
 	assert_true(open);
+	assert_int_equal(r.s.d->inflight_fd >= 0, records);
 	for (uint32_t i = 0; i < SLOTS; i++) {
 		struct vh_blk_io io = {
 			.op = VH_BLK_READ, .offset = (uint64_t)i * BLOCK, .len = BLOCK, .addr = (uintptr_t)r.s.buf};
@@ -226,13 +232,25 @@ static void kill_and_go_on(bool packed)
 static void every_request_completes_once_over_a_split_ring(void **state)
 {
 	(void)state;
-	kill_and_go_on(false);
+	kill_and_go_on(false, false);
 }
 
 static void every_request_completes_once_over_a_packed_ring(void **state)
 {
 	(void)state;
-	kill_and_go_on(true);
+	kill_and_go_on(true, false);
+}
+
+static void every_request_completes_once_over_a_split_ring_with_records(void **state)
+{
+	(void)state;
+	kill_and_go_on(false, true);
+}
+
+static void every_request_completes_once_over_a_packed_ring_with_records(void **state)
+{
+	(void)state;
+	kill_and_go_on(true, true);
 }
 
 /* --- queues of several threads --- */
@@ -433,6 +451,8 @@ int main(void)
 		cmocka_unit_test(scenario_reconnect),
 		cmocka_unit_test(every_request_completes_once_over_a_split_ring),
 		cmocka_unit_test(every_request_completes_once_over_a_packed_ring),
+		cmocka_unit_test(every_request_completes_once_over_a_split_ring_with_records),
+		cmocka_unit_test(every_request_completes_once_over_a_packed_ring_with_records),
 		cmocka_unit_test(threads_with_queues_of_their_own_notice_nothing),
 		cmocka_unit_test(a_front_end_that_listens_is_found_again),
 		cmocka_unit_test(it_gives_up_and_can_be_told_to_try_again),

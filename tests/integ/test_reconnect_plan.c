@@ -177,7 +177,8 @@ static void come_back(void)
 		answer_one();
 }
 
-#define ALL_PF UINT64_C(0x1af2b)
+#define ALL_PF	    UINT64_C(0x1af2b)
+#define INFLIGHT_PF (ALL_PF | UINT64_C(1) << VH_PF_INFLIGHT_SHMFD)
 
 /* Features, memory, log, config space, rings, and the status that says that it runs. */
 static void the_plan_is_told_in_the_order_that_every_back_end_takes(void **state)
@@ -312,6 +313,58 @@ static void a_packed_ring_does_not_say_where_it_stands(void **state)
 	end();
 }
 
+/* The back-end of this thread is gone. */
+static void lose_again(void)
+{
+	struct vh_event e = {.size = sizeof(e)};
+
+	close(b.fd);
+	b.fd = -1;
+	while (d->link.state != VHI_LINK_DOWN)
+		assert_true(vh_driver_dispatch(d) >= 0);
+	while (vh_driver_next_event(d, &e) == 1)
+		;
+	told[0] = 0;
+}
+
+#define BEFORE "1 15 16 17 36 21 3 2 39 40 37 "
+#define A_RING "8 10 9 12 13 "
+
+/* With records the back-end knows by itself: no ring needs a reset, whatever its order was. */
+static void inflight_records_are_kept_from_start_to_start(void **state)
+{
+	(void)state;
+	begin(SPLIT, INFLIGHT_PF);
+	assert_non_null(strstr(told, "31 32 8"));
+	lose();
+	history(0, "012", "1");
+	come_back();
+	assert_string_equal(told, BEFORE "32 " A_RING A_RING "18 18 39");
+	assert_int_equal(bases[0], 1);
+	lose_again();
+	/* One that has none, after one that had them: then the order counts. */
+	b.protocol_features = ALL_PF;
+	come_back();
+	assert_string_equal(told, BEFORE A_RING "18 39");
+	lose_again();
+	/* One that has them again; the other ring was started without. */
+	b.protocol_features = INFLIGHT_PF;
+	come_back();
+	assert_string_equal(told, BEFORE "31 32 " A_RING "18 39");
+	end();
+}
+
+static void packed_rings_go_on_with_records(void **state)
+{
+	(void)state;
+	begin(PACKED, INFLIGHT_PF);
+	lose();
+	come_back();
+	assert_string_equal(told, BEFORE "32 " A_RING A_RING "18 18 39");
+	assert_int_equal(bases[1], VH_QUEUE_PACKED_BASE);
+	end();
+}
+
 /* A device that is gone may have left anything in a ring of the session's own; what it says comes out at the next reap. */
 static void a_ring_that_a_device_spoilt_does_not_start(void **state)
 {
@@ -423,6 +476,8 @@ int main(void)
 		cmocka_unit_test(a_split_ring_goes_on_at_its_used_index),
 		cmocka_unit_test(a_ring_of_which_nobody_can_tell_waits_for_its_driver),
 		cmocka_unit_test(a_packed_ring_does_not_say_where_it_stands),
+		cmocka_unit_test(inflight_records_are_kept_from_start_to_start),
+		cmocka_unit_test(packed_rings_go_on_with_records),
 		cmocka_unit_test(a_ring_that_a_device_spoilt_does_not_start),
 		cmocka_unit_test(another_back_end_is_not_taken_for_the_one_that_went),
 		cmocka_unit_test(what_a_session_over_given_memory_refuses),

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/uio.h>
@@ -168,6 +169,20 @@ static void answer_config(struct vht_backend *b, const struct vht_msg *m)
 	vht_send(b->fd, m->request, 5, reply, 12 + size, NULL, 0);
 }
 
+/* A page for each queue, and the numbers that were asked with. */
+static void answer_inflight(struct vht_backend *b, const struct vht_msg *m)
+{
+	const uint64_t size = 4096 * (vht_u32(m, 16) & 0xffff);
+	int fd = memfd_create("inflight", MFD_CLOEXEC);
+	uint8_t reply[24];
+
+	assert_int_equal(ftruncate(fd, (off_t)size), 0);
+	memcpy(reply, m->payload, sizeof(reply));
+	memcpy(reply, &size, sizeof(size));
+	vht_send(b->fd, 31, 5, reply, sizeof(reply), &fd, 1);
+	close(fd);
+}
+
 void vht_backend_answer(struct vht_backend *b, struct vht_msg *m)
 {
 	uint64_t value = 0;
@@ -211,6 +226,9 @@ void vht_backend_answer(struct vht_backend *b, struct vht_msg *m)
 		memcpy(b->config + vht_u32(m, 0), m->payload + 12, vht_u32(m, 4));
 		has_reply = false;
 		break;
+	case 31:
+		answer_inflight(b, m);
+		return;
 	case 36:
 		value = b->mem_slots;
 		break;
