@@ -247,6 +247,7 @@ static void report(const struct mover *m, const char *verb, bool as_json, uint64
 struct io_opts {
 	struct range range;
 	const char *file;
+	bool reconnect;
 	uint64_t timeout, queue_size;
 	bool packed, json, has_queue_size;
 };
@@ -342,6 +343,7 @@ int cmd_io(int argc, char **argv)
 		{"timeout", OPT_NUMBER, &o.timeout, 3600000, NULL},
 		{"queue-size", OPT_NUMBER, &o.queue_size, VH_QUEUE_MAX_SIZE, &o.has_queue_size},
 		{"packed", OPT_SWITCH, &o.packed, 0, NULL},
+		{"reconnect", OPT_FLAG, &o.reconnect, 0, NULL},
 		{"json", OPT_FLAG, &o.json, 0, NULL},
 		{"", OPT_TEXT, &o.file, 0, NULL}, /* --input or --output, by verb */
 	};
@@ -373,6 +375,7 @@ int cmd_io(int argc, char **argv)
 					       .queue_size = (uint32_t)o.queue_size,
 					       .queue_size_fixed = o.has_queue_size,
 					       .packed = o.packed,
+					       .reconnect = o.reconnect,
 					       .timeout_ms = (uint32_t)o.timeout});
 	if (!rc)
 		rc = run_verb(v, &t, &o);

@@ -37,6 +37,7 @@ static int32_t start(struct target *t, const struct target_opts *opts)
 				   .n_queues = opts->queues,
 				   .queue_size = opts->queue_size,
 				   .mask_features = opts->packed ? 0 : UINT64_C(1) << VH_F_RING_PACKED};
+	const struct vh_reconnect policy = {.size = sizeof(policy)};
 	struct vh_backend *backend;
 	int32_t rc = vh_master_backend(t->master, &backend);
 
@@ -44,6 +45,8 @@ static int32_t start(struct target *t, const struct target_opts *opts)
 		rc = vh_driver_new(&d, backend, NULL, &t->driver);
 	if (!rc)
 		rc = vh_blk_new(t->driver, &t->blk);
+	if (!rc && opts->reconnect)
+		rc = vh_driver_set_reconnect(t->driver, &policy);
 	if (!rc)
 		rc = vh_driver_start(t->driver);
 	t->info.size = sizeof(t->info);

@@ -69,6 +69,7 @@ struct target_opts {
 	uint32_t queue_size;
 	bool queue_size_fixed; /* the user's; else half of it is tried when the back-end refuses it */
 	bool packed;	       /* rings, where the back-end has them */
+	bool reconnect;	       /* when the back-end goes away */
 	uint32_t timeout_ms;
 };
 struct target {

@@ -398,6 +398,22 @@ def test_two_front_ends_at_once_the_second_is_closed(serve):
         assert time.monotonic() < deadline
 
 
+def test_i_o_goes_on_when_the_back_end_was_killed_and_came_back(tmp_path):
+    disk, path = tmp_path / "disk", str(tmp_path / "s")
+    disk.write_bytes(bytes(64 * MIB))
+    server = Server(path, "--file", disk)
+    with subprocess.Popen([VHCTL, "io", "blk", f"unix:{path}", "verify", "--reconnect", "--json"], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE) as io:
+        for _ in range(3):
+            time.sleep(0.02)
+            server.end(signal.SIGKILL)
+            server = Server(path, "--file", disk)
+        out, err = io.communicate(timeout=30)
+        assert io.returncode == DONE, err
+        assert json.loads(out)["ok"]
+    assert server.end() == DONE
+
+
 def test_a_successor_takes_over_while_a_front_end_writes_and_reads(tmp_path):
     disk, path, handover = tmp_path / "disk", str(tmp_path / "s"), str(tmp_path / "h")
     disk.write_bytes(bytes(64 * MIB))
