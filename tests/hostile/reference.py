@@ -28,6 +28,7 @@ HANDLED = {
     FE.GET_PROTOCOL_FEATURES, FE.SET_PROTOCOL_FEATURES, FE.GET_QUEUE_NUM, FE.SET_VRING_ENABLE, FE.SET_BACKEND_REQ_FD,
     FE.GET_CONFIG, FE.SET_CONFIG, FE.RESET_DEVICE, FE.GET_MAX_MEM_SLOTS, FE.ADD_MEM_REG, FE.REM_MEM_REG,
     FE.SET_STATUS, FE.GET_STATUS, FE.SET_DEVICE_STATE_FD,
+    FE.GET_INFLIGHT_FD, FE.SET_INFLIGHT_FD,
 }  # fmt: skip
 #: fds of one message at most
 MAX_FDS = 8
@@ -56,6 +57,7 @@ class Stage:
         pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self.channel = stack.enter_context(pair[0])
         stack.enter_context(pair[1])
+        self.records: Memory = stack.enter_context(Memory(4096))  # of requests in flight
         self.state = stack.enter_context(pair_of_pipe())  # what the device's state is written to
         steps = PROGRESS.index(progress)
         if steps >= 1:
@@ -102,7 +104,7 @@ class Stage:
         first = {FE.SET_MEM_TABLE: self.mem.fd, FE.ADD_MEM_REG: self.more.fd,
                  FE.SET_BACKEND_REQ_FD: self.channel.fileno(), FE.SET_VRING_KICK: self.q.kick_fd,
                  FE.SET_VRING_CALL: self.q.call_fd, FE.SET_VRING_ERR: self.q.err_fd,
-                 FE.SET_DEVICE_STATE_FD: self.state}  # fmt: skip
+                 FE.SET_DEVICE_STATE_FD: self.state, FE.SET_INFLIGHT_FD: self.records.fd}  # fmt: skip
         return [first.get(request, spare[0]), *spare[1:n]] if n else []
 
 
@@ -134,7 +136,8 @@ def takes(request: int, size: int, exact: int, n_fds: int, stage_name: str) -> b
     if n_fds != FDS.get(request, 0) and not (request == FE.REM_MEM_REG and n_fds == 1):
         return False
     progress, _ = parts(stage_name)
-    if progress == "running" and row.ring in ("STOPPED", "ALL_STOPPED"):
+    # Records for the next time may be asked for at any time.
+    if progress == "running" and row.ring in ("STOPPED", "ALL_STOPPED") and request != FE.GET_INFLIGHT_FD:
         return False
     # There has to be something to take away.
     return not (request == FE.REM_MEM_REG and progress in ("fresh", "negotiated"))
