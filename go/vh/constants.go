@@ -112,6 +112,7 @@ const (
 const (
 	EventConfigChanged  = 64 // the back-end says that config space changed
 	EventBackendRequest = 65 // a back-end request was served; reason: 0, 1 = refused; value: its id
+	EventShmemReset     = 66 // all shared memory is to be unmapped; value: how many mappings there were
 	EventStateMoved     = 70 // vh_master_save_state() and _load_state(); reason: how it ended; value: bytes
 )
 
@@ -176,6 +177,21 @@ const (
 // vh_vring_addr.flags.
 const (
 	VringLog = 1 // writes to the used ring are logged at log
+)
+
+// Bytes of the name of a shared object, in the order of RFC 4122.
+const (
+	UuidLen = 16
+)
+
+// Regions of shared memory that a device can have, by number.
+const (
+	ShmemMax = 256
+)
+
+// vh_shmem_map.flags.
+const (
+	ShmemWritable = 1 // else for reading only
 )
 
 // Bytes of a hardware address, for SEND_RARP.

@@ -74,6 +74,11 @@ type (
 		SaveState(offset uint64, buf []byte, later Later) (n int, err error)
 		LoadState(offset uint64, buf []byte, later Later) error
 	}
+	// ObjectHolder has objects that other devices may want; who has it offers the protocol feature SHARED_OBJECT. The
+	// file stays its own. Later is answered by Device.Reply with no bytes and the file.
+	ObjectHolder interface {
+		SharedObject(uuid []byte, later Later) (*os.File, error)
+	}
 	// GpuSocketSetter is told where the display is; the descriptor is closed after the call: duplicate it.
 	GpuSocketSetter interface {
 		SetGpuSocket(fd int, later Later) error
@@ -310,6 +315,12 @@ func (c *calls) kindOps(ops *raw.DeviceOps, handler any) {
 		}
 		ops.LoadState = func(offset uint64, buf []byte, later uint64) int32 {
 			return run(func() error { return h.LoadState(offset, buf, Later(later)) })
+		}
+	}
+	if h, ok := handler.(ObjectHolder); ok {
+		var keep *os.File
+		ops.GetSharedObject = func(uuid []byte, later uint64) int32 {
+			return borrowedFd(c.caught, &keep, func() (*os.File, error) { return h.SharedObject(uuid, Later(later)) })
 		}
 	}
 	if h, ok := handler.(GpuSocketSetter); ok {

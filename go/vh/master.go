@@ -41,11 +41,12 @@ func Dial(ctx context.Context, path string) (*Master, error) {
 	return m, nil
 }
 
-// NewMaster is a front-end without a connection; nil options are the defaults. Request is called for what the back-end
-// asks and the library does not answer itself; it may return ErrLater, and call Submit and Answer. Nil: refuse.
-func NewMaster(opts *MasterOpts, request func(*BackendRequest) error) (*Master, error) {
+// NewMaster is a front-end without a connection; nil options are the defaults. Handler is asked for what the back-end
+// asks and the library does not answer itself: a func(*BackendRequest) error, or what implements any of BackendAsked,
+// ShmemMapper, HostNotifier and ObjectKeeper. It may return ErrLater, and call Submit and Answer. Nil: refuse.
+func NewMaster(opts *MasterOpts, handler any) (*Master, error) {
 	m := &Master{handle: newHandle(&caught{}), sessions: &sessions{}}
-	p, err := made(func(out **raw.Master) error { return raw.MasterNew(opts, masterOps(m.caught, request), out) })
+	p, err := made(func(out **raw.Master) error { return raw.MasterNew(opts, masterOps(m.caught, handler), out) })
 	if err != nil {
 		return nil, err
 	}
@@ -64,11 +65,16 @@ func NewMaster(opts *MasterOpts, request func(*BackendRequest) error) (*Master, 
 
 // masterOps: a wait goes on after a signal, of which Go programs get some for reasons of their own; ended by one, it would
 // lose the reply.
-func masterOps(c *caught, request func(*BackendRequest) error) *raw.MasterOps {
+func masterOps(c *caught, handler any) *raw.MasterOps {
 	ops := &raw.MasterOps{Waiting: func() int32 { return 0 }}
+	request, _ := handler.(func(*BackendRequest) error)
+	if h, ok := handler.(BackendAsked); ok {
+		request = h.BackendRequest
+	}
 	if request != nil {
 		ops.BackendRequest = func(req *raw.MsgRequest) int32 { return asked(c, req, request) }
 	}
+	channelOps(c, ops, handler)
 	return ops
 }
 

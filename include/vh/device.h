@@ -275,6 +275,23 @@ struct vh_device_ops {
 	 * @errors: EINVAL EINPROGRESS
 	 */
 	vh_rc (*load_state)(void *ctx, uint64_t offset, const void *buf, uint32_t len, uint64_t later);
+	/**
+	 * get_shared_object() - an object that another device wants
+	 * @ctx: what was given with the ops
+	 * @uuid: (borrowed) (array len) its name; valid during the call
+	 * @len: VH_UUID_LEN
+	 * @later: token for vh_device_reply() with no bytes and the fd
+	 *
+	 * With it the protocol feature SHARED_OBJECT is offered. vh_slave_object_add() tells of objects.
+	 *
+	 * Return: (borrowed) the fd, which is duplicated; or a negative errno value: there is no such object.
+	 *
+	 * @since: VH_1.0
+	 * @thread: handle
+	 * @blocks: no
+	 * @errors: ENOENT EINPROGRESS
+	 */
+	vh_fd (*get_shared_object)(void *ctx, const void *uuid, uint32_t len, uint64_t later);
 };
 
 /** struct vh_device_opts - what the device offers. Sized. */
@@ -300,6 +317,23 @@ struct vh_device_opts {
  */
 VH_API vh_rc vh_device_new(const struct vh_device_opts *opts, const struct vh_device_ops *ops, void *ctx,
 			   struct vh_device **out);
+
+/**
+ * vh_device_set_shmem() - the device has a region of shared memory, into which it maps parts of files
+ * @dev: the device; not attached
+ * @shmid: number of the region, below VH_SHMEM_MAX
+ * @len: bytes, a multiple of the page size; 0 = there is no such region after all
+ *
+ * With one the protocol feature SHMEM is offered. See vh_slave_shmem_map().
+ *
+ * @since: VH_1.0
+ * @thread: any
+ * @blocks: no
+ * @errors: EINVAL EBUSY ENOMEM
+ *
+ * Return: 0, -EBUSY when a slave has the device.
+ */
+VH_API vh_rc vh_device_set_shmem(struct vh_device *dev, uint32_t shmid, uint64_t len);
 
 /**
  * vh_device_finish() - answer a callback that returned -EINPROGRESS

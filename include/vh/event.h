@@ -43,6 +43,7 @@ VH_BEGIN_DECLS
 /* vh_event.kind, of a master. */
 #define VH_EVENT_CONFIG_CHANGED	 64 /* the back-end says that config space changed */
 #define VH_EVENT_BACKEND_REQUEST 65 /* a back-end request was served; reason: 0, 1 = refused; value: its id */
+#define VH_EVENT_SHMEM_RESET	 66 /* all shared memory is to be unmapped; value: how many mappings there were */
 #define VH_EVENT_STATE_MOVED	 70 /* vh_master_save_state() and _load_state(); reason: how it ended; value: bytes */
 
 /* vh_event.kind, of a driver session. */

@@ -82,6 +82,107 @@ struct vh_master_ops {
 	 * @errors: EINTR
 	 */
 	vh_rc (*waiting)(void *ctx);
+	/**
+	 * shmem_map() - map a part of a file into a region of the device's shared memory
+	 * @ctx: what was given with the ops
+	 * @map: (borrowed) what and where; valid during the call
+	 * @fd: (borrowed) the file, closed after the call: duplicate it, or map it now
+	 * @token: for vh_master_answer(), 0 = no answer is wanted
+	 *
+	 * With it and shmem_unmap() the protocol feature SHMEM is acked. The region exists, the place in it is free, everything is
+	 * a multiple of the page size. That the file has so many bytes is nobody's word but the back-end's, now or later.
+	 * VH_EVENT_SHMEM_RESET says that all mappings are to be undone.
+	 *
+	 * Return: 0, a negative errno value to refuse, -EINPROGRESS when vh_master_answer() gives the answer.
+	 *
+	 * @since: VH_1.0
+	 * @thread: handle
+	 * @blocks: no
+	 * @errors: ENOMEM EINVAL EINPROGRESS
+	 */
+	vh_rc (*shmem_map)(void *ctx, const struct vh_shmem_map *map, vh_fd fd, uint64_t token);
+	/**
+	 * shmem_unmap() - undo one mapping
+	 * @ctx: what was given with the ops
+	 * @map: (borrowed) the place, just as it was mapped; valid during the call
+	 * @token: for vh_master_answer(), 0 = no answer is wanted
+	 *
+	 * Return: as shmem_map(). A refusal leaves it mapped.
+	 *
+	 * @since: VH_1.0
+	 * @thread: handle
+	 * @blocks: no
+	 * @errors: EINVAL EINPROGRESS
+	 */
+	vh_rc (*shmem_unmap)(void *ctx, const struct vh_shmem_map *map, uint64_t token);
+	/**
+	 * host_notifier() - a queue's doorbell is a page that the guest may be given
+	 * @ctx: what was given with the ops
+	 * @queue: queue index
+	 * @fd: (borrowed) the file that has the page, closed after the call: duplicate it, or map it now; -1 = the notifier is gone
+	 * @offset: where the page is in it
+	 * @len: bytes: one page
+	 * @token: for vh_master_answer(), 0 = no answer is wanted
+	 *
+	 * With it the protocol feature HOST_NOTIFIER is acked. A network device's control queue counts as one queue more than
+	 * its pairs have; whether it is in use is yours to know.
+	 *
+	 * Return: as shmem_map().
+	 *
+	 * @since: VH_1.0
+	 * @thread: handle
+	 * @blocks: no
+	 * @errors: EINVAL ENOMEM EINPROGRESS
+	 */
+	vh_rc (*host_notifier)(void *ctx, uint32_t queue, vh_fd fd, uint64_t offset, uint64_t len, uint64_t token);
+	/**
+	 * object_added() - the device has an object that other devices may ask for
+	 * @ctx: what was given with the ops
+	 * @uuid: (borrowed) (array len) its name, not all zeroes; valid during the call
+	 * @len: VH_UUID_LEN
+	 * @token: for vh_master_answer(), 0 = no answer is wanted
+	 *
+	 * With object_added(), object_removed() and object_wanted() the protocol feature SHARED_OBJECT is acked. Whose an object
+	 * is when there are several devices is yours to keep; vh_master_get_shared_object() asks this one for it.
+	 *
+	 * Return: as shmem_map().
+	 *
+	 * @since: VH_1.0
+	 * @thread: handle
+	 * @blocks: no
+	 * @errors: EEXIST EINPROGRESS
+	 */
+	vh_rc (*object_added)(void *ctx, const void *uuid, uint32_t len, uint64_t token);
+	/**
+	 * object_removed() - the device has it no more
+	 * @ctx: what was given with the ops
+	 * @uuid: (borrowed) (array len) its name; valid during the call
+	 * @len: VH_UUID_LEN
+	 * @token: for vh_master_answer(), 0 = no answer is wanted
+	 *
+	 * Return: as shmem_map(); refuse what another device has added.
+	 *
+	 * @since: VH_1.0
+	 * @thread: handle
+	 * @blocks: no
+	 * @errors: ENOENT EPERM EINPROGRESS
+	 */
+	vh_rc (*object_removed)(void *ctx, const void *uuid, uint32_t len, uint64_t token);
+	/**
+	 * object_wanted() - the device asks for an object of another one
+	 * @ctx: what was given with the ops
+	 * @uuid: (borrowed) (array len) its name; valid during the call
+	 * @len: VH_UUID_LEN
+	 * @token: for vh_master_answer() with 8 bytes of zero and the fd
+	 *
+	 * Return: (borrowed) the fd, which is duplicated; or a negative errno value: there is no such object.
+	 *
+	 * @since: VH_1.0
+	 * @thread: handle
+	 * @blocks: no
+	 * @errors: ENOENT EINPROGRESS
+	 */
+	vh_fd (*object_wanted)(void *ctx, const void *uuid, uint32_t len, uint64_t token);
 };
 
 struct vh_region;

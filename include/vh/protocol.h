@@ -82,6 +82,25 @@ struct vh_crypto_session {
 	uint32_t rsa_hash_algo;
 };
 
+/* Bytes of the name of a shared object, in the order of RFC 4122. */
+#define VH_UUID_LEN 16
+
+/* Regions of shared memory that a device can have, by number. */
+#define VH_SHMEM_MAX 256
+
+/* vh_shmem_map.flags */
+#define VH_SHMEM_WRITABLE 1u /* else for reading only */
+
+/** struct vh_shmem_map - SHMEM_MAP and SHMEM_UNMAP: a part of a file in a device's shared memory. Sized. */
+struct vh_shmem_map {
+	uint32_t size;	     /* sizeof(struct vh_shmem_map) */
+	uint32_t shmid;	     /* region, below VH_SHMEM_MAX */
+	uint64_t fd_offset;  /* where the part begins in the file */
+	uint64_t shm_offset; /* and where in the region */
+	uint64_t len;	     /* bytes */
+	uint64_t flags;	     /* 0 or VH_SHMEM_WRITABLE */
+};
+
 /* Bytes of a hardware address, for SEND_RARP. */
 #define VH_MAC_LEN 6
 

@@ -474,5 +474,38 @@ VH_API vh_rc vh_master_close_crypto_session(struct vh_master *m, int64_t id);
  */
 VH_API vh_rc vh_master_set_gpu_socket(struct vh_master *m, vh_fd fd);
 
+/**
+ * vh_master_get_shared_object() - GET_SHARED_OBJECT: an object that the device has told of
+ * @m: the front-end
+ * @uuid: (array len) its name
+ * @len: VH_UUID_LEN
+ * @fd: (out) (owned) the object
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN EOPNOTSUPP ENOMEM ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
+ *
+ * Return: 0, -EREMOTEIO when the back-end has no such object.
+ */
+VH_API vh_rc vh_master_get_shared_object(struct vh_master *m, const void *uuid, uint32_t len, vh_fd *fd);
+
+/**
+ * vh_master_get_shmem() - GET_SHMEM_CONFIG: the regions of the device's shared memory
+ * @m: the front-end
+ * @sizes: (nullable) (out) (array n) bytes of each by number, 0 = there is none
+ * @n: room at @sizes
+ *
+ * vh_master_negotiate() asks for them too, because what the device maps has to fit.
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN EOPNOTSUPP ENOMEM ENOBUFS EPROTO ECONNRESET ETIMEDOUT EINTR ECANCELED
+ *
+ * Return: how many there are.
+ */
+VH_API vh_count vh_master_get_shmem(struct vh_master *m, uint64_t *sizes, uint32_t n);
+
 VH_END_DECLS
 #endif

@@ -23,6 +23,7 @@
 #include "vh/gpu.h"
 #include "vh/backend.h"
 #include "vh/slave.h"
+#include "vh/channel.h"
 #include "vh/master.h"
 #include "vh/request.h"
 #include "vh/migrate.h"

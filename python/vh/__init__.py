@@ -13,6 +13,7 @@ __path__ = pkgutil.extend_path(__path__, __name__)
 if TYPE_CHECKING:
     from vh._blk import Blk as Blk, BlkDone as BlkDone, BlkIo as BlkIo
     from vh._byhand import BackendRequest as BackendRequest, FrontendRequest as FrontendRequest, Reply as Reply
+    from vh._channel import AnswerLater as AnswerLater, BackendHandler as BackendHandler, ShmemMap as ShmemMap
     from vh._device import CryptoSession as CryptoSession, Device as Device, Later as Later
     from vh._dirty import Dirty as Dirty
     from vh._driver import Driver as Driver, Ring as Ring
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 _FROM = {
     "_blk": "Blk BlkDone BlkIo",
     "_byhand": "BackendRequest FrontendRequest Reply",
+    "_channel": "AnswerLater BackendHandler ShmemMap",
     "_device": "CryptoSession Device Later",
     "_dirty": "Dirty",
     "_driver": "Driver Ring",

@@ -97,6 +97,14 @@ struct vh_crypto_session {
     uint32_t rsa_padding_algo;
     uint32_t rsa_hash_algo;
 };
+struct vh_shmem_map {
+    uint32_t size;
+    uint32_t shmid;
+    uint64_t fd_offset;
+    uint64_t shm_offset;
+    uint64_t len;
+    uint64_t flags;
+};
 struct vh_msg {
     uint32_t size;
     uint32_t request;
@@ -261,6 +269,7 @@ struct vh_device_ops {
     vh_rc (*set_gpu_socket)(void *ctx, vh_fd fd, uint64_t later);
     vh_count (*save_state)(void *ctx, uint64_t offset, void *buf, uint32_t cap, uint64_t later);
     vh_rc (*load_state)(void *ctx, uint64_t offset, const void *buf, uint32_t len, uint64_t later);
+    vh_fd (*get_shared_object)(void *ctx, const void *uuid, uint32_t len, uint64_t later);
 };
 struct vh_device_opts {
     uint32_t size;
@@ -393,6 +402,12 @@ struct vh_master_ops {
     void (*destroy)(void *ctx);
     vh_rc (*backend_request)(void *ctx, const struct vh_msg_request *req);
     vh_rc (*waiting)(void *ctx);
+    vh_rc (*shmem_map)(void *ctx, const struct vh_shmem_map *map, vh_fd fd, uint64_t token);
+    vh_rc (*shmem_unmap)(void *ctx, const struct vh_shmem_map *map, uint64_t token);
+    vh_rc (*host_notifier)(void *ctx, uint32_t queue, vh_fd fd, uint64_t offset, uint64_t len, uint64_t token);
+    vh_rc (*object_added)(void *ctx, const void *uuid, uint32_t len, uint64_t token);
+    vh_rc (*object_removed)(void *ctx, const void *uuid, uint32_t len, uint64_t token);
+    vh_fd (*object_wanted)(void *ctx, const void *uuid, uint32_t len, uint64_t token);
 };
 struct vh_master_stats {
     uint32_t size;
@@ -516,6 +531,7 @@ struct vh_blk_info {
 #define VH_EVENT_GAVE_UP 33
 #define VH_EVENT_CONFIG_CHANGED 64
 #define VH_EVENT_BACKEND_REQUEST 65
+#define VH_EVENT_SHMEM_RESET 66
 #define VH_EVENT_STATE_MOVED 70
 #define VH_EVENT_NEEDS_RESET 96
 #define VH_EVENT_SESSION_RUNNING 97
@@ -552,6 +568,9 @@ struct vh_blk_info {
 #define VH_PF_SHMEM 22
 #define VH_PF_GET_VRING_BASE_SKIP_DRAIN 23
 #define VH_VRING_LOG 1
+#define VH_UUID_LEN 16
+#define VH_SHMEM_MAX 256
+#define VH_SHMEM_WRITABLE 1
 #define VH_MAC_LEN 6
 #define VH_REPLY_TABLE 0
 #define VH_REPLY_NONE 1
@@ -728,6 +747,7 @@ vh_rc vh_inflight_make(uint32_t num_queues, uint32_t queue_size, uint64_t featur
         vh_fd *fd);
 vh_rc vh_device_new(const struct vh_device_opts *opts, const struct vh_device_ops *ops, void *ctx,
         struct vh_device **out);
+vh_rc vh_device_set_shmem(struct vh_device *dev, uint32_t shmid, uint64_t len);
 vh_rc vh_device_finish(struct vh_device *dev, uint64_t later, vh_rc rc);
 vh_rc vh_device_reply(struct vh_device *dev, uint64_t later, const void *buf, uint32_t len, vh_fd fd);
 vh_rc vh_device_config_changed(struct vh_device *dev);
@@ -778,6 +798,13 @@ vh_rc vh_slave_set_logger(struct vh_slave *s, const struct vh_logger_ops *ops, v
 vh_rc vh_slave_set_trace(struct vh_slave *s, const struct vh_trace_ops *ops, void *ctx);
 vh_rc vh_slave_stop(struct vh_slave *s);
 void vh_slave_free(struct vh_slave *s);
+vh_rc vh_slave_set_host_notifier(struct vh_slave *s, uint32_t queue, vh_fd fd, uint64_t offset, uint64_t len,
+        uint64_t *ticket);
+vh_rc vh_slave_object_add(struct vh_slave *s, const void *uuid, uint32_t len, uint64_t *ticket);
+vh_rc vh_slave_object_remove(struct vh_slave *s, const void *uuid, uint32_t len, uint64_t *ticket);
+vh_rc vh_slave_object_lookup(struct vh_slave *s, const void *uuid, uint32_t len, uint64_t *ticket);
+vh_rc vh_slave_shmem_map(struct vh_slave *s, const struct vh_shmem_map *map, vh_fd fd, uint64_t *ticket);
+vh_rc vh_slave_shmem_unmap(struct vh_slave *s, const struct vh_shmem_map *map, uint64_t *ticket);
 vh_rc vh_master_new(const struct vh_master_opts *opts, const struct vh_master_ops *ops, void *ctx,
         struct vh_master **out);
 vh_rc vh_master_connect(struct vh_master *m, const char *path);
@@ -838,6 +865,8 @@ vh_rc vh_master_set_vring_endian(struct vh_master *m, uint32_t queue, uint32_t b
 vh_rc vh_master_create_crypto_session(struct vh_master *m, const struct vh_crypto_session *session, int64_t *id);
 vh_rc vh_master_close_crypto_session(struct vh_master *m, int64_t id);
 vh_rc vh_master_set_gpu_socket(struct vh_master *m, vh_fd fd);
+vh_rc vh_master_get_shared_object(struct vh_master *m, const void *uuid, uint32_t len, vh_fd *fd);
+vh_count vh_master_get_shmem(struct vh_master *m, uint64_t *sizes, uint32_t n);
 vh_rc vh_master_set_device_state_fd(struct vh_master *m, uint32_t direction, uint32_t phase, vh_fd fd,
         vh_fd *out_fd);
 vh_rc vh_master_check_device_state(struct vh_master *m);
@@ -895,11 +924,18 @@ vh_rc vhpy_device_close_crypto_session(void *ctx, int64_t id, uint64_t later);
 vh_rc vhpy_device_set_gpu_socket(void *ctx, vh_fd fd, uint64_t later);
 vh_count vhpy_device_save_state(void *ctx, uint64_t offset, void *buf, uint32_t cap, uint64_t later);
 vh_rc vhpy_device_load_state(void *ctx, uint64_t offset, const void *buf, uint32_t len, uint64_t later);
+vh_fd vhpy_device_get_shared_object(void *ctx, const void *uuid, uint32_t len, uint64_t later);
 void vhpy_slave_destroy(void *ctx);
 vh_rc vhpy_slave_request(void *ctx, const struct vh_msg_request *req);
 void vhpy_master_destroy(void *ctx);
 vh_rc vhpy_master_backend_request(void *ctx, const struct vh_msg_request *req);
 vh_rc vhpy_master_waiting(void *ctx);
+vh_rc vhpy_master_shmem_map(void *ctx, const struct vh_shmem_map *map, vh_fd fd, uint64_t token);
+vh_rc vhpy_master_shmem_unmap(void *ctx, const struct vh_shmem_map *map, uint64_t token);
+vh_rc vhpy_master_host_notifier(void *ctx, uint32_t queue, vh_fd fd, uint64_t offset, uint64_t len, uint64_t token);
+vh_rc vhpy_master_object_added(void *ctx, const void *uuid, uint32_t len, uint64_t token);
+vh_rc vhpy_master_object_removed(void *ctx, const void *uuid, uint32_t len, uint64_t token);
+vh_fd vhpy_master_object_wanted(void *ctx, const void *uuid, uint32_t len, uint64_t token);
 }
 """
 
@@ -962,6 +998,8 @@ CALLBACK_TYPES = {
         "vh_count(*)(void *, uint64_t, void *, uint32_t, uint64_t)",
     "vhpy_device_load_state":
         "vh_rc(*)(void *, uint64_t, const void *, uint32_t, uint64_t)",
+    "vhpy_device_get_shared_object":
+        "vh_fd(*)(void *, const void *, uint32_t, uint64_t)",
     "vhpy_slave_destroy":
         "void(*)(void *)",
     "vhpy_slave_request":
@@ -972,6 +1010,18 @@ CALLBACK_TYPES = {
         "vh_rc(*)(void *, const struct vh_msg_request *)",
     "vhpy_master_waiting":
         "vh_rc(*)(void *)",
+    "vhpy_master_shmem_map":
+        "vh_rc(*)(void *, const struct vh_shmem_map *, vh_fd, uint64_t)",
+    "vhpy_master_shmem_unmap":
+        "vh_rc(*)(void *, const struct vh_shmem_map *, uint64_t)",
+    "vhpy_master_host_notifier":
+        "vh_rc(*)(void *, uint32_t, vh_fd, uint64_t, uint64_t, uint64_t)",
+    "vhpy_master_object_added":
+        "vh_rc(*)(void *, const void *, uint32_t, uint64_t)",
+    "vhpy_master_object_removed":
+        "vh_rc(*)(void *, const void *, uint32_t, uint64_t)",
+    "vhpy_master_object_wanted":
+        "vh_fd(*)(void *, const void *, uint32_t, uint64_t)",
 }
 
 # Function -> its @thread tag.
@@ -1034,6 +1084,7 @@ THREAD = {
     "vh_queue_mark": "queue",
     "vh_inflight_make": "any",
     "vh_device_new": "any",
+    "vh_device_set_shmem": "any",
     "vh_device_finish": "any",
     "vh_device_reply": "any",
     "vh_device_config_changed": "handle",
@@ -1080,6 +1131,12 @@ THREAD = {
     "vh_slave_set_trace": "handle",
     "vh_slave_stop": "any",
     "vh_slave_free": "handle",
+    "vh_slave_set_host_notifier": "handle",
+    "vh_slave_object_add": "handle",
+    "vh_slave_object_remove": "handle",
+    "vh_slave_object_lookup": "handle",
+    "vh_slave_shmem_map": "handle",
+    "vh_slave_shmem_unmap": "handle",
     "vh_master_new": "any",
     "vh_master_connect": "handle",
     "vh_master_listen": "handle",
@@ -1136,6 +1193,8 @@ THREAD = {
     "vh_master_create_crypto_session": "handle",
     "vh_master_close_crypto_session": "handle",
     "vh_master_set_gpu_socket": "handle",
+    "vh_master_get_shared_object": "handle",
+    "vh_master_get_shmem": "handle",
     "vh_master_set_device_state_fd": "handle",
     "vh_master_check_device_state": "handle",
     "vh_master_save_state": "handle",

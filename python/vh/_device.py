@@ -4,7 +4,7 @@ import dataclasses
 import errno
 import os
 import weakref
-from typing import Any, Callable
+from typing import Any, Callable, Mapping
 
 from vh import _error, _event, _model
 from vh._event import target
@@ -81,6 +81,7 @@ class Device(Handle):
     max_queues: int = 0  # 0 = 1
     max_queue_size: int = 0  # 0 = 32768
     config: bytes = b""  # config space; zeroes follow
+    shmem: "Mapping[int, int]" = {}  # regions of shared memory: their sizes by number
 
     def __init__(self) -> None:
         mine = {name: c for name, c in _MEMBERS.items() if name in _ALWAYS or self._overrides(name)}
@@ -90,6 +91,8 @@ class Device(Handle):
                          max_queue_size=self.max_queue_size)
         ops = new_ops("vh_device_ops", mine, flags=0 if "on_batch" in mine else DEVICE_MANUAL_QUEUES)
         self._adopt(create("vh_device_new", "vh_device", opts, ops, _event.context(weakref.ref(self))))
+        for shmid, size in self.shmem.items():
+            self._call("vh_device_set_shmem", shmid, size)
 
     @classmethod
     def _overrides(cls, name: str) -> bool:
@@ -154,6 +157,11 @@ class Device(Handle):
         """The next bytes of what another device like this one has saved; b"" when that was all: check it, and take it
         over. It may end before, without a word; then the next one begins at 0."""
         return -errno.EOPNOTSUPP
+
+    def get_shared_object(self, uuid: bytes, later: Later) -> Any:
+        """An object that another device wants: a file or its descriptor, which stays yours; later.reply(fd=...). Who has
+        it offers the protocol feature SHARED_OBJECT; Slave.object_add() tells of objects."""
+        return -errno.ENOENT
 
     # What it can do.
 
@@ -342,12 +350,22 @@ def _load_state(ctx: Any, offset: int, buf: Any, length: int, later: int) -> int
     return 0 if device is None else _status(device.load_state(offset, data, Later(device, later)))
 
 
+def _get_shared_object(ctx: Any, uuid: Any, length: int, later: int) -> int:
+    device = target(ctx)()
+    if device is None:
+        return -errno.ENOENT
+    result = device.get_shared_object(ffi.buffer(ffi.cast("char *", uuid), length)[:], Later(device, later))
+    if isinstance(result, Later):
+        return -errno.EINPROGRESS
+    return -errno.ENOENT if result is None else fd_of(result)
+
+
 _MEMBERS = {"destroy": "vhpy_device_destroy"}
 _ALWAYS = ("destroy", "get_config")
 _functions: "tuple[Callable[..., Any], ...]" = (
     _get_config, _set_config, _set_features, _reset, _queue_started, _queue_stopped, _on_batch, _poll_fd,
     _on_poll, _send_rarp, _set_mtu, _create_crypto_session, _close_crypto_session, _set_gpu_socket,
-    _save_state, _load_state)
+    _save_state, _load_state, _get_shared_object)
 for _function in _functions:
     _name = _function.__name__[1:]
     _error.bind(f"vhpy_device_{_name}", _function, _name.startswith("queue_"))

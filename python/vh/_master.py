@@ -8,6 +8,7 @@ from typing import Any, AsyncIterator, Callable
 
 from vh import _aio, _error, _event, _model
 from vh._byhand import BackendRequest, answered, callable_or_none
+from vh._channel import BackendHandler
 from vh._event import target
 from vh._handle import Handle, create
 from vh._lib import fd_of, ffi, lib, milliseconds, new_ops, new_sized, path_bytes, record, text
@@ -24,13 +25,20 @@ class Master(Requests):
 
     def __init__(self, *, timeout: "float | None" = None, mask_features: int = 0, mask_protocol_features: int = 0,
                  more_protocol_features: int = 0,
-                 on_backend_request: "Callable[[BackendRequest], int | BackendRequest | None] | None" = None):
+                 on_backend_request: "Callable[[BackendRequest], int | BackendRequest | None] | None" = None,
+                 handler: "BackendHandler | None" = None):
         """on_backend_request gets the requests of the back-end that the library does not answer: it returns None for
-        yes, a negative errno value to refuse, the request itself to answer() it another time."""
+        yes, a negative errno value to refuse, the request itself to answer() it another time. A handler gets those that
+        it has a method for."""
         opts = new_sized("vh_master_opts", timeout_ms=milliseconds(timeout), mask_features=mask_features,
                          mask_protocol_features=mask_protocol_features,
                          more_protocol_features=more_protocol_features)
         members = {"destroy": "vhpy_master_destroy", "waiting": "vhpy_master_waiting"}
+        if not isinstance(handler, (BackendHandler, type(None))):
+            raise TypeError(f"handler is a BackendHandler, not {type(handler).__name__}")
+        if handler is not None:
+            members |= handler._members()
+        self._handler = handler
         self._on_request = callable_or_none("on_backend_request", on_backend_request)
         if on_backend_request is not None:
             members["backend_request"] = "vhpy_master_backend_request"

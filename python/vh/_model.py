@@ -64,6 +64,7 @@ EVENT_RECONNECTING = 32
 EVENT_GAVE_UP = 33
 EVENT_CONFIG_CHANGED = 64
 EVENT_BACKEND_REQUEST = 65
+EVENT_SHMEM_RESET = 66
 EVENT_STATE_MOVED = 70
 EVENT_NEEDS_RESET = 96
 EVENT_SESSION_RUNNING = 97
@@ -100,6 +101,9 @@ PF_GPA_ADDRESSES = 21
 PF_SHMEM = 22
 PF_GET_VRING_BASE_SKIP_DRAIN = 23
 VRING_LOG = 1
+UUID_LEN = 16
+SHMEM_MAX = 256
+SHMEM_WRITABLE = 1
 MAC_LEN = 6
 REPLY_TABLE = 0
 REPLY_NONE = 1
@@ -336,6 +340,7 @@ class EventKind(enum.IntEnum):
     GAVE_UP = 33  # it won't any more; reason: why the last try failed; value: failures in a row
     CONFIG_CHANGED = 64  # the back-end says that config space changed
     BACKEND_REQUEST = 65  # a back-end request was served; reason: 0, 1 = refused; value: its id
+    SHMEM_RESET = 66  # all shared memory is to be unmapped; value: how many mappings there were
     STATE_MOVED = 70  # vh_master_save_state() and _load_state(); reason: how it ended; value: bytes
     NEEDS_RESET = 96  # queue; reason: why nobody can tell where it goes on, a negative errno value
     SESSION_RUNNING = 97  # the back-end came back, and was told all that the session had told before

@@ -170,6 +170,16 @@ class Requests(ByHand):
             memory.seek(0)
             return self._state("vh_master_load_state", memory, timeout, max_bytes)
 
+    def get_shared_object(self, uuid: Any) -> int:
+        """An object that the device has told of: a file descriptor, yours to close."""
+        return self._out("vh_master_get_shared_object", "vh_fd", ffi.from_buffer(uuid), len(uuid))
+
+    def get_shmem(self) -> "dict[int, int]":
+        """The regions of the device's shared memory: their sizes by number."""
+        sizes = ffi.new("uint64_t[]", _model.SHMEM_MAX)
+        self._wait("vh_master_get_shmem", sizes, _model.SHMEM_MAX)
+        return {shmid: int(size) for shmid, size in enumerate(sizes) if size}
+
     def reset_owner(self) -> None:
         """Deprecated: back-ends differ in what they do."""
         self._wait("vh_master_reset_owner")

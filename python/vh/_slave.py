@@ -8,7 +8,8 @@ import weakref
 from typing import Any, AsyncIterator, Callable, Sequence
 
 from vh import _aio, _error, _event
-from vh._byhand import ByHand, FrontendRequest, answered, callable_or_none
+from vh._byhand import FrontendRequest, answered, callable_or_none
+from vh._channel import Asking
 from vh._device import Device
 from vh._event import target
 from vh._handle import create, expect
@@ -31,7 +32,7 @@ class SlaveState:
             os.close(fd)
 
 
-class Slave(ByHand):
+class Slave(Asking):
     """A device and one connection at a time. It serves while dispatch(), wait() or serve() is called."""
 
     _free = "vh_slave_free"

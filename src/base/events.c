@@ -40,6 +40,7 @@ static const struct {
 	{VH_EVENT_BACKEND_REQUEST, "backend-request"},
 	{VH_EVENT_STATE_MOVED, "state-moved"},
 	{VH_EVENT_SESSION_RUNNING, "session-running"},
+	{VH_EVENT_SHMEM_RESET, "shmem-reset"},
 };
 
 /* The slots: the head, the kinds of the device, then those of each queue. */

@@ -2,6 +2,8 @@
 /* The device handle: a set of callbacks, who owns it, and when it goes. */
 #include "vhi_device.h"
 
+#include <unistd.h>
+
 #include "vh/queue.h"
 
 static int device_check(const struct vh_device_opts *opts, const struct vh_device_ops *ops, struct vh_device **out)
@@ -76,6 +78,7 @@ static void device_destroy(struct vh_device *dev)
 	void *ctx = dev->ctx;
 
 	pthread_mutex_destroy(&dev->lock);
+	vhi_free(dev->shmem);
 	vhi_free(dev);
 	if (destroy)
 		destroy(ctx);
@@ -93,6 +96,43 @@ void vh_device_free(struct vh_device *dev)
 	pthread_mutex_unlock(&dev->lock);
 	if (!attached)
 		device_destroy(dev);
+}
+
+static int set_shmem(struct vh_device *dev, uint32_t shmid, uint64_t len)
+{
+	if (dev->carrier)
+		return vhi_fail(-EBUSY, VH_ERROR_STATE, 0,
+				"vh_device_set_shmem: a slave has the device; say it before vh_slave_new()");
+	if (!dev->shmem)
+		dev->shmem = vhi_calloc(VH_SHMEM_MAX, sizeof(*dev->shmem));
+	if (!dev->shmem)
+		return vhi_fail(-ENOMEM, VH_ERROR_SYSTEM, 0, "vh_device_set_shmem: no memory");
+	dev->shmem[shmid] = len;
+	return 0;
+}
+
+vh_rc vh_device_set_shmem(struct vh_device *dev, uint32_t shmid, uint64_t len)
+{
+	int rc;
+
+	if (!dev || shmid >= VH_SHMEM_MAX || len % (uint64_t)sysconf(_SC_PAGESIZE))
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
+				"vh_device_set_shmem: dev is NULL, region %u is not below %u, or its size is no "
+				"multiple of the page size",
+				shmid, VH_SHMEM_MAX);
+	pthread_mutex_lock(&dev->lock);
+	rc = set_shmem(dev, shmid, len);
+	pthread_mutex_unlock(&dev->lock);
+	return rc;
+}
+
+bool vhi_device_has_shmem(const struct vh_device *dev)
+{
+	uint32_t i = 0;
+
+	while (dev->shmem && i < VH_SHMEM_MAX && !dev->shmem[i])
+		i++;
+	return dev->shmem && i < VH_SHMEM_MAX;
 }
 
 int vhi_device_attach(struct vh_device *dev, const struct vhi_carrier *carrier, void *ctx)

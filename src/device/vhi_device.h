@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "vh/device.h"
+#include "vh/protocol.h"
 #include "vhi_base.h"
 
 #define VHI_DEVICE_MAX_QUEUES 256 /* as many as a queue index of 8 bits in a kick message can name */
@@ -41,10 +42,13 @@ struct vh_device {
 	pthread_mutex_t lock;		   /* of all that follows */
 	const struct vhi_carrier *carrier; /* NULL = not attached */
 	void *carrier_ctx;
+	uint64_t *shmem;     /* sizes by number, VH_SHMEM_MAX of them; NULL = none was ever set */
 	bool free_later;     /* vh_device_free() came while attached */
 	uint64_t last_later; /* tokens given out */
 	struct vhi_later laters[VHI_DEVICE_LATERS];
 };
+
+bool vhi_device_has_shmem(const struct vh_device *dev);
 
 /* One transport at a time: -EBUSY otherwise. */
 int vhi_device_attach(struct vh_device *dev, const struct vhi_carrier *carrier, void *ctx);

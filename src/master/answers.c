@@ -47,8 +47,10 @@ struct vhi_answer *vhi_answer_find(struct vh_master *m, uint64_t token)
 	return NULL;
 }
 
-void vhi_answer_status(struct vhi_answer *a, bool refused)
+void vhi_answer_status(struct vh_master *m, struct vhi_answer *a, bool refused)
 {
+	if (a->map.len)
+		vhi_shmem_end(m, a->request, &a->map, refused);
 	a->ready = true;
 	a->value = refused;
 }
@@ -112,8 +114,8 @@ static int own_reply(struct vhi_answer *a, const void *payload, uint32_t size, c
 	return 0;
 }
 
-static int give_answer(struct vh_master *m, uint64_t token, vh_rc result, const void *payload, uint32_t size,
-		       const vh_fd *fds, uint32_t n_fds)
+int vhi_answer_give(struct vh_master *m, uint64_t token, vh_rc result, const void *payload, uint32_t size,
+		    const vh_fd *fds, uint32_t n_fds)
 {
 	struct vhi_answer *a = vhi_answer_find(m, token);
 	bool own = a && !result && (a->msg ? a->form == VHI_ANSWER_OWN : size || n_fds);
@@ -132,7 +134,7 @@ static int give_answer(struct vh_master *m, uint64_t token, vh_rc result, const 
 	if (own)
 		rc = own_reply(a, payload, size, fds, n_fds);
 	else
-		vhi_answer_status(a, result);
+		vhi_answer_status(m, a, result);
 	if (rc)
 		return rc;
 	vhi_master_event(m, VH_EVENT_BACKEND_REQUEST, result ? 1 : 0, a->request);
@@ -147,5 +149,5 @@ vh_rc vh_master_answer(struct vh_master *m, uint64_t token, vh_rc rc, const void
 {
 	int err = vhi_master_enter(m, "vh_master_answer", VHI_CALL_INSIDE);
 
-	return err ? err : vhi_master_leave(m, give_answer(m, token, rc, payload, payload_size, fds, n_fds));
+	return err ? err : vhi_master_leave(m, vhi_answer_give(m, token, rc, payload, payload_size, fds, n_fds));
 }

@@ -60,26 +60,22 @@ static int32_t ask_user(struct vh_master *m, const struct vhi_msg *in, uint64_t 
 					   .payload = (uint64_t)(uintptr_t)in->payload,
 					   .fds = (uint64_t)(uintptr_t)in->fds,
 					   .token = token};
-	int32_t rc;
 
-	m->serving = m->gate.depth;
-	rc = m->ops.backend_request(m->ctx, &req);
-	m->serving = 0;
-	return rc;
+	return m->ops.backend_request(m->ctx, &req);
 }
 
 /* Is there anybody who can answer it? */
-static uint32_t check_handler(const struct vh_master *m, const struct vhi_msg *in)
+static uint32_t check_handler(struct vh_master *m, const struct vhi_msg *in)
 {
-	bool here = in->header.request == VHI_BE_CONFIG_CHANGE_MSG;
+	bool here = in->header.request == VHI_BE_CONFIG_CHANGE_MSG || vhi_typed_has(m, in->header.request);
 
 	if (VHI_REFUSE(VHI_SITE_MASTER_NO_HANDLER, !here && !m->ops.backend_request))
 		return VHI_SITE_MASTER_NO_HANDLER;
-	return 0;
+	return vhi_typed_check(m, in);
 }
 
 /* A request that passed every check. Its answer, or -EINPROGRESS when it is owed or was given meanwhile. */
-static int32_t handle(struct vh_master *m, const struct vhi_msg *in, const struct vhi_answer *owed)
+static int32_t handle(struct vh_master *m, const struct vhi_msg *in, struct vhi_answer *owed)
 {
 	uint64_t token = owed ? owed->token : 0;
 	int32_t rc;
@@ -88,7 +84,9 @@ static int32_t handle(struct vh_master *m, const struct vhi_msg *in, const struc
 		vhi_master_event(m, VH_EVENT_CONFIG_CHANGED, 0, 0);
 		return 0;
 	}
-	rc = ask_user(m, in, token);
+	m->serving = m->gate.depth;
+	rc = vhi_typed_has(m, in->header.request) ? vhi_typed_call(m, in, owed) : ask_user(m, in, token);
+	m->serving = 0;
 	if (!token)
 		return rc == -EINPROGRESS ? 0 : rc;
 	if (!vhi_answer_find(m, token))
@@ -140,7 +138,7 @@ static void serve_one(struct vh_master *m, uint32_t bad)
 	if (m->state != VHI_MASTER_CONNECTED)
 		return;
 	if (owed && rc != -EINPROGRESS)
-		vhi_answer_status(owed, rc);
+		vhi_answer_status(m, owed, rc);
 	vhi_master_send_answers(m);
 	if (!owed && bad && msg)
 		give_up(m, -EPROTO, bad); /* nothing can be said to a peer that does not know its messages */

@@ -31,6 +31,7 @@ void vhi_master_close_back(struct vh_master *m)
 {
 	close_chan(m, &m->back);
 	vhi_answers_drop(m);
+	vhi_shmem_reset(m);
 }
 
 void vhi_master_finish_closing(struct vh_master *m)
@@ -105,6 +106,7 @@ int vhi_master_attach(struct vh_master *m, struct vhi_transport transport)
 	memset(&m->features, 0, sizeof(m->features));
 	m->owned = 0;
 	m->queue_num = 1;
+	memset(m->shmem.sizes, 0, sizeof(m->shmem.sizes));
 	m->mem_slots = VH_MEM_MAX_REGIONS;
 	m->last_request = VH_ERROR_NONE;
 	m->send_deadline_ns = 0;

@@ -29,6 +29,13 @@ static uint64_t *replaced_by(struct vh_master *m, uint32_t request)
 	}
 }
 
+/* What it means that the back-end has done it. */
+static void done(struct vh_master *m, uint32_t request, uint64_t value)
+{
+	if (request == VHI_FE_RESET_DEVICE || request == VHI_FE_RESET_OWNER || (request == VHI_FE_SET_STATUS && !value))
+		vhi_shmem_reset(m);
+}
+
 void vhi_master_sent(struct vh_master *m, const struct vhi_request *rq, struct vhi_ticket *t)
 {
 	uint64_t *state = replaced_by(m, rq->id);
@@ -41,6 +48,8 @@ void vhi_master_sent(struct vh_master *m, const struct vhi_request *rq, struct v
 	/* Nobody will say that it was refused. */
 	if (!t && rq->effect.run)
 		rq->effect.run(m, &rq->effect, true);
+	if (!t)
+		done(m, rq->id, rq->size == sizeof(uint64_t) ? get_u64(rq->payload) : 0);
 }
 
 /* One that was sent after it has replaced it again, and must not bring it back when it is refused too. */
@@ -69,6 +78,8 @@ void vhi_master_replied(struct vh_master *m, const struct vhi_ticket *t)
 
 	if (refused)
 		take_back(m, t);
+	else
+		done(m, t->request, get_u64(t->asked));
 	if (effect->run)
 		effect->run(m, effect, !refused);
 	switch (t->request) {
@@ -80,6 +91,9 @@ void vhi_master_replied(struct vh_master *m, const struct vhi_ticket *t)
 		break;
 	case VHI_FE_GET_QUEUE_NUM:
 		m->queue_num = clamp(v, VHI_MASTER_MAX_RINGS);
+		break;
+	case VHI_FE_GET_SHMEM_CONFIG:
+		vhi_shmem_sizes(m, t->payload);
 		break;
 	case VHI_FE_GET_MAX_MEM_SLOTS:
 		m->mem_slots = clamp(v, VH_MEM_MAX_REGIONS);

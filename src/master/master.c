@@ -67,6 +67,7 @@ static void master_destroy(struct vh_master *m, bool tell)
 		vhi_sock_remove(&m->file);
 	vhi_loop_close(m);
 	vhi_free(m->shared);
+	vhi_free(m->shmem.areas);
 	vhi_events_fini(&m->events);
 	vhi_gate_destroy(&m->gate);
 	vhi_free(m);

@@ -71,7 +71,7 @@ static int open_channel(struct vh_master *m)
 /* Those that are acked when they are offered. */
 static uint64_t wanted_pf(const struct vh_master *m)
 {
-	return (VHI_MASTER_PF | m->opts.more_protocol_features) & ~m->opts.mask_protocol_features;
+	return (VHI_MASTER_PF | vhi_typed_pf(m) | m->opts.more_protocol_features) & ~m->opts.mask_protocol_features;
 }
 
 static int protocol_features(struct vh_master *m)
@@ -84,6 +84,9 @@ static int protocol_features(struct vh_master *m)
 		rc = get(m, VHI_FE_GET_QUEUE_NUM);
 	if (!rc && acked(m, VH_PF_CONFIGURE_MEM_SLOTS))
 		rc = get(m, VHI_FE_GET_MAX_MEM_SLOTS);
+	/* Before the device can map anything into them. */
+	if (!rc && acked(m, VH_PF_SHMEM) && vhi_typed_has(m, VHI_BE_SHMEM_MAP))
+		rc = get(m, VHI_FE_GET_SHMEM_CONFIG);
 	if (!rc && acked(m, VH_PF_BACKEND_REQ))
 		rc = open_channel(m);
 	return rc;

@@ -112,6 +112,18 @@ int vhi_master_send(struct vh_master *m, const struct vhi_request *rq, struct vh
 	return 0;
 }
 
+static bool sizes_bad(const struct vhi_msg *in)
+{
+	const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	struct vhi_wire_shmem_config config;
+	uint64_t bits = 0;
+
+	memcpy(&config, in->payload, sizeof(config));
+	for (uint32_t i = 0; i < VH_SHMEM_MAX; i++)
+		bits |= config.sizes[i];
+	return bits % page;
+}
+
 /* Beyond id, flags, size and fds, which the table knows: does the reply fit the request? Returns a site or 0. */
 static uint32_t check_fields(const struct vh_master *m, const struct vhi_ticket *t, const struct vhi_msg *in)
 {
@@ -139,6 +151,10 @@ static uint32_t check_fields(const struct vh_master *m, const struct vhi_ticket 
 		/* DPDK 0, libvhost-user 8, rust-vmm 16; the value says nothing. */
 		if (VHI_REFUSE(VHI_SITE_MASTER_LOG_SIZE, size != 0 && size != 8 && size != 16))
 			return VHI_SITE_MASTER_LOG_SIZE;
+		return 0;
+	case VHI_FE_GET_SHMEM_CONFIG:
+		if (VHI_REFUSE(VHI_SITE_MASTER_SHMEM_SIZES, sizes_bad(in)))
+			return VHI_SITE_MASTER_SHMEM_SIZES;
 		return 0;
 	default:
 		return 0;

@@ -10,6 +10,8 @@
  *	loop.c		the epoll fd, deadlines, waiting
  *	channel.c	the back-end's own requests
  *	answers.c	what is owed for them
+ *	typed.c		those with a callback of their own
+ *	shmem.c		the device's shared memory
  *	requests*.c	one call for each message
  *	memory.c	what is shared with the back-end
  *	state.c		the device's state, in and out
@@ -32,6 +34,7 @@
 #include "vhi_wire.h"
 
 #include <pthread.h>
+#include <unistd.h>
 
 enum vhi_master_site {
 #define VHI_SITE VHI_SITE_ENUM
@@ -95,8 +98,9 @@ struct vhi_answer {
 	enum vhi_wire_answer form; /* NONE: the user may make a reply of its own of it */
 	bool ready;
 	uint32_t size;
-	uint64_t value; /* the payload, */
-	void *more;	/* or one that is larger */
+	uint64_t value;		  /* the payload, */
+	void *more;		  /* or one that is larger */
+	struct vhi_wire_mmap map; /* of a request that changes shared memory */
 	uint32_t n_fds;
 	int fds[1];
 };
@@ -158,6 +162,12 @@ struct vh_master {
 	struct vhi_events events;
 	uint64_t messages_in, messages_out, bytes_in, bytes_out; /* of connections that ended */
 	uint64_t rejected, backend_requests;
+
+	struct {
+		uint64_t sizes[VH_SHMEM_MAX];
+		struct vhi_shm_area *areas;
+		uint32_t n;
+	} shmem; /* see shmem.c */
 
 	struct vhi_answer answers[VHI_MASTER_MAX_ANSWERS]; /* a ring */
 	uint32_t first_answer, n_answers;
@@ -261,9 +271,26 @@ void vhi_master_send_answers(struct vh_master *m);
 struct vhi_answer *vhi_answer_open(struct vh_master *m, const struct vhi_wire_msg *msg, uint32_t request,
 				   enum vhi_wire_answer form);
 struct vhi_answer *vhi_answer_find(struct vh_master *m, uint64_t token); /* not ready yet */
-void vhi_answer_status(struct vhi_answer *a, bool refused);
+void vhi_answer_status(struct vh_master *m, struct vhi_answer *a, bool refused);
+/* vh_master_answer() from inside. */
+int vhi_answer_give(struct vh_master *m, uint64_t token, vh_rc result, const void *payload, uint32_t size,
+		    const vh_fd *fds, uint32_t n_fds);
 int vhi_answers_send(struct vh_master *m, uint32_t *site); /* those at the front that are ready */
 void vhi_answers_drop(struct vh_master *m);
+
+/* typed.c */
+bool vhi_typed_has(const struct vh_master *m, uint32_t request);
+uint64_t vhi_typed_pf(const struct vh_master *m); /* features that are acked for the callbacks that are there */
+uint32_t vhi_typed_check(struct vh_master *m, const struct vhi_msg *in);
+int32_t vhi_typed_call(struct vh_master *m, const struct vhi_msg *in, struct vhi_answer *owed);
+
+/* shmem.c */
+uint32_t vhi_shmem_check_map(struct vh_master *m, const struct vhi_msg *in);
+uint32_t vhi_shmem_check_unmap(struct vh_master *m, const struct vhi_msg *in);
+void vhi_shmem_begin(struct vh_master *m, uint32_t request, const struct vhi_wire_mmap *map);
+void vhi_shmem_end(struct vh_master *m, uint32_t request, const struct vhi_wire_mmap *map, bool refused);
+void vhi_shmem_sizes(struct vh_master *m, const void *payload);
+void vhi_shmem_reset(struct vh_master *m); /* nothing is mapped any more */
 
 /* memory.c */
 void vhi_master_forget_memory(struct vh_master *m);

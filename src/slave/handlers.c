@@ -40,6 +40,8 @@ static const struct vhi_handler handlers[] = {
 	[VHI_FE_GET_STATUS] = {vhi_handle_get_status, true},
 	[VHI_FE_SET_DEVICE_STATE_FD] = {vhi_handle_set_device_state_fd, false},
 	[VHI_FE_CHECK_DEVICE_STATE] = {vhi_handle_check_device_state, false},
+	[VHI_FE_GET_SHARED_OBJECT] = {vhi_handle_get_shared_object, true},
+	[VHI_FE_GET_SHMEM_CONFIG] = {vhi_handle_get_shmem_config, true},
 };
 
 const struct vhi_handler *vhi_handler_find(uint32_t id)

@@ -67,6 +67,8 @@ static uint64_t device_pf(const struct vh_device *dev)
 		{VH_PF_CRYPTO_SESSION, ops->create_crypto_session && ops->close_crypto_session},
 		{VH_PF_DEVICE_STATE, ops->save_state && ops->load_state},
 		{VH_PF_INFLIGHT_SHMFD, !(ops->flags & VH_DEVICE_NO_REPEAT)},
+		{VH_PF_SHARED_OBJECT, ops->get_shared_object},
+		{VH_PF_SHMEM, vhi_device_has_shmem(dev)},
 	};
 	uint64_t pf = 0;
 
@@ -75,10 +77,22 @@ static uint64_t device_pf(const struct vh_device *dev)
 	return pf;
 }
 
+/* What is offered, with what it can't do without. */
+static uint64_t offered_pf(const struct vh_slave_opts *o, const struct vh_device *dev)
+{
+	uint64_t pf = VHI_SLAVE_PF | device_pf(dev) | o->more_protocol_features;
+
+	/* A log that is not shared by fd can't be written: one of the two is no use without the other. */
+	if (o->mask_features & VHI_BIT(VH_F_LOG_ALL))
+		pf &= ~VHI_BIT(VH_PF_LOG_SHMFD);
+	if (pf & (VHI_BIT(VH_PF_HOST_NOTIFIER) | VHI_BIT(VH_PF_SHMEM)))
+		pf |= VHI_BIT(VH_PF_BACKEND_SEND_FD);
+	return vhi_wire_pf_closure(pf & ~o->mask_protocol_features);
+}
+
 static int set_defaults(struct vh_slave *s, const struct vh_slave_opts *opts, const struct vh_device *dev)
 {
 	struct vh_slave_opts *o = &s->opts;
-	uint64_t pf;
 	uint64_t bad = dev->opts.features & TRANSPORT_BITS & ~(VHI_RING_FEATURES | HARMLESS_BITS);
 	int rc = vhi_opts_in(o, sizeof(*o), opts, "vh_slave_opts");
 
@@ -91,13 +105,9 @@ static int set_defaults(struct vh_slave *s, const struct vh_slave_opts *opts, co
 	if (o->require_seal > 1 || o->socket_mode & ~0777u)
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
 				"vh_slave_new: require_seal is 0 or 1, socket_mode at most 0777");
-	pf = VHI_SLAVE_PF | device_pf(dev);
 	s->features = (dev->opts.features | VHI_RING_FEATURES | VHI_BIT(VH_F_PROTOCOL_FEATURES)) & ~o->mask_features;
-	/* A log that is not shared by fd can't be written: one of the two is no use without the other. */
-	if (o->mask_features & VHI_BIT(VH_F_LOG_ALL))
-		pf &= ~VHI_BIT(VH_PF_LOG_SHMFD);
 	if (s->features & VHI_BIT(VH_F_PROTOCOL_FEATURES))
-		s->pf = vhi_wire_pf_closure((pf | o->more_protocol_features) & ~o->mask_protocol_features);
+		s->pf = offered_pf(o, dev);
 	if (s->pf & VHI_BIT(VH_PF_LOG_SHMFD))
 		s->features |= VHI_BIT(VH_F_LOG_ALL);
 	o->message_timeout_ms = o->message_timeout_ms ? o->message_timeout_ms : DEFAULT_MESSAGE_TIMEOUT_MS;

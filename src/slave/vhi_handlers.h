@@ -23,6 +23,7 @@ vhi_handle vhi_handle_get_queue_num, vhi_handle_set_backend_req_fd;
 vhi_handle vhi_handle_get_config, vhi_handle_set_config;
 vhi_handle vhi_handle_send_rarp, vhi_handle_set_mtu, vhi_handle_gpu_set_socket;
 vhi_handle vhi_handle_create_crypto_session, vhi_handle_close_crypto_session;
+vhi_handle vhi_handle_get_shared_object, vhi_handle_get_shmem_config;
 vhi_handle vhi_handle_reset, vhi_handle_set_status, vhi_handle_get_status;
 
 vhi_handle vhi_handle_set_mem_table, vhi_handle_add_mem_reg, vhi_handle_rem_mem_reg, vhi_handle_get_max_mem_slots;

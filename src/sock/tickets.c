@@ -228,8 +228,11 @@ void vhi_ticket_describe(const struct vhi_tickets *l, const struct vhi_ticket *t
 	uint64_t status = 0;
 	int64_t err;
 
+	/* What a back-end asks for and gets with a u64: 0, or there is none. */
+	bool number = l->kind->side == VHI_WIRE_BACK_END && t->msg && t->msg->reply_payload == VHI_P_U64;
+
 	f->code = 0;
-	if (!t->own)
+	if (!t->own || number)
 		memcpy(&status, t->payload, sizeof(status));
 	if (!status)
 		return;

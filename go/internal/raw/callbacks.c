@@ -109,6 +109,11 @@ static vh_rc vh_device_ops_load_state(void *ctx, uint64_t offset, const void *bu
 	return vhgo_device_ops_load_state((uintptr_t)ctx, offset, (void *)buf, len, later);
 }
 
+static vh_fd vh_device_ops_get_shared_object(void *ctx, const void *uuid, uint32_t len, uint64_t later)
+{
+	return vhgo_device_ops_get_shared_object((uintptr_t)ctx, (void *)uuid, len, later);
+}
+
 static void vh_slave_ops_destroy(void *ctx)
 {
 	vhgo_slave_ops_destroy((uintptr_t)ctx);
@@ -132,6 +137,36 @@ static vh_rc vh_master_ops_backend_request(void *ctx, const struct vh_msg_reques
 static vh_rc vh_master_ops_waiting(void *ctx)
 {
 	return vhgo_master_ops_waiting((uintptr_t)ctx);
+}
+
+static vh_rc vh_master_ops_shmem_map(void *ctx, const struct vh_shmem_map *map, vh_fd fd, uint64_t token)
+{
+	return vhgo_master_ops_shmem_map((uintptr_t)ctx, (struct vh_shmem_map *)map, fd, token);
+}
+
+static vh_rc vh_master_ops_shmem_unmap(void *ctx, const struct vh_shmem_map *map, uint64_t token)
+{
+	return vhgo_master_ops_shmem_unmap((uintptr_t)ctx, (struct vh_shmem_map *)map, token);
+}
+
+static vh_rc vh_master_ops_host_notifier(void *ctx, uint32_t queue, vh_fd fd, uint64_t offset, uint64_t len, uint64_t token)
+{
+	return vhgo_master_ops_host_notifier((uintptr_t)ctx, queue, fd, offset, len, token);
+}
+
+static vh_rc vh_master_ops_object_added(void *ctx, const void *uuid, uint32_t len, uint64_t token)
+{
+	return vhgo_master_ops_object_added((uintptr_t)ctx, (void *)uuid, len, token);
+}
+
+static vh_rc vh_master_ops_object_removed(void *ctx, const void *uuid, uint32_t len, uint64_t token)
+{
+	return vhgo_master_ops_object_removed((uintptr_t)ctx, (void *)uuid, len, token);
+}
+
+static vh_fd vh_master_ops_object_wanted(void *ctx, const void *uuid, uint32_t len, uint64_t token)
+{
+	return vhgo_master_ops_object_wanted((uintptr_t)ctx, (void *)uuid, len, token);
 }
 
 vhgo_rc go_vh_device_new(const struct vh_device_opts *opts, uint32_t n, uint32_t members, uintptr_t ctx, struct vh_device **out)
@@ -171,6 +206,8 @@ vhgo_rc go_vh_device_new(const struct vh_device_opts *opts, uint32_t n, uint32_t
 		ops.save_state = vh_device_ops_save_state;
 	if (members & 1u << 15)
 		ops.load_state = vh_device_ops_load_state;
+	if (members & 1u << 16)
+		ops.get_shared_object = vh_device_ops_get_shared_object;
 	return vhgo_rc_of(vh_device_new(opts, ctx ? &ops : NULL, (void *)ctx, out));
 }
 
@@ -213,6 +250,18 @@ vhgo_rc go_vh_master_new(const struct vh_master_opts *opts, uint32_t n, uint32_t
 		ops.backend_request = vh_master_ops_backend_request;
 	if (members & 1u << 1)
 		ops.waiting = vh_master_ops_waiting;
+	if (members & 1u << 2)
+		ops.shmem_map = vh_master_ops_shmem_map;
+	if (members & 1u << 3)
+		ops.shmem_unmap = vh_master_ops_shmem_unmap;
+	if (members & 1u << 4)
+		ops.host_notifier = vh_master_ops_host_notifier;
+	if (members & 1u << 5)
+		ops.object_added = vh_master_ops_object_added;
+	if (members & 1u << 6)
+		ops.object_removed = vh_master_ops_object_removed;
+	if (members & 1u << 7)
+		ops.object_wanted = vh_master_ops_object_wanted;
 	return vhgo_rc_of(vh_master_new(opts, ctx ? &ops : NULL, (void *)ctx, out));
 }
 

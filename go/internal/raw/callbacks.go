@@ -101,6 +101,7 @@ type DeviceOps struct {
 	SetGpuSocket        func(fd int32, later uint64) int32                                // where the display is
 	SaveState           func(offset uint64, buf []byte, later uint64) int32               // the next bytes of what the device remembers, for the device that goes on in its place
 	LoadState           func(offset uint64, buf []byte, later uint64) int32               // the next bytes of what a device like this one has saved
+	GetSharedObject     func(uuid []byte, later uint64) int32                             // an object that another device wants
 }
 
 // members tells the library which members there are.
@@ -152,6 +153,9 @@ func (o *DeviceOps) members() (bits C.uint32_t) {
 	}
 	if o.LoadState != nil {
 		bits |= 1 << 15
+	}
+	if o.GetSharedObject != nil {
+		bits |= 1 << 16
 	}
 	return bits
 }
@@ -246,6 +250,11 @@ func vhgo_device_ops_load_state(ctx C.uintptr_t, offset C.uint64_t, buf unsafe.P
 	return C.int32_t(cgo.Handle(ctx).Value().(*DeviceOps).LoadState(uint64(offset), sliceAt[byte](unsafe.Pointer(buf), int(length)), uint64(later)))
 }
 
+//export vhgo_device_ops_get_shared_object
+func vhgo_device_ops_get_shared_object(ctx C.uintptr_t, uuid unsafe.Pointer, length C.uint32_t, later C.uint64_t) C.int32_t {
+	return C.int32_t(cgo.Handle(ctx).Value().(*DeviceOps).GetSharedObject(sliceAt[byte](unsafe.Pointer(uuid), int(length)), uint64(later)))
+}
+
 // SlaveOps: what a back-end asks its user. Members may be nil.
 type SlaveOps struct {
 	Flags   uint32
@@ -279,9 +288,15 @@ func vhgo_slave_ops_request(ctx C.uintptr_t, req *C.struct_vh_msg_request) C.int
 // MasterOps: requests that the back-end makes. Members may be nil.
 type MasterOps struct {
 	Flags          uint32
-	Destroy        func()                      // the front-end is freed
-	BackendRequest func(req *MsgRequest) int32 // a back-end request that the library does not answer itself
-	Waiting        func() int32                // a call that waits on this connection looks around
+	Destroy        func()                                                                         // the front-end is freed
+	BackendRequest func(req *MsgRequest) int32                                                    // a back-end request that the library does not answer itself
+	Waiting        func() int32                                                                   // a call that waits on this connection looks around
+	ShmemMap       func(table *ShmemMap, fd int32, token uint64) int32                            // map a part of a file into a region of the device's shared memory
+	ShmemUnmap     func(table *ShmemMap, token uint64) int32                                      // undo one mapping
+	HostNotifier   func(queue uint32, fd int32, offset uint64, length uint64, token uint64) int32 // a queue's doorbell is a page that the guest may be given
+	ObjectAdded    func(uuid []byte, token uint64) int32                                          // the device has an object that other devices may ask for
+	ObjectRemoved  func(uuid []byte, token uint64) int32                                          // the device has it no more
+	ObjectWanted   func(uuid []byte, token uint64) int32                                          // the device asks for an object of another one
 }
 
 // members tells the library which members there are.
@@ -291,6 +306,24 @@ func (o *MasterOps) members() (bits C.uint32_t) {
 	}
 	if o.Waiting != nil {
 		bits |= 1 << 1
+	}
+	if o.ShmemMap != nil {
+		bits |= 1 << 2
+	}
+	if o.ShmemUnmap != nil {
+		bits |= 1 << 3
+	}
+	if o.HostNotifier != nil {
+		bits |= 1 << 4
+	}
+	if o.ObjectAdded != nil {
+		bits |= 1 << 5
+	}
+	if o.ObjectRemoved != nil {
+		bits |= 1 << 6
+	}
+	if o.ObjectWanted != nil {
+		bits |= 1 << 7
 	}
 	return bits
 }
@@ -313,6 +346,36 @@ func vhgo_master_ops_backend_request(ctx C.uintptr_t, req *C.struct_vh_msg_reque
 //export vhgo_master_ops_waiting
 func vhgo_master_ops_waiting(ctx C.uintptr_t) C.int32_t {
 	return C.int32_t(cgo.Handle(ctx).Value().(*MasterOps).Waiting())
+}
+
+//export vhgo_master_ops_shmem_map
+func vhgo_master_ops_shmem_map(ctx C.uintptr_t, table *C.struct_vh_shmem_map, fd C.vh_fd, token C.uint64_t) C.int32_t {
+	return C.int32_t(cgo.Handle(ctx).Value().(*MasterOps).ShmemMap((*ShmemMap)(unsafe.Pointer(table)), int32(fd), uint64(token)))
+}
+
+//export vhgo_master_ops_shmem_unmap
+func vhgo_master_ops_shmem_unmap(ctx C.uintptr_t, table *C.struct_vh_shmem_map, token C.uint64_t) C.int32_t {
+	return C.int32_t(cgo.Handle(ctx).Value().(*MasterOps).ShmemUnmap((*ShmemMap)(unsafe.Pointer(table)), uint64(token)))
+}
+
+//export vhgo_master_ops_host_notifier
+func vhgo_master_ops_host_notifier(ctx C.uintptr_t, queue C.uint32_t, fd C.vh_fd, offset C.uint64_t, length C.uint64_t, token C.uint64_t) C.int32_t {
+	return C.int32_t(cgo.Handle(ctx).Value().(*MasterOps).HostNotifier(uint32(queue), int32(fd), uint64(offset), uint64(length), uint64(token)))
+}
+
+//export vhgo_master_ops_object_added
+func vhgo_master_ops_object_added(ctx C.uintptr_t, uuid unsafe.Pointer, length C.uint32_t, token C.uint64_t) C.int32_t {
+	return C.int32_t(cgo.Handle(ctx).Value().(*MasterOps).ObjectAdded(sliceAt[byte](unsafe.Pointer(uuid), int(length)), uint64(token)))
+}
+
+//export vhgo_master_ops_object_removed
+func vhgo_master_ops_object_removed(ctx C.uintptr_t, uuid unsafe.Pointer, length C.uint32_t, token C.uint64_t) C.int32_t {
+	return C.int32_t(cgo.Handle(ctx).Value().(*MasterOps).ObjectRemoved(sliceAt[byte](unsafe.Pointer(uuid), int(length)), uint64(token)))
+}
+
+//export vhgo_master_ops_object_wanted
+func vhgo_master_ops_object_wanted(ctx C.uintptr_t, uuid unsafe.Pointer, length C.uint32_t, token C.uint64_t) C.int32_t {
+	return C.int32_t(cgo.Handle(ctx).Value().(*MasterOps).ObjectWanted(sliceAt[byte](unsafe.Pointer(uuid), int(length)), uint64(token)))
 }
 
 // DeviceNew keeps ops until the library calls destroy.

@@ -861,6 +861,23 @@ vhgo_rc _wrap_InflightMake_raw_38bee8dda103c01b(int _swig_go_0, int _swig_go_1, 
 }
 
 
+vhgo_rc _wrap_DeviceSetShmem_raw_38bee8dda103c01b(struct vh_device *_swig_go_0, int _swig_go_1, long long _swig_go_2) {
+  struct vh_device *arg1 = (struct vh_device *) 0 ;
+  uint32_t arg2 ;
+  uint64_t arg3 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_device **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = (uint64_t)_swig_go_2; 
+  
+  result = (vhgo_rc)vh_device_set_shmem(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
 vhgo_rc _wrap_DeviceFinish_raw_38bee8dda103c01b(struct vh_device *_swig_go_0, long long _swig_go_1, int _swig_go_2) {
   struct vh_device *arg1 = (struct vh_device *) 0 ;
   uint64_t arg2 ;
@@ -1320,6 +1337,65 @@ void _wrap_SlaveFree_raw_38bee8dda103c01b(struct vh_slave *_swig_go_0) {
   
   vh_slave_free(arg1);
   
+}
+
+
+vhgo_rc _wrap_SlaveSetHostNotifier_raw_38bee8dda103c01b(struct vh_slave *_swig_go_0, int _swig_go_1, int _swig_go_2, long long _swig_go_3, long long _swig_go_4, long long *_swig_go_5) {
+  struct vh_slave *arg1 = (struct vh_slave *) 0 ;
+  uint32_t arg2 ;
+  vh_fd arg3 ;
+  uint64_t arg4 ;
+  uint64_t arg5 ;
+  uint64_t *arg6 = (uint64_t *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_slave **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = (vh_fd)_swig_go_2; 
+  arg4 = (uint64_t)_swig_go_3; 
+  arg5 = (uint64_t)_swig_go_4; 
+  arg6 = *(uint64_t **)&_swig_go_5; 
+  
+  result = (vhgo_rc)vh_slave_set_host_notifier(arg1,arg2,arg3,arg4,arg5,arg6);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_SlaveShmemMap_raw_38bee8dda103c01b(struct vh_slave *_swig_go_0, struct vh_shmem_map *_swig_go_1, int _swig_go_2, long long *_swig_go_3) {
+  struct vh_slave *arg1 = (struct vh_slave *) 0 ;
+  struct vh_shmem_map *arg2 = (struct vh_shmem_map *) 0 ;
+  vh_fd arg3 ;
+  uint64_t *arg4 = (uint64_t *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_slave **)&_swig_go_0; 
+  arg2 = *(struct vh_shmem_map **)&_swig_go_1; 
+  arg3 = (vh_fd)_swig_go_2; 
+  arg4 = *(uint64_t **)&_swig_go_3; 
+  
+  result = (vhgo_rc)vh_slave_shmem_map(arg1,(struct vh_shmem_map const *)arg2,arg3,arg4);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_SlaveShmemUnmap_raw_38bee8dda103c01b(struct vh_slave *_swig_go_0, struct vh_shmem_map *_swig_go_1, long long *_swig_go_2) {
+  struct vh_slave *arg1 = (struct vh_slave *) 0 ;
+  struct vh_shmem_map *arg2 = (struct vh_shmem_map *) 0 ;
+  uint64_t *arg3 = (uint64_t *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_slave **)&_swig_go_0; 
+  arg2 = *(struct vh_shmem_map **)&_swig_go_1; 
+  arg3 = *(uint64_t **)&_swig_go_2; 
+  
+  result = (vhgo_rc)vh_slave_shmem_unmap(arg1,(struct vh_shmem_map const *)arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
 }
 
 

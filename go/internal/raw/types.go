@@ -310,6 +310,44 @@ func (s *CryptoSession) room() *CryptoSession {
 	return s
 }
 
+// ShmemMap: SHMEM_MAP and SHMEM_UNMAP: a part of a file in a device's shared memory.
+type ShmemMap struct {
+	size      uint32
+	Shmid     uint32 // region, below VH_SHMEM_MAX
+	FDOffset  uint64 // where the part begins in the file
+	ShmOffset uint64 // and where in the region
+	Len       uint64 // bytes
+	Flags     uint64 // 0 or VH_SHMEM_WRITABLE
+}
+
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(ShmemMap{})-40]
+	_ = [1]struct{}{}[unsafe.Offsetof(ShmemMap{}.size)-0]
+	_ = [1]struct{}{}[unsafe.Offsetof(ShmemMap{}.Shmid)-4]
+	_ = [1]struct{}{}[unsafe.Offsetof(ShmemMap{}.FDOffset)-8]
+	_ = [1]struct{}{}[unsafe.Offsetof(ShmemMap{}.ShmOffset)-16]
+	_ = [1]struct{}{}[unsafe.Offsetof(ShmemMap{}.Len)-24]
+	_ = [1]struct{}{}[unsafe.Offsetof(ShmemMap{}.Flags)-32]
+)
+
+// sized is a copy that says how large it is, nil for nil.
+func (s *ShmemMap) sized() *ShmemMap {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	c.size = uint32(unsafe.Sizeof(c))
+	return &c
+}
+
+// room makes it ready to be filled in.
+func (s *ShmemMap) room() *ShmemMap {
+	if s != nil {
+		s.size = uint32(unsafe.Sizeof(*s))
+	}
+	return s
+}
+
 // Msg: a request to submit.
 type Msg struct {
 	size        uint32
