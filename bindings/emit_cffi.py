@@ -27,8 +27,8 @@ HELPER = "vh_rc vhpy_push(struct vh_queue *q, const struct vh_req *reqs, struct 
 HELPER_BODY = ("{", "    for (uint32_t i = 0; i < n; i++)", "        cpls[i].token = reqs[i].token;",
                "    return vh_queue_push(q, cpls, n);", "}")
 # Structs that become a record as they are.
-RECORDS = ("vh_region", "vh_dirty_info", "vh_iotlb_entry", "vh_iotlb_miss", "vh_iotlb_stats", "vh_vring_addr", "vh_event",
-           "vh_queue_stats", "vh_slave_stats", "vh_master_stats", "vh_blk_info", "vh_gpu_mode")
+RECORDS = ("vh_region", "vh_dirty_info", "vh_iotlb_entry", "vh_iotlb_miss", "vh_iotlb_stats", "vh_vring_addr", "vh_fs_range",
+           "vh_event", "vh_queue_stats", "vh_slave_stats", "vh_master_stats", "vh_blk_info", "vh_gpu_mode")
 
 
 def camel(name):

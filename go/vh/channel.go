@@ -12,6 +12,9 @@ import (
 // ShmemMap is a part of a file in a region of a device's shared memory. Flags: 0 or ShmemWritable.
 type ShmemMap = raw.ShmemMap
 
+// FsRange is one range of a virtio-fs request. Flags: FsRead, FsWrite.
+type FsRange = raw.FsRange
+
 // What a Master may do for its back-end, each by an interface of its own: what there is is negotiated. Descriptors are
 // closed after the call, so duplicate those to keep. After ErrLater the token is for Master.Answer; 0: no answer is
 // wanted.
@@ -36,6 +39,11 @@ type (
 		ObjectAdded(uuid []byte, token uint64) error
 		ObjectRemoved(uuid []byte, token uint64) error
 		ObjectWanted(uuid []byte, token uint64) (*os.File, error)
+	}
+	// FsCache is that of a virtio-fs device, in a MasterOpts.Dialect that has its requests. Op: FsMap, FsUnmap, FsSync
+	// or FsIO; fd: -1 when there is none.
+	FsCache interface {
+		FsRequest(op uint32, ranges []FsRange, fd int, token uint64) error
 	}
 )
 
@@ -65,6 +73,11 @@ func channelOps(c *caught, ops *raw.MasterOps, handler any) {
 	if h, ok := handler.(HostNotifier); ok {
 		ops.HostNotifier = func(queue uint32, fd int32, offset, length, token uint64) int32 {
 			return c.run(func() error { return h.HostNotifier(int(queue), int(fd), offset, length, token) })
+		}
+	}
+	if h, ok := handler.(FsCache); ok {
+		ops.FsRequest = func(op uint32, ranges []raw.FsRange, fd int32, token uint64) int32 {
+			return c.run(func() error { return h.FsRequest(op, ranges, int(fd), token) })
 		}
 	}
 	if h, ok := handler.(ObjectKeeper); ok {
@@ -121,6 +134,12 @@ func (s *Slave) ShmemMap(part *ShmemMap, file *os.File) (Ticket, error) {
 // ShmemUnmap takes away just one mapping.
 func (s *Slave) ShmemUnmap(part *ShmemMap) (Ticket, error) {
 	return s.ask(nil, func(_ int32, ticket *uint64) error { return raw.SlaveShmemUnmap(s.p, part, ticket) })
+}
+
+// FsRequest is what a virtio-fs device wants of its cache, in a SlaveOpts.Dialect that has its requests. FsMap and FsIO
+// have a file.
+func (s *Slave) FsRequest(op uint32, ranges []FsRange, file *os.File) (Ticket, error) {
+	return s.ask(file, func(fd int32, ticket *uint64) error { return raw.SlaveFsRequest(s.p, op, ranges, fd, ticket) })
 }
 
 // SetShmem gives the device a region of shared memory, before it is a Slave's.

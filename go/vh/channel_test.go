@@ -146,6 +146,58 @@ func TestScenarioBackendRequests(t *testing.T) {
 	}
 }
 
+// cache is that of a virtio-fs device.
+type cache struct {
+	said chan uint32
+	got  []vh.FsRange
+}
+
+func (c *cache) FsRequest(op uint32, ranges []vh.FsRange, fd int, _ uint64) error {
+	c.got = append([]vh.FsRange{}, ranges...)
+	c.said <- op
+	if op == vh.FsSync || (fd >= 0) != (op == vh.FsMap || op == vh.FsIO) {
+		return syscall.EIO
+	}
+	return nil
+}
+
+func TestAVirtioFsDeviceAsksForItsCache(t *testing.T) {
+	for _, dialect := range []uint32{vh.DialectVirtioFs, vh.DialectCrosvm} {
+		c := &cache{said: make(chan uint32, 1)}
+		s, err := vh.NewSlave(device(t, newDisk()), &vh.SlaveOpts{Dialect: dialect})
+		must(t, err)
+		t.Cleanup(func() { s.Close() })
+		m, err := vh.NewMaster(&vh.MasterOpts{Dialect: dialect}, c)
+		must(t, err)
+		t.Cleanup(func() { m.Close() })
+		end, err := m.Socketpair()
+		must(t, err)
+		must(t, s.Adopt(end))
+		must(t, end.Close())
+		serve(t, s)
+		driven(t, m, &vh.DriverOpts{Type: vh.TypeBlk})
+		turn(t, m)
+		null, err := os.Open(os.DevNull)
+		must(t, err)
+		ranges := []vh.FsRange{{FDOffset: page, Len: page, Flags: vh.FsRead}, {CacheOffset: page, Len: 5}}
+		for op := uint32(vh.FsMap); op <= vh.FsIO; op++ {
+			file := null
+			if op == vh.FsUnmap || op == vh.FsSync {
+				file = nil
+			}
+			ticket, err := s.FsRequest(op, ranges, file)
+			must(t, err)
+			if _, err = s.Finish(within(t), ticket); (err != nil) != (op == vh.FsSync) {
+				t.Fatal(op, err)
+			}
+			if got := <-c.said; got != op || len(c.got) != 2 || c.got[1] != ranges[1] {
+				t.Fatal(got, c.got)
+			}
+		}
+		must(t, null.Close())
+	}
+}
+
 // same file, of which the second is closed.
 func same(t *testing.T, a, b *os.File) {
 	t.Helper()

@@ -194,6 +194,33 @@ const (
 	ShmemWritable = 1 // else for reading only
 )
 
+// Of vh/protocol.h.
+const (
+	DialectSpec     = 0
+	DialectRustVmm  = 1 // the crate vhost of rust-vmm before 0.17: SHMEM has bit 21
+	DialectVirtioFs = 2 // drafts of virtio-fs and what followed them: the requests of VH_FS_*, numbers 6 to 9
+	DialectCrosvm   = 3 // crosvm: the same, numbers 1002 to 1005
+)
+
+// Requests of a virtio-fs back-end for its cache, which dialects have; their ids here.
+const (
+	FsMap   = 1002 // map parts of the file into the cache
+	FsUnmap = 1003
+	FsSync  = 1004 // write back what was changed there
+	FsIO    = 1005 // read or write between the file and guest memory
+)
+
+// Ranges of one such request.
+const (
+	FsMaxRanges = 8
+)
+
+// vh_fs_range.flags.
+const (
+	FsRead  = 1 // mapped for reading; IO: read from the file
+	FsWrite = 2
+)
+
 // Bytes of a hardware address, for SEND_RARP.
 const (
 	MacLen = 6

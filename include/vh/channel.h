@@ -110,5 +110,26 @@ VH_API vh_rc vh_slave_shmem_map(struct vh_slave *s, const struct vh_shmem_map *m
  */
 VH_API vh_rc vh_slave_shmem_unmap(struct vh_slave *s, const struct vh_shmem_map *map, uint64_t *ticket);
 
+/**
+ * vh_slave_fs_request() - FS_MAP, FS_UNMAP, FS_SYNC or FS_IO: what a virtio-fs device wants of its cache
+ * @s: the back-end
+ * @op: VH_FS_MAP, VH_FS_UNMAP, VH_FS_SYNC or VH_FS_IO
+ * @ranges: (array n) what
+ * @n: 1 to VH_FS_MAX_RANGES
+ * @fd: (borrowed) map and IO: the file; else -1
+ * @ticket: (nullable) (out) for vh_slave_finish()
+ *
+ * In a dialect that has these requests: vh_slave_opts.dialect.
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: no
+ * @errors: EINVAL EBADF EBUSY ESHUTDOWN ENOTCONN EOPNOTSUPP EAGAIN ENOMEM EMFILE ENOBUFS
+ *
+ * Return: 0, -EOPNOTSUPP also when the dialect has no such request.
+ */
+VH_API vh_rc vh_slave_fs_request(struct vh_slave *s, uint32_t op, const struct vh_fs_range *ranges, uint32_t n,
+				 vh_fd fd, uint64_t *ticket);
+
 VH_END_DECLS
 #endif

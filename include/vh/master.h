@@ -28,6 +28,8 @@ struct vh_master_opts {
 	uint64_t mask_features;		 /* feature bits never acked */
 	/* Bits acked by vh_master_negotiate() beside the library's: VH_PF_XEN_MMAP, and others for messages by hand. */
 	uint64_t more_protocol_features;
+	uint32_t dialect;  /* VH_DIALECT_*: numbers that the back-end has */
+	uint32_t reserved; /* must be 0 */
 };
 
 /** struct vh_master_ops - requests that the back-end makes. Sized; any may be NULL. */
@@ -183,6 +185,26 @@ struct vh_master_ops {
 	 * @errors: ENOENT EINPROGRESS
 	 */
 	vh_fd (*object_wanted)(void *ctx, const void *uuid, uint32_t len, uint64_t token);
+	/**
+	 * fs_request() - a virtio-fs device wants something of its cache, in a dialect that has such requests
+	 * @ctx: what was given with the ops
+	 * @op: VH_FS_MAP, VH_FS_UNMAP, VH_FS_SYNC or VH_FS_IO
+	 * @ranges: (borrowed) (array n) what; valid during the call. Nothing wraps; all else about them is the back-end's word
+	 * @n: how many, at most VH_FS_MAX_RANGES
+	 * @fd: (borrowed) map and IO: the file, closed after the call: duplicate it; else -1
+	 * @token: for vh_master_answer(), 0 = no answer is wanted
+	 *
+	 * With it the protocol feature BACKEND_SEND_FD is acked, if the dialect has these requests.
+	 *
+	 * Return: as shmem_map().
+	 *
+	 * @since: VH_1.0
+	 * @thread: handle
+	 * @blocks: no
+	 * @errors: EINVAL ENOMEM EINPROGRESS
+	 */
+	vh_rc (*fs_request)(void *ctx, uint32_t op, const struct vh_fs_range *ranges, uint32_t n, vh_fd fd,
+			    uint64_t token);
 };
 
 struct vh_region;

@@ -101,6 +101,36 @@ struct vh_shmem_map {
 	uint64_t flags;	     /* 0 or VH_SHMEM_WRITABLE */
 };
 
+/*
+ * vh_slave_opts.dialect, vh_master_opts.dialect: peers that have other numbers than the specification. Everything here has
+ * the specification's, whatever goes over the socket.
+ */
+#define VH_DIALECT_SPEC	     0
+#define VH_DIALECT_RUST_VMM  1 /* the crate vhost of rust-vmm before 0.17: SHMEM has bit 21 */
+#define VH_DIALECT_VIRTIO_FS 2 /* drafts of virtio-fs and what followed them: the requests of VH_FS_*, numbers 6 to 9 */
+#define VH_DIALECT_CROSVM    3 /* crosvm: the same, numbers 1002 to 1005 */
+
+/* Requests of a virtio-fs back-end for its cache, which dialects have; their ids here. */
+#define VH_FS_MAP   1002 /* map parts of the file into the cache */
+#define VH_FS_UNMAP 1003
+#define VH_FS_SYNC  1004 /* write back what was changed there */
+#define VH_FS_IO    1005 /* read or write between the file and guest memory */
+
+/* Ranges of one such request. */
+#define VH_FS_MAX_RANGES 8
+
+/* vh_fs_range.flags */
+#define VH_FS_READ  1u /* mapped for reading; IO: read from the file */
+#define VH_FS_WRITE 2u
+
+/** struct vh_fs_range - one range of a virtio-fs request. @frozen, 32 bytes. */
+struct vh_fs_range {
+	uint64_t fd_offset;    /* in the file */
+	uint64_t cache_offset; /* in the cache; IO: guest physical address */
+	uint64_t len;	       /* bytes, > 0 */
+	uint64_t flags;	       /* VH_FS_READ, VH_FS_WRITE */
+};
+
 /* Bytes of a hardware address, for SEND_RARP. */
 #define VH_MAC_LEN 6
 

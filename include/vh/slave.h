@@ -39,6 +39,8 @@ struct vh_slave_opts {
 	 * little-endian, which it is), and others for messages by hand.
 	 */
 	uint64_t more_protocol_features;
+	uint32_t dialect;  /* VH_DIALECT_*: numbers that the front-end has */
+	uint32_t reserved; /* must be 0 */
 };
 
 /** struct vh_slave_ops - what a back-end asks its user. Sized; any may be NULL. */

@@ -105,6 +105,12 @@ struct vh_shmem_map {
     uint64_t len;
     uint64_t flags;
 };
+struct vh_fs_range {
+    uint64_t fd_offset;
+    uint64_t cache_offset;
+    uint64_t len;
+    uint64_t flags;
+};
 struct vh_msg {
     uint32_t size;
     uint32_t request;
@@ -352,6 +358,8 @@ struct vh_slave_opts {
     uint32_t socket_mode;
     uint64_t max_state_bytes;
     uint64_t more_protocol_features;
+    uint32_t dialect;
+    uint32_t reserved;
 };
 struct vh_slave_ops {
     uint32_t size;
@@ -395,6 +403,8 @@ struct vh_master_opts {
     uint64_t mask_protocol_features;
     uint64_t mask_features;
     uint64_t more_protocol_features;
+    uint32_t dialect;
+    uint32_t reserved;
 };
 struct vh_master_ops {
     uint32_t size;
@@ -408,6 +418,7 @@ struct vh_master_ops {
     vh_rc (*object_added)(void *ctx, const void *uuid, uint32_t len, uint64_t token);
     vh_rc (*object_removed)(void *ctx, const void *uuid, uint32_t len, uint64_t token);
     vh_fd (*object_wanted)(void *ctx, const void *uuid, uint32_t len, uint64_t token);
+    vh_rc (*fs_request)(void *ctx, uint32_t op, const struct vh_fs_range *ranges, uint32_t n, vh_fd fd, uint64_t token);
 };
 struct vh_master_stats {
     uint32_t size;
@@ -571,6 +582,17 @@ struct vh_blk_info {
 #define VH_UUID_LEN 16
 #define VH_SHMEM_MAX 256
 #define VH_SHMEM_WRITABLE 1
+#define VH_DIALECT_SPEC 0
+#define VH_DIALECT_RUST_VMM 1
+#define VH_DIALECT_VIRTIO_FS 2
+#define VH_DIALECT_CROSVM 3
+#define VH_FS_MAP 1002
+#define VH_FS_UNMAP 1003
+#define VH_FS_SYNC 1004
+#define VH_FS_IO 1005
+#define VH_FS_MAX_RANGES 8
+#define VH_FS_READ 1
+#define VH_FS_WRITE 2
 #define VH_MAC_LEN 6
 #define VH_REPLY_TABLE 0
 #define VH_REPLY_NONE 1
@@ -805,6 +827,8 @@ vh_rc vh_slave_object_remove(struct vh_slave *s, const void *uuid, uint32_t len,
 vh_rc vh_slave_object_lookup(struct vh_slave *s, const void *uuid, uint32_t len, uint64_t *ticket);
 vh_rc vh_slave_shmem_map(struct vh_slave *s, const struct vh_shmem_map *map, vh_fd fd, uint64_t *ticket);
 vh_rc vh_slave_shmem_unmap(struct vh_slave *s, const struct vh_shmem_map *map, uint64_t *ticket);
+vh_rc vh_slave_fs_request(struct vh_slave *s, uint32_t op, const struct vh_fs_range *ranges, uint32_t n, vh_fd fd,
+        uint64_t *ticket);
 vh_rc vh_master_new(const struct vh_master_opts *opts, const struct vh_master_ops *ops, void *ctx,
         struct vh_master **out);
 vh_rc vh_master_connect(struct vh_master *m, const char *path);
@@ -936,6 +960,8 @@ vh_rc vhpy_master_host_notifier(void *ctx, uint32_t queue, vh_fd fd, uint64_t of
 vh_rc vhpy_master_object_added(void *ctx, const void *uuid, uint32_t len, uint64_t token);
 vh_rc vhpy_master_object_removed(void *ctx, const void *uuid, uint32_t len, uint64_t token);
 vh_fd vhpy_master_object_wanted(void *ctx, const void *uuid, uint32_t len, uint64_t token);
+vh_rc vhpy_master_fs_request(void *ctx, uint32_t op, const struct vh_fs_range *ranges, uint32_t n, vh_fd fd,
+        uint64_t token);
 }
 """
 
@@ -1022,6 +1048,8 @@ CALLBACK_TYPES = {
         "vh_rc(*)(void *, const void *, uint32_t, uint64_t)",
     "vhpy_master_object_wanted":
         "vh_fd(*)(void *, const void *, uint32_t, uint64_t)",
+    "vhpy_master_fs_request":
+        "vh_rc(*)(void *, uint32_t, const struct vh_fs_range *, uint32_t, vh_fd, uint64_t)",
 }
 
 # Function -> its @thread tag.
@@ -1137,6 +1165,7 @@ THREAD = {
     "vh_slave_object_lookup": "handle",
     "vh_slave_shmem_map": "handle",
     "vh_slave_shmem_unmap": "handle",
+    "vh_slave_fs_request": "handle",
     "vh_master_new": "any",
     "vh_master_connect": "handle",
     "vh_master_listen": "handle",

@@ -2,12 +2,13 @@
 """What a back-end asks its front-end, by message: the calls of a slave, and what answers them at a master."""
 import dataclasses
 import errno
-from typing import Any, Callable
+from typing import Any, Callable, Sequence
 
 from vh import _error
 from vh._byhand import ByHand
 from vh._event import target
-from vh._lib import fd_of, ffi, new_sized
+from vh._lib import fd_of, ffi, new_sized, record
+from vh._model import FsRange
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +64,10 @@ class BackendHandler:
         """The device wants an object of another one: a file or its descriptor, which stays yours."""
         return -errno.ENOENT
 
+    def fs_request(self, op: int, ranges: "list[FsRange]", fd: "int | None",
+                   later: AnswerLater) -> "int | AnswerLater | None":
+        """What a virtio-fs device wants of its cache, in a dialect that has such requests: FS_MAP, FS_UNMAP, FS_SYNC, FS_IO."""
+
     def _members(self) -> "dict[str, str]":
         """The callbacks that this class defines."""
         return {name: f"vhpy_master_{name}" for name in _NAMES
@@ -101,6 +106,13 @@ class Asking(ByHand):
     def shmem_unmap(self, part: ShmemMap) -> int:
         """Take it away: shmid, shm_offset and len of just one mapping."""
         return self._ask("vh_slave_shmem_unmap", _struct(part))
+
+
+    def fs_request(self, op: int, ranges: "Sequence[FsRange]", fd: Any = None) -> int:
+        """What a virtio-fs device wants of its cache, in a dialect that has such requests: FS_MAP and FS_IO with a file,
+        FS_UNMAP and FS_SYNC."""
+        array = ffi.new("struct vh_fs_range[]", [dataclasses.asdict(r) for r in ranges] or 1)
+        return self._ask("vh_slave_fs_request", op, array, len(ranges), fd_of(fd))
 
 
 def _struct(part: ShmemMap) -> Any:
@@ -156,8 +168,12 @@ def _object_wanted(ctx: Any, uuid: Any, length: int, token: int) -> int:
     return -errno.ENOENT if result is None else fd_of(result)
 
 
+def _fs_request(ctx: Any, op: int, ranges: Any, n: int, fd: int, token: int) -> int:
+    return _status("fs_request", ctx, token, op, [record(FsRange, ranges[i]) for i in range(n)], None if fd < 0 else fd)
+
+
 _functions: "tuple[Callable[..., Any], ...]" = (_shmem_map, _shmem_unmap, _host_notifier, _object_added, _object_removed,
-                                                _object_wanted)
+                                                _object_wanted, _fs_request)
 _NAMES = [function.__name__[1:] for function in _functions]
 for _function in _functions:
     _error.bind(f"vhpy_master_{_function.__name__[1:]}", _function)

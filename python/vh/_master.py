@@ -24,15 +24,15 @@ class Master(Requests):
     _side = "vh_master"
 
     def __init__(self, *, timeout: "float | None" = None, mask_features: int = 0, mask_protocol_features: int = 0,
-                 more_protocol_features: int = 0,
+                 more_protocol_features: int = 0, dialect: int = 0,
                  on_backend_request: "Callable[[BackendRequest], int | BackendRequest | None] | None" = None,
                  handler: "BackendHandler | None" = None):
         """on_backend_request gets the requests of the back-end that the library does not answer: it returns None for
         yes, a negative errno value to refuse, the request itself to answer() it another time. A handler gets those that
-        it has a method for."""
+        it has a method for. Dialect: DIALECT_SPEC, or what the back-end speaks."""
         opts = new_sized("vh_master_opts", timeout_ms=milliseconds(timeout), mask_features=mask_features,
                          mask_protocol_features=mask_protocol_features,
-                         more_protocol_features=more_protocol_features)
+                         more_protocol_features=more_protocol_features, dialect=dialect)
         members = {"destroy": "vhpy_master_destroy", "waiting": "vhpy_master_waiting"}
         if not isinstance(handler, (BackendHandler, type(None))):
             raise TypeError(f"handler is a BackendHandler, not {type(handler).__name__}")

@@ -104,6 +104,17 @@ VRING_LOG = 1
 UUID_LEN = 16
 SHMEM_MAX = 256
 SHMEM_WRITABLE = 1
+DIALECT_SPEC = 0
+DIALECT_RUST_VMM = 1
+DIALECT_VIRTIO_FS = 2
+DIALECT_CROSVM = 3
+FS_MAP = 1002
+FS_UNMAP = 1003
+FS_SYNC = 1004
+FS_IO = 1005
+FS_MAX_RANGES = 8
+FS_READ = 1
+FS_WRITE = 2
 MAC_LEN = 6
 REPLY_TABLE = 0
 REPLY_NONE = 1
@@ -486,6 +497,16 @@ class VringAddr:
     used: int = 0
     avail: int = 0
     log: int = 0  # vh_gpa at which writes to the used ring are logged
+
+
+@dataclasses.dataclass(frozen=True)
+class FsRange:
+    """One range of a virtio-fs request. @frozen, 32 bytes."""
+
+    fd_offset: int = 0  # in the file
+    cache_offset: int = 0  # in the cache; IO: guest physical address
+    len: int = 0  # bytes, > 0
+    flags: int = 0  # VH_FS_READ, VH_FS_WRITE
 
 
 @dataclasses.dataclass(frozen=True)

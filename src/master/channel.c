@@ -20,6 +20,7 @@ int vhi_master_open_back(struct vh_master *m, int *peer)
 		vhi_master_close_back(m);
 		vhi_chan_init(&m->back, transport, VHI_WIRE_BACK_END, VHI_WIRE_FRONT_END, &m->trace,
 			      (uint64_t)m->opts.timeout_ms * 1000000u);
+		m->back.dialect = m->opts.dialect;
 		m->interest[VHI_SRC_BACK] = EPOLLIN;
 		rc = vhi_loop_add(m, VHI_SRC_BACK, vhi_chan_fd(&m->back));
 		if (rc)

@@ -104,6 +104,7 @@ int vhi_master_attach(struct vh_master *m, struct vhi_transport transport)
 	}
 	memset(&m->failure, 0, sizeof(m->failure));
 	memset(&m->features, 0, sizeof(m->features));
+	m->main.dialect = m->features.dialect = m->opts.dialect;
 	m->owned = 0;
 	m->queue_num = 1;
 	memset(m->shmem.sizes, 0, sizeof(m->shmem.sizes));

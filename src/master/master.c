@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
 /* The handle: new, free, stop, who may come in, events, counters. */
+#include "vhi_dialect.h"
 #include "vhi_master.h"
 
 #include <unistd.h>
@@ -39,6 +40,9 @@ static int options_in(struct vh_master *m, const struct vh_master_opts *opts, co
 	if (m->ops.flags)
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_master_ops: unknown flags 0x%x; leave them 0",
 				m->ops.flags);
+	if (!vhi_dialect_known(m->opts.dialect) || m->opts.reserved)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
+				"vh_master_opts: dialect %u is not known, or reserved not 0", m->opts.dialect);
 	if (!m->opts.timeout_ms)
 		m->opts.timeout_ms = DEFAULT_TIMEOUT_MS;
 	return 0;

@@ -81,6 +81,22 @@ static int32_t call_wanted(struct vh_master *m, const struct vhi_msg *in, uint64
 	return vhi_answer_give(m, token, 0, &found, sizeof(found), &fd, 1);
 }
 
+static int32_t call_fs(struct vh_master *m, const struct vhi_msg *in, uint64_t token)
+{
+	struct vh_fs_range ranges[VH_FS_MAX_RANGES];
+	struct vhi_wire_fs fs;
+	uint32_t n = 0;
+
+	memcpy(&fs, in->payload, sizeof(fs));
+	for (uint32_t i = 0; i < VH_FS_MAX_RANGES; i++)
+		if (fs.len[i])
+			ranges[n++] = (struct vh_fs_range){.fd_offset = fs.fd_offset[i],
+							   .cache_offset = fs.cache_offset[i],
+							   .len = fs.len[i],
+							   .flags = fs.flags[i]};
+	return m->ops.fs_request(m->ctx, in->header.request, ranges, n, in->n_fds ? in->fds[0] : -1, token);
+}
+
 #define OP(name) offsetof(struct vh_master_ops, name)
 
 static const struct typed {
@@ -102,6 +118,9 @@ static const struct typed {
 	[VHI_BE_SHMEM_UNMAP] = {OP(shmem_unmap), OP(shmem_map), 0, vhi_shmem_check_unmap, call_shmem_unmap},
 };
 
+/* All requests of virtio-fs, which only some dialects have. */
+static const struct typed fs = {OP(fs_request), OP(fs_request), VHI_BIT(VH_PF_BACKEND_SEND_FD), NULL, call_fs};
+
 static bool has_op(const struct vh_master *m, size_t op)
 {
 	void (*fn)(void);
@@ -113,7 +132,9 @@ static bool has_op(const struct vh_master *m, size_t op)
 /* The row of a request whose callback is there, NULL for others. */
 static const struct typed *row_of(const struct vh_master *m, uint32_t request)
 {
-	const struct typed *row = request < VHI_ARRAY_SIZE(typed) ? &typed[request] : NULL;
+	const struct typed *row = request < VHI_ARRAY_SIZE(typed)		  ? &typed[request]
+				  : vhi_wire_in_dialect(request, m->opts.dialect) ? &fs
+										  : NULL;
 
 	return row && row->call && has_op(m, row->op) ? row : NULL;
 }
@@ -130,7 +151,7 @@ uint64_t vhi_typed_pf(const struct vh_master *m)
 	for (uint32_t i = 0; i < VHI_ARRAY_SIZE(typed); i++)
 		if (row_of(m, i) && has_op(m, typed[i].with))
 			pf |= typed[i].pf;
-	return pf;
+	return row_of(m, VHI_BE_FS_MAP) ? pf | fs.pf : pf;
 }
 
 uint32_t vhi_typed_check(struct vh_master *m, const struct vhi_msg *in)

@@ -67,6 +67,7 @@ uint32_t vhi_back_set(struct vh_slave *s, int fd)
 		return 0;
 	vhi_chan_init(&c->back, transport, VHI_WIRE_BACK_END, VHI_WIRE_BACK_END, &s->trace,
 		      s->opts.message_timeout_ms * UINT64_C(1000000));
+	c->back.dialect = s->opts.dialect;
 	c->back_interest = EPOLLIN;
 	if (vhi_slave_watch(s, EPOLL_CTL_ADD, own, VHI_SOURCE_BACK, 0, EPOLLIN))
 		vhi_back_close(s);

@@ -313,13 +313,14 @@ int vhi_conn_begin(struct vh_slave *s, int fd)
 		return rc;
 	vhi_chan_init(&c->main, transport, VHI_WIRE_FRONT_END, VHI_WIRE_BACK_END, &s->trace,
 		      s->opts.message_timeout_ms * UINT64_C(1000000));
+	c->main.dialect = s->opts.dialect;
 	rc = vhi_slave_watch(s, EPOLL_CTL_ADD, fd, VHI_SOURCE_MAIN, 0, EPOLLIN);
 	if (rc) {
 		vhi_chan_close(&c->main);
 		return vhi_fail(rc, VH_ERROR_SYSTEM, 0, "a connection can't be watched: %s", vh_error_name(rc));
 	}
 	vhi_stats_begin(s);
-	c->f = (struct vhi_wire_features){.offered = s->features, .pf_offered = s->pf};
+	c->f = (struct vhi_wire_features){.offered = s->features, .pf_offered = s->pf, .dialect = s->opts.dialect};
 	c->open = true;
 	c->paused = s->paused;
 	c->ending = c->half_closed = c->held = c->features_refused = c->features_told = c->config_changed = false;

@@ -105,6 +105,30 @@ vh_rc vh_slave_shmem_unmap(struct vh_slave *s, const struct vh_shmem_map *map, u
 	return ask_map(s, "vh_slave_shmem_unmap", VHI_BE_SHMEM_UNMAP, map, NULL, ticket);
 }
 
+vh_rc vh_slave_fs_request(struct vh_slave *s, uint32_t op, const struct vh_fs_range *ranges, uint32_t n, vh_fd fd,
+			  uint64_t *ticket)
+{
+	const char *who = "vh_slave_fs_request";
+	struct vhi_wire_fs msg = {0};
+	bool bad = op < VHI_BE_FS_MAP || op > VHI_BE_FS_IO || !ranges || !n || n > VH_FS_MAX_RANGES;
+
+	for (uint32_t i = 0; s && !bad && i < n; i++) {
+		msg.fd_offset[i] = ranges[i].fd_offset;
+		msg.cache_offset[i] = ranges[i].cache_offset;
+		msg.len[i] = ranges[i].len;
+		msg.flags[i] = ranges[i].flags;
+		bad = !ranges[i].len || ranges[i].flags & ~(uint64_t)(VH_FS_READ | VH_FS_WRITE) ||
+		      vhi_range_wraps(ranges[i].fd_offset, ranges[i].len) ||
+		      vhi_range_wraps(ranges[i].cache_offset, ranges[i].len);
+	}
+	if (s && bad)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
+				"%s: op %u is no VH_FS_ value, there are %u ranges and not 1 to %u, or one is empty, "
+				"wraps or has unknown flags",
+				who, op, n, VH_FS_MAX_RANGES);
+	return ask_payload(s, who, op, &msg, sizeof(msg), &fd, ticket);
+}
+
 enum vhi_outcome vhi_handle_get_shmem_config(struct vh_slave *s, struct vhi_msg *m, struct vhi_job *job)
 {
 	struct vhi_wire_shmem_config config = {0};

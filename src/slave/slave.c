@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
 /* The handle: its life, and the public calls. */
+#include "vhi_dialect.h"
 #include "vhi_slave.h"
 
 #include <sys/timerfd.h>
@@ -85,7 +86,8 @@ static uint64_t offered_pf(const struct vh_slave_opts *o, const struct vh_device
 	/* A log that is not shared by fd can't be written: one of the two is no use without the other. */
 	if (o->mask_features & VHI_BIT(VH_F_LOG_ALL))
 		pf &= ~VHI_BIT(VH_PF_LOG_SHMFD);
-	if (pf & (VHI_BIT(VH_PF_HOST_NOTIFIER) | VHI_BIT(VH_PF_SHMEM)))
+	if (pf & (VHI_BIT(VH_PF_HOST_NOTIFIER) | VHI_BIT(VH_PF_SHMEM)) ||
+	    vhi_wire_in_dialect(VHI_BE_FS_MAP, o->dialect))
 		pf |= VHI_BIT(VH_PF_BACKEND_SEND_FD);
 	return vhi_wire_pf_closure(pf & ~o->mask_protocol_features);
 }
@@ -102,6 +104,9 @@ static int set_defaults(struct vh_slave *s, const struct vh_slave_opts *opts, co
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
 				"vh_slave_new: the device offers feature bits 0x%llx, which rings here don't do",
 				(unsigned long long)bad);
+	if (!vhi_dialect_known(o->dialect) || o->reserved)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
+				"vh_slave_new: dialect %u is not known, or reserved not 0", o->dialect);
 	if (o->require_seal > 1 || o->socket_mode & ~0777u)
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
 				"vh_slave_new: require_seal is 0 or 1, socket_mode at most 0777");

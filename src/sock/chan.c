@@ -2,6 +2,8 @@
 /* A channel: whole messages in and out of a transport. */
 #include "vhi_sock.h"
 
+#include "vhi_dialect.h"
+
 #define OUT_MAX_BYTES 65536u
 #define OUT_MAX_FDS   64u
 
@@ -135,6 +137,18 @@ static int read_ended(struct vhi_chan *c, ssize_t n, bool *clean, uint32_t *site
 	return 0;
 }
 
+static void translate_pf(const struct vhi_chan *c, const struct vhi_wire_header *h, void *payload,
+			 uint64_t (*translate)(uint32_t dialect, uint64_t bits))
+{
+	uint64_t bits;
+
+	if (!c->dialect || c->requests_from != VHI_WIRE_FRONT_END || !vhi_dialect_has_pf(h))
+		return;
+	memcpy(&bits, payload, sizeof(bits));
+	bits = translate(c->dialect, bits);
+	memcpy(payload, &bits, sizeof(bits));
+}
+
 int vhi_chan_recv(struct vhi_chan *c, bool *clean, uint32_t *site)
 {
 	*clean = false;
@@ -153,8 +167,10 @@ int vhi_chan_recv(struct vhi_chan *c, bool *clean, uint32_t *site)
 		*site = vhi_wire_check_header(&c->in.header, c->requests_from == c->we_are);
 		if (*site)
 			return -EPROTO;
+		c->in.header.request = vhi_dialect_id_in(c->dialect, c->requests_from, c->in.header.request);
 	}
 	c->whole = true;
+	translate_pf(c, &c->in.header, c->in.payload, vhi_dialect_pf_in);
 	c->in_deadline_ns = 0;
 	c->messages_in++;
 	*site = c->late_fds ? VHI_SITE_SOCK_LATE_FDS : 0;
@@ -239,9 +255,11 @@ static ssize_t send_some(struct vhi_chan *c, const struct iovec *iov, int n, con
 int vhi_chan_send(struct vhi_chan *c, uint32_t request, uint32_t flags, const void *payload, uint32_t size,
 		  const int *fds, uint32_t n_fds)
 {
-	struct vhi_wire_header h = {.request = request, .flags = flags, .size = size};
-	const struct iovec iov[2] = {{.iov_base = &h, .iov_len = sizeof(h)},
-				     {.iov_base = (void *)(uintptr_t)payload, .iov_len = size}};
+	const struct vhi_wire_header h = {.request = request, .flags = flags, .size = size};
+	struct vhi_wire_header there = h;
+	uint64_t bits;
+	struct iovec iov[2] = {{.iov_base = &there, .iov_len = sizeof(there)},
+			       {.iov_base = (void *)(uintptr_t)payload, .iov_len = size}};
 	ssize_t sent = 0;
 	int rc = 0;
 
@@ -249,6 +267,12 @@ int vhi_chan_send(struct vhi_chan *c, uint32_t request, uint32_t flags, const vo
 		return -EINVAL;
 	if (!vhi_chan_open(c))
 		return -ENOTCONN;
+	there.request = vhi_dialect_id_out(c->dialect, c->requests_from, request);
+	if (c->dialect && vhi_dialect_has_pf(&h)) {
+		memcpy(&bits, payload, sizeof(bits));
+		translate_pf(c, &h, &bits, vhi_dialect_pf_out);
+		iov[1].iov_base = &bits;
+	}
 	if (VHI_REFUSE(VHI_SITE_SOCK_QUEUE, c->out_head && (c->out_bytes + sizeof(h) + size > OUT_MAX_BYTES ||
 							    c->out_fds + n_fds > OUT_MAX_FDS)))
 		return -ENOBUFS;

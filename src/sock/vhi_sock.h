@@ -79,6 +79,7 @@ struct vhi_chan {
 	enum vhi_wire_side we_are;
 	struct vhi_trace *trace;     /* nullable */
 	uint64_t message_timeout_ns; /* from the first byte of a message to its last */
+	uint32_t dialect; /* VH_DIALECT_*: ids and features have the peer's numbers on the wire, ours above */
 
 	struct vhi_msg in;
 	uint32_t got;		 /* bytes of the current message, header included */

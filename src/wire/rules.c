@@ -272,6 +272,20 @@ static uint32_t rule_shmem_map(const struct in *in)
 	return rule_shmem_unmap(in);
 }
 
+static uint32_t rule_fs(const struct in *in)
+{
+	TAKE(struct vhi_wire_fs, fs, in);
+
+	for (size_t i = 0; i < VHI_ARRAY_SIZE(fs.len); i++) {
+		if (VHI_REFUSE(VHI_SITE_WIRE_FS_FLAGS, fs.flags[i] & ~UINT64_C(3)))
+			return VHI_SITE_WIRE_FS_FLAGS;
+		if (VHI_REFUSE(VHI_SITE_WIRE_FS_RANGE, vhi_range_wraps(fs.fd_offset[i], fs.len[i]) ||
+							       vhi_range_wraps(fs.cache_offset[i], fs.len[i])))
+			return VHI_SITE_WIRE_FS_RANGE;
+	}
+	return 0;
+}
+
 static const rule front_end_rules[] = {
 	[VHI_FE_SET_MEM_TABLE] = rule_mem_table,
 	[VHI_FE_SET_LOG_BASE] = rule_log_base,
@@ -311,6 +325,8 @@ uint32_t vhi_wire_request_rules(enum vhi_wire_side side, const struct vhi_wire_h
 	const rule *rules = side == VHI_WIRE_FRONT_END ? front_end_rules : back_end_rules;
 	size_t n = side == VHI_WIRE_FRONT_END ? VHI_ARRAY_SIZE(front_end_rules) : VHI_ARRAY_SIZE(back_end_rules);
 
+	if (side == VHI_WIRE_BACK_END && h->request >= VHI_BE_FS_MAP && h->request <= VHI_BE_FS_IO)
+		return rule_fs(&in);
 	return h->request < n && rules[h->request] ? rules[h->request](&in) : 0;
 }
 

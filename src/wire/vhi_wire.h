@@ -96,6 +96,13 @@ struct vhi_wire_mmap {
 	uint64_t len;
 	uint64_t flags; /* bit 0: writable */
 };
+/* The requests of virtio-fs that only dialects have: what has no length is not there. */
+struct vhi_wire_fs {
+	uint64_t fd_offset[8];
+	uint64_t cache_offset[8];
+	uint64_t len[8];
+	uint64_t flags[8]; /* bit 0: readable, bit 1: writable */
+};
 struct vhi_wire_shmem_config {
 	uint32_t n; /* of non-zero sizes */
 	uint32_t padding;
@@ -176,6 +183,7 @@ enum vhi_wire_payload {
 	VHI_P_MMAP,
 	VHI_P_SHMEM_CONFIG,
 	VHI_P_CRYPTO,
+	VHI_P_FS,
 	VHI_P_COUNT
 };
 
@@ -200,12 +208,16 @@ struct vhi_wire_msg {
 	uint64_t pf;	    /* protocol feature bits: all must be acked to send, all offered to accept */
 	uint64_t vf_send;   /* feature bits that must be acked to send */
 	uint64_t vf_accept; /* feature bits that must have been offered to send or accept */
+	uint32_t dialects;  /* bits: the only ones that have it, 0 = all have it */
 };
 
-/* NULL when there is no such message. */
+/* NULL when there is no such message. One that only some dialects have is found as well. */
 const struct vhi_wire_msg *vhi_wire_find(enum vhi_wire_side side, uint32_t id);
 /* All rows of a side, in the order of ids. */
 const struct vhi_wire_msg *vhi_wire_table(enum vhi_wire_side side, size_t *n);
+
+/* Has this dialect the request @id of the back-end's, which not all have? */
+bool vhi_wire_in_dialect(uint32_t id, uint32_t dialect);
 
 /* What a connection has offered and acked; the facts that gates are decided on. */
 struct vhi_wire_features {
@@ -213,6 +225,7 @@ struct vhi_wire_features {
 	uint64_t acked;	  /* SET_FEATURES */
 	uint64_t pf_offered;
 	uint64_t pf_acked;
+	uint32_t dialect; /* VH_DIALECT_* */
 };
 
 /*

@@ -19,6 +19,15 @@ enum vhi_be_id {
 #include "messages.def"
 #undef VHI_FE
 #undef VHI_BE
+#define VHI_DIALECT(name, number)
+#define VHI_DRIFT_PF(dialect, name, bit)
+#define VHI_DRIFT_BE(dialect, name, id)
+#define VHI_LEGACY(name, id, ...) VHI_BE_##name = (id),
+#include "dialects.def"
+#undef VHI_DIALECT
+#undef VHI_DRIFT_PF
+#undef VHI_DRIFT_BE
+#undef VHI_LEGACY
 };
 
 enum vhi_wire_site {

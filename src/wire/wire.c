@@ -14,29 +14,20 @@ enum {
 #define F(name)	  VHI_BIT(FEATURE_F_##name)
 #define NET(name) VHI_BIT(FEATURE_NET_##name)
 
-#define ROW(label, number, kind, smin, smax, amin, amax, fmin, fmax, afmin, afmax, rule, rkind, rmin, rmax, rfds, \
-	    form, ringrule, features, acked_bits, offered_bits)                                                   \
-	{.name = (label),                                                                                         \
-	 .id = (number),                                                                                          \
-	 .min = (smin),                                                                                           \
-	 .max = (smax),                                                                                           \
-	 .accept_min = (amin),                                                                                    \
-	 .accept_max = (amax),                                                                                    \
-	 .fd_min = (fmin),                                                                                        \
-	 .fd_max = (fmax),                                                                                        \
-	 .accept_fd_min = (afmin),                                                                                \
-	 .accept_fd_max = (afmax),                                                                                \
-	 .payload = VHI_P_##kind,                                                                                 \
-	 .reply = VHI_REPLY_RULE_##rule,                                                                          \
-	 .reply_payload = VHI_P_##rkind,                                                                          \
-	 .reply_min = (rmin),                                                                                     \
-	 .reply_max = (rmax),                                                                                     \
-	 .reply_fd_max = (rfds),                                                                                  \
-	 .refusal = VHI_REFUSAL_##form,                                                                           \
-	 .ring = VHI_RING_##ringrule,                                                                             \
-	 .pf = (features),                                                                                        \
-	 .vf_send = (acked_bits),                                                                                 \
-	 .vf_accept = (offered_bits)},
+#define FIELDS(label, number, kind, smin, smax, amin, amax, fmin, fmax, afmin, afmax, rule, rkind, rmin, rmax, rfds,  \
+	       form, ringrule, features, acked_bits, offered_bits)                                                    \
+	.name = (label), .id = (number), .min = (smin), .max = (smax), .accept_min = (amin), .accept_max = (amax),    \
+	.fd_min = (fmin), .fd_max = (fmax), .accept_fd_min = (afmin), .accept_fd_max = (afmax),                       \
+	.payload = VHI_P_##kind, .reply = VHI_REPLY_RULE_##rule, .reply_payload = VHI_P_##rkind, .reply_min = (rmin), \
+	.reply_max = (rmax), .reply_fd_max = (rfds), .refusal = VHI_REFUSAL_##form, .ring = VHI_RING_##ringrule,      \
+	.pf = (features), .vf_send = (acked_bits), .vf_accept = (offered_bits)
+
+#define ROW(...) {FIELDS(__VA_ARGS__)},
+#define LEGACY_ROW(label, number, kind, smin, smax, amin, amax, fmin, fmax, afmin, afmax, rule, rkind, rmin, rmax,    \
+		   rfds, form, ringrule, features, acked_bits, offered_bits, only)                                    \
+	{FIELDS(label, number, kind, smin, smax, amin, amax, fmin, fmax, afmin, afmax, rule, rkind, rmin, rmax, rfds, \
+		form, ringrule, features, acked_bits, offered_bits),                                                  \
+	 .dialects = (only)},
 
 static const struct vhi_wire_msg front_end[] = {
 #define VHI_FE(name, ...) ROW(#name, __VA_ARGS__)
@@ -54,6 +45,28 @@ static const struct vhi_wire_msg back_end[] = {
 #undef VHI_BE
 };
 
+#define D(name) (1u << DIALECT_##name)
+
+enum {
+#define VHI_DIALECT(name, number) DIALECT_##name = (number),
+#define VHI_DRIFT_PF(dialect, name, bit)
+#define VHI_DRIFT_BE(dialect, name, id)
+#define VHI_LEGACY(...)
+#include "dialects.def"
+#undef VHI_DIALECT
+#undef VHI_LEGACY
+};
+
+static const struct vhi_wire_msg legacy[] = {
+#define VHI_DIALECT(name, number)
+#define VHI_LEGACY(name, ...) LEGACY_ROW("BACKEND_" #name, __VA_ARGS__)
+#include "dialects.def"
+#undef VHI_DIALECT
+#undef VHI_DRIFT_PF
+#undef VHI_DRIFT_BE
+#undef VHI_LEGACY
+};
+
 const struct vhi_wire_msg *vhi_wire_table(enum vhi_wire_side side, size_t *n)
 {
 	*n = side == VHI_WIRE_FRONT_END ? VHI_ARRAY_SIZE(front_end) : VHI_ARRAY_SIZE(back_end);
@@ -66,7 +79,17 @@ const struct vhi_wire_msg *vhi_wire_find(enum vhi_wire_side side, uint32_t id)
 	size_t n;
 	const struct vhi_wire_msg *table = vhi_wire_table(side, &n);
 
+	for (size_t i = 0; side == VHI_WIRE_BACK_END && i < VHI_ARRAY_SIZE(legacy); i++)
+		if (legacy[i].id == id)
+			return &legacy[i];
 	return id >= 1 && id <= n ? &table[id - 1] : NULL;
+}
+
+bool vhi_wire_in_dialect(uint32_t id, uint32_t dialect)
+{
+	const struct vhi_wire_msg *msg = vhi_wire_find(VHI_WIRE_BACK_END, id);
+
+	return msg && msg->dialects >> dialect & 1;
 }
 
 uint32_t vhi_wire_check_header(const struct vhi_wire_header *h, bool reply)
@@ -84,6 +107,11 @@ uint32_t vhi_wire_check_header(const struct vhi_wire_header *h, bool reply)
 	return 0;
 }
 
+static bool not_in_dialect(const struct vhi_wire_msg *msg, const struct vhi_wire_features *f)
+{
+	return msg->dialects && !(msg->dialects >> f->dialect & 1);
+}
+
 uint32_t vhi_wire_check_request(enum vhi_wire_side side, const struct vhi_wire_header *h, const void *payload,
 				uint32_t n_fds, const struct vhi_wire_features *f)
 {
@@ -92,6 +120,8 @@ uint32_t vhi_wire_check_request(enum vhi_wire_side side, const struct vhi_wire_h
 
 	if (!msg)
 		return VHI_REFUSE(VHI_SITE_WIRE_UNKNOWN, true) ? VHI_SITE_WIRE_UNKNOWN : 0;
+	if (VHI_REFUSE(VHI_SITE_WIRE_DIALECT, not_in_dialect(msg, f)))
+		return VHI_SITE_WIRE_DIALECT;
 	if (VHI_REFUSE(VHI_SITE_WIRE_SIZE, h->size < msg->accept_min || h->size > msg->accept_max))
 		return VHI_SITE_WIRE_SIZE;
 	if (VHI_REFUSE(VHI_SITE_WIRE_FDS, n_fds < msg->accept_fd_min || n_fds > msg->accept_fd_max))
@@ -126,6 +156,8 @@ uint32_t vhi_wire_check_send(const struct vhi_wire_msg *msg, uint32_t size, uint
 		return VHI_SITE_WIRE_SEND_SIZE;
 	if (VHI_REFUSE(VHI_SITE_WIRE_SEND_FDS, n_fds < msg->fd_min || n_fds > msg->fd_max))
 		return VHI_SITE_WIRE_SEND_FDS;
+	if (VHI_REFUSE(VHI_SITE_WIRE_SEND_DIALECT, not_in_dialect(msg, f)))
+		return VHI_SITE_WIRE_SEND_DIALECT;
 	if (VHI_REFUSE(VHI_SITE_WIRE_SEND_PF, msg->pf & ~f->pf_acked))
 		return VHI_SITE_WIRE_SEND_PF;
 	if (VHI_REFUSE(VHI_SITE_WIRE_SEND_VF, (msg->vf_send & ~f->acked) || (msg->vf_accept & ~f->offered)))

@@ -55,6 +55,37 @@ class Handler(vh.BackendHandler):
         return self.file if uuid == UUID else -errno.ENOENT
 
 
+class Cache(vh.BackendHandler):
+    """Of a virtio-fs device."""
+
+    def __init__(self):
+        self.said = []
+
+    def fs_request(self, op, ranges, fd, later):
+        self.said.append((op, ranges, fd is not None))
+        return -errno.EIO if op == vh.FS_SYNC else None
+
+
+@contextlib.contextmanager
+def connected(slave, master):
+    """Each with a thread that serves it, and a running driver."""
+    fd = master.socketpair()
+    slave.adopt(fd)
+    os.close(fd)
+    stop = threading.Event()
+    threads = [threading.Thread(target=lambda: slave.serve(stop.is_set)), threading.Thread(target=turn, args=(master, stop))]
+    threads[0].start()
+    driver = vh.Driver(master, type=vh.TYPE_BLK)
+    driver.start()
+    threads[1].start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(WAIT)
+
+
 @contextlib.contextmanager
 def shared():
     """A front-end and a slave, each with a thread that serves it; the handler of the first."""
@@ -64,21 +95,8 @@ def shared():
         handler = Handler(file)
         with vh.Slave(Sharing(file), more_protocol_features=vh.ProtocolFeatures.HOST_NOTIFIER) as slave, \
                 vh.Master(timeout=WAIT, handler=handler) as master:
-            fd = master.socketpair()
-            slave.adopt(fd)
-            os.close(fd)
-            stop = threading.Event()
-            threads = [threading.Thread(target=lambda: slave.serve(stop.is_set)), threading.Thread(target=turn, args=(master, stop))]
-            threads[0].start()
-            driver = vh.Driver(master, type=vh.TYPE_BLK)
-            driver.start()
-            threads[1].start()
-            try:
+            with connected(slave, master):
                 yield master, slave, handler
-            finally:
-                stop.set()
-                for thread in threads:
-                    thread.join(WAIT)
 
 
 def turn(master, stop):
@@ -128,6 +146,23 @@ def test_mappings_end_with_a_reset():
         slave.reply_to(slave.shmem_map(vh.ShmemMap(3, 0, PAGE), handler.file))
         master.reset_device()
         assert [e.value for e in master.events() if e.kind == vh.EventKind.SHMEM_RESET] == [1]
+
+
+@pytest.mark.parametrize("dialect", (vh.DIALECT_VIRTIO_FS, vh.DIALECT_CROSVM))
+def test_a_virtio_fs_device_asks_for_its_cache(dialect):
+    ranges = [vh.FsRange(PAGE, 0, PAGE, vh.FS_READ), vh.FsRange(0, PAGE, 5, vh.FS_WRITE)]
+    cache = Cache()
+    with open(os.devnull, "rb") as file, vh.Slave(Null(), dialect=dialect) as slave, \
+            vh.Master(timeout=WAIT, handler=cache, dialect=dialect) as master, connected(slave, master):
+        for op in vh.FS_MAP, vh.FS_UNMAP, vh.FS_IO:
+            fd = file if op != vh.FS_UNMAP else None
+            slave.reply_to(slave.fs_request(op, ranges, fd))
+            assert cache.said.pop() == (op, ranges, fd is not None)
+        assert refused(slave.reply_to, slave.fs_request(vh.FS_SYNC, ranges))
+    with vh.Slave(Null()) as slave, pytest.raises(vh.VhError):
+        slave.fs_request(vh.FS_SYNC, ranges)
+    with pytest.raises(vh.VhError):
+        vh.Master(dialect=77)
 
 
 def test_what_a_class_does_not_define_is_not_negotiated():

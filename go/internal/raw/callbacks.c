@@ -169,6 +169,11 @@ static vh_fd vh_master_ops_object_wanted(void *ctx, const void *uuid, uint32_t l
 	return vhgo_master_ops_object_wanted((uintptr_t)ctx, (void *)uuid, len, token);
 }
 
+static vh_rc vh_master_ops_fs_request(void *ctx, uint32_t op, const struct vh_fs_range *ranges, uint32_t n, vh_fd fd, uint64_t token)
+{
+	return vhgo_master_ops_fs_request((uintptr_t)ctx, op, (struct vh_fs_range *)ranges, n, fd, token);
+}
+
 vhgo_rc go_vh_device_new(const struct vh_device_opts *opts, uint32_t n, uint32_t members, uintptr_t ctx, struct vh_device **out)
 {
 	struct vh_device_ops ops = {.size = sizeof(ops), .flags = n};
@@ -262,6 +267,8 @@ vhgo_rc go_vh_master_new(const struct vh_master_opts *opts, uint32_t n, uint32_t
 		ops.object_removed = vh_master_ops_object_removed;
 	if (members & 1u << 7)
 		ops.object_wanted = vh_master_ops_object_wanted;
+	if (members & 1u << 8)
+		ops.fs_request = vh_master_ops_fs_request;
 	return vhgo_rc_of(vh_master_new(opts, ctx ? &ops : NULL, (void *)ctx, out));
 }
 

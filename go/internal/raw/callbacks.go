@@ -297,6 +297,7 @@ type MasterOps struct {
 	ObjectAdded    func(uuid []byte, token uint64) int32                                          // the device has an object that other devices may ask for
 	ObjectRemoved  func(uuid []byte, token uint64) int32                                          // the device has it no more
 	ObjectWanted   func(uuid []byte, token uint64) int32                                          // the device asks for an object of another one
+	FsRequest      func(op uint32, ranges []FsRange, fd int32, token uint64) int32                // a virtio-fs device wants something of its cache, in a dialect that has such requests
 }
 
 // members tells the library which members there are.
@@ -324,6 +325,9 @@ func (o *MasterOps) members() (bits C.uint32_t) {
 	}
 	if o.ObjectWanted != nil {
 		bits |= 1 << 7
+	}
+	if o.FsRequest != nil {
+		bits |= 1 << 8
 	}
 	return bits
 }
@@ -376,6 +380,11 @@ func vhgo_master_ops_object_removed(ctx C.uintptr_t, uuid unsafe.Pointer, length
 //export vhgo_master_ops_object_wanted
 func vhgo_master_ops_object_wanted(ctx C.uintptr_t, uuid unsafe.Pointer, length C.uint32_t, token C.uint64_t) C.int32_t {
 	return C.int32_t(cgo.Handle(ctx).Value().(*MasterOps).ObjectWanted(sliceAt[byte](unsafe.Pointer(uuid), int(length)), uint64(token)))
+}
+
+//export vhgo_master_ops_fs_request
+func vhgo_master_ops_fs_request(ctx C.uintptr_t, op C.uint32_t, ranges *C.struct_vh_fs_range, n C.uint32_t, fd C.vh_fd, token C.uint64_t) C.int32_t {
+	return C.int32_t(cgo.Handle(ctx).Value().(*MasterOps).FsRequest(uint32(op), sliceAt[FsRange](unsafe.Pointer(ranges), int(n)), int32(fd), uint64(token)))
 }
 
 // DeviceNew keeps ops until the library calls destroy.

@@ -131,6 +131,11 @@ static vhgo_rc go_vh_slave_object_lookup(struct vh_slave *s, const uint8_t *uuid
 	return vhgo_rc_of(vh_slave_object_lookup(s, uuid, len, ticket));
 }
 
+static vhgo_rc go_vh_slave_fs_request(struct vh_slave *s, uint32_t op, const struct vh_fs_range *ranges, uint32_t n, vh_fd fd, uint64_t *ticket)
+{
+	return vhgo_rc_of(vh_slave_fs_request(s, op, ranges, n, fd, ticket));
+}
+
 static vhgo_rc go_vh_master_finish(struct vh_master *m, uint64_t ticket, uint8_t *buf, uint32_t cap, vh_fd *fds, uint32_t max_fds, struct vh_msg_reply *out)
 {
 	return vhgo_rc_of(vh_master_finish(m, ticket, buf, cap, fds, max_fds, out));
@@ -278,6 +283,10 @@ func SlaveObjectRemove(s *Slave, uuid []byte, ticket *uint64) error {
 
 func SlaveObjectLookup(s *Slave, uuid []byte, ticket *uint64) error {
 	return rcError(uintptr(C.go_vh_slave_object_lookup((*C.struct_vh_slave)(unsafe.Pointer(s)), (*C.uint8_t)(first(uuid)), C.uint32_t(len(uuid)), (*C.uint64_t)(unsafe.Pointer(ticket)))))
+}
+
+func SlaveFsRequest(s *Slave, op uint32, ranges []FsRange, fd int32, ticket *uint64) error {
+	return rcError(uintptr(C.go_vh_slave_fs_request((*C.struct_vh_slave)(unsafe.Pointer(s)), C.uint32_t(op), (*C.struct_vh_fs_range)(first(ranges)), C.uint32_t(len(ranges)), C.vh_fd(fd), (*C.uint64_t)(unsafe.Pointer(ticket)))))
 }
 
 func MasterFinish(m *Master, ticket uint64, buf []byte, fds []int32, out *MsgReply) error {

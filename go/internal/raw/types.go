@@ -348,6 +348,31 @@ func (s *ShmemMap) room() *ShmemMap {
 	return s
 }
 
+// FsRange: one range of a virtio-fs request.
+type FsRange struct {
+	FDOffset    uint64 // in the file
+	CacheOffset uint64 // in the cache; IO: guest physical address
+	Len         uint64 // bytes, > 0
+	Flags       uint64 // VH_FS_READ, VH_FS_WRITE
+}
+
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(FsRange{})-32]
+	_ = [1]struct{}{}[unsafe.Offsetof(FsRange{}.FDOffset)-0]
+	_ = [1]struct{}{}[unsafe.Offsetof(FsRange{}.CacheOffset)-8]
+	_ = [1]struct{}{}[unsafe.Offsetof(FsRange{}.Len)-16]
+	_ = [1]struct{}{}[unsafe.Offsetof(FsRange{}.Flags)-24]
+)
+
+// copied is one of its own, nil for nil.
+func (s *FsRange) copied() *FsRange {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	return &c
+}
+
 // Msg: a request to submit.
 type Msg struct {
 	size        uint32
@@ -1231,10 +1256,12 @@ type SlaveOpts struct {
 	SocketMode           uint32 // access mode of a listening socket's path; 0 = 0600
 	MaxStateBytes        uint64 // most that a device's state may have, either way; 0 = 1 GiB
 	MoreProtocolFeatures uint64
+	Dialect              uint32 // VH_DIALECT_*: numbers that the front-end has
+	reserved             uint32
 }
 
 var (
-	_ = [1]struct{}{}[unsafe.Sizeof(SlaveOpts{})-56]
+	_ = [1]struct{}{}[unsafe.Sizeof(SlaveOpts{})-64]
 	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.size)-0]
 	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.MessageTimeoutMS)-4]
 	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.DrainTimeoutMS)-8]
@@ -1245,6 +1272,8 @@ var (
 	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.SocketMode)-36]
 	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.MaxStateBytes)-40]
 	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.MoreProtocolFeatures)-48]
+	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.Dialect)-56]
+	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.reserved)-60]
 )
 
 // sized is a copy that says how large it is, nil for nil.
@@ -1354,15 +1383,19 @@ type MasterOpts struct {
 	MaskProtocolFeatures uint64 // protocol feature bits never acked by vh_master_negotiate()
 	MaskFeatures         uint64 // feature bits never acked
 	MoreProtocolFeatures uint64
+	Dialect              uint32 // VH_DIALECT_*: numbers that the back-end has
+	reserved             uint32
 }
 
 var (
-	_ = [1]struct{}{}[unsafe.Sizeof(MasterOpts{})-32]
+	_ = [1]struct{}{}[unsafe.Sizeof(MasterOpts{})-40]
 	_ = [1]struct{}{}[unsafe.Offsetof(MasterOpts{}.size)-0]
 	_ = [1]struct{}{}[unsafe.Offsetof(MasterOpts{}.TimeoutMS)-4]
 	_ = [1]struct{}{}[unsafe.Offsetof(MasterOpts{}.MaskProtocolFeatures)-8]
 	_ = [1]struct{}{}[unsafe.Offsetof(MasterOpts{}.MaskFeatures)-16]
 	_ = [1]struct{}{}[unsafe.Offsetof(MasterOpts{}.MoreProtocolFeatures)-24]
+	_ = [1]struct{}{}[unsafe.Offsetof(MasterOpts{}.Dialect)-32]
+	_ = [1]struct{}{}[unsafe.Offsetof(MasterOpts{}.reserved)-36]
 )
 
 // sized is a copy that says how large it is, nil for nil.
