@@ -222,7 +222,8 @@ static int64_t request_called(struct receiver *r, const char *callback, const ui
 static void one_backend_request(int64_t result)
 {
 	struct receiver r = {.call = request_called, .handle = (uint64_t)result};
-	void *ops = dyn_ops("vh_master_ops", NULL);
+	/* It gets what has no callback of its own. */
+	void *ops = dyn_ops("vh_master_ops", "destroy backend_request waiting");
 	uint64_t master = 0, acked = 0;
 	struct raw raw;
 	int32_t fd = -1;
