@@ -323,6 +323,7 @@ static void what_the_device_gives_later_arrives(void **state)
 		}
 		assert_int_equal(rc, 0);
 		assert_int_equal(reply.n_fds, i == 0);
+		assert_int_equal(reply.payload_size, i == 0 ? VH_UUID_LEN : 0);
 		if (!i)
 			close(fd);
 	}
