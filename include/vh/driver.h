@@ -269,7 +269,8 @@ VH_API vh_count vh_driver_next_event(struct vh_driver *d, struct vh_event *out);
  * @policy: (nullable) copied; NULL: never, as it is at first
  *
  * When the connection ends, the session makes another one to where the vh_master was connected to, or accepts one where that
- * listens, by the policy; after vh_master_adopt() and vh_master_socketpair() only the user can, by another one of them. Then
+ * listens, by the policy; after vh_master_adopt(), vh_master_socketpair() and an address that is an fd only the user can, by
+ * another one of them. Then
  * it tells the back-end what it had told before, in the same order: features, memory, the dirty log, config space that was
  * written, rings. What it can't tell so (a back-end without the features that were in use, or with fewer queues) is a failed
  * try. A try counts as failed until VH_EVENT_SESSION_RUNNING.

@@ -226,6 +226,16 @@ int vhi_driver_link(struct vh_driver *d)
 	return state(d) == VHI_LINK_GONE ? vhi_driver_lost(d) : state(d) == VHI_LINK_DOWN;
 }
 
+bool vhi_driver_let_go(struct vh_driver *d)
+{
+	if (state(d) != VHI_LINK_REPLAY)
+		return false;
+	if (!has_ended(d) && d->b->ops->hang_up)
+		d->b->ops->hang_up(d->b->ctx);
+	cut(d);
+	return true;
+}
+
 int vhi_driver_told(struct vh_driver *d, int rc)
 {
 	if (!rc || !wanted(d) || !has_ended(d))

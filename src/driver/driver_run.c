@@ -386,5 +386,6 @@ void vhi_driver_halt(struct vh_driver *d)
 {
 	vhi_driver_control(d, true);
 	queues_ctl(d, VHI_CTL_PAUSE);
-	rings_end(d);
+	if (!vhi_driver_let_go(d))
+		rings_end(d);
 }

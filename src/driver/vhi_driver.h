@@ -159,6 +159,9 @@ int vhi_driver_lost(struct vh_driver *d);   /* -ECONNRESET with the reason */
 int vhi_driver_link(struct vh_driver *d);
 int vhi_driver_told(struct vh_driver *d, int rc);
 
+/* A back-end that has been told half of the plan, and nobody will tell it the rest: true, and its connection is over. */
+bool vhi_driver_let_go(struct vh_driver *d);
+
 /* driver_replay.c: 1 = the plan is in force, 0 = goes on when the back-end's fd is readable, -EAGAIN at once, -errno. */
 int vhi_driver_replay(struct vh_driver *d);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
 /* How a connection begins and ends. A handle whose connection has ended can begin the next one. */
+#include "vhi_address.h"
 #include "vhi_master.h"
 
 #include <stdarg.h>
@@ -119,9 +120,15 @@ int vhi_master_attach(struct vh_master *m, struct vhi_transport transport)
 /* The address of the connection that is made now; NULL when there is none that could be tried again. */
 static int note_address(struct vh_master *m, const char *address)
 {
-	size_t len = address ? strlen(address) + 1 : 0;
-	char *copy = address ? vhi_calloc(1, len) : NULL;
+	struct vhi_address at;
+	size_t len;
+	char *copy;
 
+	/* An fd is a connection, and can't be made again. */
+	if (address && (vhi_address_parse(address, &at) || at.kind == VHI_ADDRESS_FD))
+		address = NULL;
+	len = address ? strlen(address) + 1 : 0;
+	copy = address ? vhi_calloc(1, len) : NULL;
 	if (address && !copy)
 		return vhi_fail(-ENOMEM, VH_ERROR_SYSTEM, 0, "vh_master_connect: out of memory");
 	if (address)

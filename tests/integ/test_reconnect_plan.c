@@ -401,6 +401,25 @@ static void a_ring_that_a_device_spoilt_does_not_start(void **state)
 	end();
 }
 
+/* Freed when the back-end was told half: what it has begun must not go on. */
+static void a_session_can_be_freed_in_the_middle(void **state)
+{
+	struct vht_msg msg;
+
+	(void)state;
+	begin(SPLIT, ALL_PF);
+	lose();
+	ok(vh_master_socketpair(m, &b.fd));
+	while (vh_driver_dispatch(d) > 0)
+		;
+	vh_driver_free(d);
+	d = NULL;
+	assert_int_equal(vht_recv(b.fd, &msg), 1);
+	assert_int_equal(msg.request, M_GET_FEATURES);
+	assert_int_equal(vht_recv(b.fd, &msg), 0);
+	end();
+}
+
 static void expect_failure(int32_t reason)
 {
 	expect_event(VH_EVENT_CONNECTED, VH_ERROR_NONE, 0);
@@ -479,6 +498,7 @@ int main(void)
 		cmocka_unit_test(inflight_records_are_kept_from_start_to_start),
 		cmocka_unit_test(packed_rings_go_on_with_records),
 		cmocka_unit_test(a_ring_that_a_device_spoilt_does_not_start),
+		cmocka_unit_test(a_session_can_be_freed_in_the_middle),
 		cmocka_unit_test(another_back_end_is_not_taken_for_the_one_that_went),
 		cmocka_unit_test(what_a_session_over_given_memory_refuses),
 	};
