@@ -4,6 +4,8 @@
 Writes a table to the terminal and build/demo.json; exit code 0 only when every row is ok.
 """
 import argparse
+import concurrent.futures
+import contextlib
 import hashlib
 import json
 import os
@@ -244,16 +246,38 @@ def row_net(place, _):
 
 def row_qsd(place, rng):
     model = new_image(place, 16 * MIB, rng)
-    argv = [QSD, "--blockdev", f"file,node-name=disk,filename={place.image}", "--export",
+    argv_qsd = [QSD, "--blockdev", f"file,node-name=disk,filename={place.image}", "--export",
             f"vhost-user-blk,id=e0,node-name=disk,addr.type=unix,addr.path={place.socket},num-queues=2,writable=on"]
-    with proc.Process("qemu-storage-daemon", argv, place.logs) as server:
+    with proc.Process("qemu-storage-daemon", argv_qsd, place.logs) as server:
         server.wait_for_socket(place.socket)
         detail = exercise(place, model, rng)
         argv = place.shell(*python(place, "messages"), place.socket)
         got = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, check=False)
         check(got.returncode == 0, f"{' '.join(argv)}: {got.stdout.decode(errors='replace').strip()}")
         check(server.alive(), f"qemu-storage-daemon ended\n{server.tail()}")
-    return detail
+    return f"{detail}; killed {killed(place, argv_qsd)} times while it was verified again"
+
+
+def killed(place, argv, times=3):
+    """The disk is written and verified while its back-end is killed, and started again, so often that it meets both."""
+    with open(place.image, "r+b") as f:
+        f.truncate(256 * MIB)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        io = None
+        for turn in range(times + 1):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(place.socket)
+            with proc.Process(f"qemu-storage-daemon-{turn}", argv, place.logs) as server:
+                server.wait_for_socket(place.socket)
+                io = io or pool.submit(place.io, "verify", "--reconnect")
+                if turn < times:
+                    concurrent.futures.wait([io], 0.05)
+                    check(turn or not io.done(), "the disk was verified before the back-end could be killed")
+                    server.popen.kill()
+                    server.popen.wait()
+                else:
+                    io.result()
+    return times
 
 
 def go(place, what):
