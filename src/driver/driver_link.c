@@ -26,8 +26,7 @@ bool vhi_driver_gone(struct vh_driver *d)
 	return state(d) == VHI_LINK_GONE;
 }
 
-/* Is the connection that there is, if there is one, another one than the session knows? From any thread. */
-static bool has_ended(const struct vh_driver *d)
+bool vhi_driver_has_ended(const struct vh_driver *d)
 {
 	return d->b->ops->ended && d->b->ops->ended(d->b->ctx) != __atomic_load_n(&d->ended, __ATOMIC_ACQUIRE);
 }
@@ -107,7 +106,7 @@ static int look(struct vh_driver *d)
 
 	if (rc == -EBUSY)
 		rc = 0;
-	return rc < 0 ? rc : has_ended(d) ? -ECONNRESET : rc;
+	return rc < 0 ? rc : vhi_driver_has_ended(d) ? -ECONNRESET : rc;
 }
 
 static int turn_up(struct vh_driver *d)
@@ -148,7 +147,7 @@ static int turn_replay(struct vh_driver *d)
 	if (rc == -EAGAIN || rc == -EBUSY)
 		return 1;
 	if (rc < 0) {
-		if (!has_ended(d) && d->b->ops->hang_up)
+		if (!vhi_driver_has_ended(d) && d->b->ops->hang_up)
 			d->b->ops->hang_up(d->b->ctx);
 		return ended(d, rc, true);
 	}
@@ -195,7 +194,7 @@ int vhi_driver_dispatch(struct vh_driver *d)
 
 int vhi_driver_look(struct vh_driver *d)
 {
-	const bool quiet = state(d) == VHI_LINK_UP && !has_ended(d);
+	const bool quiet = state(d) == VHI_LINK_UP && !vhi_driver_has_ended(d);
 
 	return quiet ? 0 : vhi_driver_dispatch(d);
 }
@@ -212,7 +211,7 @@ int vhi_driver_link(struct vh_driver *d)
 	struct pollfd p = {.fd = d->epoll, .events = POLLIN};
 	int rc = 0;
 
-	if (state(d) == VHI_LINK_UP && has_ended(d))
+	if (state(d) == VHI_LINK_UP && vhi_driver_has_ended(d))
 		rc = ended(d, -ECONNRESET, false);
 	/* A change now would be missing from what was replayed already. */
 	while (rc >= 0 && state(d) == VHI_LINK_REPLAY) {
@@ -230,7 +229,7 @@ bool vhi_driver_let_go(struct vh_driver *d)
 {
 	if (state(d) != VHI_LINK_REPLAY)
 		return false;
-	if (!has_ended(d) && d->b->ops->hang_up)
+	if (!vhi_driver_has_ended(d) && d->b->ops->hang_up)
 		d->b->ops->hang_up(d->b->ctx);
 	cut(d);
 	return true;
@@ -238,7 +237,7 @@ bool vhi_driver_let_go(struct vh_driver *d)
 
 int vhi_driver_told(struct vh_driver *d, int rc)
 {
-	if (!rc || !wanted(d) || !has_ended(d))
+	if (!rc || !wanted(d) || !vhi_driver_has_ended(d))
 		return rc;
 	return state(d) == VHI_LINK_UP ? ended(d, rc, false) : 0;
 }

@@ -149,7 +149,9 @@ int vhi_driver_ring_start(struct vh_driver *d, uint32_t index)
 
 	dq->partly = rc == -EINTR;
 	dq->begun = !rc || dq->partly;
-	dq->tracked = dq->begun && d->inflight_fd >= 0;
+	/* Some back-ends take it for started before it is told all, and go away in between. */
+	dq->cut = rc == -EINPROGRESS || (!dq->begun && vhi_driver_has_ended(d));
+	dq->tracked = (dq->begun || dq->cut) && d->inflight_fd >= 0;
 	return rc;
 }
 

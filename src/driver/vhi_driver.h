@@ -147,9 +147,10 @@ void vhi_driver_control(struct vh_driver *d, bool on);
  */
 int vhi_driver_dispatch(struct vh_driver *d);
 bool vhi_driver_gone(struct vh_driver *d);
-void vhi_driver_knows(struct vh_driver *d); /* the present connection is the session's */
-int vhi_driver_look(struct vh_driver *d);   /* the same, but only if there is something to be done for it */
-int vhi_driver_lost(struct vh_driver *d);   /* -ECONNRESET with the reason */
+bool vhi_driver_has_ended(const struct vh_driver *d); /* the connection that the session knows; from any thread */
+void vhi_driver_knows(struct vh_driver *d);	      /* the present connection is the session's */
+int vhi_driver_look(struct vh_driver *d);	      /* the same, but only if there is something to be done for it */
+int vhi_driver_lost(struct vh_driver *d);	      /* -ECONNRESET with the reason */
 
 /*
  * For a control call that has something to tell the back-end. 0 = do; 1 = there is no connection, and the next one will be

@@ -191,6 +191,20 @@ static void reap_all(struct run *r)
 			ok(vh_blk_wait(r->s.b, 0, VHT_WAIT_MS));
 }
 
+/* One that is killed while the session is told to it, or just after. */
+static void live_briefly(struct run *r)
+{
+	struct pollfd p = {.fd = (int)vh_driver_fd(r->s.d), .events = POLLIN};
+	uint32_t turns = random_below(40);
+
+	vht_child_start(&r->child);
+	for (bool more = true; turns && more; turns--)
+		if (!vh_driver_dispatch(r->s.d))
+			more = poll(&p, 1, 30) > 0;
+	vht_child_kill(&r->child);
+	reap_some(r);
+}
+
 static void kill_and_go_on(bool packed, bool records)
 {
 	uint32_t open = 0;
@@ -212,6 +226,8 @@ static void kill_and_go_on(bool packed, bool records)
 		vht_child_kill(&r.child);
 		open += n_busy();
 		submit_some(&r, random_below(4)); /* also while there is nobody */
+		for (uint32_t n = random_below(4); n; n--)
+			live_briefly(&r);
 		vht_child_start(&r.child);
 		reap_all(&r);
 	}

@@ -37,7 +37,8 @@ static struct vh_backend *backend;
 static struct vh_mem *mem;
 static struct vh_driver *d;
 static uint8_t *host;
-static char told[512]; /* ids of what came */
+static char told[512];	   /* ids of what came */
+static uint32_t silent_at; /* a message that is not answered any more, 0 = none */
 static uint32_t bases[RINGS];
 
 static void note(const struct vht_msg *msg)
@@ -129,6 +130,20 @@ static void expect_event(uint32_t kind, uint32_t queue, int32_t reason)
 		assert_int_equal(e.reason, reason);
 }
 
+/* The back-end of this thread is gone. */
+static void lose_again(void)
+{
+	struct vh_event e = {.size = sizeof(e)};
+
+	close(b.fd);
+	b.fd = -1;
+	while (d->link.state != VHI_LINK_DOWN)
+		assert_true(vh_driver_dispatch(d) >= 0);
+	while (vh_driver_next_event(d, &e) == 1)
+		;
+	told[0] = 0;
+}
+
 /* The back-end is gone, and the session knows. */
 static void lose(void)
 {
@@ -149,7 +164,8 @@ static void answer_one(void)
 
 	assert_int_equal(vht_recv(b.fd, &msg), 1);
 	note(&msg);
-	vht_backend_answer(&b, &msg);
+	if (msg.request != silent_at)
+		vht_backend_answer(&b, &msg);
 	vht_close_fds(&msg);
 }
 
@@ -168,6 +184,8 @@ static void come_back(void)
 			return;
 		if (d->link.state == VHI_LINK_UP)
 			break;
+		if (!rc && silent_at && strstr(told, " 13"))
+			return;
 		if (!rc)
 			assert_true(poll(p, 2, VHT_WAIT_MS) > 0);
 		if (!rc && p[0].revents)
@@ -280,6 +298,24 @@ static void a_split_ring_goes_on_at_its_used_index(void **state)
 	end();
 }
 
+/* A back-end that took a ring for started by its kick, and went away before it had said so. */
+static void a_ring_that_was_half_started_is_looked_at_again(void **state)
+{
+	(void)state;
+	begin(SPLIT, ALL_PF);
+	history(0, "012", "0");
+	lose();
+	silent_at = M_SET_VRING_CALL;
+	come_back();
+	assert_int_equal(bases[0], 1);
+	history(0, "012", "01");
+	lose_again();
+	silent_at = 0;
+	come_back();
+	assert_int_equal(bases[0], 2);
+	end();
+}
+
 /* A request that overtook another one: where to go on is not in the ring. */
 static void a_ring_of_which_nobody_can_tell_waits_for_its_driver(void **state)
 {
@@ -311,20 +347,6 @@ static void a_packed_ring_does_not_say_where_it_stands(void **state)
 	expect_event(VH_EVENT_NEEDS_RESET, 0, -ENODATA);
 	expect_event(VH_EVENT_NEEDS_RESET, 1, -ENODATA);
 	end();
-}
-
-/* The back-end of this thread is gone. */
-static void lose_again(void)
-{
-	struct vh_event e = {.size = sizeof(e)};
-
-	close(b.fd);
-	b.fd = -1;
-	while (d->link.state != VHI_LINK_DOWN)
-		assert_true(vh_driver_dispatch(d) >= 0);
-	while (vh_driver_next_event(d, &e) == 1)
-		;
-	told[0] = 0;
 }
 
 #define BEFORE "1 15 16 17 36 21 3 2 39 40 37 "
@@ -493,6 +515,7 @@ int main(void)
 		cmocka_unit_test(a_session_that_does_not_run_has_little_to_tell),
 		cmocka_unit_test(a_queue_that_is_off_comes_back_off),
 		cmocka_unit_test(a_split_ring_goes_on_at_its_used_index),
+		cmocka_unit_test(a_ring_that_was_half_started_is_looked_at_again),
 		cmocka_unit_test(a_ring_of_which_nobody_can_tell_waits_for_its_driver),
 		cmocka_unit_test(a_packed_ring_does_not_say_where_it_stands),
 		cmocka_unit_test(inflight_records_are_kept_from_start_to_start),
