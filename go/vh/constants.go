@@ -131,7 +131,8 @@ const (
 
 // Largest message: file descriptors, and bytes of payload that any message can have.
 const (
-	MsgMaxFds     = 8
+	MsgMaxFds     = 32 // that a message may bring: some peers send more than the specification has
+	MsgSendFds    = 8  // that can be sent
 	MsgMaxPayload = 4096
 )
 

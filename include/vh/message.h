@@ -22,7 +22,7 @@ struct vh_msg {
 	uint32_t reply;	       /* VH_REPLY_* */
 	uint32_t payload_size; /* bytes at payload, at most VH_MSG_MAX_PAYLOAD */
 	uint64_t payload;      /* address; (borrowed) during the call */
-	uint32_t n_fds;	       /* to send, at most VH_MSG_MAX_FDS */
+	uint32_t n_fds;	       /* to send, at most VH_MSG_SEND_FDS */
 	uint32_t reserved;     /* must be 0 */
 };
 

@@ -10,7 +10,8 @@
 VH_BEGIN_DECLS
 
 /* Largest message: file descriptors, and bytes of payload that any message can have. */
-#define VH_MSG_MAX_FDS	   8
+#define VH_MSG_MAX_FDS	   32 /* that a message may bring: some peers send more than the specification has */
+#define VH_MSG_SEND_FDS	   8  /* that can be sent */
 #define VH_MSG_MAX_PAYLOAD 4096
 
 /* Largest config space, bytes. */

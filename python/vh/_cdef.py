@@ -549,7 +549,8 @@ struct vh_blk_info {
 #define VH_START_KICK_FD 1
 #define VH_START_COMPLETED 2
 #define VH_START_KICK 3
-#define VH_MSG_MAX_FDS 8
+#define VH_MSG_MAX_FDS 32
+#define VH_MSG_SEND_FDS 8
 #define VH_MSG_MAX_PAYLOAD 4096
 #define VH_CONFIG_MAX 256
 #define VH_CONFIG_WRITE 0

@@ -174,14 +174,14 @@ static void table_set(struct vh_master *m, const struct vhi_effect *e, bool acce
 
 static int share_table(struct vh_master *m, struct vh_snapshot *snap, const char *who)
 {
-	uint8_t p[offsetof(struct vhi_wire_mem_table, regions) + VHI_WIRE_MAX_REGIONS * REGION_BYTES] = {0};
+	uint8_t p[offsetof(struct vhi_wire_mem_table, regions) + VHI_WIRE_SEND_REGIONS * REGION_BYTES] = {0};
 	uint32_t size = offsetof(struct vhi_wire_mem_table, regions);
-	int rc = 0, fds[VHI_WIRE_MAX_REGIONS];
+	int rc = 0, fds[VHI_WIRE_SEND_REGIONS];
 
-	if (snap->n > VHI_WIRE_MAX_REGIONS)
+	if (snap->n > VHI_WIRE_SEND_REGIONS)
 		return vhi_fail(-ENOSPC, VH_ERROR_PEER, 0,
 				"%s: %u regions; a back-end without CONFIGURE_MEM_SLOTS takes %u", who, snap->n,
-				VHI_WIRE_MAX_REGIONS);
+				VHI_WIRE_SEND_REGIONS);
 	if (!snap->n)
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "%s: the memory has no regions; add one first", who);
 	memcpy(p, &snap->n, sizeof(snap->n));

@@ -12,7 +12,7 @@ struct vhi_out {
 	uint32_t len;
 	uint32_t sent;
 	uint32_t n_fds;
-	int fds[VHI_WIRE_MAX_FDS];
+	int fds[VHI_WIRE_SEND_FDS];
 	uint8_t bytes[];
 };
 
@@ -263,7 +263,7 @@ int vhi_chan_send(struct vhi_chan *c, uint32_t request, uint32_t flags, const vo
 	ssize_t sent = 0;
 	int rc = 0;
 
-	if (size > VHI_WIRE_MAX_PAYLOAD || n_fds > VHI_WIRE_MAX_FDS)
+	if (size > VHI_WIRE_MAX_PAYLOAD || n_fds > VHI_WIRE_SEND_FDS)
 		return -EINVAL;
 	if (!vhi_chan_open(c))
 		return -ENOTCONN;

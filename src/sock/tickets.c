@@ -297,12 +297,12 @@ int vhi_ask_in(struct vhi_ask *ask, const struct vh_msg *msg, const int *fds, co
 
 	if (rc)
 		return rc;
-	if (in.payload_size > VH_MSG_MAX_PAYLOAD || (in.payload_size && !in.payload) || in.n_fds > VH_MSG_MAX_FDS ||
+	if (in.payload_size > VH_MSG_MAX_PAYLOAD || (in.payload_size && !in.payload) || in.n_fds > VH_MSG_SEND_FDS ||
 	    (in.n_fds && !fds) || in.reply > VH_REPLY_OWN || in.reserved)
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
 				"%s: %u bytes, %u fds, reply %u; at most %u bytes, %u fds, a VH_REPLY_ value, 0 in "
 				"reserved, and no NULL for what has a size",
-				who, in.payload_size, in.n_fds, in.reply, VH_MSG_MAX_PAYLOAD, VH_MSG_MAX_FDS);
+				who, in.payload_size, in.n_fds, in.reply, VH_MSG_MAX_PAYLOAD, VH_MSG_SEND_FDS);
 	*ask = (struct vhi_ask){.id = in.request,
 				.reply = in.reply,
 				.payload = (const void *)(uintptr_t)in.payload,

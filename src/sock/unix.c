@@ -71,7 +71,7 @@ static ssize_t sock_recv(void *t, void *buf, size_t n, int *fds, uint32_t max_fd
 static ssize_t sock_send(void *t, const struct iovec *iov, int n, const int *fds, uint32_t n_fds)
 {
 	union {
-		char bytes[CMSG_SPACE(VHI_WIRE_MAX_FDS * sizeof(int))];
+		char bytes[CMSG_SPACE(VHI_WIRE_SEND_FDS * sizeof(int))];
 		struct cmsghdr align;
 	} control = {.bytes = {0}};
 	struct msghdr msg = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = (size_t)n};

@@ -40,7 +40,7 @@ static bool range_bad(uint64_t start, uint64_t len)
 	return !len || vhi_range_wraps(start, len);
 }
 
-/* At most 8 regions follow from the size and the number of fds. */
+/* At most VHI_WIRE_MAX_REGIONS regions follow from the size and the number of fds. */
 static uint32_t rule_mem_table(const struct in *in)
 {
 	uint64_t region = sizeof(struct vhi_wire_region) + vhi_wire_xen_size(in->f);

@@ -11,11 +11,13 @@
 
 #define VHI_WIRE_HEADER	     12u
 #define VHI_WIRE_MAX_PAYLOAD 4096u
-#define VHI_WIRE_MAX_FDS     8u
+#define VHI_WIRE_MAX_FDS     32u /* that we take: rust-vmm and crosvm send so many */
+#define VHI_WIRE_SEND_FDS    8u
 #define VHI_WIRE_VERSION     1u
 #define VHI_WIRE_REPLY	     4u
 #define VHI_WIRE_NEED_REPLY  8u
-#define VHI_WIRE_MAX_REGIONS 8u
+#define VHI_WIRE_MAX_REGIONS  32u /* of a memory table that we take */
+#define VHI_WIRE_SEND_REGIONS 8u
 #define VHI_WIRE_VRING_INDEX 0xffu /* in the u64 of KICK, CALL, ERR */
 #define VHI_WIRE_VRING_NOFD  0x100u
 

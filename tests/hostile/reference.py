@@ -31,7 +31,7 @@ HANDLED = {
     FE.GET_INFLIGHT_FD, FE.SET_INFLIGHT_FD,
 }  # fmt: skip
 #: fds of one message at most
-MAX_FDS = 8
+MAX_FDS = 32
 #: what a well-formed message carries
 FDS = {FE.SET_MEM_TABLE: 1, FE.ADD_MEM_REG: 1, FE.SET_BACKEND_REQ_FD: 1, FE.SET_VRING_KICK: 1, FE.SET_VRING_CALL: 1,
        FE.SET_VRING_ERR: 1, FE.SET_LOG_FD: 1, FE.SET_INFLIGHT_FD: 1, FE.GPU_SET_SOCKET: 1,

@@ -461,16 +461,16 @@ static void malformed_requests_end_the_channel_and_nothing_else(void **state)
 	} cases[] = {
 		{2, 1, 8, 0, false}, {2, 9, 8, 0, true},   {2, 1, 0, 1, false},	   {2, 9, 0, 1, true},
 		{2, 0, 0, 0, false}, {2, 5, 0, 0, false},  {2, 0x11, 0, 0, false}, {2, 1, 4097, 0, false},
-		{2, 9, 0, 9, false}, {6, 1, 15, 0, false},
+		{2, 9, 0, 9, true},  {2, 9, 0, 33, false}, {6, 1, 15, 0, false},
 	};
 	struct fix *f = *state;
 	static const uint8_t payload[4097];
 
 	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		int fds[9];
+		int fds[33];
 		unsigned before;
 
-		for (unsigned k = 0; k < 9; k++)
+		for (unsigned k = 0; k < 33; k++)
 			fds[k] = f->fd;
 		before = vht_open_fds();
 		vht_send(f->fd, cases[i].id, cases[i].flags, payload, cases[i].size, fds, cases[i].n_fds);

@@ -263,7 +263,7 @@ static void case_023_more_fds_than_a_reply_may_have(void **state)
 	static const struct {
 		unsigned n;
 		uint32_t site;
-	} of[] = {{1, 162}, {8, 162}, {9, 200}, {64, 200}, {253, 200}};
+	} of[] = {{1, 162}, {32, 162}, {33, 200}, {64, 200}, {253, 200}};
 	const uint32_t reply[5] = {1, REPLY, 8, 0, 0};
 	struct fix *f = *state;
 	union {

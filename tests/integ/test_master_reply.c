@@ -85,7 +85,7 @@ static const struct wrong wrongs[] = {
 	{.name = "size 4097", .request = 1, .id = 1, .flags = 5, .size = 4097, .site = 103},
 	{.name = "size 2^32-1", .request = 1, .id = 1, .flags = 5, .size = UINT32_MAX, .site = 103},
 	{.name = "an fd", .request = 1, .id = 1, .flags = 5, .size = 8, .n_fds = 1, .site = 162},
-	{.name = "9 fds", .request = 1, .id = 1, .flags = 5, .size = 8, .n_fds = 9, .site = 200},
+	{.name = "33 fds", .request = 1, .id = 1, .flags = 5, .size = 8, .n_fds = 33, .site = 200},
 	{.name = "status of another", .request = 3, .id = 2, .flags = 5, .size = 8, .site = 160},
 	{.name = "status of 4 bytes", .request = 3, .id = 3, .flags = 5, .size = 4, .site = 161},
 	{.name = "status with fd", .request = 3, .id = 3, .flags = 5, .size = 8, .n_fds = 1, .site = 162},
@@ -201,7 +201,7 @@ static const struct wrong wrongs[] = {
 static void send_wrong(int fd, const struct wrong *w)
 {
 	static uint8_t payload[4097];
-	int fds[9];
+	int fds[33];
 	uint32_t most = sizeof(payload);
 
 	memset(payload, 0, sizeof(payload));

@@ -42,7 +42,7 @@ static bool read_all(int fd, void *buf, size_t n, struct vht_msg *m)
 
 	while (got < n) {
 		union {
-			char bytes[CMSG_SPACE(16 * sizeof(int))];
+			char bytes[CMSG_SPACE(40 * sizeof(int))];
 			struct cmsghdr align;
 		} control;
 		struct iovec iov = {.iov_base = (char *)buf + got, .iov_len = n - got};
@@ -89,7 +89,7 @@ void vht_send(int fd, uint32_t request, uint32_t flags, const void *payload, uin
 {
 	uint32_t header[3] = {request, flags, size};
 	union {
-		char bytes[CMSG_SPACE(16 * sizeof(int))];
+		char bytes[CMSG_SPACE(40 * sizeof(int))];
 		struct cmsghdr align;
 	} control;
 	struct iovec iov[2] = {{.iov_base = header, .iov_len = sizeof(header)},

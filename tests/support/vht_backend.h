@@ -20,7 +20,7 @@ struct vht_msg {
 	uint32_t size;
 	uint8_t payload[4096];
 	uint32_t n_fds;
-	int fds[16];
+	int fds[40];
 };
 
 /* One message. 1, or 0 when the other end has closed. Fails the test when nothing comes. */

@@ -244,18 +244,18 @@ static void fds_that_come_late_are_closed_and_the_message_refused(void **state)
 	}
 }
 
-static void fds_beyond_eight_end_the_connection(void **state)
+static void fds_beyond_32_end_the_connection(void **state)
 {
 	struct world *w = *state;
 	struct vhi_wire_header h = {.request = 1, .flags = 1};
-	int fds[9] = {0};
+	int fds[33] = {0};
 	bool clean;
 	uint32_t site;
 
-	vht_pipe_write(w->pipe, 1, &h, sizeof(h), fds, 8);
+	vht_pipe_write(w->pipe, 1, &h, sizeof(h), fds, 32);
 	assert_int_equal(receive_ok(w), 1);
-	assert_int_equal(w->c.in.n_fds, 8);
-	vht_pipe_write(w->pipe, 1, &h, sizeof(h), fds, 9);
+	assert_int_equal(w->c.in.n_fds, 32);
+	vht_pipe_write(w->pipe, 1, &h, sizeof(h), fds, 33);
 	assert_int_equal(receive(w, &clean, &site), -EPROTO);
 	assert_int_equal(site, VHI_SITE_SOCK_CONTROL);
 }
@@ -561,7 +561,7 @@ int main(void)
 		TEST(headers_that_can_t_be_followed_stop_before_the_payload),
 		TEST(replies_are_expected_where_we_ask),
 		TEST(fds_that_come_late_are_closed_and_the_message_refused),
-		TEST(fds_beyond_eight_end_the_connection),
+		TEST(fds_beyond_32_end_the_connection),
 		TEST(fds_that_nobody_took_are_closed_with_the_next_message),
 		TEST(end_of_stream_is_clean_only_between_messages),
 		TEST(the_deadline_counts_from_the_first_byte_of_a_message),

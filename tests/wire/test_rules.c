@@ -8,7 +8,7 @@ static void memory_tables_match_their_size_and_fds(void **state)
 	struct vhi_wire_features xen = everything;
 
 	(void)state;
-	for (uint32_t n = 1; n <= 8; n++) {
+	for (uint32_t n = 1; n <= 32; n++) {
 		clear();
 		p.table.n = n;
 		assert_int_equal(fe(VHI_FE_SET_MEM_TABLE, 8 + 32 * n, n), 0);

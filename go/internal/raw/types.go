@@ -380,7 +380,7 @@ type Msg struct {
 	Reply       uint32 // VH_REPLY_*
 	PayloadSize uint32 // bytes at payload, at most VH_MSG_MAX_PAYLOAD
 	Payload     uint64 // address; (borrowed) during the call
-	NFds        uint32 // to send, at most VH_MSG_MAX_FDS
+	NFds        uint32 // to send, at most VH_MSG_SEND_FDS
 	reserved    uint32
 }
 

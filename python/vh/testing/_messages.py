@@ -212,7 +212,7 @@ FRONT_END = {
     2: Message("SET_FEATURES", 2, "U64", 8, 8, 8, 8, 0, 0, 0, 0, "ACK", "NONE", 0, 0, 0, "STATUS", "ANY", 0x0, 0x0, 0x0),
     3: Message("SET_OWNER", 3, "NONE", 0, 0, 0, 0, 0, 0, 0, 0, "ACK", "NONE", 0, 0, 0, "STATUS", "ANY", 0x0, 0x0, 0x0),
     4: Message("RESET_OWNER", 4, "NONE", 0, 0, 0, 0, 0, 0, 0, 0, "ACK", "NONE", 0, 0, 0, "STATUS", "ANY", 0x0, 0x0, 0x0),
-    5: Message("SET_MEM_TABLE", 5, "MEM_TABLE", 40, 328, 40, 328, 1, 8, 1, 8, "ACK", "NONE", 0, 0, 0, "STATUS", "ANY", 0x0, 0x0, 0x0),
+    5: Message("SET_MEM_TABLE", 5, "MEM_TABLE", 40, 328, 40, 1288, 1, 8, 1, 32, "ACK", "NONE", 0, 0, 0, "STATUS", "ANY", 0x0, 0x0, 0x0),
     6: Message("SET_LOG_BASE", 6, "LOG", 16, 16, 8, 16, 0, 1, 0, 1, "OWN_LOG", "LOG", 0, 16, 0, "CLOSE", "ANY", 0x0, 0x4000000, 0x4000000),
     7: Message("SET_LOG_FD", 7, "NONE", 0, 0, 0, 0, 1, 1, 1, 1, "ACK", "NONE", 0, 0, 0, "STATUS", "ANY", 0x0, 0x0, 0x0),
     8: Message("SET_VRING_NUM", 8, "VRING_STATE", 8, 8, 8, 8, 0, 0, 0, 0, "ACK", "NONE", 0, 0, 0, "STATUS", "STOPPED", 0x0, 0x0, 0x0),
