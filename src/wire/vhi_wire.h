@@ -9,17 +9,17 @@
 #include "vh/protocol.h"
 #include "vhi_base.h"
 
-#define VHI_WIRE_HEADER	     12u
-#define VHI_WIRE_MAX_PAYLOAD 4096u
-#define VHI_WIRE_MAX_FDS     32u /* that we take: rust-vmm and crosvm send so many */
-#define VHI_WIRE_SEND_FDS    8u
-#define VHI_WIRE_VERSION     1u
-#define VHI_WIRE_REPLY	     4u
-#define VHI_WIRE_NEED_REPLY  8u
+#define VHI_WIRE_HEADER	      12u
+#define VHI_WIRE_MAX_PAYLOAD  4096u
+#define VHI_WIRE_MAX_FDS      32u /* that we take: rust-vmm and crosvm send so many */
+#define VHI_WIRE_SEND_FDS     8u
+#define VHI_WIRE_VERSION      1u
+#define VHI_WIRE_REPLY	      4u
+#define VHI_WIRE_NEED_REPLY   8u
 #define VHI_WIRE_MAX_REGIONS  32u /* of a memory table that we take */
 #define VHI_WIRE_SEND_REGIONS 8u
-#define VHI_WIRE_VRING_INDEX 0xffu /* in the u64 of KICK, CALL, ERR */
-#define VHI_WIRE_VRING_NOFD  0x100u
+#define VHI_WIRE_VRING_INDEX  0xffu /* in the u64 of KICK, CALL, ERR */
+#define VHI_WIRE_VRING_NOFD   0x100u
 
 /* Message ids, VHI_FE_<NAME> and VHI_BE_<NAME> (without BACKEND_), and site numbers. */
 #include "vhi_wire_ids.h"
