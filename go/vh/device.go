@@ -66,6 +66,9 @@ type (
 		CreateCryptoSession(session *CryptoSession, later Later) (number int32, err error)
 		CloseCryptoSession(number int64, later Later) error
 	}
+	// NoRepeater is a device of which a request that was begun can't be done again by the next process: no inflight records
+	// are kept.
+	NoRepeater interface{ NoRepeat() }
 	// StateKeeper remembers something that a device which goes on in its place has to know; who has it offers the protocol
 	// feature DEVICE_STATE. SaveState fills buf with the next bytes, 0 when that was all; LoadState takes them, none when
 	// that was all: check it then, and take it over. Either may end before, without a word: the next begins at 0 again.
@@ -229,6 +232,9 @@ func (c *calls) ops(handler any) *raw.DeviceOps {
 			}
 			return more
 		}
+	}
+	if _, ok := handler.(NoRepeater); ok {
+		ops.Flags |= DeviceNoRepeat
 	}
 	if h, ok := handler.(ConfigReader); ok {
 		ops.GetConfig = func(offset uint32, buf []byte, later uint64) int32 {

@@ -26,7 +26,11 @@ struct vh_master_opts {
 	uint32_t timeout_ms;		 /* deadline of every wait; 0 = 10 s */
 	uint64_t mask_protocol_features; /* protocol feature bits never acked by vh_master_negotiate() */
 	uint64_t mask_features;		 /* feature bits never acked */
-	/* Bits acked by vh_master_negotiate() beside the library's: VH_PF_XEN_MMAP, and others for messages by hand. */
+	/*
+	 * Bits acked by vh_master_negotiate() beside the library's: VH_PF_XEN_MMAP, VH_PF_GPA_ADDRESSES,
+	 * VH_PF_INBAND_NOTIFICATIONS, VH_PF_GET_VRING_BASE_INFLIGHT, VH_PF_GET_VRING_BASE_SKIP_DRAIN, and others for
+	 * messages by hand.
+	 */
 	uint64_t more_protocol_features;
 	uint32_t dialect;  /* VH_DIALECT_*: numbers that the back-end has */
 	uint32_t reserved; /* must be 0 */

@@ -310,6 +310,37 @@ VH_API vh_rc vh_master_set_vring_err(struct vh_master *m, uint32_t queue, vh_fd 
 VH_API vh_rc vh_master_set_vring_enable(struct vh_master *m, uint32_t queue, uint32_t on);
 
 /**
+ * vh_master_get_vring_base_skip_drain() - GET_VRING_BASE_SKIP_DRAIN: stop a ring, and leave what is in flight in the records
+ * @m: the front-end
+ * @queue: queue index
+ * @base: (out) where the ring goes on, behind what is in flight
+ *
+ * Needs the protocol feature GET_VRING_BASE_SKIP_DRAIN and those it depends on (vh_master_opts.more_protocol_features),
+ * and vh_master_set_inflight() before. Whoever gets the records and this base next does again what is in flight.
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN EOPNOTSUPP ENOMEM ENOBUFS EPROTO ECONNRESET ETIMEDOUT EINTR ECANCELED
+ */
+VH_API vh_rc vh_master_get_vring_base_skip_drain(struct vh_master *m, uint32_t queue, uint32_t *base);
+
+/**
+ * vh_master_vring_kick() - VRING_KICK: a kick by message
+ * @m: the front-end
+ * @queue: queue index
+ *
+ * Needs INBAND_NOTIFICATIONS (vh_master_opts.more_protocol_features). It starts a ring that is complete, as
+ * vh_master_set_vring_kick() does. The back-end's VRING_CALL and VRING_ERR come to vh_master_ops.backend_request.
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN EOPNOTSUPP ENOMEM ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
+ */
+VH_API vh_rc vh_master_vring_kick(struct vh_master *m, uint32_t queue);
+
+/**
  * vh_master_get_inflight() - GET_INFLIGHT_FD: a new file for records of what is in flight
  * @m: the front-end
  * @num_queues: rings, 1 to 65535

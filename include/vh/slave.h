@@ -36,7 +36,8 @@ struct vh_slave_opts {
 	uint64_t max_state_bytes;	 /* most that a device's state may have, either way; 0 = 1 GiB */
 	/*
 	 * Bits offered beside the library's and the device's: VH_PF_XEN_MMAP, VH_PF_CROSS_ENDIAN (a ring may be said to be
-	 * little-endian, which it is), and others for messages by hand.
+	 * little-endian, which it is), VH_PF_INBAND_NOTIFICATIONS and VH_PF_GPA_ADDRESSES (front-ends are about that ack
+	 * them and do something else), and others for messages by hand.
 	 */
 	uint64_t more_protocol_features;
 	uint32_t dialect;  /* VH_DIALECT_*: numbers that the front-end has */

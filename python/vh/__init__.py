@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vh._error import VhError as VhError, error_name as error_name
     from vh._event import Message as Message, event_name as event_name, \
         feature_name as feature_name, message_name as message_name
+    from vh._inflight import Inflight as Inflight
     from vh._iotlb import Iotlb as Iotlb
     from vh._gpu import GpuDevice as GpuDevice, GpuDisplay as GpuDisplay, GpuMessage as GpuMessage
     from vh._lib import version as version
@@ -42,6 +43,7 @@ _FROM = {
     "_driver": "Driver Ring",
     "_error": "VhError error_name",
     "_event": "Message event_name feature_name message_name",
+    "_inflight": "Inflight",
     "_iotlb": "Iotlb",
     "_gpu": "GpuDevice GpuDisplay GpuMessage",
     "_lib": "version",

@@ -877,6 +877,8 @@ vh_rc vh_master_set_vring_kick(struct vh_master *m, uint32_t queue, vh_fd fd);
 vh_rc vh_master_set_vring_call(struct vh_master *m, uint32_t queue, vh_fd fd);
 vh_rc vh_master_set_vring_err(struct vh_master *m, uint32_t queue, vh_fd fd);
 vh_rc vh_master_set_vring_enable(struct vh_master *m, uint32_t queue, uint32_t on);
+vh_rc vh_master_get_vring_base_skip_drain(struct vh_master *m, uint32_t queue, uint32_t *base);
+vh_rc vh_master_vring_kick(struct vh_master *m, uint32_t queue);
 vh_rc vh_master_get_inflight(struct vh_master *m, uint32_t num_queues, uint32_t queue_size, struct vh_inflight *out,
         vh_fd *fd);
 vh_rc vh_master_set_inflight(struct vh_master *m, const struct vh_inflight *inflight, vh_fd fd);
@@ -1211,6 +1213,8 @@ THREAD = {
     "vh_master_set_vring_call": "handle",
     "vh_master_set_vring_err": "handle",
     "vh_master_set_vring_enable": "handle",
+    "vh_master_get_vring_base_skip_drain": "handle",
+    "vh_master_vring_kick": "handle",
     "vh_master_get_inflight": "handle",
     "vh_master_set_inflight": "handle",
     "vh_master_reset_device": "handle",

@@ -11,7 +11,7 @@ from vh._event import target
 from vh._handle import Handle, create
 from vh._lib import copied, fd_of, ffi, new_ops, new_sized
 from vh._model import (BLK_ID_SIZE, BLKDEV_FILE, BLKDEV_NO_URING, BLKDEV_NULL, BLKDEV_RAM, BLKDEV_READONLY, CONFIG_MAX,
-                       DEVICE_MANUAL_QUEUES)
+                       DEVICE_MANUAL_QUEUES, DEVICE_NO_REPEAT)
 from vh._queue import Queue
 
 
@@ -82,6 +82,7 @@ class Device(Handle):
     max_queue_size: int = 0  # 0 = 32768
     config: bytes = b""  # config space; zeroes follow
     shmem: "Mapping[int, int]" = {}  # regions of shared memory: their sizes by number
+    repeats: bool = True  # what was begun can be done again by the next process: inflight records are kept
 
     def __init__(self) -> None:
         mine = {name: c for name, c in _MEMBERS.items() if name in _ALWAYS or self._overrides(name)}
@@ -89,7 +90,8 @@ class Device(Handle):
             raise TypeError(f"{type(self).__name__} has one of poll_fd and on_poll; it needs both or none")
         opts = new_sized("vh_device_opts", type=self.type, features=self.features, max_queues=self.max_queues,
                          max_queue_size=self.max_queue_size)
-        ops = new_ops("vh_device_ops", mine, flags=0 if "on_batch" in mine else DEVICE_MANUAL_QUEUES)
+        flags = (0 if "on_batch" in mine else DEVICE_MANUAL_QUEUES) | (0 if self.repeats else DEVICE_NO_REPEAT)
+        ops = new_ops("vh_device_ops", mine, flags=flags)
         self._adopt(create("vh_device_new", "vh_device", opts, ops, _event.context(weakref.ref(self))))
         for shmid, size in self.shmem.items():
             self._call("vh_device_set_shmem", shmid, size)

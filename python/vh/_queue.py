@@ -13,6 +13,7 @@ from vh import _aio, _error, _model
 from vh._dirty import Dirty
 from vh._event import known
 from vh._handle import Handle, create, expect, pointer
+from vh._inflight import Inflight
 from vh._lib import fd_of, ffi, lib, new_sized, push_batch, record
 from vh._memory import Memory, Snapshot, take_snapshot
 from vh._model import QUEUE_MAX_SIZE, QueueState, QueueStats
@@ -263,10 +264,12 @@ class Queue(Handle):
 
     def __init__(self, memory: Memory, *, role: int, num: int, desc: int, driver: int, device: int, index: int = 0,
                  features: int = 1 << _model.F_VERSION_1, base: int = 0, max_segs: int = 0, indirect: int = 0,
-                 max_indirect: int = 0, kick: Any = None, call: Any = None, stale_views: str = "refuse"):
-        """A stand-alone queue; kick and call are eventfds, which stay yours."""
+                 max_indirect: int = 0, kick: Any = None, call: Any = None, stale_views: str = "refuse",
+                 hold: bool = False):
+        """A stand-alone queue; kick and call are eventfds, which stay yours. hold: start() starts it."""
         opts = new_sized("vh_queue_opts", role=role, num=num, index=index, features=features, desc=desc, driver=driver,
-                         device=device, base=base, max_segs=max_segs, indirect=indirect, max_indirect=max_indirect)
+                         device=device, base=base, max_segs=max_segs, indirect=indirect, max_indirect=max_indirect,
+                         flags=_model.QUEUE_HOLD if hold else 0)
         ptr = expect(memory, Memory)._enter()
         try:
             self._take(create("vh_queue_open", "vh_queue", ptr, opts, fd_of(kick), fd_of(call)), memory, index,
@@ -567,6 +570,16 @@ class Queue(Handle):
     def snapshot(self) -> Snapshot:
         """The guest memory that its segments point into."""
         return take_snapshot(self, "vh_queue_dup_snapshot")
+
+    def start(self) -> None:
+        """Start a stand-alone queue that was opened with hold=True, or stopped."""
+        self._guarded("vh_queue_start")
+
+    def set_inflight(self, records: "Inflight | None") -> None:
+        """Keep records of what is in flight, from the next start on; what they say was in flight is popped first, with
+        REQ_RESUBMITTED. None: no records. For a stand-alone queue that stands."""
+        lent = (ffi.NULL, -1) if records is None else records._lent()
+        self._guarded("vh_queue_set_inflight", *lent)
 
     def stop(self) -> int:
         """Stop a stand-alone queue; index of the first request that was not taken."""

@@ -7,6 +7,7 @@ from vh import _model
 from vh._byhand import ByHand
 from vh._device import CryptoSession
 from vh._handle import expect
+from vh._inflight import Inflight
 from vh._lib import fd_of, ffi, milliseconds, new_sized
 from vh._memory import Memory, _region
 from vh._model import CONFIG_WRITE, Features, ProtocolFeatures, Region, VringAddr
@@ -87,6 +88,27 @@ class Requests(ByHand):
     def get_vring_base(self, queue: int) -> int:
         """Stops the ring."""
         return self._get("vring_base", "uint32_t", queue)
+
+    def get_vring_base_skip_drain(self, queue: int) -> int:
+        """Stops the ring, and leaves what is in flight in the records."""
+        return self._out("vh_master_get_vring_base_skip_drain", "uint32_t", queue)
+
+    def vring_kick(self, queue: int) -> None:
+        """A kick by message, with INBAND_NOTIFICATIONS."""
+        self._wait("vh_master_vring_kick", queue)
+
+    def get_inflight(self, num_queues: int, queue_size: int) -> Inflight:
+        """A new file for records of what is in flight, from the back-end."""
+        out, fd = new_sized("vh_inflight"), ffi.new("vh_fd *", -1)
+        self._wait("vh_master_get_inflight", num_queues, queue_size, out, fd)
+        records = Inflight.__new__(Inflight)
+        records.num_queues, records.queue_size = num_queues, queue_size
+        records._fill(out, fd[0])
+        return records
+
+    def set_inflight(self, records: Inflight) -> None:
+        """Keep the records there, and first do again what they say was in flight. On every connection, before rings start."""
+        self._wait("vh_master_set_inflight", *records._lent())
 
     def set_log_base(self, fd: Any, offset: int, length: int) -> None:
         """The file of the dirty log. Driver.set_dirty() does all that is to be done."""

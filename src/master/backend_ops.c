@@ -79,7 +79,7 @@ static int ring_addresses(struct vh_master *m, uint32_t index, const struct vhi_
 			return vhi_fail_at(-EFAULT, VH_ERROR_MEMORY, 0, index, VH_ERROR_NONE,
 					   "ring %u: 0x%llx with %llu bytes is not inside one shared region", index,
 					   (unsigned long long)parts[i].at.v, (unsigned long long)area[i].len);
-		*parts[i].out = uva.v;
+		*parts[i].out = vhi_master_by_gpa(m) ? parts[i].at.v : uva.v;
 	}
 	return 0;
 }

@@ -19,9 +19,13 @@ void vhi_master_forget_memory(struct vh_master *m)
 	m->mem = NULL;
 }
 
-static struct vhi_wire_region describe(const struct vhi_region *r)
+/* With GPA_ADDRESSES there are no user addresses: that field says the guest address again. */
+static struct vhi_wire_region describe(const struct vh_master *m, const struct vhi_region *r)
 {
-	return (struct vhi_wire_region){.gpa = r->gpa.v, .size = r->len, .uva = r->uva.v, .offset = r->offset};
+	return (struct vhi_wire_region){.gpa = r->gpa.v,
+					.size = r->len,
+					.uva = vhi_master_by_gpa(m) ? r->gpa.v : r->uva.v,
+					.offset = r->offset};
 }
 
 /* A region in a message: with XEN_MMAP there is more behind it. The bytes that it has. */
@@ -48,7 +52,7 @@ static int room(struct vh_master *m, const char *who)
 static void remember(struct vh_master *m, struct vh_snapshot *snap, uint32_t i)
 {
 	m->shared[m->n_shared++] = (struct vhi_shared){
-		.wire = describe(snap->regions[i]), .region = snap->regions[i], .snap = vhi_snapshot_get(snap)};
+		.wire = describe(m, snap->regions[i]), .region = snap->regions[i], .snap = vhi_snapshot_get(snap)};
 }
 
 static int region_fd(const struct vh_master *m, const struct vh_snapshot *snap, uint32_t i, const char *who, int *fd)
@@ -73,7 +77,7 @@ static void added(struct vh_master *m, const struct vhi_effect *e, bool accepted
 static int add(struct vh_master *m, struct vh_snapshot *snap, uint32_t i, const char *who)
 {
 	const struct vhi_region *r = snap->regions[i];
-	const struct vhi_wire_region w = describe(r);
+	const struct vhi_wire_region w = describe(m, r);
 	uint8_t p[offsetof(struct vhi_wire_mem_reg, region) + REGION_BYTES] = {0};
 	const uint32_t size = offsetof(struct vhi_wire_mem_reg, region) +
 			      put_region(m, p + offsetof(struct vhi_wire_mem_reg, region), &w, r->map_flags,
@@ -187,7 +191,7 @@ static int share_table(struct vh_master *m, struct vh_snapshot *snap, const char
 	memcpy(p, &snap->n, sizeof(snap->n));
 	for (uint32_t i = 0; i < snap->n && !rc; i++) {
 		const struct vhi_region *r = snap->regions[i];
-		const struct vhi_wire_region w = describe(r);
+		const struct vhi_wire_region w = describe(m, r);
 
 		size += put_region(m, p + size, &w, r->map_flags, r->map_domain);
 		rc = region_fd(m, snap, i, who, &fds[i]);
@@ -268,8 +272,10 @@ vh_rc vh_master_remove_mem_region(struct vh_master *m, const struct vh_region *r
 	rc = vhi_master_enter(m, "vh_master_remove_mem_region", VHI_CALL_WAITS | VHI_CALL_CONNECTED);
 	if (rc)
 		return rc;
-	r = (struct vhi_wire_region){
-		.gpa = region->gpa, .size = region->len, .uva = region->uva, .offset = region->offset};
+	r = (struct vhi_wire_region){.gpa = region->gpa,
+				     .size = region->len,
+				     .uva = vhi_master_by_gpa(m) ? region->gpa : region->uva,
+				     .offset = region->offset};
 	rc = vhi_master_catch_up(m, "vh_master_remove_mem_region");
 	return vhi_master_leave(m, rc ? rc : drop(m, &r, region->map_flags, region->map_domain));
 }

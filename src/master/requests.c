@@ -235,25 +235,39 @@ vh_rc vh_master_set_vring_err(struct vh_master *m, uint32_t queue, int32_t fd)
 	return send_fd(m, WHO("set_vring_err"), VHI_FE_SET_VRING_ERR, queue, fd);
 }
 
-vh_rc vh_master_get_vring_base(struct vh_master *m, uint32_t queue, uint32_t *base)
+static vh_rc get_base(struct vh_master *m, const char *who, uint32_t id, uint32_t queue, uint32_t *base)
 {
 	struct vhi_wire_vring_state p = {.index = queue};
 	struct vhi_ticket *t;
 	int rc;
 
 	if (m && !base)
-		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_master_get_vring_base: base is NULL");
-	rc = vhi_master_enter(m, WHO("get_vring_base"), VHI_CALL_WAITS | VHI_CALL_CONNECTED);
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "%s: base is NULL", who);
+	rc = vhi_master_enter(m, who, VHI_CALL_WAITS | VHI_CALL_CONNECTED);
 	if (rc)
 		return rc;
-	rc = vhi_master_call(m, &(struct vhi_request){.id = VHI_FE_GET_VRING_BASE, .payload = &p, .size = sizeof(p)},
-			     &t);
+	rc = vhi_master_call(m, &(struct vhi_request){.id = id, .payload = &p, .size = sizeof(p)}, &t);
 	if (!rc) {
 		memcpy(&p, t->payload, sizeof(p));
 		*base = p.num;
 		vhi_ticket_free(m, t);
 	}
 	return vhi_master_leave(m, rc);
+}
+
+vh_rc vh_master_get_vring_base(struct vh_master *m, uint32_t queue, uint32_t *base)
+{
+	return get_base(m, WHO("get_vring_base"), VHI_FE_GET_VRING_BASE, queue, base);
+}
+
+vh_rc vh_master_get_vring_base_skip_drain(struct vh_master *m, uint32_t queue, uint32_t *base)
+{
+	return get_base(m, WHO("get_vring_base_skip_drain"), VHI_FE_GET_VRING_BASE_SKIP_DRAIN, queue, base);
+}
+
+vh_rc vh_master_vring_kick(struct vh_master *m, uint32_t queue)
+{
+	return send_state(m, WHO("vring_kick"), VHI_FE_VRING_KICK, queue, 0);
 }
 
 static bool config_args_bad(const void *buf, uint32_t len)

@@ -291,6 +291,11 @@ void vhi_shmem_begin(struct vh_master *m, uint32_t request, const struct vhi_wir
 void vhi_shmem_end(struct vh_master *m, uint32_t request, const struct vhi_wire_mmap *map, bool refused);
 void vhi_shmem_sizes(struct vh_master *m, const void *payload);
 void vhi_shmem_reset(struct vh_master *m); /* nothing is mapped any more */
+/* Ring addresses and what stands for user addresses are guest addresses. */
+static inline bool vhi_master_by_gpa(const struct vh_master *m)
+{
+	return m->features.pf_acked & VHI_BIT(VH_PF_GPA_ADDRESSES);
+}
 
 /* memory.c */
 void vhi_master_forget_memory(struct vh_master *m);

@@ -53,6 +53,8 @@ static void broken(struct vh_queue *q, uint32_t site)
 	__atomic_store_n(&q->stats.broken_site, site, __ATOMIC_RELAXED);
 	vhi_queue_refresh(q);
 	q->after |= VHI_AFTER_WAKE | VHI_AFTER_ERR;
+	if (q->fds[VHI_QUEUE_ERR] < 0 && __atomic_load_n(&q->by_message, __ATOMIC_RELAXED))
+		__atomic_fetch_or(&q->told, VHI_TELL_ERR, __ATOMIC_RELEASE);
 }
 
 static int site_code(uint32_t site)
@@ -122,12 +124,14 @@ static void apply_log(struct vh_queue *q, const struct vhi_queue_log *log)
 		vhi_dirty_put(log->dirty);
 }
 
-static void apply_abort(struct vh_queue *q)
+static void apply_abort(struct vh_queue *q, bool park)
 {
 	uint32_t left;
 
-	if (q->flags & VHI_QF_STARTED)
-		q->base = q->layout->base(q, &left);
+	if (q->flags & VHI_QF_STARTED) {
+		q->base = park ? vhi_track_base(q) : q->layout->base(q, &left);
+		q->parked = park && q->in_flight ? q->epoch : 0;
+	}
 	if (q->role == VH_QUEUE_DEVICE && q->in_flight)
 		vhi_dead_bury(q);
 	vhi_queue_halt(q);
@@ -148,7 +152,7 @@ static void apply(struct vh_queue *q)
 			vhi_queue_put_fd(q, (enum vhi_queue_fd)i, c.fds[i]);
 	q->flags = (q->flags & ~c.clear) | c.set;
 	if (c.what & VHI_PENDING_ABORT)
-		apply_abort(q);
+		apply_abort(q, c.what & VHI_PENDING_PARK && q->track);
 	if (c.what & VHI_PENDING_FORGET)
 		vhi_dead_forget(q);
 	if (c.what & VHI_PENDING_BREAK && q->flags & VHI_QF_STARTED)
@@ -265,6 +269,7 @@ int vhi_queue_ctl(struct vh_queue *q, enum vhi_queue_ctl_kind kind, struct vh_sn
 		[VHI_CTL_DISABLE] = {0, VHI_QF_ENABLED, 0},
 		[VHI_CTL_DRAIN] = {VHI_QF_DRAINING, 0, 0},
 		[VHI_CTL_ABORT] = {0, VHI_QF_DRAINING, VHI_PENDING_ABORT},
+		[VHI_CTL_PARK] = {0, VHI_QF_DRAINING, VHI_PENDING_ABORT | VHI_PENDING_PARK},
 		[VHI_CTL_FORGET] = {0, 0, VHI_PENDING_FORGET},
 	};
 	struct vhi_change *c = &q->change;
@@ -292,6 +297,28 @@ uint32_t vhi_queue_taken(const struct vh_queue *q)
 uint32_t vhi_queue_in_flight(struct vh_queue *q)
 {
 	return __atomic_load_n(&q->in_flight, __ATOMIC_ACQUIRE);
+}
+
+uint32_t vhi_queue_parked(struct vh_queue *q)
+{
+	uint32_t n = 0;
+
+	pthread_mutex_lock(&q->lock);
+	for (uint32_t i = 0; q->parked && i < VHI_DEAD_RUNS; i++)
+		if (q->dead[i].arena && q->dead[i].epoch == q->parked)
+			n = q->dead[i].in_flight;
+	pthread_mutex_unlock(&q->lock);
+	return n;
+}
+
+bool vhi_queue_tracked(struct vh_queue *q)
+{
+	bool tracked;
+
+	pthread_mutex_lock(&q->lock);
+	tracked = q->flags & VHI_QF_TRACKED && !vhi_queue_inflight_lost(q);
+	pthread_mutex_unlock(&q->lock);
+	return tracked;
 }
 
 int vhi_queue_break(struct vh_queue *q, int code, uint32_t site, const char *why)

@@ -40,10 +40,33 @@ static void signal_fd(int fd, bool poll_first)
 	vhi_eventfd_signal(fd);
 }
 
+/* Many before the next look are one. */
+static void tell(struct vh_queue *q, uint32_t what)
+{
+	if (!__atomic_load_n(&q->by_message, __ATOMIC_RELAXED))
+		return;
+	__atomic_fetch_or(&q->told, what, __ATOMIC_RELEASE);
+	q->after |= VHI_AFTER_WAKE;
+}
+
+void vhi_queue_by_message(struct vh_queue *q, bool on)
+{
+	__atomic_store_n(&q->by_message, on, __ATOMIC_RELAXED);
+	if (!on)
+		__atomic_store_n(&q->told, 0, __ATOMIC_RELAXED);
+}
+
+uint32_t vhi_queue_take_told(struct vh_queue *q)
+{
+	return __atomic_exchange_n(&q->told, 0, __ATOMIC_ACQUIRE);
+}
+
 void vhi_queue_notify(struct vh_queue *q)
 {
-	if (q->fds[q->out] < 0)
+	if (q->fds[q->out] < 0) {
+		tell(q, VHI_TELL_CALL);
 		return;
+	}
 	signal_fd(q->fds[q->out], q->out_poll);
 	vhi_count(q->role == VH_QUEUE_DEVICE ? &q->stats.calls : &q->stats.kicks, 1);
 }

@@ -256,6 +256,11 @@ bool vhi_track_more(const struct vh_queue *q)
 	return vhi_again_left(q->track);
 }
 
+uint32_t vhi_track_base(const struct vh_queue *q)
+{
+	return q->layout->tracker->base(q);
+}
+
 uint16_t vhi_track_used(const struct vh_queue *q)
 {
 	return q->track->used;

@@ -167,6 +167,25 @@ static int look(struct vhi_track *t, uint32_t num, struct found *found, uint8_t 
 	return collect(t, num, found, seen);
 }
 
+/*
+ * Of a batch that was not published, all but the first descriptor may look used already. The driver would come upon them
+ * when something else has been published before them.
+ */
+static void wipe(const struct vhi_track *t, uint32_t num, uint64_t VHI_SHM *descs)
+{
+	uint16_t pos = t->used;
+
+	for (uint32_t i = 0; i < t->n_again; i++) {
+		for (uint32_t j = 0; j < t->again[i].n_desc; j++) {
+			uint64_t VHI_SHM *at = descs + 2 * (size_t)packed_at(pos) + 1;
+
+			if (packed_is(vhi_shm_load64(at), packed_used_marks(pos)))
+				vhi_shm_store64(at, packed_word(0, 0, packed_avail_marks(pos)));
+			pos = packed_on(num, pos, 1);
+		}
+	}
+}
+
 static int packed_recover(struct vh_queue *q, const struct vhi_ring *ring, void VHI_SHM *const area[], uint32_t *base)
 {
 	struct vhi_track *t = q->track;
@@ -195,6 +214,7 @@ static int packed_recover(struct vh_queue *q, const struct vhi_ring *ring, void 
 	vhi_free(found);
 	if (rc)
 		return rc;
+	wipe(t, ring->num, area[VHI_AREA_DESC]);
 	store_free(t, t->free);
 	store_used(t, t->used, t->used);
 	*base = t->used | (uint32_t)t->used << 16;
@@ -267,6 +287,16 @@ static void packed_given_back(struct vh_queue *q, uint32_t slot)
 	forget(q->track, first);
 }
 
+static uint32_t packed_parked(const struct vh_queue *q)
+{
+	const struct vhi_track *t = q->track;
+	uint16_t pos = q->next_avail;
+
+	for (uint32_t i = t->at_again; i < t->n_again; i++)
+		pos = packed_on(q->num, pos, t->again[i].n_desc);
+	return pos | (uint32_t)q->next_used << 16;
+}
+
 static uint32_t packed_given(const struct vh_queue *q, uint32_t i)
 {
 	const uint32_t at = q->dev.turn + i;
@@ -307,6 +337,7 @@ const struct vhi_tracker vhi_packed_tracker = {
 	.recover = packed_recover,
 	.taken = packed_taken,
 	.given_back = packed_given_back,
+	.base = packed_parked,
 	.given = packed_given,
 	.completing = packed_completing,
 	.completed = packed_completed,

@@ -123,6 +123,11 @@ static void split_given_back(struct vh_queue *q, uint32_t slot)
 	store_entry(q->track, slot, false);
 }
 
+static uint32_t split_parked(const struct vh_queue *q)
+{
+	return (uint16_t)(q->next_avail + q->track->n_again - q->track->at_again);
+}
+
 static uint32_t split_given(const struct vh_queue *q, uint32_t i)
 {
 	return q->dev.order[(q->next_avail + i) & (q->num - 1)];
@@ -156,6 +161,7 @@ const struct vhi_tracker vhi_split_tracker = {
 	.recover = split_recover,
 	.taken = split_taken,
 	.given_back = split_given_back,
+	.base = split_parked,
 	.given = split_given,
 	.completing = split_completing,
 	.completed = split_completed,

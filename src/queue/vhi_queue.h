@@ -96,6 +96,9 @@ enum vhi_queue_ctl_kind {
 	/* Stop at once. Tokens are stale from now on; of a device's requests in flight, segments and memory stay until
 	 * each came back by a push or unpop that says so. */
 	VHI_CTL_ABORT,
+	/* The same for a queue with inflight records: the base says that what is in flight was taken, because it stays in
+	 * the records. */
+	VHI_CTL_PARK,
 	VHI_CTL_FORGET, /* who has the requests of an ABORT doesn't look at them any more, and won't push them */
 };
 /*
@@ -136,8 +139,20 @@ int vhi_queue_again(struct vh_queue *q, uint32_t *base);
 
 /* Requests in the inflight records that the ring started with, to be done again. */
 uint32_t vhi_queue_resubmits(struct vh_queue *q);
+/* After PARK, when settled: requests that did not come back yet. Until then the device may write guest memory. */
+uint32_t vhi_queue_parked(struct vh_queue *q);
+bool vhi_queue_tracked(struct vh_queue *q); /* it runs, with records that are whole */
 /* The file of the records was truncated: I/O goes on without. */
 bool vhi_queue_inflight_lost(struct vh_queue *q);
+
+/*
+ * Where there is no fd to signal the peer by, it is told by messages: hooks.wake is called, and what is to be sent is
+ * taken here.
+ */
+#define VHI_TELL_CALL 1u
+#define VHI_TELL_ERR  2u
+void vhi_queue_by_message(struct vh_queue *q, bool on);
+uint32_t vhi_queue_take_told(struct vh_queue *q);
 
 /*
  * fds: taken over in any case, -1 = none; the old one is closed. Only eventfds are taken, anything else is -EINVAL (a

@@ -52,6 +52,7 @@ struct vhi_tracker {
 	int (*recover)(struct vh_queue *q, const struct vhi_ring *ring, void VHI_SHM *const area[], uint32_t *base);
 	/* The newest n requests were taken from the ring; @from is next_avail before. */
 	void (*taken)(struct vh_queue *q, const struct vh_req *reqs, uint32_t n, uint16_t from);
+	uint32_t (*base)(const struct vh_queue *q);	       /* see vhi_track_base() */
 	void (*given_back)(struct vh_queue *q, uint32_t slot); /* one that came from the ring; newest first */
 	uint32_t (*given)(const struct vh_queue *q,
 			  uint32_t i); /* slot of the i-th that was given back, oldest first */

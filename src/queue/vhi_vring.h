@@ -161,6 +161,7 @@ enum {
 #define VHI_PENDING_BREAK     16u
 #define VHI_PENDING_FORGET    32u
 #define VHI_PENDING_LOG	      64u
+#define VHI_PENDING_PARK      128u /* with ABORT: what is in flight stays in the records */
 
 /* A control change that waits. Lock. */
 struct vhi_change {
@@ -245,7 +246,10 @@ struct vh_queue {
 	bool log_told;		  /* that it is incomplete */
 	struct vhi_dirty_cache dirty;
 	struct vhi_track *track;     /* device: inflight records, NULL = none */
+	bool by_message;	     /* atomic: where there is no fd, the peer is told by messages */
+	uint32_t told;		     /* atomic: VHI_TELL_* that are to be sent */
 	bool track_lost;	     /* atomic: their file was truncated */
+	uint32_t parked;	     /* lock: epoch of the run whose requests were left there, 0 = none were */
 	struct vh_queue_stats stats; /* atomic counters */
 	struct vhi_ring ring;
 	void *arena;
@@ -320,6 +324,8 @@ int32_t vhi_track_take(struct vh_queue *q, struct vh_req *reqs, uint32_t max);	 
 int32_t vhi_track_give_back(struct vh_queue *q, uint32_t n);			  /* unpop */
 int vhi_track_publish(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n); /* push */
 bool vhi_track_more(const struct vh_queue *q);					  /* something is to be done again */
+/* The base of a ring whose requests in flight stay in the records: what was taken from it, or will be first, is taken. */
+uint32_t vhi_track_base(const struct vh_queue *q);
 /* Pop of what is to be done again, by layout. */
 int32_t vhi_split_take_again(struct vh_queue *q, struct vh_req *reqs, uint32_t max);
 int32_t vhi_packed_take_again(struct vh_queue *q, struct vh_req *reqs, uint32_t max);

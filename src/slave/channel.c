@@ -121,6 +121,7 @@ static void handle_reply(struct vh_slave *s)
 	vhi_ticket_describe(&s->tickets, t, &f);
 	if (f.code && t->abandoned)
 		vhi_log_line(&s->log, VH_LOG_INFO, "%s", f.text);
+	vhi_inband_answered(s, t->id);
 	vhi_ticket_done(&s->tickets, t);
 }
 

@@ -33,6 +33,7 @@ static const struct vhi_handler handlers[] = {
 	[VHI_FE_SET_INFLIGHT_FD] = {vhi_handle_set_inflight_fd, false},
 	[VHI_FE_GPU_SET_SOCKET] = {vhi_handle_gpu_set_socket, false},
 	[VHI_FE_RESET_DEVICE] = {vhi_handle_reset, false},
+	[VHI_FE_VRING_KICK] = {vhi_handle_vring_kick, false},
 	[VHI_FE_GET_MAX_MEM_SLOTS] = {vhi_handle_get_max_mem_slots, true},
 	[VHI_FE_ADD_MEM_REG] = {vhi_handle_add_mem_reg, false},
 	[VHI_FE_REM_MEM_REG] = {vhi_handle_rem_mem_reg, false},
@@ -42,6 +43,7 @@ static const struct vhi_handler handlers[] = {
 	[VHI_FE_CHECK_DEVICE_STATE] = {vhi_handle_check_device_state, false},
 	[VHI_FE_GET_SHARED_OBJECT] = {vhi_handle_get_shared_object, true},
 	[VHI_FE_GET_SHMEM_CONFIG] = {vhi_handle_get_shmem_config, true},
+	[VHI_FE_GET_VRING_BASE_SKIP_DRAIN] = {vhi_handle_get_vring_base_skip_drain, false},
 };
 
 const struct vhi_handler *vhi_handler_find(uint32_t id)

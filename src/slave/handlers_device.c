@@ -85,6 +85,13 @@ enum vhi_outcome vhi_handle_set_protocol_features(struct vh_slave *s, struct vhi
 		job->site = VHI_SITE_SLAVE_PF;
 		return VHI_REFUSED;
 	}
+	/* The specification wants this to end the connection. */
+	if (VHI_REFUSE(VHI_SITE_SLAVE_INBAND,
+		       bits & VHI_BIT(VH_PF_INBAND_NOTIFICATIONS) && vhi_wire_pf_closure(bits) != bits)) {
+		job->site = VHI_SITE_SLAVE_INBAND;
+		vhi_conn_fail(s, -EPROTO);
+		return VHI_REFUSED;
+	}
 	s->conn.f.pf_acked = bits;
 	return VHI_DONE;
 }

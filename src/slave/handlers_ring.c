@@ -137,19 +137,19 @@ static enum vhi_outcome get_base_step(struct vh_slave *s, struct vhi_job *job)
 	struct vhi_wire_vring_state reply = {.index = job->queue};
 
 	vhi_vring_event(s, job->queue, VHI_VRING_DRAINED);
-	if (r->state == VHI_VRING_DRAINING)
+	if (r->state == VHI_VRING_DRAINING || vhi_queue_parked(r->q))
 		return VHI_PENDING;
 	reply.num = vhi_vring_base(s, r);
 	return vhi_reply(job, &reply, sizeof(reply));
 }
 
-enum vhi_outcome vhi_handle_get_vring_base(struct vh_slave *s, struct vhi_msg *m, struct vhi_job *job)
+static enum vhi_outcome get_base(struct vh_slave *s, struct vhi_msg *m, struct vhi_job *job, enum vhi_vring_event how)
 {
 	struct vhi_wire_vring_state state;
 
 	if (!ring_of_state(s, m, job, &state))
 		return VHI_REFUSED;
-	vhi_vring_event(s, job->queue, VHI_VRING_STOP);
+	vhi_vring_event(s, job->queue, how);
 	return vhi_job_start(s, job, get_base_step);
 }
 
@@ -163,6 +163,17 @@ enum vhi_outcome vhi_handle_set_vring_endian(struct vh_slave *s, struct vhi_msg 
 	if (VHI_REFUSE(VHI_SITE_SLAVE_ENDIAN, state.num))
 		return refused(job, VHI_SITE_SLAVE_ENDIAN);
 	return VHI_DONE;
+}
+
+/* Also with GET_VRING_BASE_INFLIGHT, by which requests may stay in the records: those that are waited for do no harm. */
+enum vhi_outcome vhi_handle_get_vring_base(struct vh_slave *s, struct vhi_msg *m, struct vhi_job *job)
+{
+	return get_base(s, m, job, VHI_VRING_STOP);
+}
+
+enum vhi_outcome vhi_handle_get_vring_base_skip_drain(struct vh_slave *s, struct vhi_msg *m, struct vhi_job *job)
+{
+	return get_base(s, m, job, VHI_VRING_PARK);
 }
 
 /* Index and fd of KICK, CALL and ERR; the fd is taken out of the message. */
@@ -191,7 +202,17 @@ enum vhi_outcome vhi_handle_set_vring_kick(struct vh_slave *s, struct vhi_msg *m
 	rc = vhi_vring_set_kick(s, job->queue, fd);
 	if (rc)
 		return refused(job, vhi_failed_site(rc));
-	r->polled = fd < 0;
+	r->polled = fd < 0 && !vhi_slave_acked(s, VH_PF_INBAND_NOTIFICATIONS);
+	return after(vhi_vring_event(s, job->queue, VHI_VRING_KICK_MSG), job);
+}
+
+/* It starts a ring, like a kick fd; the ring is looked at in either case. */
+enum vhi_outcome vhi_handle_vring_kick(struct vh_slave *s, struct vhi_msg *m, struct vhi_job *job)
+{
+	struct vhi_wire_vring_state state;
+
+	if (!ring_of_state(s, m, job, &state))
+		return VHI_REFUSED;
 	return after(vhi_vring_event(s, job->queue, VHI_VRING_KICK_MSG), job);
 }
 

@@ -150,6 +150,7 @@ int vhi_slave_round(struct vh_slave *s, int timeout_ms)
 	if (vhi_slave_ended(s))
 		return -ESHUTDOWN;
 	vhi_slave_tell_failures(s);
+	vhi_inband_step(s);
 	vhi_pause_step(s);
 	vhi_conn_update(s);
 	vhi_back_update(s);

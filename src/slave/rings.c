@@ -77,12 +77,16 @@ bool vhi_vring_locate(const struct vh_slave *s, const struct vh_snapshot *snap, 
 		      uint32_t num, struct vhi_gpa out[3])
 {
 	const struct vhi_uva at[VHI_RING_AREAS] = {{addr->desc}, {addr->avail}, {addr->used}};
+	const bool gpa = vhi_slave_acked(s, VH_PF_GPA_ADDRESSES);
 	struct vhi_ring_area area[VHI_RING_AREAS];
 
 	vhi_ring_areas(num, s->conn.f.acked, area);
-	for (int i = 0; i < VHI_RING_AREAS; i++)
-		if (!vhi_uva_to_gpa(snap, at[i], area[i].len, &out[i]))
+	for (int i = 0; i < VHI_RING_AREAS; i++) {
+		out[i].v = at[i].v;
+		if (gpa ? !vhi_translate_one(snap, out[i], area[i].len)
+			: !vhi_uva_to_gpa(snap, at[i], area[i].len, &out[i]))
 			return false;
+	}
 	return true;
 }
 
@@ -137,6 +141,7 @@ static int start_queue(struct vh_slave *s, uint32_t i, struct vh_snapshot *snap)
 				(unsigned long long)r->addr.used);
 	/* Without bit 30 there is no SET_VRING_ENABLE. */
 	set_enabled(s, i, r->enabled || !(s->conn.f.acked & VHI_BIT(VH_F_PROTOCOL_FEATURES)));
+	vhi_inband_reset(s, i, vhi_slave_acked(s, VH_PF_INBAND_NOTIFICATIONS));
 	ring.desc = at[0];
 	ring.driver = at[1];
 	ring.device = at[2];
@@ -295,6 +300,21 @@ static uint32_t act_drain(struct vh_slave *s, uint32_t i)
 	return act_drained(s, i);
 }
 
+/*
+ * Nothing more is published, and the device is told at once, so that it can end what it does; the answer waits until it
+ * has pushed everything, as it may write guest memory until then. Without records it is a drain like any other.
+ */
+static uint32_t act_park(struct vh_slave *s, uint32_t i)
+{
+	struct vhi_vring *r = &s->rings[i];
+
+	if (!vhi_queue_tracked(r->q))
+		return r->state == VHI_VRING_DRAINING ? 0 : act_drain(s, i);
+	r->state = VHI_VRING_DRAINING;
+	vhi_queue_ctl(r->q, VHI_CTL_PARK, NULL);
+	return act_drained(s, i);
+}
+
 static uint32_t act_abort(struct vh_slave *s, uint32_t i)
 {
 	struct vhi_vring *r = &s->rings[i];
@@ -322,6 +342,7 @@ static vring_action *const machine[VHI_VRING_STATES][VHI_VRING_EVENTS] = {
 		{
 			[VHI_VRING_KICK_MSG] = act_start_fd,
 			[VHI_VRING_STOP] = act_stop_idle,
+			[VHI_VRING_PARK] = act_stop_idle,
 			[VHI_VRING_GONE] = act_stop_idle,
 		},
 	[VHI_VRING_WANTED] =
@@ -330,6 +351,7 @@ static vring_action *const machine[VHI_VRING_STATES][VHI_VRING_EVENTS] = {
 			[VHI_VRING_CONFIGURED] = act_start_completed,
 			[VHI_VRING_KICKED] = act_start_kick,
 			[VHI_VRING_STOP] = act_stop_idle,
+			[VHI_VRING_PARK] = act_stop_idle,
 			[VHI_VRING_GONE] = act_stop_idle,
 		},
 	[VHI_VRING_RUNNING] =
@@ -337,6 +359,7 @@ static vring_action *const machine[VHI_VRING_STATES][VHI_VRING_EVENTS] = {
 			[VHI_VRING_KICK_MSG] = act_look,
 			[VHI_VRING_KICKED] = act_kicked,
 			[VHI_VRING_STOP] = act_drain,
+			[VHI_VRING_PARK] = act_park,
 			[VHI_VRING_BROKE] = act_broken,
 			[VHI_VRING_GONE] = act_abort,
 		},
@@ -348,6 +371,7 @@ static vring_action *const machine[VHI_VRING_STATES][VHI_VRING_EVENTS] = {
 	[VHI_VRING_BROKEN] =
 		{
 			[VHI_VRING_STOP] = act_drain,
+			[VHI_VRING_PARK] = act_park,
 			[VHI_VRING_GONE] = act_abort,
 		},
 };
@@ -365,6 +389,7 @@ void vhi_vring_initial(struct vh_slave *s, uint32_t i)
 
 	close_notifiers(s, i);
 	vhi_queue_set_fd(r->q, VHI_QUEUE_ERR, -1);
+	vhi_inband_reset(s, i, false);
 	vhi_queue_ctl(r->q, VHI_CTL_DISABLE, NULL);
 	vhi_queue_ctl(r->q, VHI_CTL_RESUME, NULL);
 	r->enabled = false;

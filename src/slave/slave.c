@@ -70,6 +70,8 @@ static uint64_t device_pf(const struct vh_device *dev)
 		{VH_PF_INFLIGHT_SHMFD, !(ops->flags & VH_DEVICE_NO_REPEAT)},
 		{VH_PF_SHARED_OBJECT, ops->get_shared_object},
 		{VH_PF_SHMEM, vhi_device_has_shmem(dev)},
+		{VH_PF_GET_VRING_BASE_INFLIGHT, !(ops->flags & VH_DEVICE_NO_REPEAT)},
+		{VH_PF_GET_VRING_BASE_SKIP_DRAIN, !(ops->flags & VH_DEVICE_NO_REPEAT)},
 	};
 	uint64_t pf = 0;
 

@@ -34,6 +34,7 @@ vhi_handle vhi_handle_set_device_state_fd, vhi_handle_check_device_state;
 vhi_handle vhi_handle_get_inflight_fd, vhi_handle_set_inflight_fd;
 
 vhi_handle vhi_handle_set_vring_num, vhi_handle_set_vring_addr, vhi_handle_set_vring_base, vhi_handle_get_vring_base;
+vhi_handle vhi_handle_get_vring_base_skip_drain, vhi_handle_vring_kick;
 vhi_handle vhi_handle_set_vring_kick, vhi_handle_set_vring_call, vhi_handle_set_vring_err;
 vhi_handle vhi_handle_set_vring_enable, vhi_handle_set_vring_endian;
 

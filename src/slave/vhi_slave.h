@@ -4,7 +4,7 @@
  * listen.c: who may connect; dial.c: the other way round; conn.c: the connection, message by message, and the replies
  * that are owed; rings.c: the ring machine; handlers_*.c: one function for each message; by_hand.c: messages that the
  * user answers and asks; channel.c: requests of our own, and requests.c: what they are;
- * device.c: what the device asks for; state.c: what it remembers, on its way; stats.c: counters; pause.c: everything at rest; handover.c: to a successor.
+ * device.c: what the device asks for; state.c: what it remembers, on its way; stats.c: counters; pause.c: everything at rest; handover*.c: to a successor; inband.c: notifications by message.
  */
 #ifndef VHI_SLAVE_H
 #define VHI_SLAVE_H
@@ -58,6 +58,7 @@ enum vhi_vring_event {
 	VHI_VRING_CONFIGURED, /* a message arrived that may have been the missing one */
 	VHI_VRING_KICKED,     /* the kick fd was signalled */
 	VHI_VRING_STOP,	      /* GET_VRING_BASE, reset */
+	VHI_VRING_PARK,	      /* GET_VRING_BASE_SKIP_DRAIN */
 	VHI_VRING_DRAINED,    /* maybe the last request in flight was pushed */
 	VHI_VRING_BROKE,      /* the queue broke */
 	VHI_VRING_GONE,	      /* the connection ended */
@@ -81,6 +82,8 @@ struct vhi_vring {
 	bool busy;	   /* wanted and complete, but its queue is not yet left */
 	bool moving;	   /* has to follow a change of memory */
 	bool lost;	   /* it was told that its inflight records are */
+	uint32_t told;	   /* VHI_TELL_* that wait */
+	uint64_t telling;  /* ticket of the one on its way, 0 = none */
 	int32_t device_rc; /* atomic: why a request of it failed last, 0 = told already */
 };
 
@@ -307,6 +310,11 @@ void vhi_log_end(struct vh_slave *s);
 enum vhi_outcome vhi_handle_by_hand(struct vh_slave *s, struct vhi_msg *m, struct vhi_job *job);
 /* handlers_inflight.c */
 void vhi_slave_set_inflight(struct vh_slave *s, struct vhi_inflight *file); /* takes the reference over; NULL = none */
+
+/* inband.c */
+void vhi_inband_step(struct vh_slave *s); /* in each round */
+void vhi_inband_answered(struct vh_slave *s, uint64_t ticket);
+void vhi_inband_reset(struct vh_slave *s, uint32_t i, bool on);
 
 /* channel.c */
 uint32_t vhi_back_set(struct vh_slave *s, int fd); /* fd is borrowed; 0 or a site number */

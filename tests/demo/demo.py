@@ -28,6 +28,7 @@ import migrate_rows  # noqa: E402
 import net_rows  # noqa: E402
 import proc  # noqa: E402
 import qemu  # noqa: E402
+import reconnect_rows  # noqa: E402
 from pattern import pattern  # noqa: E402
 
 MIB = 1 << 20
@@ -303,6 +304,8 @@ ROWS = (
     ("qemu-11", "Linux guest in QEMU 11", "QEMU 11, Linux guest", "libvh (vhctl serve)", "qemu-system-x86", QEMU_FILES[1:2], row_qemu11),
     ("qemu-migrates", "Linux guest moves", "QEMU, twice", "libvh (vhctl serve), twice", "qemu-system-x86", QEMU_FILES[:2],
      migrate_rows.row_guest),
+    ("qemu-outlives", "Linux guest outlives", "QEMU, Linux guest", "libvh (vhctl serve), killed", "qemu-system-x86", QEMU_FILES,
+     reconnect_rows.row_guest),
     ("qsd", "qemu-storage-daemon", "libvh (vhctl io)", "qemu-storage-daemon", "qemu-system-common",
      ((QSD, "qemu-system-common"),), row_qsd),
     ("python-drives", "Python drives", "libvh (Python)", "libvh (vhctl serve)", "python3-cffi", (), drive(python)),

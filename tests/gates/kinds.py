@@ -227,6 +227,7 @@ KINDS = (
     Kind("demo-qemu", demo("qemu"), ("build",), about="a Linux guest on our back-end"),
     Kind("demo-qemu-migrates", demo("qemu-migrates"), ("build",), about="a Linux guest that moves between two QEMUs"),
     Kind("demo-qemu-listens", demo("qemu-listens"), ("build",), about="our back-end connects to QEMUs that listen, one after the other"),
+    Kind("demo-qemu-outlives", demo("qemu-outlives"), ("build",), about="a Linux guest whose back-end is killed"),
     Kind("demo-qemu-11", demo("qemu-11"), ("build",), required=False, about="the same in a QEMU of Debian's unstable suite"),
     Kind("fuzz", fuzz, about="libFuzzer targets, half a minute each"),
     Kind("hostile", pytest("hostile", {"VH_BUILD": GCC}), ("gcc",), about="raw sockets against a live back-end"),

@@ -48,7 +48,7 @@ QUEUE_SIZE = 256
 SERVER = ("--ram", str(CAPACITY), "--queues", str(QUEUES), "--queue-size", str(QUEUE_SIZE), "--serial", "hostile")
 #: what it offers
 OFFERED_PF = bits(PF.MQ, PF.LOG_SHMFD, PF.REPLY_ACK, PF.BACKEND_REQ, PF.CONFIG, PF.INFLIGHT_SHMFD, PF.CONFIGURE_MEM_SLOTS, PF.RESET_DEVICE, PF.STATUS,
-                  PF.DEVICE_STATE)  # fmt: skip
+                  PF.DEVICE_STATE, PF.GET_VRING_BASE_INFLIGHT, PF.GET_VRING_BASE_SKIP_DRAIN)  # fmt: skip
 #: a message that was begun has to end in so many seconds; it is the library's default
 MESSAGE_TIMEOUT = 10.0
 #: the sectors that check() writes to; tests keep away from them

@@ -176,6 +176,59 @@ static void numbers_that_the_message_has_no_room_for(void **state)
 	assert_int_equal(vh_master_get_inflight(m, 1, 1, &io, &fd), -EINVAL);
 }
 
+/* When both want it, nothing that is sent is a user address. */
+static void rings_and_regions_are_at_guest_addresses(void **state)
+{
+	const struct vh_master_opts opts = {.size = sizeof(opts),
+					    .more_protocol_features = UINT64_C(1) << VH_PF_GPA_ADDRESSES};
+	const struct vhi_ring_intent ring = {.num = 8,
+					     .desc = {0x100000},
+					     .driver = {0x101000},
+					     .device = {0x102000},
+					     .kick = -1,
+					     .call = -1,
+					     .err = -1};
+	const struct vht_msg *seen;
+	struct vht_backend by_gpa;
+	struct vh_master *one;
+	struct vh_mem *mem;
+
+	(void)state;
+	vht_backend_init(&by_gpa);
+	by_gpa.protocol_features |= 1u << VH_PF_GPA_ADDRESSES;
+	assert_int_equal(vh_master_new(&opts, NULL, NULL, &one), 0);
+	vht_backend_start(&by_gpa, vht_master_pair(one));
+	assert_int_equal(vh_master_negotiate(one, UINT64_C(1) << VH_F_VERSION_1, NULL), 0);
+	assert_int_equal(vh_mem_new(NULL, &mem), 0);
+	assert_int_equal(vh_mem_alloc(mem, 0x100000, 0x10000, 0), 0);
+	assert_int_equal(vh_master_set_mem(one, mem), 0);
+	assert_int_equal(vhi_master_backend_ops.ring_start(one, 0, &ring), 0);
+	vht_backend_join(&by_gpa);
+	seen = vht_backend_seen(&by_gpa, 37, 0); /* ADD_MEM_REG */
+	assert_non_null(seen);
+	assert_int_equal(vht_u64(seen, 8), 0x100000);
+	assert_int_equal(vht_u64(seen, 24), 0x100000);
+	seen = vht_backend_seen(&by_gpa, 9, 0); /* SET_VRING_ADDR */
+	assert_non_null(seen);
+	assert_int_equal(vht_u64(seen, 8), 0x100000);
+	assert_int_equal(vht_u64(seen, 16), 0x102000);
+	assert_int_equal(vht_u64(seen, 24), 0x101000);
+	vh_master_free(one);
+	vht_backend_stop(&by_gpa);
+	vh_mem_free(mem);
+}
+
+/* They are not sent to a back-end with which nobody agreed on them. */
+static void messages_that_were_not_asked_for(void **state)
+{
+	uint32_t base;
+
+	(void)state;
+	assert_int_equal(vh_master_get_vring_base_skip_drain(m, 0, &base), -EOPNOTSUPP);
+	assert_int_equal(vh_master_get_vring_base_skip_drain(m, 0, NULL), -EINVAL);
+	assert_int_equal(vh_master_vring_kick(m, 0), -EOPNOTSUPP);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -187,6 +240,8 @@ int main(void)
 		CASE(case_213_a_file_without_a_size_ends_the_connection),
 		CASE(case_213_too_small_for_so_many),
 		CASE(case_213_beyond_the_file),
+		CASE(rings_and_regions_are_at_guest_addresses),
+		CASE(messages_that_were_not_asked_for),
 		CASE(numbers_that_the_message_has_no_room_for),
 	};
 

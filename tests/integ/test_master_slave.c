@@ -17,8 +17,10 @@
 
 #include "vht_master.h"
 
-#define BIT(n)	 (UINT64_C(1) << (n))
-#define PF	 (BIT(0) | BIT(1) | BIT(3) | BIT(5) | BIT(9) | BIT(12) | BIT(13) | BIT(15) | BIT(16) | BIT(19))
+#define BIT(n) (UINT64_C(1) << (n))
+#define PF                                                                                                        \
+	(BIT(0) | BIT(1) | BIT(3) | BIT(5) | BIT(9) | BIT(12) | BIT(13) | BIT(15) | BIT(16) | BIT(19) | BIT(20) | \
+	 BIT(23))
 #define FEATURES (BIT(VH_F_VERSION_1) | BIT(VH_F_PROTOCOL_FEATURES))
 #define DISK	 UINT64_C(1048576)
 #define TURNS	 100000 /* a bound on patience that no machine's speed matters for */

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "vh/vh.h"
+#include "vhi_slave.h"
 #include "vht_peer.h"
 
 #define MAX_FILES 64
@@ -235,6 +236,37 @@ static void the_dirty_log_goes_along(void **state)
 	vh_dirty_free(mine);
 	close(call);
 	close(fd);
+}
+
+static void the_inflight_records_go_along(void **state)
+{
+	struct vh_inflight in = {.size = sizeof(in)};
+	struct {
+		uint64_t size, offset;
+		uint16_t num_queues, queue_size, padding[2];
+	} desc = {0};
+	int fd;
+
+	(void)state;
+	assert_int_equal(vh_inflight_make(1, VHT_QUEUE_MAX, 0, &in, &fd), 0);
+	desc.size = in.mmap_size;
+	desc.num_queues = 1;
+	desc.queue_size = VHT_QUEUE_MAX;
+	vht_negotiate(p, VHT_BIT30 | VHT_VERSION);
+	vht_send_mem(p);
+	vht_ok(p, 32, &desc, sizeof(desc), fd);
+	close(fd);
+	vht_ring_up(p, 0);
+	vht_ok_state(p, M_SET_VRING_ENABLE, 0, 1);
+	vht_offer_echo(p, 0);
+	vht_kick(p, 0);
+	vht_pump(p);
+	hand_over_peer();
+	assert_true(vhi_queue_tracked(p->s->rings[0].q));
+	vht_offer_echo(p, 0);
+	vht_kick(p, 0);
+	vht_pump(p);
+	assert_int_equal(vht_used(p, 0), 2);
 }
 
 static void the_back_end_channel_goes_along(void **state)
@@ -526,6 +558,7 @@ int main(void)
 		PEER(export_wants_it_quiet_and_room),
 		PEER(the_back_end_channel_goes_along),
 		PEER(the_dirty_log_goes_along),
+		PEER(the_inflight_records_go_along),
 		PEER(a_successor_that_offers_less_refuses_and_the_old_one_goes_on),
 		PEER(a_damaged_state_is_refused),
 		cmocka_unit_test(the_path_of_the_socket_belongs_to_the_successor),

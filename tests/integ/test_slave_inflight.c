@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -16,9 +17,10 @@
 #include "vhi_slave.h"
 #include "vht_peer.h"
 
-#define M_SET_INFLIGHT_FD 32
-#define FEATURES	  (VHT_BIT30 | VHT_VERSION)
-#define PACKED		  (UINT64_C(1) << VH_F_RING_PACKED)
+#define M_SET_INFLIGHT_FD	    32
+#define M_GET_VRING_BASE_SKIP_DRAIN 45
+#define FEATURES		    (VHT_BIT30 | VHT_VERSION)
+#define PACKED			    (UINT64_C(1) << VH_F_RING_PACKED)
 
 /* As on the wire. */
 struct desc {
@@ -213,7 +215,7 @@ static void reconnect(void)
 	vht_peer_connect(p);
 }
 
-static void what_was_in_flight_is_done_again(void **state)
+static void scenario_inflight(void **state)
 {
 	(void)state;
 	vht_negotiate(p, FEATURES);
@@ -244,6 +246,53 @@ static void what_was_in_flight_is_done_again(void **state)
 	vht_kick(p, 0);
 	vht_pump(p);
 	assert_int_equal(vht_used(p, 0), 5);
+}
+
+/* Stopped at once: nothing is published, and the next one does again what was in flight. */
+static void what_is_in_flight_is_left_in_the_records(void **state)
+{
+	(void)state;
+	vht_negotiate(p, FEATURES);
+	get(1, VHT_QUEUE_MAX);
+	up(true);
+	p->echo.hold = true;
+	for (int i = 0; i < 3; i++)
+		vht_offer_echo(p, 0);
+	vht_kick(p, 0);
+	vht_pump(p);
+	assert_int_equal(p->echo.n_held, 3);
+	vht_msg_state(p, M_GET_VRING_BASE_SKIP_DRAIN, F_REQUEST, 0, 0);
+	vht_pump(p);
+	/* The device knows at once, but may still write; so the answer waits until it let go. */
+	assert_int_equal(p->echo.stopped, 1);
+	vht_expect_silence(p);
+	assert_int_equal(vht_push_held(p), -ESTALE);
+	vht_expect(p, M_GET_VRING_BASE_SKIP_DRAIN);
+	assert_int_equal(vht_u32(&p->reply, 4), 3);
+	assert_int_equal(vht_used(p, 0), 0);
+	p->echo.hold = false;
+	p->vq[0].base = 3;
+	vht_ok(p, M_SET_INFLIGHT_FD, &got, sizeof(got), file);
+	vht_ring_up(p, 0);
+	vht_pump(p);
+	assert_int_equal(vht_used(p, 0), 3);
+	assert_int_equal(vht_event(p, VH_EVENT_RESUBMITTED).value, 3);
+}
+
+static void without_records_it_is_a_drain(void **state)
+{
+	(void)state;
+	vht_peer_up(p);
+	p->echo.hold = true;
+	vht_offer_echo(p, 0);
+	vht_kick(p, 0);
+	vht_pump(p);
+	vht_msg_state(p, M_GET_VRING_BASE_SKIP_DRAIN, F_REQUEST, 0, 0);
+	vht_expect_silence(p);
+	assert_int_equal(vht_push_held(p), 0);
+	vht_expect(p, M_GET_VRING_BASE_SKIP_DRAIN);
+	assert_int_equal(vht_u32(&p->reply, 4), 1);
+	assert_int_equal(vht_used(p, 0), 1);
 }
 
 static void after_a_reset_the_records_are_gone(void **state)
@@ -296,7 +345,9 @@ int main(void)
 		CASE(case_162_not_while_a_ring_runs),
 		CASE(case_164_what_can_not_be_is_refused),
 		CASE(case_165_a_ring_that_is_larger_than_its_records),
-		CASE(what_was_in_flight_is_done_again),
+		CASE(scenario_inflight),
+		CASE(what_is_in_flight_is_left_in_the_records),
+		CASE(without_records_it_is_a_drain),
 		CASE(after_a_reset_the_records_are_gone),
 		CASE(case_177_a_truncated_file_is_told),
 		CASE(a_device_that_can_not_repeat_has_no_records),

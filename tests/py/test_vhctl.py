@@ -275,7 +275,7 @@ def test_probe_json(serve):
     assert {"BLK_FLUSH", "BLK_MQ", "VERSION_1"} <= set(report["features"]["names"])
     assert set(report["protocol_features"]["names"]) == {
         "MQ", "LOG_SHMFD", "REPLY_ACK", "BACKEND_REQ", "CONFIG", "RESET_DEVICE", "CONFIGURE_MEM_SLOTS", "STATUS",
-        "DEVICE_STATE"}
+        "DEVICE_STATE", "INFLIGHT_SHMFD", "GET_VRING_BASE_INFLIGHT", "GET_VRING_BASE_SKIP_DRAIN"}
     assert report["features"]["unknown_bits"] == []
     assert json.loads(vhctl("probe", s.target, "--json", "--type", "none").stdout)["type_assumed"] is False
     assert b"capacity_bytes" in vhctl("probe", s.target).stdout

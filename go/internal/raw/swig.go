@@ -176,6 +176,8 @@ extern uintptr_t _wrap_MasterSetVringKick_raw_38bee8dda103c01b(swig_voidp arg1, 
 extern uintptr_t _wrap_MasterSetVringCall_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
 extern uintptr_t _wrap_MasterSetVringErr_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
 extern uintptr_t _wrap_MasterSetVringEnable_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
+extern uintptr_t _wrap_MasterGetVringBaseSkipDrain_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
+extern uintptr_t _wrap_MasterVringKick_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
 extern uintptr_t _wrap_MasterGetInflight_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3, swig_voidp arg4, swig_voidp arg5);
 extern uintptr_t _wrap_MasterSetInflight_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, int arg3);
 extern uintptr_t _wrap_MasterResetDevice_raw_38bee8dda103c01b(swig_voidp arg1);
@@ -1410,6 +1412,27 @@ func MasterSetVringEnable(arg1 *Master, arg2 uint32, arg3 uint32) (_swig_ret err
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	swig_r = (uintptr)(C._wrap_MasterSetVringEnable_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.int(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func MasterGetVringBaseSkipDrain(arg1 *Master, arg2 uint32, arg3 *uint32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_MasterGetVringBaseSkipDrain_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func MasterVringKick(arg1 *Master, arg2 uint32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	swig_r = (uintptr)(C._wrap_MasterVringKick_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1

@@ -1950,6 +1950,38 @@ vhgo_rc _wrap_MasterSetVringEnable_raw_38bee8dda103c01b(struct vh_master *_swig_
 }
 
 
+vhgo_rc _wrap_MasterGetVringBaseSkipDrain_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, int _swig_go_1, int *_swig_go_2) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  uint32_t arg2 ;
+  uint32_t *arg3 = (uint32_t *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = *(uint32_t **)&_swig_go_2; 
+  
+  result = (vhgo_rc)vh_master_get_vring_base_skip_drain(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterVringKick_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, int _swig_go_1) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  uint32_t arg2 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  
+  result = (vhgo_rc)vh_master_vring_kick(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
 vhgo_rc _wrap_MasterGetInflight_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, int _swig_go_1, int _swig_go_2, struct vh_inflight *_swig_go_3, int *_swig_go_4) {
   struct vh_master *arg1 = (struct vh_master *) 0 ;
   uint32_t arg2 ;
