@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
 """Fixtures of the hostile tests: one live `vhctl serve blk` for each module, held to its invariants after each test."""
 
+import os
+import random
 import sys
 from pathlib import Path
 
@@ -10,6 +12,17 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1] / "python")]
 
 import lib  # noqa: E402
+
+
+def pytest_collection_modifyitems(config, items):
+    """VH_SAMPLE=N: one test in N, drawn by VH_SEED, which is printed; for runs against slow servers."""
+    share = int(os.environ.get("VH_SAMPLE") or 1)
+    if share > 1:
+        seed = int(os.environ.get("VH_SEED") or random.SystemRandom().randrange(1, 1 << 31))
+        config.get_terminal_writer().line(f"one test in {share}, VH_SEED={seed}")
+        kept = set(random.Random(seed).sample(range(len(items)), len(items) // share))
+        config.hook.pytest_deselected(items=[item for i, item in enumerate(items) if i not in kept])
+        items[:] = [item for i, item in enumerate(items) if i in kept]
 
 
 @pytest.fixture(scope="module")
