@@ -122,7 +122,7 @@ def bit_table(side, bits, peers, rows):
 def gpu_table(peers, rows):
     yield GPU
     yield "|" + "---|" * (GPU.count("|") - 1)
-    table = (PATH.parent.parent / "src" / "sock" / "gpu.def").read_text(encoding="utf-8")
+    table = (PATH.parent.parent / "src" / "gpu" / "messages.def").read_text(encoding="utf-8")
     for name, number, size, data, fds, answer, feature in GPU_ROW.findall(table):
         row = take(rows, "gpu", name)
         yield "| " + " | ".join((number, name, size, GPU_DATA[data], span("0", fds), "" if answer == "NO_REPLY" else answer, feature,
@@ -142,7 +142,7 @@ def protocol_md(_):
             ("Feature bits of every device", bit_table("f", spaces["F"], peers, rows)),
             ("The socket of a GPU", gpu_table(peers, rows))):
         out += ["", f"## {title}", "", *lines]
-    out += ["", "A pixel has 4 bytes. The rows of the socket of a GPU come from `src/sock/gpu.def`; its features are bits of their own "
+    out += ["", "A pixel has 4 bytes. The rows of the socket of a GPU come from `src/gpu/messages.def`; its features are bits of their own "
             "(`vh/gpu.h`), its golden bytes those of `test_gpu.c`."]
     out += ["", "Bits of a device type (below 24, above 49) are the device's and the driver's: the library passes them on."]
     if rows:

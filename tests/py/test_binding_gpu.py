@@ -86,7 +86,7 @@ def test_a_display_refuses_what_breaks_the_rules():
         b.sendall(struct.pack("=3I5I", 8, 0, 20, 16, 0, 0, 0, 0))
         with pytest.raises(vh.VhError) as e:
             display.recv()
-        assert e.value.errno == errno.EPROTO and e.value.site == 213
+        assert e.value.errno == errno.EPROTO and e.value.site == 905
         with pytest.raises(vh.VhError) as e:
             display.recv()
         assert e.value.errno == errno.ENOTCONN

@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #include "vh/vh.h"
-#include "vhi_sock.h"
+#include "vhi_gpu.h"
 
 #define EDID  (1u << VH_GPU_PF_EDID)
 #define BUF2  (1u << VH_GPU_PF_DMABUF2)

@@ -113,7 +113,12 @@ vh_count vhi_gpu_leave(struct vh_gpu *g, vh_count rc)
 
 int vhi_gpu_fail(struct vh_gpu *g, int code, uint32_t site, const char *why)
 {
-	const char *text = site ? vhi_sock_site_text(site) : why;
+	static const struct vhi_site_text texts[] = {
+#define VHI_SITE VHI_SITE_TEXT
+#include "sites.def"
+#undef VHI_SITE
+	};
+	const char *text = site ? vhi_site_text(texts, VHI_ARRAY_SIZE(texts), site) : why;
 
 	vhi_sys.shutdown(g->fd, SHUT_RDWR);
 	vhi_fd_close(&g->in_fd);

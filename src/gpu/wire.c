@@ -21,7 +21,7 @@ static const struct vhi_gpu_row rows[] = {
 	 .reply = (reply_),                                            \
 	 .pf = (pf_),                                                  \
 	 .fields = LIST fields_},
-#include "gpu.def"
+#include "messages.def"
 #undef VHI_GPU
 #undef LIST
 #undef F2

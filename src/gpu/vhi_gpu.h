@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
 /*
- * A GPU's socket inside. gpu_wire.c: the table, and what a message must look like; gpu.c: the handle, bytes in and out;
- * gpu_device.c and gpu_display.c: the calls of the two ends.
+ * A GPU's socket inside. wire.c: the table, and what a message must look like; gpu.c: the handle, bytes in and out;
+ * device.c and display.c: the calls of the two ends.
  */
 #ifndef VHI_GPU_H
 #define VHI_GPU_H
@@ -9,6 +9,12 @@
 #include "vh/gpu.h"
 #include "vhi_gate.h"
 #include "vhi_sock.h"
+
+enum vhi_gpu_site {
+#define VHI_SITE VHI_SITE_ENUM
+#include "sites.def"
+#undef VHI_SITE
+};
 
 #define VHI_GPU_REPLY	   4u /* header flag, the only one */
 #define VHI_GPU_FEATURES   (VHI_BIT(VH_GPU_PF_EDID) | VHI_BIT(VH_GPU_PF_DMABUF2))
