@@ -106,6 +106,8 @@ const (
 const (
 	EventReconnecting = 32 // it will try; reason: why the last try failed, 0 = none did; value: ms until then
 	EventGaveUp       = 33 // it won't any more; reason: why the last try failed; value: failures in a row
+	EventIotlbTimeout = 20 // value: an I/O address that the front-end said nothing of in time
+	EventIotlbFault   = 21 // queue, broken; value: I/O address; reason: VH_MEM_* that may not be done
 )
 
 // vh_event.kind, of a master.
@@ -420,6 +422,11 @@ const (
 // Flags of vh_driver_stop().
 const (
 	DriverStopDrop = 1 // don't wait for requests in flight
+)
+
+// Flags of struct vh_driver_opts.
+const (
+	DriverIommu = 1 // the device uses I/O addresses: -ENOTSUP without VIRTIO_F_ACCESS_PLATFORM
 )
 
 // Flags of struct vh_driver_ring.

@@ -3,6 +3,7 @@
 package vh
 
 import (
+	"context"
 	"runtime"
 
 	"github.com/libvh/libvh/go/internal/raw"
@@ -138,4 +139,28 @@ func (t *Iotlb) Deny(iova IOVA) error {
 func (t *Iotlb) Stats() (stats IotlbStats, err error) {
 	err = t.use(func() error { return raw.IotlbGetStats(t.p, &stats) })
 	return stats, err
+}
+
+// SetIotlb gives the ring and descriptors of a stand-alone queue I/O addresses, from its next start on; nil: guest addresses.
+func (q *Queue) SetIotlb(t *Iotlb) error {
+	return q.call(func() error {
+		return t.with(func(p *raw.Iotlb) error { return raw.QueueSetIotlb(q.p, p) })
+	})
+}
+
+// SetIotlb answers the back-end's misses from this map; nil: no more.
+func (m *Master) SetIotlb(t *Iotlb) error {
+	return m.do(func() error {
+		return t.with(func(p *raw.Iotlb) error { return raw.MasterSetIotlb(m.p, p) })
+	})
+}
+
+// IotlbUpdate says what a range of I/O addresses means; Addr is a user address.
+func (m *Master) IotlbUpdate(ctx context.Context, entry *IotlbEntry) error {
+	return m.tell(ctx, func(p *raw.Master) error { return raw.MasterIotlbUpdate(p, entry) })
+}
+
+// IotlbInvalidate says that a range means nothing any more: when it returns, requests that used it have ended.
+func (m *Master) IotlbInvalidate(ctx context.Context, iova IOVA, length uint64) error {
+	return m.tell(ctx, func(p *raw.Master) error { return raw.MasterIotlbInvalidate(p, iova, length) })
 }

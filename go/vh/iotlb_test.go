@@ -3,6 +3,7 @@
 package vh_test
 
 import (
+	"bytes"
 	"syscall"
 	"testing"
 
@@ -54,4 +55,38 @@ func TestAnIotlbWithoutAMemoryIsAMap(t *testing.T) {
 	defer tlb.Close()
 	must(t, tlb.Update(&vh.IotlbEntry{Len: 4096, Addr: 0x1234, Perm: vh.MemRead | vh.MemWrite}))
 	want(t, tlb.Update(&vh.IotlbEntry{IOVA: 0x4000, Len: 4096, Perm: vh.MemRead}), syscall.ENOSPC)
+}
+
+func TestScenarioIommu(t *testing.T) {
+	const offset = 0x7f0000000000
+	s, err := vh.NewSlave(ram(t), &vh.SlaveOpts{MoreFeatures: 1 << vh.FAccessPlatform})
+	must(t, err)
+	defer s.Close()
+	m, err := vh.NewMaster(nil, nil)
+	must(t, err)
+	defer m.Close()
+	end, err := m.Socketpair()
+	must(t, err)
+	must(t, s.Adopt(end))
+	must(t, end.Close())
+	serve(t, s)
+	d := driven(t, m, &vh.DriverOpts{Type: vh.TypeBlk, Flags: vh.DriverIommu, IOVAOffset: offset})
+	b, err := vh.NewBlk(within(t), d)
+	must(t, err)
+	defer b.Close()
+	data := make([]byte, 8192)
+	for i := range data {
+		data[i] = byte(i * 7)
+	}
+	for i := int64(0); i < 4; i++ {
+		_, err = b.WriteAt(data, i*8192)
+		must(t, err)
+		must(t, m.IotlbInvalidate(within(t), offset, 1<<40))
+	}
+	got := make([]byte, len(data))
+	_, err = b.ReadAt(got, 8192)
+	must(t, err)
+	if !bytes.Equal(got, data) {
+		t.Fatal("what was read is not what was written")
+	}
 }

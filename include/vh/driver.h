@@ -23,6 +23,9 @@ VH_BEGIN_DECLS
 /* Flags of vh_driver_stop(). */
 #define VH_DRIVER_STOP_DROP 1u /* don't wait for requests in flight */
 
+/* Flags of struct vh_driver_opts. */
+#define VH_DRIVER_IOMMU 1u /* the device uses I/O addresses: -ENOTSUP without VIRTIO_F_ACCESS_PLATFORM */
+
 /** struct vh_driver_opts - options of vh_driver_new(). Sized, zero means default. */
 struct vh_driver_opts {
 	uint32_t size;	     /* sizeof(struct vh_driver_opts) */
@@ -32,6 +35,10 @@ struct vh_driver_opts {
 	uint64_t
 		features; /* further device features that the caller can do with; over its own memory: all, of rings too */
 	uint64_t mask_features; /* never acked */
+	uint32_t flags;		/* VH_DRIVER_IOMMU */
+	uint32_t reserved;	/* must be 0 */
+	uint64_t
+		iova_offset; /* VH_DRIVER_IOMMU: I/O address of guest address 0; those of the session's memory must not wrap */
 };
 
 /**

@@ -37,8 +37,10 @@ VH_BEGIN_DECLS
 #define VH_EVENT_STATE		22 /* device state: reason 0 all went, -EINPROGRESS it goes, else why not; value: bytes */
 
 /* vh_event.kind, of a handle that connects by a policy (vh/reconnect.h); a success is VH_EVENT_CONNECTED. */
-#define VH_EVENT_RECONNECTING 32 /* it will try; reason: why the last try failed, 0 = none did; value: ms until then */
-#define VH_EVENT_GAVE_UP      33 /* it won't any more; reason: why the last try failed; value: failures in a row */
+#define VH_EVENT_RECONNECTING  32 /* it will try; reason: why the last try failed, 0 = none did; value: ms until then */
+#define VH_EVENT_GAVE_UP       33 /* it won't any more; reason: why the last try failed; value: failures in a row */
+#define VH_EVENT_IOTLB_TIMEOUT 20 /* value: an I/O address that the front-end said nothing of in time */
+#define VH_EVENT_IOTLB_FAULT   21 /* queue, broken; value: I/O address; reason: VH_MEM_* that may not be done */
 
 /* vh_event.kind, of a master. */
 #define VH_EVENT_CONFIG_CHANGED	 64 /* the back-end says that config space changed */

@@ -73,6 +73,23 @@ struct vh_master_ops {
 	 */
 	vh_rc (*backend_request)(void *ctx, const struct vh_msg_request *req);
 	/**
+	 * iotlb_miss() - the back-end asks what an I/O address means, and vh_master_set_iotlb() gave no answer
+	 * @ctx: what was given with the ops
+	 * @iova: the address
+	 * @perm: VH_MEM_*: what it wants to do there
+	 *
+	 * Answer by vh_master_iotlb_update(), from here or later. The same may be called as from backend_request().
+	 *
+	 * Return: 0, also when the answer comes later; a negative errno value: there is none, and the back-end may give the
+	 * queue up.
+	 *
+	 * @since: VH_1.0
+	 * @thread: handle
+	 * @blocks: no
+	 * @errors: EFAULT EINVAL
+	 */
+	vh_rc (*iotlb_miss)(void *ctx, vh_iova iova, uint32_t perm);
+	/**
 	 * waiting() - a call that waits on this connection looks around
 	 * @ctx: what was given with the ops
 	 *
@@ -473,6 +490,21 @@ VH_API vh_count vh_master_next_event(struct vh_master *m, struct vh_event *out);
  * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN ENOMEM EMFILE ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
  */
 VH_API vh_rc vh_master_negotiate(struct vh_master *m, uint64_t features, uint64_t *acked);
+
+/**
+ * vh_master_set_iotlb() - answer the back-end's IOTLB misses from a map
+ * @m: the front-end
+ * @map: (nullable) kept until it is replaced, or the front-end freed; its addresses are guest addresses, or user addresses with
+ *   VH_IOTLB_USER_ADDR. NULL: none
+ *
+ * What is taken out of the map has to be told as well: vh_master_iotlb_invalidate().
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: no
+ * @errors: EINVAL EBUSY ESHUTDOWN
+ */
+VH_API vh_rc vh_master_set_iotlb(struct vh_master *m, struct vh_iotlb *map);
 
 /**
  * vh_master_backend() - this connection as a target for a driver

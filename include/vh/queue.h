@@ -98,6 +98,7 @@ struct vh_queue_stats {
 	uint32_t broken_site;	      /* number of the check that broke it, 0 = none */
 	uint64_t oldest_in_flight_ns; /* age of the oldest request in flight, 0 = none or unknown */
 	uint64_t failed;	      /* device: requests that it could not do, see vh_device_error() */
+	uint64_t iotlb_misses;	      /* device: I/O addresses that were not known, and had to be asked for */
 };
 
 /**
@@ -336,6 +337,22 @@ VH_API vh_rc vh_queue_start(struct vh_queue *q);
  * @errors: EINVAL EBUSY EPERM EBADF ENOMEM EMFILE EOVERFLOW ENODATA EACCES ENODEV
  */
 VH_API vh_rc vh_queue_set_inflight(struct vh_queue *q, const struct vh_inflight *inflight, vh_fd fd);
+
+/**
+ * vh_queue_set_iotlb() - its ring and descriptors have I/O addresses, from the next start on
+ * @q: device-side queue made by vh_queue_open(), stopped
+ * @t: (nullable) what they mean, in the memory that the queue was opened with; kept by the queue. NULL: they have guest
+ *   addresses
+ *
+ * The queue then starts whether its ring is known or not. While something that it needs is not known vh_queue_pop() returns 0
+ * and vh_queue_arm() VH_QUEUE_SLEEP; vh_iotlb_next_miss() says what, and an update wakes it.
+ *
+ * @since: VH_1.0
+ * @thread: queue
+ * @blocks: no
+ * @errors: EINVAL EBUSY EPERM
+ */
+VH_API vh_rc vh_queue_set_iotlb(struct vh_queue *q, struct vh_iotlb *t);
 
 /**
  * vh_queue_get_stats() - counters

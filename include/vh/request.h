@@ -10,6 +10,7 @@
 #define VH_REQUEST_H
 
 #include "vh/inflight.h"
+#include "vh/iotlb.h"
 #include "vh/protocol.h"
 #include "vh/types.h"
 
@@ -376,6 +377,35 @@ VH_API vh_rc vh_master_get_inflight(struct vh_master *m, uint32_t num_queues, ui
  * @errors: EINVAL EBADF EBUSY EDEADLK ESHUTDOWN ENOTCONN EOPNOTSUPP ENOMEM EMFILE ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
  */
 VH_API vh_rc vh_master_set_inflight(struct vh_master *m, const struct vh_inflight *inflight, vh_fd fd);
+
+/**
+ * vh_master_iotlb_update() - IOTLB_MSG: what a range of I/O addresses means
+ * @m: the front-end
+ * @entry: the range; addr is a user address of the memory that is shared
+ *
+ * With VIRTIO_F_ACCESS_PLATFORM. Inside of vh_master_ops.iotlb_miss it is sent, and its answer not waited for.
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN EOPNOTSUPP ENOMEM ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
+ */
+VH_API vh_rc vh_master_iotlb_update(struct vh_master *m, const struct vh_iotlb_entry *entry);
+
+/**
+ * vh_master_iotlb_invalidate() - IOTLB_MSG: a range means nothing any more
+ * @m: the front-end
+ * @iova: its first I/O address
+ * @len: bytes, > 0
+ *
+ * When it returns the back-end has finished the requests that used it.
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL EBUSY EDEADLK ESHUTDOWN ENOTCONN EOPNOTSUPP ENOMEM ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
+ */
+VH_API vh_rc vh_master_iotlb_invalidate(struct vh_master *m, vh_iova iova, uint64_t len);
 
 /**
  * vh_master_reset_device() - RESET_DEVICE

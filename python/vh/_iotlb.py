@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
 """The IOTLB: what I/O addresses mean, behind an IOMMU."""
-import contextlib
-from typing import Any, Iterator
+from typing import Any
 
-from vh._handle import Handle, create, expect, listed
+from vh._handle import Handle, create, listed, pointer
 from vh._lib import ffi, new_sized, record
 from vh._memory import Memory
 from vh._model import IOTLB_EVICT, IOTLB_USER_ADDR, MEM_READ, MEM_WRITE, IotlbEntry, IotlbMiss, IotlbStats
@@ -22,13 +21,9 @@ class Iotlb(Handle):
         """Without a memory it is a map that is only looked up. evict: a cache, which forgets when it is full."""
         flags = (IOTLB_USER_ADDR if user_addresses else 0) | (IOTLB_EVICT if evict else 0)
         opts = new_sized("vh_iotlb_opts", flags=flags, max_entries=max_entries)
-        self._memory = memory if memory is None else expect(memory, Memory)
-        ptr = ffi.NULL if self._memory is None else self._memory._enter()
-        try:
+        self._memory = memory
+        with pointer(memory, Memory) as ptr:
             self._adopt(create("vh_iotlb_new", "vh_iotlb", opts, ptr))
-        finally:
-            if self._memory is not None:
-                self._memory._leave()
 
     def update(self, iova: int, length: int, addr: int, perm: int = MEM_READ | MEM_WRITE) -> None:
         """The range means this from now on, whatever was said of it before."""
@@ -81,17 +76,10 @@ class Iotlb(Handle):
         return record(IotlbStats, out)  # type: ignore[no-any-return]
 
 
-@contextlib.contextmanager
-def iotlb_pointer(iotlb: "Iotlb | None") -> "Iterator[Any]":
-    """Of an IOTLB, while it is used; NULL for None."""
-    if iotlb is None:
-        yield ffi.NULL
-        return
-    ptr = expect(iotlb, Iotlb)._enter()
-    try:
-        yield ptr
-    finally:
-        iotlb._leave()
+def give(handle: Handle, call: str, iotlb: "Iotlb | None") -> None:
+    """A call about an IOTLB, or about none."""
+    with pointer(iotlb, Iotlb) as ptr:
+        handle._call(call, ptr)
 
 
 __all__ = ["Iotlb"]

@@ -42,8 +42,15 @@ class Master(Requests):
         self._on_request = callable_or_none("on_backend_request", on_backend_request)
         if on_backend_request is not None:
             members["backend_request"] = "vhpy_master_backend_request"
+        members["iotlb_miss"] = "vhpy_master_iotlb_miss"
+        self._on_iotlb_miss: "Callable[[int, int], int | None] | None" = None
         self._adopt(create("vh_master_new", "vh_master", opts, new_ops("vh_master_ops", members),
                            _event.context(weakref.ref(self))))
+
+    def set_iotlb_miss(self, function: "Callable[[int, int], int | None] | None") -> None:
+        """function(iova, perm) is asked what set_iotlb() has no answer to, and answers by iotlb_update(), now or later, or returns
+        a negative errno value."""
+        self._on_iotlb_miss = callable_or_none("function", function)
 
     def _wait(self, name: str, *args: Any) -> int:
         """A call that waits. Python's signal handlers run meanwhile; if they raise nothing it goes on."""
@@ -199,6 +206,13 @@ def _backend_request(ctx: Any, req: Any) -> int:
     return answered(target(ctx)(), req, BackendRequest)
 
 
+def _iotlb_miss(ctx: Any, iova: int, perm: int) -> int:
+    master = target(ctx)()
+    if master is None or master._on_iotlb_miss is None:
+        return -errno.EOPNOTSUPP
+    return int(master._on_iotlb_miss(iova, perm) or 0)
+
+
 def _waiting(_ctx: Any) -> int:
     """Python runs the handlers of signals that came while this function is entered; what they raise ends the wait."""
     return 0
@@ -206,3 +220,4 @@ def _waiting(_ctx: Any) -> int:
 
 _error.bind("vhpy_master_backend_request", _backend_request)
 _error.bind("vhpy_master_waiting", _waiting)
+_error.bind("vhpy_master_iotlb_miss", _iotlb_miss)

@@ -9,6 +9,7 @@ import itertools
 import struct
 from typing import Any, Iterable, Iterator, NamedTuple, Sequence, overload
 
+from vh._iotlb import Iotlb, give
 from vh import _aio, _error, _model
 from vh._dirty import Dirty
 from vh._event import known
@@ -561,6 +562,10 @@ class Queue(Handle):
         """Log what a stand-alone queue's device writes; used: the ring too, under that guest address. None: no more."""
         with pointer(log, Dirty) as ptr:
             self._call("vh_queue_set_dirty", ptr, 0 if used is None else _model.QUEUE_LOG_USED, used or 0)
+
+    def set_iotlb(self, iotlb: "Iotlb | None") -> None:
+        """The ring and descriptors of a stand-alone queue have I/O addresses, from its next start on. None: guest addresses."""
+        give(self, "vh_queue_set_iotlb", iotlb)
 
     def mark(self, view: Any) -> None:
         """The device wrote into this piece of guest memory, and the length that it pushes does not tell."""

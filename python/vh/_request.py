@@ -3,6 +3,7 @@
 import os
 from typing import Any
 
+from vh._iotlb import Iotlb, give
 from vh import _model
 from vh._byhand import ByHand
 from vh._device import CryptoSession
@@ -117,6 +118,19 @@ class Requests(ByHand):
     def set_log_fd(self, fd: Any) -> None:
         """Signalled when the back-end has set bits in the dirty log."""
         self._wait("vh_master_set_log_fd", fd_of(fd))
+
+    def iotlb_update(self, entry: _model.IotlbEntry) -> None:
+        """What a range of I/O addresses means; addr is a user address. Inside of on_iotlb_miss it doesn't wait."""
+        self._wait("vh_master_iotlb_update", ffi.new("struct vh_iotlb_entry *", {
+            "iova": entry.iova, "len": entry.len, "addr": entry.addr, "perm": entry.perm}))
+
+    def iotlb_invalidate(self, iova: int = 0, length: int = (1 << 64) - 1) -> None:
+        """The range means nothing any more: when this returns, requests that used it have ended."""
+        self._wait("vh_master_iotlb_invalidate", iova, length)
+
+    def set_iotlb(self, table: "Iotlb | None") -> None:
+        """Answer the back-end's misses from this map. None: no more."""
+        give(self, "vh_master_set_iotlb", table)
 
     def set_vring_kick(self, queue: int, fd: Any) -> None:
         """Starts the ring."""

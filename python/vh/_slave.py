@@ -42,6 +42,7 @@ class Slave(Asking):
     _stopping = False
 
     def __init__(self, device: Device, *, message_timeout: "float | None" = None, drain_timeout: "float | None" = None,
+                 more_features: int = 0,
                  budget: int = 0, mask_features: int = 0, mask_protocol_features: int = 0, require_seal: bool = False,
                  socket_mode: int = 0, max_state_bytes: int = 0, more_protocol_features: int = 0, dialect: int = 0,
                  on_request: "Callable[[FrontendRequest], int | FrontendRequest | None] | None" = None):
@@ -51,7 +52,7 @@ class Slave(Asking):
         more_protocol_features among them: it returns None for yes, a negative errno value to refuse, the request itself
         to answer() it another time.
         """
-        opts = new_sized("vh_slave_opts", message_timeout_ms=milliseconds(message_timeout),
+        opts = new_sized("vh_slave_opts", more_features=more_features, message_timeout_ms=milliseconds(message_timeout),
                          drain_timeout_ms=milliseconds(drain_timeout), budget=budget, mask_features=mask_features,
                          mask_protocol_features=mask_protocol_features, require_seal=int(require_seal),
                          socket_mode=socket_mode, max_state_bytes=max_state_bytes,

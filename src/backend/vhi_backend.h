@@ -18,6 +18,7 @@ struct vhi_ring_intent {
 	struct vhi_gpa desc, driver, device;
 	int kick, call, err; /* borrowed, -1 = none */
 	bool log;	     /* writes to it go to the log */
+	uint64_t iova_shift; /* with ACCESS_PLATFORM: what is to be added for I/O addresses */
 };
 
 /*

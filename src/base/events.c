@@ -5,7 +5,7 @@
 #include "vhi_base.h"
 
 /* Kinds of a queue come first: their row is their place among the slots of each queue. */
-#define QUEUE_KINDS 10u
+#define QUEUE_KINDS 11u
 
 static const struct {
 	uint32_t kind;
@@ -17,6 +17,7 @@ static const struct {
 	{VH_EVENT_DISABLED, "disabled"},
 	{VH_EVENT_DRAINING, "draining"},
 	{VH_EVENT_BROKEN, "broken"},
+	{VH_EVENT_IOTLB_FAULT, "iotlb-fault"},
 	{VH_EVENT_DEVICE_ERROR, "device-error"},
 	{VH_EVENT_INFLIGHT_LOST, "inflight-lost"},
 	{VH_EVENT_RESUBMITTED, "resubmitted"},
@@ -32,6 +33,7 @@ static const struct {
 	{VH_EVENT_NEGOTIATED, "negotiated"},
 	{VH_EVENT_PAUSED, "paused"},
 	{VH_EVENT_DIRTY_LOST, "dirty-lost"},
+	{VH_EVENT_IOTLB_TIMEOUT, "iotlb-timeout"},
 	{VH_EVENT_RECONNECTING, "reconnecting"},
 	{VH_EVENT_GAVE_UP, "gave-up"},
 	{VH_EVENT_STATE, "state"},

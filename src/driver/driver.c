@@ -101,6 +101,7 @@ static int negotiate(struct vh_driver *d, const struct vh_driver_opts *o)
 
 	if (!d->given)
 		wanted = (wanted & TYPE_BITS) | VHI_RING_FEATURES;
+	wanted |= d->behind ? VHI_BIT(VH_F_ACCESS_PLATFORM) : 0;
 	wanted = (wanted & ~o->mask_features) | VHI_BIT(VH_F_VERSION_1);
 	if (!rc)
 		rc = vhi_driver_status(d, VHI_DRIVER_S_KNOWN);
@@ -113,7 +114,9 @@ static int negotiate(struct vh_driver *d, const struct vh_driver_opts *o)
 		return vhi_fail(-ENOTSUP, VH_ERROR_PEER, VHI_SITE_DRIVER_VERSION_1,
 				"vh_driver_new: the back-end does not offer VIRTIO_F_VERSION_1; devices from before "
 				"virtio 1.0 can't be driven, use a newer back-end");
-	rc = vhi_driver_features_ok(d);
+	rc = vhi_driver_iommu_check(d);
+	if (!rc)
+		rc = vhi_driver_features_ok(d);
 	if (!rc)
 		rc = vhi_driver_max_queues(d, &d->max_queues);
 	if (!rc && d->n_queues > d->max_queues)
@@ -185,6 +188,7 @@ static int queue_init(struct vh_driver *d, uint32_t index, uint32_t num)
 	dq->slots = dq->rings + l.slots;
 	dq->ring = (struct vhi_ring){.num = num,
 				     .features = d->features,
+				     .iova_shift = d->iova_shift,
 				     .desc = gpa,
 				     .driver = {gpa.v + l.driver},
 				     .device = {gpa.v + l.device},
@@ -210,6 +214,9 @@ static int check_opts(const struct vh_driver_opts *o)
 	if (o->mask_features & VHI_BIT(VH_F_VERSION_1))
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
 				"vh_driver_new: mask_features has VERSION_1, which is always needed; take it out");
+	if (o->flags & ~VH_DRIVER_IOMMU || o->reserved || (o->iova_offset && !o->flags))
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
+				"vh_driver_new: flags are VH_DRIVER_IOMMU, which iova_offset needs; reserved is 0");
 	return 0;
 }
 
@@ -282,6 +289,8 @@ vh_rc vh_driver_new(const struct vh_driver_opts *opts, struct vh_backend *b, str
 	d->mem = mem ? vhi_mem_get(mem) : NULL;
 	d->n_queues = n;
 	d->is_net = o.type == VH_TYPE_NET;
+	d->behind = o.flags & VH_DRIVER_IOMMU;
+	d->iova_shift = o.iova_offset;
 	vhi_driver_knows(d);
 	d->wake = d->epoll = d->timer = d->inflight_fd = -1;
 	pthread_mutex_init(&d->lock, NULL);

@@ -23,8 +23,10 @@ static uint64_t round_up(uint64_t v, uint64_t align)
 int vhi_driver_share(struct vh_driver *d)
 {
 	struct vh_snapshot *now;
-	int rc = vhi_driver_link(d);
+	int rc = vhi_driver_iommu_map(d);
 
+	if (!rc)
+		rc = vhi_driver_link(d);
 	if (!rc)
 		rc = vhi_driver_told(d, d->b->ops->set_memory(d->b->ctx, d->mem));
 	if (rc < 0)

@@ -106,7 +106,8 @@ struct vhi_ring_intent vhi_driver_intent(const struct vh_driver *d, uint32_t ind
 					.kick = dq->q ? vhi_queue_get_fd(dq->q, VHI_QUEUE_KICK) : dq->kick,
 					.call = dq->q ? vhi_queue_get_fd(dq->q, VHI_QUEUE_CALL) : dq->call,
 					.err = -1,
-					.log = d->log};
+					.log = d->log,
+					.iova_shift = d->iova_shift};
 }
 
 bool vhi_driver_ring_runs(const struct vh_driver *d, uint32_t index)

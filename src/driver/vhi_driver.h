@@ -85,6 +85,8 @@ struct vh_driver {
 	struct vh_backend *b;
 	struct vh_mem *mem;
 	uint64_t features;
+	uint64_t iova_shift; /* the device uses I/O addresses: what is added to guest addresses for them */
+	bool behind;	     /* it does */
 	uint32_t n_queues;
 	uint32_t max_queues;
 	uint32_t running; /* atomic */
@@ -122,6 +124,9 @@ void vhi_driver_error_put(const struct vh_error *e);
 
 int vhi_driver_mem_init(struct vh_driver *d);
 int vhi_driver_alloc(struct vh_driver *d, uint64_t len, uint64_t *addr, struct vhi_gpa *gpa);
+/* driver_iommu.c: which features that takes, and what I/O addresses mean. Nothing where the device uses none. */
+int vhi_driver_iommu_check(struct vh_driver *d);
+int vhi_driver_iommu_map(struct vh_driver *d);
 /* Tell the back-end and the queues which memory there is. */
 int vhi_driver_share(struct vh_driver *d);
 /* What the back-end is to know of a queue. */

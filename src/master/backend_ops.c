@@ -6,7 +6,7 @@
 /* Bits that a driver may see: device types (0 to 23, 50 and up) and what has a meaning here between them. */
 #define DRIVER_BITS                                                                                          \
 	((VHI_BIT(24) - 1) | ~(VHI_BIT(50) - 1) | VHI_BIT(VH_F_NOTIFY_ON_EMPTY) | VHI_BIT(VH_F_ANY_LAYOUT) | \
-	 VHI_BIT(VH_F_ORDER_PLATFORM) | VHI_RING_FEATURES)
+	 VHI_BIT(VH_F_ORDER_PLATFORM) | VHI_BIT(VH_F_ACCESS_PLATFORM) | VHI_RING_FEATURES)
 
 static int get_features(void *ctx, uint64_t *offered)
 {
@@ -18,7 +18,6 @@ static int get_features(void *ctx, uint64_t *offered)
 	return rc;
 }
 
-/* Without ACCESS_PLATFORM: ring addresses are user addresses here, and nothing answers an IOTLB miss. */
 static int negotiate(void *ctx, uint64_t wanted, uint64_t *acked)
 {
 	return vh_master_negotiate(ctx, wanted & DRIVER_BITS, acked);
@@ -73,6 +72,11 @@ static int ring_addresses(struct vh_master *m, uint32_t index, const struct vhi_
 	if (!m->mem)
 		return vhi_fail_at(-EINVAL, VH_ERROR_STATE, 0, index, VH_ERROR_NONE,
 				   "ring %u can't start: no memory is shared yet", index);
+	/* I/O addresses, which the back-end asks for. */
+	for (int i = 0; vhi_master_behind(m) && i < VHI_RING_AREAS; i++)
+		*parts[i].out = parts[i].at.v + ring->iova_shift;
+	if (vhi_master_behind(m))
+		return 0;
 	vhi_ring_areas(ring->num, m->features.acked, area);
 	for (int i = 0; i < VHI_RING_AREAS; i++) {
 		if (!vhi_gpa_to_uva(m->mem, parts[i].at, area[i].len, &uva))
@@ -251,16 +255,24 @@ static int resume(void *ctx)
 	return cannot("resume", "vhost-user has no such message; start the rings");
 }
 
+/* Told when it is asked for. */
 static int iotlb_update(void *ctx, struct vhi_iova iova, uint64_t len, struct vhi_gpa gpa, uint32_t perm)
 {
-	(void)ctx, (void)iova, (void)len, (void)gpa, (void)perm;
-	return cannot("iotlb_update", "this front-end does not negotiate ACCESS_PLATFORM");
+	const struct vh_iotlb_entry e = {.iova = iova.v, .len = len, .addr = gpa.v, .perm = perm};
+	struct vh_master *m = ctx;
+	int rc = vhi_master_enter(m, "iotlb_update", 0);
+
+	return rc ? rc : vhi_master_leave(m, vhi_master_map(m, &e));
 }
 
 static int iotlb_invalidate(void *ctx, struct vhi_iova iova, uint64_t len)
 {
-	(void)ctx, (void)iova, (void)len;
-	return cannot("iotlb_invalidate", "this front-end does not negotiate ACCESS_PLATFORM");
+	struct vh_master *m = ctx;
+	int rc = vhi_master_enter(m, "iotlb_invalidate", 0);
+
+	if (!rc)
+		rc = vhi_master_leave(m, vhi_master_unmap(m, iova.v, len));
+	return rc || !vhi_master_behind(m) ? rc : vh_master_iotlb_invalidate(m, iova.v, len);
 }
 
 static int fd(void *ctx)

@@ -51,6 +51,12 @@ void vhi_master_send_answers(struct vh_master *m)
 		give_up(m, rc == -ECONNRESET || rc == -EPIPE ? 0 : rc, site);
 }
 
+/* An IOTLB message, and there is somebody who knows what to say to it. */
+static bool is_iova(const struct vh_master *m, const struct vhi_msg *in)
+{
+	return in->header.request == VHI_BE_IOTLB_MSG && vhi_master_knows_iova(m);
+}
+
 /* The user's answer, -EINPROGRESS = later. */
 static int32_t ask_user(struct vh_master *m, const struct vhi_msg *in, uint64_t token)
 {
@@ -81,6 +87,8 @@ static int32_t handle(struct vh_master *m, const struct vhi_msg *in, struct vhi_
 	uint64_t token = owed ? owed->token : 0;
 	int32_t rc;
 
+	if (is_iova(m, in))
+		return vhi_master_iotlb(m, in);
 	if (in->header.request == VHI_BE_CONFIG_CHANGE_MSG) {
 		vhi_master_event(m, VH_EVENT_CONFIG_CHANGED, 0, 0);
 		return 0;
@@ -113,7 +121,7 @@ static void serve_one(struct vh_master *m, uint32_t bad)
 	/* Of a message that the table does not know there is nothing to check. */
 	if (!bad && (msg || !m->ops.backend_request))
 		bad = vhi_wire_check_request(VHI_WIRE_BACK_END, &in->header, in->payload, in->n_fds, &f);
-	site = bad ? bad : check_handler(m, in);
+	site = bad || is_iova(m, in) ? bad : check_handler(m, in);
 	/* One that the table does not know may have a reply of its own, which only its user knows. */
 	if (form != VHI_ANSWER_NONE || (!msg && !site)) {
 		owed = vhi_answer_open(m, msg, id, form);

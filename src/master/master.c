@@ -64,6 +64,7 @@ static void master_destroy(struct vh_master *m, bool tell)
 	vhi_master_finish_closing(m);
 	vhi_journal_free(m);
 	vhi_tickets_free(&m->tickets);
+	vhi_iotlb_put(m->map);
 	vhi_free(m->address);
 	vhi_free(m->config);
 	vhi_fd_close(&m->listener);

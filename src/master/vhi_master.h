@@ -27,6 +27,7 @@
 #include "vhi_base.h"
 #include "vhi_events.h"
 #include "vhi_gate.h"
+#include "vhi_iotlb.h"
 #include "vhi_log.h"
 #include "vhi_mem.h"
 #include "vhi_sock.h"
@@ -157,6 +158,7 @@ struct vh_master {
 
 	struct vhi_shared *shared; /* VH_MEM_MAX_REGIONS, allocated with the handle's first sharing */
 	uint32_t n_shared;
+	struct vh_iotlb *map;	 /* by which misses are answered, NULL = none */
 	struct vh_snapshot *mem; /* what set_memory shared last: ring addresses are translated in it */
 
 	struct vhi_events events;
@@ -266,6 +268,14 @@ int vhi_master_open_back(struct vh_master *m, int *peer);
 int vhi_master_serve(struct vh_master *m); /* 1 = there may be more */
 
 void vhi_master_send_answers(struct vh_master *m);
+
+/* iotlb.c. Is there somebody who knows what I/O addresses mean? */
+bool vhi_master_knows_iova(const struct vh_master *m);
+int32_t vhi_master_iotlb(struct vh_master *m,
+			 const struct vhi_msg *in); /* a request of the back-end's; as backend_request() */
+int vhi_master_map(struct vh_master *m, const struct vh_iotlb_entry *e); /* of guest addresses, in a map of our own */
+int vhi_master_unmap(struct vh_master *m, uint64_t iova, uint64_t len);
+bool vhi_master_behind(const struct vh_master *m); /* ACCESS_PLATFORM is acked */
 
 /* answers.c. A new one owed, NULL when there are too many. */
 struct vhi_answer *vhi_answer_open(struct vh_master *m, const struct vhi_wire_msg *msg, uint32_t request,

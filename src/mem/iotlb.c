@@ -402,6 +402,11 @@ vh_count vh_iotlb_translate(struct vh_iotlb *t, vh_iova iova, uint64_t len, uint
 			n == VHI_MISS ? "is not known" : "may not be accessed so");
 }
 
+bool vhi_iotlb_by_uva(const struct vh_iotlb *t)
+{
+	return t->by_uva;
+}
+
 bool vhi_iotlb_lookup(struct vh_iotlb *t, uint64_t iova, struct vh_iotlb_entry *out)
 {
 	return vh_iotlb_entries(t, iova, out, 1) > 0 && out->iova <= iova;
@@ -458,7 +463,7 @@ static int post(struct vh_iotlb *t, uint64_t iova, uint32_t perm)
 	t->misses[t->n_misses++] = (struct miss){.iova = iova, .perm = perm, .deadline_ns = UINT64_MAX};
 	t->stats.misses++;
 	tell(t);
-	return 0;
+	return 1;
 }
 
 int vhi_iotlb_miss(struct vh_iotlb *t, struct vhi_iotlb_user *user, const struct vhi_tlb *table, uint64_t iova,
@@ -469,7 +474,7 @@ int vhi_iotlb_miss(struct vh_iotlb *t, struct vhi_iotlb_user *user, const struct
 	pthread_mutex_lock(&t->lock);
 	if (table->number == t->number)
 		rc = post(t, iova, perm);
-	user->waits = !rc;
+	user->waits = rc >= 0;
 	/* It looked in an old table: in the present one it may be. */
 	if (table->number != t->number)
 		wake_users(t);
@@ -545,6 +550,8 @@ bool vhi_iotlb_expire(struct vh_iotlb *t, uint64_t now, struct vh_iotlb_miss *ou
 		t->stats.timed_out++;
 		found = true;
 	}
+	if (found)
+		wake_users(t);
 	pthread_mutex_unlock(&t->lock);
 	return found;
 }

@@ -44,7 +44,8 @@ void vhi_tlb_remove(struct vhi_tlb *t, uint32_t at);
 
 /*
  * As vhi_translate(); VHI_FAULT when a byte may not be accessed so, VHI_MISS when nothing is known of one: then *at is
- * its address. Pieces that follow each other in this process are one segment.
+ * its address. Pieces that follow each other in this process are one segment. After -ENOSPC with a max of 1 the first
+ * piece is there.
  */
 int vhi_tlb_translate(const struct vhi_tlb *t, struct vhi_iova iova, uint64_t len, uint32_t perm, struct vh_seg *segs,
 		      uint32_t max, uint64_t *at);
@@ -72,8 +73,8 @@ bool vhi_iotlb_newer(const struct vh_iotlb *t, const struct vhi_tlb *than);
 struct vhi_tlb *vhi_iotlb_table(struct vh_iotlb *t);
 
 /*
- * Nothing is known of this address in @table. 0: it is in the list, or something newer is known; the user is woken when
- * that changes. VHI_FAULT: it was denied.
+ * Nothing is known of this address in @table. 0: it was in the list, or something newer is known; the user is woken when
+ * that changes. 1: it is new in the list. VHI_FAULT: it was denied.
  */
 int vhi_iotlb_miss(struct vh_iotlb *t, struct vhi_iotlb_user *user, const struct vhi_tlb *table, uint64_t iova,
 		   uint32_t perm);
@@ -90,6 +91,7 @@ bool vhi_iotlb_expire(struct vh_iotlb *t, uint64_t now, struct vh_iotlb_miss *ou
 int vhi_iotlb_rebase(struct vh_iotlb *t);
 /* Forget everything, also what is waited for. 0 or -ENOMEM. */
 int vhi_iotlb_clear(struct vh_iotlb *t);
+bool vhi_iotlb_by_uva(const struct vh_iotlb *t);
 /* The entry that holds an address, from a copy; false = none. */
 bool vhi_iotlb_lookup(struct vh_iotlb *t, uint64_t iova, struct vh_iotlb_entry *out);
 

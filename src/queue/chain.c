@@ -104,8 +104,9 @@ int vhi_chain_add(struct vh_queue *q, uint64_t addr, uint32_t len)
 	const uint32_t perm = c->first ? VH_MEM_WRITE : VH_MEM_READ;
 
 	for (;;) {
-		int n = vhi_translate(q->snap, (struct vhi_gpa){addr}, len, perm, c->next,
-				      (uint32_t)(c->end - c->next));
+		const uint32_t room = (uint32_t)(c->end - c->next);
+		int n = q->behind.iotlb ? vhi_behind_translate(q, addr, len, perm, c->next, room)
+					: vhi_translate(q->snap, (struct vhi_gpa){addr}, len, perm, c->next, room);
 
 		if (n > 0) {
 			c->next += n;
@@ -122,25 +123,46 @@ int vhi_chain_add(struct vh_queue *q, uint64_t addr, uint32_t len)
 	}
 }
 
-/* A table that is in several regions, or not aligned: copied together. False when a part is not in guest memory. */
-static bool copy_table(struct vh_queue *q, uint64_t addr, uint32_t len)
+/* The first piece of a range, which may be all of it: 1, or VHI_FAULT, VHI_MISS. */
+static int first_piece(struct vh_queue *q, uint64_t addr, uint32_t len, struct vh_seg *seg)
+{
+	const struct vhi_region *r;
+	uint64_t at;
+	int n;
+
+	if (q->behind.iotlb) {
+		n = vhi_behind_translate(q, addr, len, VH_MEM_READ, seg, 1);
+		return n == -ENOSPC ? 1 : n; /* the first piece of several is there */
+	}
+	r = vhi_find(q->snap, (struct vhi_gpa){addr});
+	if (!r)
+		return VHI_FAULT;
+	at = addr - r->gpa.v;
+	*seg = (struct vh_seg){.addr = (uintptr_t)r->host + at, .len = VHI_MIN((uint64_t)len, r->len - at)};
+	return 1;
+}
+
+/* A table that is in several pieces, or not aligned, is copied together: *host = where it is. 1 or as above. */
+static int find_table(struct vh_queue *q, uint64_t addr, uint32_t len, uint64_t *host)
 {
 	char *to = (char *)q->dev.table;
+	struct vh_seg seg;
+	int n = first_piece(q, addr, len, &seg);
 
-	while (len) {
-		const struct vhi_region *r = vhi_find(q->snap, (struct vhi_gpa){addr});
-		uint64_t at, take;
-
-		if (!r)
-			return false;
-		at = addr - r->gpa.v;
-		take = VHI_MIN((uint64_t)len, r->len - at);
-		vhi_shm_copy_in(to, (const void VHI_SHM *)(uintptr_t)(r->host + at), (size_t)take);
-		to += take;
-		addr += take;
-		len -= (uint32_t)take;
+	if (n == 1 && seg.len == len && !(seg.addr & 7)) {
+		*host = seg.addr;
+		return 1;
 	}
-	return true;
+	for (; n == 1; n = first_piece(q, addr, len, &seg)) {
+		vhi_shm_copy_in(to, (const void VHI_SHM *)(uintptr_t)seg.addr, (size_t)seg.len);
+		to += seg.len;
+		addr += seg.len;
+		len -= (uint32_t)seg.len;
+		if (!len)
+			break;
+	}
+	*host = (uintptr_t)q->dev.table;
+	return n;
 }
 
 /* On with the table of an indirect descriptor. Of the kinds there is one in each instance. */
@@ -163,13 +185,16 @@ static inline __attribute__((always_inline)) int walk_table(struct vh_queue *q, 
 	if (VHI_REFUSE(VHI_SITE_QUEUE_INDIRECT_BIG, len / VHI_DESC_SIZE > q->max_segs))
 		return VHI_SITE_QUEUE_INDIRECT_BIG;
 	vhi_walk_load(q, &w);
-	host = vhi_walk_find(q->snap, &w, addr, len);
+	host = vhi_walk_find(q->lookup, &w, addr, len);
 	if (VHI_UNLIKELY(!host || host & 7)) {
-		if (VHI_REFUSE(VHI_SITE_QUEUE_INDIRECT_FAULT, !copy_table(q, addr, len)))
+		rc = find_table(q, addr, len, &host);
+		if (rc == VHI_MISS)
+			return -EAGAIN;
+		if (VHI_REFUSE(VHI_SITE_QUEUE_INDIRECT_FAULT, rc != 1))
 			return VHI_SITE_QUEUE_INDIRECT_FAULT;
-		host = (uintptr_t)q->dev.table;
 	}
-	rc = vhi_chain_walk(q, q->snap, (const uint64_t VHI_SHM *)(uintptr_t)host, len / VHI_DESC_SIZE, 0, kind, 0, &w);
+	rc = vhi_chain_walk(q, q->lookup, (const uint64_t VHI_SHM *)(uintptr_t)host, len / VHI_DESC_SIZE, 0, kind, 0,
+			    &w);
 	vhi_walk_save(q, &w);
 	return rc;
 }
@@ -190,8 +215,10 @@ int32_t vhi_take_failed(struct vh_queue *q, int rc, uint32_t n)
 		vhi_chain_free_block(q, q->dev.chain.block);
 	q->dev.chain.block = 0;
 	if (rc == -EAGAIN) {
-		q->starved = true;
-		vhi_count(&q->stats.seg_waits, 1);
+		/* What a miss waits for is an update; everything else is a block. */
+		q->starved = !q->behind.missing;
+		if (q->starved)
+			vhi_count(&q->stats.seg_waits, 1);
 	} else if (!n) {
 		return vhi_queue_broke(q, (uint32_t)rc);
 	}

@@ -40,7 +40,7 @@ void vhi_queue_refresh(struct vh_queue *q)
 	} else if (q->flags & VHI_QF_DRAINING) {
 		state = VH_QUEUE_DRAINING;
 	}
-	q->open = state == VH_QUEUE_RUNNING && !(q->flags & VHI_QF_PAUSED) &&
+	q->open = state == VH_QUEUE_RUNNING && !(q->flags & VHI_QF_PAUSED) && !q->behind.parked &&
 		  (q->role == VH_QUEUE_DRIVER || q->flags & VHI_QF_ENABLED);
 	__atomic_store_n(&q->state, state, __ATOMIC_RELEASE);
 }
@@ -60,7 +60,7 @@ static void broken(struct vh_queue *q, uint32_t site)
 static int site_code(uint32_t site)
 {
 	static const uint16_t faults[] = {VHI_SITE_QUEUE_AREA_GONE, VHI_SITE_QUEUE_INDIRECT_FAULT, VHI_SITE_QUEUE_FAULT,
-					  VHI_SITE_QUEUE_POISONED};
+					  VHI_SITE_QUEUE_POISONED, VHI_SITE_QUEUE_IOTLB_RING};
 
 	for (size_t i = 0; i < VHI_ARRAY_SIZE(faults); i++)
 		if (faults[i] == site)
@@ -88,6 +88,15 @@ int vhi_queue_broke(struct vh_queue *q, uint32_t site)
 	return vhi_failure_raise(&q->failure);
 }
 
+static void apply_iotlb(struct vh_queue *q)
+{
+	uint32_t site = q->behind.iotlb && q->flags & VHI_QF_STARTED ? vhi_behind_sync(q) : 0;
+
+	if (site && failure_note(q, site_code(site), site, vhi_queue_site_text(site)))
+		broken(q, site);
+	q->behind.mark = q->seq;
+}
+
 static void apply_snapshot(struct vh_queue *q, struct vh_snapshot *snap)
 {
 	void VHI_SHM *area[VHI_AREAS];
@@ -96,12 +105,19 @@ static void apply_snapshot(struct vh_queue *q, struct vh_snapshot *snap)
 		vhi_snapshot_put(snap);
 		return;
 	}
+	if (q->behind.iotlb) {
+		/* The IOTLB knows of the change, and what it says comes with its own. */
+		vhi_snapshot_put(snap);
+		apply_iotlb(q);
+		return;
+	}
 	if (!VHI_REFUSE(VHI_SITE_QUEUE_AREA_GONE, vhi_queue_locate(&q->ring, snap, area)))
 		memcpy(q->area, area, sizeof(area));
 	else if (failure_note(q, -EFAULT, VHI_SITE_QUEUE_AREA_GONE, vhi_queue_site_text(VHI_SITE_QUEUE_AREA_GONE)))
 		broken(q, VHI_SITE_QUEUE_AREA_GONE);
 	vhi_snapshot_put(q->snap);
 	q->snap = snap;
+	q->lookup = snap;
 	q->faults_seen = 0;
 }
 
@@ -109,6 +125,7 @@ void vhi_queue_halt(struct vh_queue *q)
 {
 	q->flags &= ~VHI_QF_STARTED;
 	q->epoch++;
+	vhi_behind_end(q);
 	vhi_snapshot_put(q->snap);
 	q->snap = NULL;
 	vhi_queue_put_log(q, &(struct vhi_queue_log){0});
@@ -145,6 +162,8 @@ static void apply(struct vh_queue *q)
 	q->change = (struct vhi_change){.fds = {-1, -1, -1}};
 	if (c.snap)
 		apply_snapshot(q, c.snap);
+	if (c.what & VHI_PENDING_IOTLB)
+		apply_iotlb(q);
 	if (c.what & VHI_PENDING_LOG)
 		apply_log(q, &c.log);
 	for (uint32_t i = 0; i < VHI_ARRAY_SIZE(c.fds); i++)
@@ -230,8 +249,7 @@ void vhi_queue_abandon(struct vh_queue *q, bool ours)
 		pthread_mutex_unlock(&q->lock);
 }
 
-/* Every region of @old is in @new too: what points into @old stays valid. */
-static bool covers(const struct vh_snapshot *new, const struct vh_snapshot *old)
+bool vhi_snapshot_covers(const struct vh_snapshot *new, const struct vh_snapshot *old)
 {
 	uint32_t at = 0;
 
@@ -248,7 +266,7 @@ static int ctl_snapshot(struct vh_queue *q, struct vh_snapshot *snap)
 {
 	bool ours = vhi_queue_begin(q);
 
-	if ((!ours || q->in_flight) && !covers(snap, q->snap)) {
+	if ((!ours || q->in_flight) && !vhi_snapshot_covers(snap, q->snap)) {
 		vhi_queue_abandon(q, ours);
 		return vhi_fail_at(-EBUSY, VH_ERROR_STATE, 0, q->index, VH_ERROR_NONE,
 				   "queue %u: memory can't be taken away while requests are in flight", q->index);
@@ -261,8 +279,10 @@ static int ctl_snapshot(struct vh_queue *q, struct vh_snapshot *snap)
 int vhi_queue_ctl(struct vh_queue *q, enum vhi_queue_ctl_kind kind, struct vh_snapshot *snap)
 {
 	static const struct {
-		uint8_t set, clear, what;
+		uint16_t set, clear, what;
 	} kinds[] = {
+		[VHI_CTL_IOTLB] = {VHI_QF_WATCHED, 0, VHI_PENDING_IOTLB},
+		[VHI_CTL_UNWATCH] = {0, VHI_QF_WATCHED, 0},
 		[VHI_CTL_PAUSE] = {VHI_QF_PAUSED, 0, 0},
 		[VHI_CTL_RESUME] = {0, VHI_QF_PAUSED, 0},
 		[VHI_CTL_ENABLE] = {VHI_QF_ENABLED, 0, 0},

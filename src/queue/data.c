@@ -31,6 +31,15 @@ static int32_t take(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
 	return vhi_queue_broke(q, VHI_SITE_QUEUE_POISONED);
 }
 
+/* What the IOTLB says by now. */
+__attribute__((noinline)) static void behind(struct vh_queue *q)
+{
+	uint32_t site = q->flags & VHI_QF_BROKEN ? 0 : vhi_behind_sync(q);
+
+	if (site)
+		vhi_queue_broke(q, site);
+}
+
 vh_count vh_queue_pop(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
 {
 	int32_t n;
@@ -39,6 +48,8 @@ vh_count vh_queue_pop(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
 		return wrong_args(q, "vh_queue_pop", VH_QUEUE_DEVICE);
 	if (vhi_queue_enter(q))
 		return -EBUSY;
+	if (VHI_UNLIKELY(q->behind.iotlb))
+		behind(q);
 	if (VHI_LIKELY(q->open))
 		n = take(q, reqs, max);
 	else
@@ -123,6 +134,8 @@ static int complete_logged(struct vh_queue *q, const struct vh_cpl *cpls, uint32
 
 __attribute__((noinline)) static int complete_rarely(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
 {
+	if (q->flags & VHI_QF_WATCHED)
+		q->after |= VHI_AFTER_WAKE;
 	if (q->flags & VHI_QF_LOGGED)
 		return complete_logged(q, cpls, n);
 	return q->flags & VHI_QF_BROKEN ? drop(q, cpls, n) : publish(q, cpls, n);
@@ -130,7 +143,7 @@ __attribute__((noinline)) static int complete_rarely(struct vh_queue *q, const s
 
 static inline int complete(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
 {
-	if (VHI_UNLIKELY(q->flags & (VHI_QF_BROKEN | VHI_QF_LOGGED | VHI_QF_TRACKED)))
+	if (VHI_UNLIKELY(q->flags & (VHI_QF_BROKEN | VHI_QF_LOGGED | VHI_QF_TRACKED | VHI_QF_WATCHED)))
 		return complete_rarely(q, cpls, n);
 	return q->layout->publish(q, cpls, n);
 }
@@ -205,6 +218,8 @@ vh_rc vh_queue_unpop(struct vh_queue *q, uint32_t n)
 		return -EBUSY;
 	if (n > q->in_flight || (n && give_back(q, n)))
 		rc = unpop_others(q, n);
+	if (VHI_UNLIKELY(q->flags & VHI_QF_WATCHED))
+		q->after |= VHI_AFTER_WAKE;
 	vhi_queue_leave(q);
 	return rc;
 }
@@ -261,9 +276,12 @@ vh_count vh_queue_arm(struct vh_queue *q)
 	if (vhi_queue_enter(q))
 		return -EBUSY;
 	drain(q);
+	if (VHI_UNLIKELY(q->behind.iotlb))
+		behind(q);
 	if ((q->flags & (VHI_QF_STARTED | VHI_QF_BROKEN)) != VHI_QF_STARTED) {
 		rc = closed(q);
-	} else if ((q->open || q->role == VH_QUEUE_DRIVER) && !q->starved) {
+	} else if ((q->open || q->role == VH_QUEUE_DRIVER) && !q->starved &&
+		   !(q->behind.iotlb && vhi_behind_sleeps(q))) {
 		q->layout->arm(q, true);
 		if (VHI_UNLIKELY(q->flags & VHI_QF_LOGGED))
 			vhi_queue_log_event(q);
@@ -283,10 +301,11 @@ vh_rc vh_queue_disarm(struct vh_queue *q)
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_queue_disarm: queue is NULL");
 	if (vhi_queue_enter(q))
 		return -EBUSY;
-	if (q->flags & VHI_QF_STARTED)
+	if (q->flags & VHI_QF_STARTED && !q->behind.parked) {
 		q->layout->arm(q, false);
-	if (VHI_UNLIKELY(q->flags & VHI_QF_LOGGED))
-		vhi_queue_log_event(q);
+		if (VHI_UNLIKELY(q->flags & VHI_QF_LOGGED))
+			vhi_queue_log_event(q);
+	}
 	vhi_queue_leave(q);
 	return 0;
 }

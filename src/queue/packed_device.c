@@ -28,7 +28,7 @@ static inline __attribute__((always_inline)) int take_one(struct vh_queue *q, co
 	vhi_take_begin(b, seq, req);
 	w->next = c->next;
 	w->len = 0;
-	rc = vhi_chain_walk(q, q->snap, from.table, from.entries, from.at, VHI_PACKED_RING, word, w);
+	rc = vhi_chain_walk(q, q->lookup, from.table, from.entries, from.at, VHI_PACKED_RING, word, w);
 	if (VHI_UNLIKELY(rc))
 		return rc;
 	if (VHI_REFUSE(VHI_SITE_QUEUE_INFLIGHT_LENGTH, from.exact && c->n_desc != from.exact))
@@ -59,7 +59,7 @@ static inline bool is_available(const struct vh_queue *q, uint64_t word)
 static int32_t packed_take(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
 {
 	uint64_t word = packed_look(q, q->next_avail), bytes = 0;
-	struct vhi_walk w = {.span = q->snap->spans};
+	struct vhi_walk w = {.span = q->lookup->spans};
 	struct vhi_batch b;
 	int rc = 0;
 	uint32_t n;
@@ -89,7 +89,7 @@ static int32_t packed_take(struct vh_queue *q, struct vh_req *reqs, uint32_t max
 int32_t vhi_packed_take_again(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
 {
 	struct vhi_track *t = q->track;
-	struct vhi_walk w = {.span = q->snap->spans};
+	struct vhi_walk w = {.span = q->lookup->spans};
 	const struct vhi_batch b = vhi_batch_begin(q);
 	uint64_t bytes = 0;
 	int rc = 0;

@@ -99,11 +99,12 @@ static enum vhi_refusal put_indirect(struct vh_queue *q, const struct vh_req *re
 	for (uint32_t i = 0; i < k; i++)
 		vhi_shm_store64(table + 2 * (size_t)i + 1,
 				packed_word((uint32_t)segs[i].len, 0, i >= req->n_rd ? VHI_DESC_WRITE : 0));
-	vhi_shm_store64(packed_desc(q, packed_at(q->next_avail)), q->ring.indirect.v + row);
+	vhi_shm_store64(packed_desc(q, packed_at(q->next_avail)), q->ring.indirect.v + q->ring.iova_shift + row);
 	if (q->drv.kept)
 		keep(q, &q->slots[id], 0,
-		     (struct vhi_kept){
-			     .addr = q->ring.indirect.v + row, .len = k * VHI_DESC_SIZE, .flags = VHI_DESC_INDIRECT});
+		     (struct vhi_kept){.addr = q->ring.indirect.v + q->ring.iova_shift + row,
+				       .len = k * VHI_DESC_SIZE,
+				       .flags = VHI_DESC_INDIRECT});
 	*head = packed_word(k * VHI_DESC_SIZE, id, packed_avail_marks(q->next_avail) | VHI_DESC_INDIRECT);
 	return TAKEN;
 }

@@ -51,6 +51,7 @@ void vhi_queue_destroy(struct vh_queue *q)
 	vhi_queue_drop_tables(q);
 	vhi_track_stop(q);
 	vhi_dead_forget(q);
+	vhi_behind_end(q);
 	vhi_dirty_put(q->change.log.dirty);
 	vhi_dirty_put(q->log.dirty);
 	vhi_snapshot_put(q->change.snap);
@@ -58,6 +59,7 @@ void vhi_queue_destroy(struct vh_queue *q)
 	if (q->alone) {
 		vhi_snapshot_put(q->alone->snap);
 		vhi_inflight_put(q->alone->ring.inflight);
+		vhi_iotlb_put(q->alone->ring.iotlb);
 		vhi_free(q->alone);
 	}
 	pthread_cond_destroy(&q->left);
@@ -187,29 +189,56 @@ vh_rc vh_queue_start(struct vh_queue *q)
 	return rc ? rc : start_alone(q);
 }
 
+/* Not a stand-alone queue of a device, or one that has not stopped: what the call returns. */
+static int not_a_device(struct vh_queue *q, const char *call)
+{
+	int rc = not_alone(q, call);
+
+	if (rc || q->role == VH_QUEUE_DEVICE)
+		return rc;
+	return vhi_fail_at(-EINVAL, VH_ERROR_ARGUMENT, 0, q->index, VH_ERROR_NONE,
+			   "%s: queue %u is not on the device side", call, q->index);
+}
+
+static int not_stopped(struct vh_queue *q, const char *call)
+{
+	if (vh_queue_state(q) != VH_QUEUE_STOPPED)
+		return vhi_fail_at(-EBUSY, VH_ERROR_STATE, 0, q->index, VH_ERROR_NONE,
+				   "%s: queue %u has not stopped; open it with VH_QUEUE_HOLD, or stop it", call,
+				   q->index);
+	return 0;
+}
+
+vh_rc vh_queue_set_iotlb(struct vh_queue *q, struct vh_iotlb *t)
+{
+	int rc = not_a_device(q, "vh_queue_set_iotlb");
+
+	if (!rc)
+		rc = not_stopped(q, "vh_queue_set_iotlb");
+	if (rc)
+		return rc;
+	vhi_iotlb_get(t);
+	vhi_iotlb_put(q->alone->ring.iotlb);
+	q->alone->ring.iotlb = t;
+	return 0;
+}
+
 vh_rc vh_queue_set_inflight(struct vh_queue *q, const struct vh_inflight *inflight, vh_fd fd)
 {
 	const char *call = "vh_queue_set_inflight";
 	struct vhi_inflight *file = NULL;
 	struct vh_inflight in = {0};
-	int rc = not_alone(q, call);
+	int rc = not_a_device(q, call);
 
 	if (rc)
 		return rc;
-	if (q->role != VH_QUEUE_DEVICE)
-		return vhi_fail_at(-EINVAL, VH_ERROR_ARGUMENT, 0, q->index, VH_ERROR_NONE,
-				   "%s: queue %u is not on the device side", call, q->index);
 	rc = inflight ? vhi_opts_in(&in, sizeof(in), inflight, "vh_inflight") : 0;
 	if (!rc && inflight && (!in.num_queues || !in.queue_size || in.queue_size > VH_QUEUE_MAX_SIZE || in.reserved))
 		rc = vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
 			      "%s: no queues, no entries, too many of them, or reserved is not 0", call);
-	if (rc)
-		return rc;
-	if (vh_queue_state(q) != VH_QUEUE_STOPPED)
-		return vhi_fail_at(-EBUSY, VH_ERROR_STATE, 0, q->index, VH_ERROR_NONE,
-				   "%s: queue %u has not stopped; open it with VH_QUEUE_HOLD, or stop it", call,
-				   q->index);
-	if (inflight)
+	if (!rc)
+		rc = not_stopped(q, call);
+	if (!rc && inflight)
 		rc = vhi_inflight_open(&in, fd, false, &file);
 	if (rc)
 		return rc;
@@ -289,6 +318,7 @@ vh_rc vh_queue_get_stats(struct vh_queue *q, struct vh_queue_stats *out)
 	s.calls = __atomic_load_n(&q->stats.calls, __ATOMIC_RELAXED);
 	s.errors = __atomic_load_n(&q->stats.errors, __ATOMIC_RELAXED);
 	s.seg_waits = __atomic_load_n(&q->stats.seg_waits, __ATOMIC_RELAXED);
+	s.iotlb_misses = __atomic_load_n(&q->stats.iotlb_misses, __ATOMIC_RELAXED);
 	s.failed = vhi_queue_failed(q);
 	s.broken_site = __atomic_load_n(&q->stats.broken_site, __ATOMIC_RELAXED);
 	s.in_flight = vhi_queue_in_flight(q);

@@ -80,6 +80,20 @@ uint64_t vhi_ring_used_len(uint32_t num, uint64_t features)
 	return area[VHI_RING_DEVICE].len;
 }
 
+/* An area that has any bytes has to be aligned in its own addresses. */
+static uint32_t check_align(const struct vhi_ring *ring)
+{
+	const uint64_t at[VHI_AREAS] = {ring->desc.v, ring->driver.v, ring->device.v, ring->indirect.v};
+	struct vhi_ring_area want[VHI_AREAS];
+
+	vhi_ring_areas(ring->num, ring->features, want);
+	want[VHI_AREA_INDIRECT] = (struct vhi_ring_area){ring->max_indirect, 16};
+	for (uint32_t i = 0; i < VHI_AREAS; i++)
+		if (VHI_REFUSE(VHI_SITE_QUEUE_ALIGN, want[i].len && at[i] & (want[i].align - 1)))
+			return VHI_SITE_QUEUE_ALIGN;
+	return 0;
+}
+
 uint32_t vhi_queue_locate(const struct vhi_ring *ring, const struct vh_snapshot *snap, void VHI_SHM *area[VHI_AREAS])
 {
 	const struct vhi_gpa at[VHI_AREAS] = {[VHI_AREA_DESC] = ring->desc,
@@ -87,15 +101,16 @@ uint32_t vhi_queue_locate(const struct vhi_ring *ring, const struct vh_snapshot 
 					      [VHI_AREA_DEVICE] = ring->device,
 					      [VHI_AREA_INDIRECT] = ring->indirect};
 	struct vhi_ring_area want[VHI_AREAS];
+	uint32_t site = check_align(ring);
 
+	if (site)
+		return site;
 	vhi_ring_areas(ring->num, ring->features, want);
 	want[VHI_AREA_INDIRECT] = (struct vhi_ring_area){(uint64_t)ring->num * ring->max_indirect * VHI_DESC_SIZE, 16};
 	for (uint32_t i = 0; i < VHI_AREAS; i++) {
 		area[i] = NULL;
 		if (!want[i].len)
 			continue;
-		if (VHI_REFUSE(VHI_SITE_QUEUE_ALIGN, at[i].v & (want[i].align - 1)))
-			return VHI_SITE_QUEUE_ALIGN;
 		area[i] = vhi_translate_one(snap, at[i], want[i].len);
 		if (VHI_REFUSE(VHI_SITE_QUEUE_AREA, !area[i]))
 			return VHI_SITE_QUEUE_AREA;
@@ -189,11 +204,21 @@ static const struct vhi_layout *const layouts[2][2] = {
 	{&vhi_packed_device, &vhi_packed_driver},
 };
 
+void vhi_queue_open_ring(struct vh_queue *q)
+{
+	q->layout->open(q, q->ring.fresh);
+	/* Of what a driver can change, the value that was reckoned with. */
+	if (q->track)
+		q->next_used = vhi_track_used(q);
+	if (q->flags & VHI_QF_LOGGED)
+		vhi_queue_log_event(q);
+}
+
 /* Lock and gate are held. */
 static int start(struct vh_queue *q, const struct vhi_ring *ring, struct vh_snapshot *snap)
 {
 	const bool keep = q->role == VH_QUEUE_DRIVER && !ring->fresh;
-	void VHI_SHM *area[VHI_AREAS];
+	void VHI_SHM *area[VHI_AREAS] = {NULL};
 	int rc = check_ring(q, ring);
 	uint32_t site, base = ring->base;
 
@@ -205,7 +230,7 @@ static int start(struct vh_queue *q, const struct vhi_ring *ring, struct vh_snap
 			"queue %u can't start: requests of %u connections that ended were not pushed; push every "
 			"request that was popped, whatever became of its connection",
 			q->index, VHI_DEAD_RUNS);
-	site = vhi_queue_locate(ring, snap, area);
+	site = ring->iotlb ? check_align(ring) : vhi_queue_locate(ring, snap, area);
 	if (site)
 		return vhi_fail_at(site == VHI_SITE_QUEUE_AREA ? -EFAULT : -EINVAL, VH_ERROR_QUEUE, site, q->index,
 				   VH_ERROR_NONE,
@@ -222,13 +247,15 @@ static int start(struct vh_queue *q, const struct vhi_ring *ring, struct vh_snap
 		if (rc)
 			return rc;
 	}
-	rc = vhi_track_start(q, ring, area, &base);
+	/* Behind an IOMMU: when the ring is found. */
+	rc = ring->iotlb ? 0 : vhi_track_start(q, ring, area, &base);
 	if (rc)
 		return rc;
 	memcpy(q->area, area, sizeof(area));
 	q->ring = *ring;
 	q->ring.base = base;
 	q->snap = vhi_snapshot_get(snap);
+	vhi_behind_begin(q, ring->iotlb);
 	q->faults_seen = 0;
 	q->layout = layouts[vhi_is_packed(q)][q->role == VH_QUEUE_DRIVER];
 	q->event_idx = ring->features & VHI_BIT(VH_F_RING_EVENT_IDX);
@@ -240,13 +267,11 @@ static int start(struct vh_queue *q, const struct vhi_ring *ring, struct vh_snap
 	q->starved = false;
 	vhi_dirty_get(ring->log.dirty);
 	vhi_queue_put_log(q, &ring->log);
-	q->layout->open(q, ring->fresh);
-	/* Of what a driver can change, the value that was reckoned with. */
-	if (q->track)
-		q->next_used = vhi_track_used(q);
-	if (q->flags & VHI_QF_LOGGED)
-		vhi_queue_log_event(q);
 	q->flags |= VHI_QF_STARTED;
+	if (ring->iotlb)
+		q->change.what |= VHI_PENDING_IOTLB; /* looked for as soon as all is in place */
+	else
+		vhi_queue_open_ring(q);
 	vhi_queue_refresh(q);
 	return 0;
 }

@@ -28,7 +28,7 @@ static inline __attribute__((always_inline)) int take_one(struct vh_queue *q, co
 	c->first = NULL;
 	w->next = c->segs;
 	w->len = 0;
-	rc = vhi_chain_walk(q, q->snap, q->area[VHI_AREA_DESC], q->num, head, VHI_SPLIT_RING, 0, w);
+	rc = vhi_chain_walk(q, q->lookup, q->area[VHI_AREA_DESC], q->num, head, VHI_SPLIT_RING, 0, w);
 	if (VHI_UNLIKELY(rc))
 		return rc;
 	vhi_take_end(q, w, slot, req);
@@ -39,7 +39,7 @@ static int32_t split_take(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
 {
 	const uint16_t idx = vhi_shm_load16_acquire(avail(q) + IDX);
 	const uint32_t ready = (uint16_t)(idx - q->next_avail);
-	struct vhi_walk w = {.span = q->snap->spans};
+	struct vhi_walk w = {.span = q->lookup->spans};
 	uint32_t at, seq, n;
 	uint64_t bytes = 0;
 	struct vhi_batch b;
@@ -75,7 +75,7 @@ int32_t vhi_split_take_again(struct vh_queue *q, struct vh_req *reqs, uint32_t m
 	struct vhi_track *t = q->track;
 	const struct vhi_again *again = t->again + t->at_again;
 	const struct vhi_batch b = vhi_batch_begin(q);
-	struct vhi_walk w = {.span = q->snap->spans};
+	struct vhi_walk w = {.span = q->lookup->spans};
 	uint64_t bytes = 0;
 	int rc = 0;
 	uint32_t n;

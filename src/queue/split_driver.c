@@ -72,8 +72,8 @@ static enum vhi_refusal put_indirect(struct vh_queue *q, const struct vh_req *re
 		if (rc)
 			return rc;
 	}
-	desc_write((uint64_t VHI_SHM *)q->area[VHI_AREA_DESC] + 2 * *head, q->ring.indirect.v + row,
-		   (uint64_t)k * VHI_DESC_SIZE, VHI_DESC_INDIRECT, 0);
+	desc_write((uint64_t VHI_SHM *)q->area[VHI_AREA_DESC] + 2 * *head,
+		   q->ring.indirect.v + q->ring.iova_shift + row, (uint64_t)k * VHI_DESC_SIZE, VHI_DESC_INDIRECT, 0);
 	return TAKEN;
 }
 

@@ -26,7 +26,7 @@ bool vhi_find_gpa(struct vh_queue *q, uint64_t addr, uint64_t len, uint64_t *gpa
 
 	if (!vhi_host_to_gpa(q->snap, (const void *)(uintptr_t)addr, len, &found))
 		return false;
-	*gpa = found.v;
+	*gpa = found.v + q->ring.iova_shift;
 	q->drv.hit = vhi_find(q->snap, found);
 	q->drv.hit_mem = q->snap->number;
 	return true;

@@ -14,6 +14,7 @@
 #include "vhi_base.h"
 #include "vhi_dirty.h"
 #include "vhi_inflight.h"
+#include "vhi_iotlb.h"
 #include "vhi_mem.h"
 #include "vhi_shm.h"
 
@@ -73,8 +74,12 @@ struct vhi_ring {
 	 * for chains of 2 to max_indirect segments when RING_INDIRECT_DESC is in features; max_indirect 0 = none. */
 	struct vhi_gpa indirect;
 	uint32_t max_indirect;
+	uint64_t iova_shift;	       /* driver: what the device gets for a guest address, less that */
 	struct vhi_queue_log log;      /* device */
 	struct vhi_inflight *inflight; /* device: a reference is taken; NULL = no records */
+	/* Device: its addresses, and those in descriptors, are I/O addresses of this one, and the queue starts whether they are
+	 * known or not. NULL: they are guest addresses. */
+	struct vh_iotlb *iotlb;
 };
 
 /*
@@ -87,6 +92,9 @@ struct vhi_ring {
 int vhi_queue_start(struct vh_queue *q, const struct vhi_ring *ring, struct vh_snapshot *snap);
 
 enum vhi_queue_ctl_kind {
+	/* Look at once what the IOTLB says by now. Until UNWATCH hooks.wake is called at each push. */
+	VHI_CTL_IOTLB,
+	VHI_CTL_UNWATCH,
 	VHI_CTL_SNAPSHOT, /* use this snapshot from now on; the ring is re-translated, broken if it is not there */
 	VHI_CTL_PAUSE,	  /* pop returns 0 until RESUME: quiesce before memory is taken away */
 	VHI_CTL_RESUME,
@@ -110,6 +118,17 @@ int vhi_queue_ctl(struct vh_queue *q, enum vhi_queue_ctl_kind kind, struct vh_sn
 /* The same for the log of a running device: requests that are in flight are logged when they are pushed. */
 int vhi_queue_set_log(struct vh_queue *q, const struct vhi_queue_log *log);
 bool vhi_queue_settled(struct vh_queue *q);
+/* Memory that I/O addresses meant no more since the last VHI_CTL_IOTLB. */
+#define VHI_UNMAPPED_MAX 64u
+struct vhi_unmapped {
+	bool all; /* it is not known which */
+	uint32_t n;
+	struct vh_seg ranges[VHI_UNMAPPED_MAX];
+};
+/* 1: a request in flight that was popped before that may use it, or the ring itself did; 0: none; -EINPROGRESS: later. */
+int vhi_queue_unmapped(struct vh_queue *q, const struct vhi_unmapped *u);
+/* What a queue that broke was not allowed to do; true once. */
+bool vhi_queue_iotlb_fault(struct vh_queue *q, uint64_t *iova, uint32_t *perm);
 /* vh_queue_stats.failed, from any thread. */
 void vhi_queue_count_failed(struct vh_queue *q);
 uint64_t vhi_queue_failed(struct vh_queue *q);

@@ -51,7 +51,7 @@ static inline enum vhi_refusal vhi_seg_gpa(struct vh_queue *q, const struct vh_s
 	if (q->drv.hit_mem == q->snap->number) {
 		at = seg->addr - (uintptr_t)r->host;
 		if (VHI_LIKELY(at < r->len && seg->len <= r->len - at)) {
-			*gpa = r->gpa.v + at;
+			*gpa = r->gpa.v + at + q->ring.iova_shift;
 			return TAKEN;
 		}
 	}

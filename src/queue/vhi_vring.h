@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "vhi_base.h"
+#include "vhi_iotlb.h"
 #include "vhi_mem.h"
 #include "vhi_queue.h"
 #include "vhi_shm.h"
@@ -129,6 +130,21 @@ struct vhi_dead_run {
 
 #define VHI_DEAD_RUNS 4u
 
+/* Behind an IOMMU; all NULL: it isn't. Belongs to who has the gate, but for what is marked. */
+struct vhi_behind {
+	struct vh_iotlb *iotlb; /* a reference */
+	struct vhi_tlb *table;	/* that is looked up in, a reference */
+	struct vhi_iotlb_user user;
+	uint32_t cuts;		       /* of the table by which the ring was found */
+	uint32_t mark;		       /* seq of the first request that can't have been popped by an older table */
+	bool opened;		       /* the ring was found once */
+	bool parked;		       /* it is not known where the ring is */
+	bool missing;		       /* a pop was cut short by a miss */
+	struct vhi_inflight *inflight; /* a reference: records that are read when the ring is found */
+	uint64_t fault_iova;
+	uint32_t fault_perm; /* atomic: what was not allowed there; 0 = nothing, or it was told */
+};
+
 /* Ring areas, and the memory for indirect tables. */
 enum {
 	VHI_AREA_DESC = VHI_RING_DESC,
@@ -148,8 +164,9 @@ enum {
 #define VHI_QF_DRAINING 4u
 #define VHI_QF_STARTED	8u
 #define VHI_QF_BROKEN	16u
-#define VHI_QF_LOGGED	32u /* log.dirty is there */
-#define VHI_QF_TRACKED	64u /* track is there */
+#define VHI_QF_LOGGED	32u  /* log.dirty is there */
+#define VHI_QF_TRACKED	64u  /* track is there */
+#define VHI_QF_WATCHED	128u /* somebody waits for what is in flight: wake him at each push */
 
 /* What leaving has to do beyond opening the gate. */
 #define VHI_AFTER_WAKE 1u /* hooks.wake */
@@ -157,6 +174,7 @@ enum {
 #define VHI_AFTER_SELF 4u /* signal the queue's own wake-up */
 
 #define VHI_PENDING_FD(which) (1u << (which))
+#define VHI_PENDING_IOTLB     256u
 #define VHI_PENDING_ABORT     8u
 #define VHI_PENDING_BREAK     16u
 #define VHI_PENDING_FORGET    32u
@@ -209,6 +227,7 @@ struct vh_queue {
 	void VHI_SHM *area[VHI_AREAS];
 	struct vhi_slot *slots;
 	struct vh_snapshot *snap;
+	const struct vh_snapshot *lookup; /* where a walk looks first: snap, or behind an IOMMU an empty one */
 	const struct vhi_layout *layout;
 	int fds[3];	 /* by enum vhi_queue_fd, -1 = none */
 	uint8_t in, out; /* which one tells us, and by which we tell the peer */
@@ -252,6 +271,7 @@ struct vh_queue {
 	uint32_t parked;	     /* lock: epoch of the run whose requests were left there, 0 = none were */
 	struct vh_queue_stats stats; /* atomic counters */
 	struct vhi_ring ring;
+	struct vhi_behind behind; /* device */
 	void *arena;
 	size_t arena_len;
 	struct vhi_dead_run dead[VHI_DEAD_RUNS]; /* device */
@@ -302,6 +322,8 @@ static inline void vhi_queue_leave(struct vh_queue *q)
 	vhi_queue_leave_slow(q);
 }
 
+/* Every region of @old is in @new too: what points into @old stays valid. */
+bool vhi_snapshot_covers(const struct vh_snapshot *new, const struct vh_snapshot *old);
 /* For a data path call: the queue is broken from now on. Returns the failure's code, last error set. */
 int vhi_queue_broke(struct vh_queue *q, uint32_t site);
 void vhi_queue_refresh(struct vh_queue *q); /* state and open, from flags */
@@ -338,9 +360,21 @@ void vhi_queue_harvest(struct vh_queue *q);
 void vhi_queue_signal_err(struct vh_queue *q);
 void vhi_queue_put_fd(struct vh_queue *q, enum vhi_queue_fd which, int fd); /* lock and gate are held */
 
+/* behind.c. The gate is held. */
+extern const struct vh_snapshot vhi_no_memory;
+void vhi_behind_begin(struct vh_queue *q, struct vh_iotlb *iotlb); /* NULL: it isn't */
+void vhi_behind_end(struct vh_queue *q);
+/* Look up in what is known by now, and look for the ring where that may have changed. A site: it is not as it has to be. */
+uint32_t vhi_behind_sync(struct vh_queue *q);
+/* As vhi_translate(); what is missed is asked for. */
+int vhi_behind_translate(struct vh_queue *q, uint64_t addr, uint64_t len, uint32_t perm, struct vh_seg *segs,
+			 uint32_t max);
+bool vhi_behind_sleeps(struct vh_queue *q); /* it waits for an update, which will wake it */
+
 /* ring.c */
 /* 0 and the addresses, or the site that refused. */
 uint32_t vhi_queue_locate(const struct vhi_ring *ring, const struct vh_snapshot *snap, void VHI_SHM *area[VHI_AREAS]);
+void vhi_queue_open_ring(struct vh_queue *q); /* it was found: see where it stands */
 void vhi_queue_drop_tables(struct vh_queue *q);
 
 /*

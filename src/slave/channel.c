@@ -119,6 +119,12 @@ static void handle_reply(struct vh_slave *s)
 	if (!t)
 		return;
 	vhi_ticket_describe(&s->tickets, t, &f);
+	if (f.code && t->request == VHI_BE_IOTLB_MSG) {
+		uint64_t iova;
+
+		memcpy(&iova, t->asked, sizeof(iova));
+		vhi_slave_iotlb_refused(s, iova);
+	}
 	if (f.code && t->abandoned)
 		vhi_log_line(&s->log, VH_LOG_INFO, "%s", f.text);
 	vhi_inband_answered(s, t->id);

@@ -319,6 +319,11 @@ int vhi_conn_begin(struct vh_slave *s, int fd)
 		vhi_chan_close(&c->main);
 		return vhi_fail(rc, VH_ERROR_SYSTEM, 0, "a connection can't be watched: %s", vh_error_name(rc));
 	}
+	if (vhi_slave_iotlb_begin(s)) {
+		vhi_slave_watch(s, EPOLL_CTL_DEL, fd, VHI_SOURCE_MAIN, 0, 0);
+		vhi_chan_close(&c->main);
+		return -ENOMEM;
+	}
 	vhi_stats_begin(s);
 	c->f = (struct vhi_wire_features){.offered = s->features, .pf_offered = s->pf, .dialect = s->opts.dialect};
 	c->open = true;
@@ -352,6 +357,7 @@ void vhi_conn_end(struct vh_slave *s)
 	vhi_log_end(s);
 	vhi_state_end(s, -ECONNRESET);
 	vhi_slave_set_inflight(s, NULL);
+	vhi_slave_iotlb_end(s);
 	vhi_later_disarm(s->dev);
 	/* The next front-end may start rings without a choice of its own, and must not inherit one. */
 	if (c->features_told && s->dev->ops.set_features)

@@ -25,6 +25,7 @@ static const struct vhi_handler handlers[] = {
 	[VHI_FE_NET_SET_MTU] = {vhi_handle_set_mtu, false},
 	[VHI_FE_SET_VRING_ENDIAN] = {vhi_handle_set_vring_endian, false},
 	[VHI_FE_SET_BACKEND_REQ_FD] = {vhi_handle_set_backend_req_fd, false},
+	[VHI_FE_IOTLB_MSG] = {vhi_handle_iotlb_msg, false},
 	[VHI_FE_GET_CONFIG] = {vhi_handle_get_config, true},
 	[VHI_FE_SET_CONFIG] = {vhi_handle_set_config, false},
 	[VHI_FE_CREATE_CRYPTO_SESSION] = {vhi_handle_create_crypto_session, false},

@@ -25,6 +25,7 @@ static enum vhi_outcome mem_step(struct vh_slave *s, struct vhi_job *job)
 		if (job->value && !vhi_vring_quiet(s))
 			return VHI_PENDING;
 		vhi_mem_commit(s->mem, vhi_snapshot_get(job->snap));
+		vhi_slave_iotlb_memory(s);
 		vhi_vring_move_begin(s);
 		job->phase = PHASE_MOVE;
 	}

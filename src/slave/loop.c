@@ -94,7 +94,7 @@ static bool do_owed(struct vh_slave *s)
 
 void vhi_slave_set_timer(struct vh_slave *s)
 {
-	uint64_t at = VHI_MIN(vhi_conn_deadline(s), vhi_back_deadline(s));
+	uint64_t at = VHI_MIN(VHI_MIN(vhi_conn_deadline(s), vhi_back_deadline(s)), vhi_slave_iotlb_deadline(s));
 
 	at = VHI_MIN(at, vhi_dial_deadline(s));
 	if (s->listen_retry_ns)
@@ -149,6 +149,7 @@ int vhi_slave_round(struct vh_slave *s, int timeout_ms)
 	vhi_dial_step(s);
 	if (vhi_slave_ended(s))
 		return -ESHUTDOWN;
+	vhi_slave_iotlb_step(s);
 	vhi_slave_tell_failures(s);
 	vhi_inband_step(s);
 	vhi_pause_step(s);

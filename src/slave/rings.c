@@ -27,7 +27,7 @@ static bool is_manual(const struct vh_slave *s)
 }
 
 /* Somebody has to look at the ring: we do, or the thread that drives it. */
-static void look(struct vh_slave *s, struct vhi_vring *r)
+void vhi_vring_look(struct vh_slave *s, struct vhi_vring *r)
 {
 	if (is_manual(s))
 		vhi_queue_wake(r->q);
@@ -80,6 +80,11 @@ bool vhi_vring_locate(const struct vh_slave *s, const struct vh_snapshot *snap, 
 	const bool gpa = vhi_slave_acked(s, VH_PF_GPA_ADDRESSES);
 	struct vhi_ring_area area[VHI_RING_AREAS];
 
+	/* I/O addresses, which need not be known yet. */
+	for (int i = 0; vhi_slave_behind(s) && i < VHI_RING_AREAS; i++)
+		out[i].v = at[i].v;
+	if (vhi_slave_behind(s))
+		return true;
 	vhi_ring_areas(num, s->conn.f.acked, area);
 	for (int i = 0; i < VHI_RING_AREAS; i++) {
 		out[i].v = at[i].v;
@@ -124,7 +129,7 @@ void vhi_vring_enable(struct vh_slave *s, uint32_t i, bool on)
 {
 	set_enabled(s, i, on);
 	if (on || discards(s, i))
-		look(s, &s->rings[i]);
+		vhi_vring_look(s, &s->rings[i]);
 }
 
 static int start_queue(struct vh_slave *s, uint32_t i, struct vh_snapshot *snap)
@@ -147,6 +152,7 @@ static int start_queue(struct vh_slave *s, uint32_t i, struct vh_snapshot *snap)
 	ring.device = at[2];
 	ring.log = vhi_vring_log(s, r);
 	ring.inflight = s->conn.inflight;
+	ring.iotlb = vhi_slave_behind(s) ? s->conn.iotlb : NULL;
 	rc = vhi_queue_start(r->q, &ring, snap);
 	if (rc)
 		return rc;
@@ -176,7 +182,7 @@ static void started(struct vh_slave *s, uint32_t i, int32_t reason)
 	}
 	if (s->dev->ops.queue_started)
 		s->dev->ops.queue_started(s->dev->ctx, r->q, i);
-	look(s, r);
+	vhi_vring_look(s, r);
 	vhi_back_ring_started(s);
 }
 
@@ -246,14 +252,14 @@ static uint32_t act_start_kick(struct vh_slave *s, uint32_t i)
 
 static uint32_t act_look(struct vh_slave *s, uint32_t i)
 {
-	look(s, &s->rings[i]);
+	vhi_vring_look(s, &s->rings[i]);
 	return 0;
 }
 
 static uint32_t act_kicked(struct vh_slave *s, uint32_t i)
 {
 	vhi_queue_ack(s->rings[i].q);
-	look(s, &s->rings[i]);
+	vhi_vring_look(s, &s->rings[i]);
 	return 0;
 }
 
@@ -267,6 +273,8 @@ static void stopped(struct vh_slave *s, uint32_t i, uint32_t base)
 	close_notifiers(s, i);
 	vhi_log_line(&s->log, VH_LOG_DEBUG, "queue %u stopped at %u", i, base);
 	vhi_events_raise(&s->events, VH_EVENT_STOPPED, i, 0, base);
+	if (vhi_slave_behind(s) && !vhi_vring_any_started(s))
+		vhi_slave_iotlb_forget(s);
 	if (s->dev->ops.queue_stopped)
 		s->dev->ops.queue_stopped(s->dev->ctx, r->q, i);
 }
@@ -333,6 +341,7 @@ static uint32_t act_broken(struct vh_slave *s, uint32_t i)
 	s->conn.status |= VHI_STATUS_NEEDS_RESET;
 	vhi_log_line(&s->log, VH_LOG_WARNING, "queue %u broke: %s", i, f ? f->text : "");
 	vhi_events_raise(&s->events, VH_EVENT_BROKEN, i, f ? f->code : 0, f ? f->site : 0);
+	vhi_slave_iotlb_fault(s, i);
 	return 0;
 }
 
@@ -401,94 +410,6 @@ void vhi_vring_initial(struct vh_slave *s, uint32_t i)
 	r->num = 0;
 	r->base = 0;
 	memset(&r->addr, 0, sizeof(r->addr));
-}
-
-void vhi_vring_pause_all(struct vh_slave *s)
-{
-	for (uint32_t i = 0; i < s->n_queues; i++) {
-		struct vhi_vring *r = &s->rings[i];
-		uint32_t n;
-
-		if (!vhi_vring_started(r))
-			continue;
-		r->paused = true;
-		vhi_queue_ctl(r->q, VHI_CTL_PAUSE, NULL);
-		n = vhi_queue_in_flight(r->q);
-		if (n)
-			vhi_events_raise(&s->events, VH_EVENT_DRAINING, i, 0, n);
-	}
-}
-
-void vhi_vring_resume_all(struct vh_slave *s)
-{
-	for (uint32_t i = 0; i < s->n_queues; i++) {
-		struct vhi_vring *r = &s->rings[i];
-
-		if (!r->paused)
-			continue;
-		r->paused = false;
-		vhi_queue_ctl(r->q, VHI_CTL_RESUME, NULL);
-		look(s, r);
-	}
-}
-
-bool vhi_vring_settled(const struct vh_slave *s)
-{
-	for (uint32_t i = 0; i < s->n_queues; i++)
-		if (!vhi_queue_settled(s->rings[i].q))
-			return false;
-	return true;
-}
-
-bool vhi_vring_quiet(const struct vh_slave *s)
-{
-	for (uint32_t i = 0; i < s->n_queues; i++)
-		if (vhi_queue_in_flight(s->rings[i].q))
-			return false;
-	return vhi_vring_settled(s);
-}
-
-void vhi_vring_move_begin(struct vh_slave *s)
-{
-	for (uint32_t i = 0; i < s->n_queues; i++)
-		s->rings[i].moving = s->rings[i].state == VHI_VRING_RUNNING;
-}
-
-/* A user address that now means another guest address is not where the driver's ring is. */
-static bool is_there(const struct vh_slave *s, const struct vhi_vring *r, const struct vh_snapshot *snap)
-{
-	struct vhi_gpa at[3];
-
-	return vhi_vring_locate(s, snap, &r->addr, r->num, at) && at[0].v == r->desc.v && at[1].v == r->driver.v &&
-	       at[2].v == r->device.v;
-}
-
-bool vhi_vring_move(struct vh_slave *s, struct vh_snapshot *snap)
-{
-	bool all = true;
-
-	for (uint32_t i = 0; i < s->n_queues; i++) {
-		struct vhi_vring *r = &s->rings[i];
-
-		if (!r->moving)
-			continue;
-		r->moving = false;
-		if (VHI_REFUSE(VHI_SITE_SLAVE_RING_GONE, !is_there(s, r, snap))) {
-			vhi_queue_break(r->q, -EFAULT, VHI_SITE_SLAVE_RING_GONE,
-					"the new memory table does not hold the ring");
-			vhi_vring_event(s, i, VHI_VRING_BROKE);
-		} else if (vhi_queue_ctl(r->q, VHI_CTL_SNAPSHOT, snap) == -EBUSY) {
-			r->moving = true;
-			all = false;
-		}
-	}
-	return all;
-}
-
-void vhi_vring_configured_all(struct vh_slave *s)
-{
-	for (uint32_t i = 0; i < s->n_queues; i++)
-		vhi_vring_event(s, i, VHI_VRING_CONFIGURED);
 }
 
 static void inflight_lost(struct vh_slave *s, uint32_t i)

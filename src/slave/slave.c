@@ -18,6 +18,9 @@
 /* What a device may offer beside that, because it costs nothing. */
 #define HARMLESS_BITS (VHI_BIT(VH_F_ANY_LAYOUT) | VHI_BIT(VH_F_PROTOCOL_FEATURES) | VHI_BIT(VH_F_ORDER_PLATFORM))
 
+/* What is offered only to who asks: front-ends acknowledge it that do nothing of what it needs. */
+#define ASKED_BITS VHI_BIT(VH_F_ACCESS_PLATFORM)
+
 static void slave_destroy(struct vh_slave *s, bool tell);
 
 vh_rc vhi_slave_enter(struct vh_slave *s, const char *call)
@@ -120,6 +123,10 @@ static int set_defaults(struct vh_slave *s, const struct vh_slave_opts *opts, co
 	o->message_timeout_ms = o->message_timeout_ms ? o->message_timeout_ms : DEFAULT_MESSAGE_TIMEOUT_MS;
 	o->drain_timeout_ms = o->drain_timeout_ms ? o->drain_timeout_ms : DEFAULT_DRAIN_TIMEOUT_MS;
 	o->budget = o->budget ? o->budget : DEFAULT_BUDGET;
+	if (o->more_features & ~ASKED_BITS)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
+				"vh_slave_new: more_features can have VH_F_ACCESS_PLATFORM");
+	s->features |= o->more_features & ~o->mask_features;
 	o->socket_mode = o->socket_mode ? o->socket_mode : DEFAULT_MODE;
 	o->max_state_bytes = o->max_state_bytes ? o->max_state_bytes : DEFAULT_MAX_STATE;
 	return 0;

@@ -28,6 +28,8 @@ vhi_handle vhi_handle_reset, vhi_handle_set_status, vhi_handle_get_status;
 
 vhi_handle vhi_handle_set_mem_table, vhi_handle_add_mem_reg, vhi_handle_rem_mem_reg, vhi_handle_get_max_mem_slots;
 
+vhi_handle vhi_handle_iotlb_msg;
+
 vhi_handle vhi_handle_set_log_base, vhi_handle_set_log_fd;
 
 vhi_handle vhi_handle_set_device_state_fd, vhi_handle_check_device_state;

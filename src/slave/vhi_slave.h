@@ -150,6 +150,8 @@ struct vhi_conn {
 	uint8_t status;
 	struct vhi_chan main;
 	struct vhi_wire_features f;
+	struct vh_iotlb *iotlb;	      /* NULL: ACCESS_PLATFORM is not offered */
+	struct vhi_unmapped unmapped; /* what the invalidation that is owed took back */
 	struct vhi_job *jobs, **jobs_tail;
 	uint32_t n_jobs;
 	uint32_t main_interest; /* epoll events asked for */
@@ -276,6 +278,7 @@ bool vhi_pause_quiet(const struct vh_slave *s);
 /* rings.c */
 uint32_t vhi_vring_event(struct vh_slave *s, uint32_t i, enum vhi_vring_event ev); /* 0 or a site number */
 bool vhi_vring_started(const struct vhi_vring *r);
+void vhi_vring_look(struct vh_slave *s, struct vhi_vring *r); /* in the next round, or on the thread that drives it */
 bool vhi_vring_any_started(const struct vh_slave *s);
 /* Where the parts of a ring of @num entries at @addr are. False when one is not wholly inside one region. */
 bool vhi_vring_locate(const struct vh_slave *s, const struct vh_snapshot *snap, const struct vh_vring_addr *addr,
@@ -286,7 +289,7 @@ uint32_t vhi_vring_base(const struct vh_slave *s, const struct vhi_vring *r);
 uint32_t vhi_vring_base_of(const struct vh_slave *s, uint32_t value);
 void vhi_vring_enable(struct vh_slave *s, uint32_t i, bool on);
 void vhi_vring_initial(struct vh_slave *s, uint32_t i); /* as after a reset; stopped before */
-/* All started rings take nothing new until resumed; true when they are settled and nothing is in flight. */
+/* rings_mem.c. All started rings take nothing new until resumed; true when they are settled and nothing is in flight. */
 void vhi_vring_pause_all(struct vh_slave *s);
 void vhi_vring_resume_all(struct vh_slave *s);
 bool vhi_vring_quiet(const struct vh_slave *s);
@@ -305,6 +308,17 @@ void vhi_vring_relog(struct vh_slave *s, uint32_t i); /* what vhi_vring_log() sa
 void vhi_vring_relog_all(struct vh_slave *s);
 void vhi_log_check(struct vh_slave *s); /* tell when it is incomplete */
 void vhi_log_end(struct vh_slave *s);
+
+/* iotlb.c */
+int vhi_slave_iotlb_begin(struct vh_slave *s); /* of a connection */
+void vhi_slave_iotlb_end(struct vh_slave *s);
+bool vhi_slave_behind(const struct vh_slave *s); /* ring and descriptor addresses are I/O addresses */
+void vhi_slave_iotlb_forget(struct vh_slave *s); /* no ring runs any more */
+void vhi_slave_iotlb_memory(struct vh_slave *s); /* which changed */
+void vhi_slave_iotlb_step(struct vh_slave *s);	 /* ask for what queues missed */
+uint64_t vhi_slave_iotlb_deadline(const struct vh_slave *s);
+void vhi_slave_iotlb_refused(struct vh_slave *s, uint64_t iova); /* the front-end knows nothing of it either */
+void vhi_slave_iotlb_fault(struct vh_slave *s, uint32_t i);	 /* a queue broke; was that why? */
 
 /* by_hand.c */
 enum vhi_outcome vhi_handle_by_hand(struct vh_slave *s, struct vhi_msg *m, struct vhi_job *job);

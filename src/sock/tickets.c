@@ -143,13 +143,15 @@ int vhi_ticket_begin(struct vhi_tickets *l, const struct vhi_ask *ask, const str
 	const struct vhi_wire_msg *msg = vhi_wire_find(l->kind->side, ask->id);
 	enum vhi_wire_answer answer = VHI_ANSWER_NONE;
 	int rc = check_fds(l, ask);
+	bool begs;
 
 	*out = NULL;
 	if (!rc)
 		rc = plan_reply(l, ask, f, &msg, &answer);
 	if (!rc && answer != VHI_ANSWER_NONE)
 		rc = ticket_new(l, ask, msg, answer == VHI_ANSWER_OWN, out);
-	*flags = VHI_WIRE_VERSION | (answer == VHI_ANSWER_STATUS ? VHI_WIRE_NEED_REPLY : 0);
+	begs = vhi_wire_begs(msg, l->kind->side) && f->pf_acked & VHI_BIT(VH_PF_REPLY_ACK);
+	*flags = VHI_WIRE_VERSION | (answer == VHI_ANSWER_STATUS || begs ? VHI_WIRE_NEED_REPLY : 0);
 	return rc;
 }
 

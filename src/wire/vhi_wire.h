@@ -260,6 +260,11 @@ uint32_t vhi_wire_check_send(const struct vhi_wire_msg *msg, uint32_t size, uint
 
 /* Does this request get a reply, and of which kind? need_reply counts only with REPLY_ACK acked. */
 enum vhi_wire_answer { VHI_ANSWER_NONE, VHI_ANSWER_STATUS, VHI_ANSWER_OWN };
+/* It has a reply of its own, and there are back-ends that send that only when they are asked to. */
+static inline bool vhi_wire_begs(const struct vhi_wire_msg *msg, enum vhi_wire_side side)
+{
+	return msg && side == VHI_WIRE_FRONT_END && msg->id == VHI_FE_IOTLB_MSG;
+}
 enum vhi_wire_answer vhi_wire_answer(const struct vhi_wire_msg *msg, uint32_t flags, const struct vhi_wire_features *f);
 /*
  * The form in which a request with these header flags is refused: its own where it has a reply of its own, STATUS where

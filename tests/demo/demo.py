@@ -23,6 +23,7 @@ sys.path.insert(0, os.path.join(TOP, "tests", "lab"))
 # pylint: disable=wrong-import-position
 import claims  # noqa: E402
 import ext4  # noqa: E402
+import iommu_rows  # noqa: E402
 import kernel  # noqa: E402
 import migrate_rows  # noqa: E402
 import net_rows  # noqa: E402
@@ -297,6 +298,7 @@ GO_FILES = ((GO, "golang-go"),)
 # key, name, front-end, back-end, package of the peer, files that must be there with the packages that bring them
 ROWS = (
     ("libvh", "libvh and itself", "libvh (vhctl io)", "libvh (vhctl serve)", "", (), serve_and_exercise),
+    ("qemu-iommu", "Linux guest with an IOMMU", "QEMU, Linux guest", "libvh (vhctl serve)", "qemu-system-x86", QEMU_FILES, iommu_rows.row_guest),
     ("qemu", "Linux guest in QEMU", "QEMU, Linux guest", "libvh (vhctl serve)", "qemu-system-x86",
      QEMU_FILES, row_guest),
     ("qemu-listens", "QEMU listens", "QEMU as server, Linux guest", "libvh (vhctl serve --connect)", "qemu-system-x86",

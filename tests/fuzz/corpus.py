@@ -22,7 +22,8 @@ import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
-NAMES = ("slave", "master", "backend_channel", "split_device", "split_driver", "packed_device", "packed_driver", "blk", "wire", "gpu")
+NAMES = ("slave", "master", "backend_channel", "split_device", "split_driver", "packed_device", "packed_driver", "blk", "wire", "gpu",
+         "iotlb")
 
 
 def u16(v):
@@ -308,6 +309,13 @@ def write_dictionary():
                 lines.append(f'{row[0]}_{row[2]}_{kind}="{escaped}"')
     with open(os.path.join(HERE, "vhost-user.dict"), "w", encoding="utf-8") as f:
         f.write("\n".join(lines) + "\n")
+
+
+def iotlb():
+    """How many entries, then operations of 5 bytes: which, first address, length less one, meaning, permission."""
+    yield "neighbours", bytes([15] + [1, 0, 9, 0, 2, 1, 10, 9, 10, 2, 0, 4, 7, 0, 0, 1, 4, 7, 4, 2])
+    yield "evicts", bytes([16 + 3] + [b for i in range(8) for b in (1, 255 - 9 * i, 3, 7 * i, i)])
+    yield "full", bytes([1] + [b for i in range(4) for b in (1, 20 * i, 9, 5, 2)] + [0, 2, 1, 0, 0])
 
 
 def seeds():

@@ -122,7 +122,8 @@ void side_open(struct slaveside *p, uint8_t options)
 	const struct vh_slave_opts opts = {.size = sizeof(opts),
 					   .drain_timeout_ms = 500,
 					   .message_timeout_ms = 200,
-					   .require_seal = (options >> 2) & 1};
+					   .require_seal = (options >> 2) & 1,
+					   .more_features = UINT64_C(1) << VH_F_ACCESS_PLATFORM};
 
 	memset(p, 0, sizeof(*p));
 	p->client = p->second = p->channel = -1;

@@ -17,7 +17,7 @@ import tempfile
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 FUZZ = os.path.join(TOP, "tests", "fuzz")
 # Small targets, and those that share their code with another one, get half of the gate's time.
-HALF = {"blk", "wire", "packed_device", "packed_driver"}
+HALF = {"blk", "wire", "iotlb", "packed_device", "packed_driver"}
 LEAST = 40  # runs a second that a target has to get through on the slowest machine
 
 

@@ -231,6 +231,7 @@ KINDS = (
     Kind("demo-qemu-11", demo("qemu-11"), ("build",), required=False, about="the same in a QEMU of Debian's unstable suite"),
     Kind("fuzz", fuzz, about="libFuzzer targets, half a minute each"),
     Kind("hostile", pytest("hostile", {"VH_BUILD": GCC}), ("gcc",), about="raw sockets against a live back-end"),
+    Kind("demo-qemu-iommu", demo("qemu-iommu"), ("build",), about="a Linux guest whose disk is behind an IOMMU"),
     Kind("demo-libvh", demo("libvh"), ("build",), about="libvh with itself"),
     Kind("demo-qsd", demo("qsd"), ("build",), about="our front-end on qemu-storage-daemon"),
     Kind("demo-python-drives", demo("python-drives"), ("build",), about="a Python program on our back-end"),

@@ -347,7 +347,8 @@ static enum outcome observe(const struct cell *c, int fd)
 	assert_int_equal(vht_recv(fd, &msg), 1);
 	vht_close_fds(&msg);
 	assert_int_equal(msg.request, c->msg->id);
-	if (msg.flags != (c->msg->waits[c->context] == STATUS ? 9 : 1))
+	/* Some back-ends answer an IOTLB_MSG only when they are asked to, though it has a reply of its own. */
+	if (msg.flags != (c->msg->waits[c->context] == STATUS || (c->msg->id == 22 && c->context == ACKED) ? 9 : 1))
 		fail_msg("%s, %s: sent with flags %u", c->msg->name, context_names[c->context], msg.flags);
 	assert_int_equal(msg.n_fds, 0);
 	if (c->when != BEFORE)

@@ -72,6 +72,19 @@ class BlockGuest(Guest):
         return ["-device", device], f"vh.step={step} vh.seed={seed} vh.packed={int(packed)}"
 
 
+class IommuGuest(BlockGuest):
+    """Its disk is behind an IOMMU that the guest uses: each request has addresses of its own, taken back when it is done."""
+
+    def argv(self, socket, device, words):
+        argv = super().argv(socket, device, f"intel_iommu=on iommu.passthrough=0 iommu.strict=1 {words}")
+        machine = argv.index("-machine")
+        argv[machine + 1] = argv[machine + 1].replace("pc,", "q35,")
+        return [*argv[:machine], "-device", "intel-iommu,intremap=off,device-iotlb=on", *argv[machine:]]
+
+    def words(self, step, seed, queues=1, packed=False, options=""):
+        return super().words(step, seed, queues, packed, f"{options},iommu_platform=on,ats=on,disable-legacy=on")
+
+
 class NetGuest(Guest):
     """It runs tests/lab/guest_net.c."""
 

@@ -39,6 +39,7 @@ bool vht_kind_is_split(enum vht_kind kind)
 static void open_user(struct vht_target *t, struct vh_device *dev)
 {
 	const struct vh_slave_opts so = {.size = sizeof(so),
+					 .more_features = VHI_BIT(VH_F_ACCESS_PLATFORM),
 					 .mask_features = vht_kind_is_split(t->kind) ? VHI_BIT(VH_F_RING_PACKED) : 0};
 	struct vh_master_opts mo = {.size = sizeof(mo), .timeout_ms = 5000};
 	int fd;

@@ -136,7 +136,8 @@ static void every_kind_has_a_name_and_a_slot(void **state)
 		if (vh_event_name(kind)) {
 			bool of_queue = (kind >= VH_EVENT_STARTED && kind <= VH_EVENT_BROKEN) ||
 					kind == VH_EVENT_DEVICE_ERROR || kind == VH_EVENT_INFLIGHT_LOST ||
-					kind == VH_EVENT_RESUBMITTED || kind == VH_EVENT_NEEDS_RESET;
+					kind == VH_EVENT_RESUBMITTED || kind == VH_EVENT_NEEDS_RESET ||
+					kind == VH_EVENT_IOTLB_FAULT;
 
 			vhi_events_raise(&list, kind, of_queue ? 0 : VH_ERROR_NONE, 0, 0);
 			n++;

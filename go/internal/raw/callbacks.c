@@ -134,6 +134,11 @@ static vh_rc vh_master_ops_backend_request(void *ctx, const struct vh_msg_reques
 	return vhgo_master_ops_backend_request((uintptr_t)ctx, (struct vh_msg_request *)req);
 }
 
+static vh_rc vh_master_ops_iotlb_miss(void *ctx, vh_iova iova, uint32_t perm)
+{
+	return vhgo_master_ops_iotlb_miss((uintptr_t)ctx, iova, perm);
+}
+
 static vh_rc vh_master_ops_waiting(void *ctx)
 {
 	return vhgo_master_ops_waiting((uintptr_t)ctx);
@@ -254,20 +259,22 @@ vhgo_rc go_vh_master_new(const struct vh_master_opts *opts, uint32_t n, uint32_t
 	if (members & 1u << 0)
 		ops.backend_request = vh_master_ops_backend_request;
 	if (members & 1u << 1)
-		ops.waiting = vh_master_ops_waiting;
+		ops.iotlb_miss = vh_master_ops_iotlb_miss;
 	if (members & 1u << 2)
-		ops.shmem_map = vh_master_ops_shmem_map;
+		ops.waiting = vh_master_ops_waiting;
 	if (members & 1u << 3)
-		ops.shmem_unmap = vh_master_ops_shmem_unmap;
+		ops.shmem_map = vh_master_ops_shmem_map;
 	if (members & 1u << 4)
-		ops.host_notifier = vh_master_ops_host_notifier;
+		ops.shmem_unmap = vh_master_ops_shmem_unmap;
 	if (members & 1u << 5)
-		ops.object_added = vh_master_ops_object_added;
+		ops.host_notifier = vh_master_ops_host_notifier;
 	if (members & 1u << 6)
-		ops.object_removed = vh_master_ops_object_removed;
+		ops.object_added = vh_master_ops_object_added;
 	if (members & 1u << 7)
-		ops.object_wanted = vh_master_ops_object_wanted;
+		ops.object_removed = vh_master_ops_object_removed;
 	if (members & 1u << 8)
+		ops.object_wanted = vh_master_ops_object_wanted;
+	if (members & 1u << 9)
 		ops.fs_request = vh_master_ops_fs_request;
 	return vhgo_rc_of(vh_master_new(opts, ctx ? &ops : NULL, (void *)ctx, out));
 }

@@ -290,6 +290,7 @@ type MasterOps struct {
 	Flags          uint32
 	Destroy        func()                                                                         // the front-end is freed
 	BackendRequest func(req *MsgRequest) int32                                                    // a back-end request that the library does not answer itself
+	IotlbMiss      func(iova IOVA, perm uint32) int32                                             // the back-end asks what an I/O address means, and vh_master_set_iotlb() gave no answer
 	Waiting        func() int32                                                                   // a call that waits on this connection looks around
 	ShmemMap       func(table *ShmemMap, fd int32, token uint64) int32                            // map a part of a file into a region of the device's shared memory
 	ShmemUnmap     func(table *ShmemMap, token uint64) int32                                      // undo one mapping
@@ -305,29 +306,32 @@ func (o *MasterOps) members() (bits C.uint32_t) {
 	if o.BackendRequest != nil {
 		bits |= 1 << 0
 	}
-	if o.Waiting != nil {
+	if o.IotlbMiss != nil {
 		bits |= 1 << 1
 	}
-	if o.ShmemMap != nil {
+	if o.Waiting != nil {
 		bits |= 1 << 2
 	}
-	if o.ShmemUnmap != nil {
+	if o.ShmemMap != nil {
 		bits |= 1 << 3
 	}
-	if o.HostNotifier != nil {
+	if o.ShmemUnmap != nil {
 		bits |= 1 << 4
 	}
-	if o.ObjectAdded != nil {
+	if o.HostNotifier != nil {
 		bits |= 1 << 5
 	}
-	if o.ObjectRemoved != nil {
+	if o.ObjectAdded != nil {
 		bits |= 1 << 6
 	}
-	if o.ObjectWanted != nil {
+	if o.ObjectRemoved != nil {
 		bits |= 1 << 7
 	}
-	if o.FsRequest != nil {
+	if o.ObjectWanted != nil {
 		bits |= 1 << 8
+	}
+	if o.FsRequest != nil {
+		bits |= 1 << 9
 	}
 	return bits
 }
@@ -345,6 +349,11 @@ func vhgo_master_ops_destroy(ctx C.uintptr_t) {
 //export vhgo_master_ops_backend_request
 func vhgo_master_ops_backend_request(ctx C.uintptr_t, req *C.struct_vh_msg_request) C.int32_t {
 	return C.int32_t(cgo.Handle(ctx).Value().(*MasterOps).BackendRequest((*MsgRequest)(unsafe.Pointer(req))))
+}
+
+//export vhgo_master_ops_iotlb_miss
+func vhgo_master_ops_iotlb_miss(ctx C.uintptr_t, iova C.vh_iova, perm C.uint32_t) C.int32_t {
+	return C.int32_t(cgo.Handle(ctx).Value().(*MasterOps).IotlbMiss(IOVA(iova), uint32(perm)))
 }
 
 //export vhgo_master_ops_waiting

@@ -774,6 +774,21 @@ vhgo_rc _wrap_QueueSetInflight_raw_38bee8dda103c01b(struct vh_queue *_swig_go_0,
 }
 
 
+vhgo_rc _wrap_QueueSetIotlb_raw_38bee8dda103c01b(struct vh_queue *_swig_go_0, struct vh_iotlb *_swig_go_1) {
+  struct vh_queue *arg1 = (struct vh_queue *) 0 ;
+  struct vh_iotlb *arg2 = (struct vh_iotlb *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_queue **)&_swig_go_0; 
+  arg2 = *(struct vh_iotlb **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_queue_set_iotlb(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
 vhgo_rc _wrap_QueueGetStats_raw_38bee8dda103c01b(struct vh_queue *_swig_go_0, struct vh_queue_stats *_swig_go_1) {
   struct vh_queue *arg1 = (struct vh_queue *) 0 ;
   struct vh_queue_stats *arg2 = (struct vh_queue_stats *) 0 ;
@@ -1579,6 +1594,21 @@ vhgo_rc _wrap_MasterNegotiate_raw_38bee8dda103c01b(struct vh_master *_swig_go_0,
 }
 
 
+vhgo_rc _wrap_MasterSetIotlb_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, struct vh_iotlb *_swig_go_1) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  struct vh_iotlb *arg2 = (struct vh_iotlb *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = *(struct vh_iotlb **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_master_set_iotlb(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
 vhgo_rc _wrap_MasterBackend_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, struct vh_backend **_swig_go_1) {
   struct vh_master *arg1 = (struct vh_master *) 0 ;
   struct vh_backend **arg2 = (struct vh_backend **) 0 ;
@@ -2015,6 +2045,38 @@ vhgo_rc _wrap_MasterSetInflight_raw_38bee8dda103c01b(struct vh_master *_swig_go_
   arg3 = (vh_fd)_swig_go_2; 
   
   result = (vhgo_rc)vh_master_set_inflight(arg1,(struct vh_inflight const *)arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterIotlbUpdate_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, struct vh_iotlb_entry *_swig_go_1) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  struct vh_iotlb_entry *arg2 = (struct vh_iotlb_entry *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = *(struct vh_iotlb_entry **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_master_iotlb_update(arg1,(struct vh_iotlb_entry const *)arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterIotlbInvalidate_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, vh_iova _swig_go_1, long long _swig_go_2) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  vh_iova arg2 ;
+  uint64_t arg3 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = (vh_iova)_swig_go_1; 
+  arg3 = (uint64_t)_swig_go_2; 
+  
+  result = (vhgo_rc)vh_master_iotlb_invalidate(arg1,arg2,arg3);
   _swig_go_result = vhgo_rc_of((int32_t)result); 
   return _swig_go_result;
 }
