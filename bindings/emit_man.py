@@ -58,6 +58,7 @@ MEANING = {
     "EREMOTEIO": "The back-end refused the request.",
     "EROFS": "The device is read-only.",
     "ESHUTDOWN": "The handle was stopped.",
+    "ESRCH": "The other process has gone.",
     "ESTALE": "What it names is gone.",
     "ETIMEDOUT": "The deadline passed.",
 }

@@ -16,7 +16,7 @@ struct serve_opts {
 	const char *connect;
 	const char *handover;
 	uint64_t fd, tries;
-	bool has_fd, packed, verbose;
+	bool has_fd, packed, postcopy, verbose;
 	struct serve_device device;
 };
 
@@ -45,6 +45,7 @@ static int parse(int argc, char **argv, const struct serve_kind *kind, struct se
 		{"queue-size", OPT_NUMBER, &o->device.queue_size, VH_QUEUE_MAX_SIZE, NULL},
 		{"iommu", OPT_SWITCH, &o->iommu, 0, NULL},
 		{"packed", OPT_SWITCH, &o->packed, 0, NULL},
+		{"postcopy", OPT_FLAG, &o->postcopy, 0, NULL},
 		{"handover", OPT_TEXT, &o->handover, 0, NULL},
 		{"verbose", OPT_FLAG, &o->verbose, 0, NULL},
 	};
@@ -180,7 +181,8 @@ static int begin(const struct serve_opts *o, const char *kind, struct vh_slave *
 static int serve(const struct serve_opts *o, const char *kind, struct vh_device *dev)
 {
 	struct vh_slave_opts so = {.size = sizeof(so),
-				   .mask_features = o->packed ? 0 : UINT64_C(1) << VH_F_RING_PACKED};
+				   .mask_features = o->packed ? 0 : UINT64_C(1) << VH_F_RING_PACKED,
+				   .postcopy = o->postcopy};
 	struct sources from = {.signals = open_signals(),
 			       .successor = -1,
 			       .verbose = o->verbose,

@@ -100,6 +100,7 @@ const (
 	EventInflightLost  = 18 // queue; the file of its inflight records was truncated: it goes on without
 	EventResubmitted   = 19 // queue; value: requests that were in flight before, and are done again
 	EventState         = 22 // device state: reason 0 all went, -EINPROGRESS it goes, else why not; value: bytes
+	EventPostcopy      = 23 // pages of memory come when they are touched; value: VH_POSTCOPY_*
 )
 
 // vh_event.kind, of a handle that connects by a policy (vh/reconnect.h); a success is VH_EVENT_CONNECTED.
@@ -108,6 +109,14 @@ const (
 	EventGaveUp       = 33 // it won't any more; reason: why the last try failed; value: failures in a row
 	EventIotlbTimeout = 20 // value: an I/O address that the front-end said nothing of in time
 	EventIotlbFault   = 21 // queue, broken; value: I/O address; reason: VH_MEM_* that may not be done
+)
+
+// Of vh/event.h.
+const (
+	PostcopyOff     = 0
+	PostcopyAdvised = 1 // the front-end has the userfaultfd
+	PostcopyListens = 2 // memory will be shared
+	PostcopyShared  = 3 // it is, and the front-end knows our addresses: rings may start
 )
 
 // vh_event.kind, of a master.
@@ -417,6 +426,11 @@ const (
 // vh_master_set_device_state_fd(): the only phase that there is.
 const (
 	StateStopped = 0 // no ring runs
+)
+
+// vh_postcopy_fault.flags.
+const (
+	PostcopyWrite = 1 // the back-end writes there
 )
 
 // Flags of vh_driver_stop().

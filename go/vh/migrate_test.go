@@ -4,12 +4,14 @@ package vh_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"errors"
 	"io"
 	"os"
 	"syscall"
 	"testing"
+	"unsafe"
 
 	"github.com/libvh/libvh/go/vh"
 )
@@ -156,5 +158,102 @@ func TestStateMessagesOneByOne(t *testing.T) {
 	must(t, m.CheckDeviceState(within(t)))
 	if string(b.state) != "box 2" {
 		t.Errorf("%q", b.state)
+	}
+}
+
+// removed takes pages out of the file that memory is in.
+func removed(t *testing.T, memory []byte) {
+	t.Helper()
+	const madvRemove = 9
+	if _, _, errno := syscall.Syscall(syscall.SYS_MADVISE, uintptr(unsafe.Pointer(&memory[0])), uintptr(len(memory)), madvRemove); errno != 0 {
+		t.Fatal(errno)
+	}
+}
+
+// A disk is written to while the data is elsewhere, and read into pages that are missing.
+func TestScenarioPostcopy(t *testing.T) {
+	const page, length = 4096, 64 << 10
+	s, err := vh.NewSlave(ram(t), &vh.SlaveOpts{Postcopy: 1})
+	must(t, err)
+	t.Cleanup(func() { s.Close() })
+	m, err := vh.NewMaster(nil, nil)
+	must(t, err)
+	t.Cleanup(func() { m.Close() })
+	end, err := m.Socketpair()
+	must(t, err)
+	must(t, s.Adopt(end))
+	must(t, end.Close())
+	serve(t, s)
+	_, err = m.Negotiate(within(t), 1<<64-1)
+	must(t, err)
+	late, err := m.PostcopyAdvise(within(t))
+	must(t, err)
+	must(t, m.PostcopyListen(within(t)))
+	d, err := vh.NewDriver(within(t), m, &vh.DriverOpts{Type: vh.TypeBlk})
+	must(t, err)
+	t.Cleanup(func() { d.Close() })
+	buffer, err := d.Alloc(within(t), 1<<20)
+	must(t, err)
+	b, err := vh.NewBlk(within(t), d)
+	must(t, err)
+	t.Cleanup(func() { b.Close() })
+	snap, err := d.Snapshot()
+	must(t, err)
+	regions, err := snap.Regions()
+	must(t, err)
+	region := regions[0]
+	source := make([]byte, region.Len)
+	rand.Read(source)
+	start := uint64(vh.Addr(buffer))
+	skip := -start % page // Wake and Place are for whole pages
+	at := start + skip - region.Host
+	view := buffer[skip : skip+2*length]
+
+	brought, over := 0, make(chan error, 1)
+	go func() {
+		for {
+			if err := late.Wait(context.Background()); err != nil {
+				over <- err
+				return
+			}
+			for {
+				fault, ok, err := late.Next()
+				if err != nil || !ok {
+					break
+				}
+				from := uint64(fault.GPA) - uint64(region.GPA)
+				if err := late.Place(vh.GPA(fault.GPA), source[from:from+fault.PageSize]); err != nil {
+					over <- err
+					return
+				}
+				brought++
+			}
+		}
+	}()
+	must(t, d.Start(within(t)))
+	for i, io := range []vh.BlkIO{{Op: vh.BlkWrite, Addr: vh.Addr(view)}, {Op: vh.BlkRead, Addr: vh.Addr(view) + length}} {
+		removed(t, view)
+		io.Len = length
+		if n, err := b.Submit(0, []vh.BlkIO{io}); n != 1 || err != nil {
+			t.Fatal(i, n, err)
+		}
+		must(t, b.Wait(within(t), 0))
+		done := make([]vh.BlkDone, 1)
+		n, err := b.Reap(0, done)
+		must(t, err)
+		if n != 1 || done[0].Rc != 0 {
+			t.Fatalf("%d: %+v", i, done)
+		}
+	}
+	if !bytes.Equal(view[length:], source[at:at+length]) {
+		t.Error("other data")
+	}
+	must(t, m.PostcopyEnd(within(t)))
+	must(t, late.Close())
+	if err := <-over; !errors.Is(err, os.ErrClosed) {
+		t.Error(err)
+	}
+	if brought < length/page {
+		t.Errorf("%d pages", brought)
 	}
 }

@@ -42,7 +42,7 @@ struct vh_slave_opts {
 	 */
 	uint64_t more_protocol_features;
 	uint32_t dialect;  /* VH_DIALECT_*: numbers that the front-end has */
-	uint32_t reserved; /* must be 0 */
+	uint32_t postcopy; /* 1: offer PAGEFAULT where userfaultfd may be used; see VH_EVENT_POSTCOPY */
 };
 
 /** struct vh_slave_ops - what a back-end asks its user. Sized; any may be NULL. */

@@ -59,6 +59,7 @@ struct vh_backend;
 struct vh_driver;
 struct vh_blk;
 struct vh_gpu;
+struct vh_postcopy;
 
 /* Feature bits, as bit numbers (virtio 1.2 section 6; vhost-user "Feature bits"). */
 #define VH_F_NOTIFY_ON_EMPTY	24

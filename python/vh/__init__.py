@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from vh._model import *
     from vh._model import __version__ as __version__
     from vh._netdev import NetDev as NetDev
+    from vh._postcopy import Postcopy as Postcopy
     from vh._queue import ALL as ALL, Batch as Batch, Completion as Completion, Queue as Queue, Request as Request
     from vh._reconnect import Reconnect as Reconnect
     from vh._slave import Slave as Slave, SlaveState as SlaveState, serve as serve
@@ -50,6 +51,7 @@ _FROM = {
     "_master": "Backend Master connect",
     "_memory": "Memory Snapshot guard_install guard_remove",
     "_netdev": "NetDev",
+    "_postcopy": "Postcopy",
     "_queue": "ALL Batch Completion Queue Request",
     "_reconnect": "Reconnect",
     "_slave": "Slave SlaveState serve",

@@ -21,6 +21,7 @@ struct vh_backend;
 struct vh_driver;
 struct vh_blk;
 struct vh_gpu;
+struct vh_postcopy;
 struct vh_error {
     uint32_t size;
     int32_t code;
@@ -246,7 +247,6 @@ struct vh_queue_stats {
     uint32_t broken_site;
     uint64_t oldest_in_flight_ns;
     uint64_t failed;
-    uint64_t iotlb_misses;
 };
 struct vh_inflight {
     uint32_t size;
@@ -353,11 +353,12 @@ struct vh_slave_opts {
     uint32_t message_timeout_ms;
     uint32_t drain_timeout_ms;
     uint32_t budget;
-    uint64_t more_features;
     uint64_t mask_features;
     uint64_t mask_protocol_features;
     uint32_t require_seal;
     uint32_t socket_mode;
+    uint32_t postcopy;
+    uint32_t reserved;
     uint64_t max_state_bytes;
     uint64_t more_protocol_features;
     uint32_t dialect;
@@ -413,7 +414,6 @@ struct vh_master_ops {
     uint32_t flags;
     void (*destroy)(void *ctx);
     vh_rc (*backend_request)(void *ctx, const struct vh_msg_request *req);
-    vh_rc (*iotlb_miss)(void *ctx, vh_iova iova, uint32_t perm);
     vh_rc (*waiting)(void *ctx);
     vh_rc (*shmem_map)(void *ctx, const struct vh_shmem_map *map, vh_fd fd, uint64_t token);
     vh_rc (*shmem_unmap)(void *ctx, const struct vh_shmem_map *map, uint64_t token);
@@ -441,6 +441,13 @@ struct vh_state_opts {
     uint32_t timeout_ms;
     uint64_t max_bytes;
 };
+struct vh_postcopy_fault {
+    uint32_t size;
+    uint32_t flags;
+    uint64_t gpa;
+    uint64_t address;
+    uint64_t page_size;
+};
 struct vh_driver_opts {
     uint32_t size;
     uint32_t n_queues;
@@ -448,9 +455,6 @@ struct vh_driver_opts {
     uint32_t type;
     uint64_t features;
     uint64_t mask_features;
-    uint32_t flags;
-    uint32_t reserved;
-    uint64_t iova_offset;
 };
 struct vh_driver_ring {
     uint32_t size;
@@ -544,10 +548,13 @@ struct vh_blk_info {
 #define VH_EVENT_INFLIGHT_LOST 18
 #define VH_EVENT_RESUBMITTED 19
 #define VH_EVENT_STATE 22
+#define VH_EVENT_POSTCOPY 23
 #define VH_EVENT_RECONNECTING 32
 #define VH_EVENT_GAVE_UP 33
-#define VH_EVENT_IOTLB_TIMEOUT 20
-#define VH_EVENT_IOTLB_FAULT 21
+#define VH_POSTCOPY_OFF 0
+#define VH_POSTCOPY_ADVISED 1
+#define VH_POSTCOPY_LISTENS 2
+#define VH_POSTCOPY_SHARED 3
 #define VH_EVENT_CONFIG_CHANGED 64
 #define VH_EVENT_BACKEND_REQUEST 65
 #define VH_EVENT_SHMEM_RESET 66
@@ -689,8 +696,8 @@ struct vh_blk_info {
 #define VH_STATE_SAVE 0
 #define VH_STATE_LOAD 1
 #define VH_STATE_STOPPED 0
+#define VH_POSTCOPY_WRITE 1
 #define VH_DRIVER_STOP_DROP 1
-#define VH_DRIVER_IOMMU 1
 #define VH_DRIVER_RING_OFF 1
 #define VH_DRIVER_RING_NEEDS_RESET 2
 #define VH_BLK_SECTOR 512
@@ -771,7 +778,6 @@ vh_count vh_queue_state(struct vh_queue *q);
 vh_rc vh_queue_stop(struct vh_queue *q, uint32_t *base);
 vh_rc vh_queue_start(struct vh_queue *q);
 vh_rc vh_queue_set_inflight(struct vh_queue *q, const struct vh_inflight *inflight, vh_fd fd);
-vh_rc vh_queue_set_iotlb(struct vh_queue *q, struct vh_iotlb *t);
 vh_rc vh_queue_get_stats(struct vh_queue *q, struct vh_queue_stats *out);
 vh_rc vh_queue_dup_snapshot(struct vh_queue *q, struct vh_snapshot **out);
 vh_rc vh_queue_set_dirty(struct vh_queue *q, struct vh_dirty *log, uint32_t flags, vh_gpa used);
@@ -859,7 +865,6 @@ vh_rc vh_master_resume(struct vh_master *m);
 vh_rc vh_master_cancel(struct vh_master *m);
 vh_count vh_master_next_event(struct vh_master *m, struct vh_event *out);
 vh_rc vh_master_negotiate(struct vh_master *m, uint64_t features, uint64_t *acked);
-vh_rc vh_master_set_iotlb(struct vh_master *m, struct vh_iotlb *map);
 vh_rc vh_master_backend(struct vh_master *m, struct vh_backend **out);
 vh_rc vh_master_get_stats(struct vh_master *m, struct vh_master_stats *out);
 vh_rc vh_master_set_logger(struct vh_master *m, const struct vh_logger_ops *ops, void *ctx);
@@ -893,8 +898,6 @@ vh_rc vh_master_vring_kick(struct vh_master *m, uint32_t queue);
 vh_rc vh_master_get_inflight(struct vh_master *m, uint32_t num_queues, uint32_t queue_size, struct vh_inflight *out,
         vh_fd *fd);
 vh_rc vh_master_set_inflight(struct vh_master *m, const struct vh_inflight *inflight, vh_fd fd);
-vh_rc vh_master_iotlb_update(struct vh_master *m, const struct vh_iotlb_entry *entry);
-vh_rc vh_master_iotlb_invalidate(struct vh_master *m, vh_iova iova, uint64_t len);
 vh_rc vh_master_reset_device(struct vh_master *m);
 vh_rc vh_master_set_status(struct vh_master *m, uint32_t status);
 vh_rc vh_master_get_status(struct vh_master *m, uint32_t *out);
@@ -912,6 +915,14 @@ vh_rc vh_master_set_device_state_fd(struct vh_master *m, uint32_t direction, uin
 vh_rc vh_master_check_device_state(struct vh_master *m);
 vh_rc vh_master_save_state(struct vh_master *m, const struct vh_state_opts *opts, vh_fd to, uint64_t *bytes);
 vh_rc vh_master_load_state(struct vh_master *m, const struct vh_state_opts *opts, vh_fd from, uint64_t *bytes);
+vh_rc vh_master_postcopy_advise(struct vh_master *m, struct vh_postcopy **out);
+vh_rc vh_master_postcopy_listen(struct vh_master *m);
+vh_rc vh_master_postcopy_end(struct vh_master *m);
+vh_fd vh_postcopy_fd(struct vh_postcopy *p);
+vh_count vh_postcopy_next(struct vh_postcopy *p, struct vh_postcopy_fault *out);
+vh_rc vh_postcopy_place(struct vh_postcopy *p, vh_gpa gpa, const void *buf, uint32_t len);
+vh_rc vh_postcopy_wake(struct vh_postcopy *p, vh_gpa gpa, uint64_t len);
+void vh_postcopy_free(struct vh_postcopy *p);
 vh_rc vh_driver_new(const struct vh_driver_opts *opts, struct vh_backend *b, struct vh_mem *mem,
         struct vh_driver **out);
 void vh_driver_free(struct vh_driver *d);
@@ -969,7 +980,6 @@ void vhpy_slave_destroy(void *ctx);
 vh_rc vhpy_slave_request(void *ctx, const struct vh_msg_request *req);
 void vhpy_master_destroy(void *ctx);
 vh_rc vhpy_master_backend_request(void *ctx, const struct vh_msg_request *req);
-vh_rc vhpy_master_iotlb_miss(void *ctx, vh_iova iova, uint32_t perm);
 vh_rc vhpy_master_waiting(void *ctx);
 vh_rc vhpy_master_shmem_map(void *ctx, const struct vh_shmem_map *map, vh_fd fd, uint64_t token);
 vh_rc vhpy_master_shmem_unmap(void *ctx, const struct vh_shmem_map *map, uint64_t token);
@@ -1051,8 +1061,6 @@ CALLBACK_TYPES = {
         "void(*)(void *)",
     "vhpy_master_backend_request":
         "vh_rc(*)(void *, const struct vh_msg_request *)",
-    "vhpy_master_iotlb_miss":
-        "vh_rc(*)(void *, vh_iova, uint32_t)",
     "vhpy_master_waiting":
         "vh_rc(*)(void *)",
     "vhpy_master_shmem_map":
@@ -1125,7 +1133,6 @@ THREAD = {
     "vh_queue_stop": "queue",
     "vh_queue_start": "queue",
     "vh_queue_set_inflight": "queue",
-    "vh_queue_set_iotlb": "queue",
     "vh_queue_get_stats": "any",
     "vh_queue_dup_snapshot": "any",
     "vh_queue_set_dirty": "any",
@@ -1202,7 +1209,6 @@ THREAD = {
     "vh_master_cancel": "signal",
     "vh_master_next_event": "handle",
     "vh_master_negotiate": "handle",
-    "vh_master_set_iotlb": "handle",
     "vh_master_backend": "any",
     "vh_master_get_stats": "handle",
     "vh_master_set_logger": "handle",
@@ -1235,8 +1241,6 @@ THREAD = {
     "vh_master_vring_kick": "handle",
     "vh_master_get_inflight": "handle",
     "vh_master_set_inflight": "handle",
-    "vh_master_iotlb_update": "handle",
-    "vh_master_iotlb_invalidate": "handle",
     "vh_master_reset_device": "handle",
     "vh_master_set_status": "handle",
     "vh_master_get_status": "handle",
@@ -1253,6 +1257,14 @@ THREAD = {
     "vh_master_check_device_state": "handle",
     "vh_master_save_state": "handle",
     "vh_master_load_state": "handle",
+    "vh_master_postcopy_advise": "handle",
+    "vh_master_postcopy_listen": "handle",
+    "vh_master_postcopy_end": "handle",
+    "vh_postcopy_fd": "any",
+    "vh_postcopy_next": "any",
+    "vh_postcopy_place": "any",
+    "vh_postcopy_wake": "any",
+    "vh_postcopy_free": "any",
     "vh_driver_new": "any",
     "vh_driver_free": "handle",
     "vh_driver_features": "any",

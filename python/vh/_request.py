@@ -12,6 +12,7 @@ from vh._inflight import Inflight
 from vh._lib import fd_of, ffi, milliseconds, new_sized
 from vh._memory import Memory, _region
 from vh._model import CONFIG_WRITE, Features, ProtocolFeatures, Region, VringAddr
+from vh._postcopy import Postcopy
 
 
 class Requests(ByHand):
@@ -215,6 +216,20 @@ class Requests(ByHand):
         sizes = ffi.new("uint64_t[]", _model.SHMEM_MAX)
         self._wait("vh_master_get_shmem", sizes, _model.SHMEM_MAX)
         return {shmid: int(size) for shmid, size in enumerate(sizes) if size}
+
+    def postcopy_advise(self) -> "Postcopy":
+        """Before memory is shared: where the pages are asked for that the back-end touches and that are missing."""
+        out = ffi.new("struct vh_postcopy **")
+        self._wait("vh_master_postcopy_advise", out)
+        return Postcopy(out[0])
+
+    def postcopy_listen(self) -> None:
+        """From now on memory that is shared may have missing pages."""
+        self._wait("vh_master_postcopy_listen")
+
+    def postcopy_end(self) -> None:
+        """All pages are there; what is missing yet the back-end finds as zeroes."""
+        self._wait("vh_master_postcopy_end")
 
     def reset_owner(self) -> None:
         """Deprecated: back-ends differ in what they do."""

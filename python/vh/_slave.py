@@ -44,7 +44,8 @@ class Slave(Asking):
     def __init__(self, device: Device, *, message_timeout: "float | None" = None, drain_timeout: "float | None" = None,
                  more_features: int = 0,
                  budget: int = 0, mask_features: int = 0, mask_protocol_features: int = 0, require_seal: bool = False,
-                 socket_mode: int = 0, max_state_bytes: int = 0, more_protocol_features: int = 0, dialect: int = 0,
+                 socket_mode: int = 0, postcopy: bool = False, max_state_bytes: int = 0, more_protocol_features: int = 0,
+                 dialect: int = 0,
                  on_request: "Callable[[FrontendRequest], int | FrontendRequest | None] | None" = None):
         """Times in seconds; budget: requests per queue and wake-up; dialect: DIALECT_SPEC or what the front-end speaks.
 
@@ -55,7 +56,7 @@ class Slave(Asking):
         opts = new_sized("vh_slave_opts", more_features=more_features, message_timeout_ms=milliseconds(message_timeout),
                          drain_timeout_ms=milliseconds(drain_timeout), budget=budget, mask_features=mask_features,
                          mask_protocol_features=mask_protocol_features, require_seal=int(require_seal),
-                         socket_mode=socket_mode, max_state_bytes=max_state_bytes,
+                         socket_mode=socket_mode, postcopy=int(postcopy), max_state_bytes=max_state_bytes,
                          more_protocol_features=more_protocol_features, dialect=dialect)
         self._on_request = callable_or_none("on_request", on_request)
         ops, ctx = ffi.NULL, ffi.NULL

@@ -38,6 +38,7 @@ static const struct {
 	{VH_EVENT_GAVE_UP, "gave-up"},
 	{VH_EVENT_STATE, "state"},
 	{VH_EVENT_CHANNEL_ENDED, "channel-ended"},
+	{VH_EVENT_POSTCOPY, "postcopy"},
 	{VH_EVENT_CONFIG_CHANGED, "config-changed"},
 	{VH_EVENT_BACKEND_REQUEST, "backend-request"},
 	{VH_EVENT_STATE_MOVED, "state-moved"},

@@ -82,6 +82,11 @@ static int sys_connect(int fd, const struct sockaddr *addr, socklen_t len)
 	return connect(fd, addr, len);
 }
 
+static int sys_userfaultfd(int flags)
+{
+	return (int)syscall(SYS_userfaultfd, flags);
+}
+
 static int sys_io_uring_setup(unsigned entries, void *params)
 {
 	return (int)syscall(SYS_io_uring_setup, entries, params);
@@ -114,6 +119,7 @@ const struct vhi_sys vhi_sys = {
 	.munmap = munmap,
 	.madvise = madvise,
 	.memfd_create = memfd_create,
+	.userfaultfd = sys_userfaultfd,
 	.eventfd = eventfd,
 	.epoll_create1 = epoll_create1,
 	.epoll_ctl = epoll_ctl,

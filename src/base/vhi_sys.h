@@ -41,6 +41,7 @@ struct vhi_sys {
 	int (*munmap)(void *addr, size_t len);
 	int (*madvise)(void *addr, size_t len, int advice);
 	int (*memfd_create)(const char *name, unsigned flags);
+	int (*userfaultfd)(int flags);
 
 	int (*eventfd)(unsigned initial, int flags);
 	int (*epoll_create1)(int flags);

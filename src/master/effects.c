@@ -80,6 +80,8 @@ void vhi_master_replied(struct vh_master *m, const struct vhi_ticket *t)
 		take_back(m, t);
 	else
 		done(m, t->request, get_u64(t->asked));
+	if (t->own && m->listening)
+		vhi_postcopy_learn(m, effect, t);
 	if (effect->run)
 		effect->run(m, effect, !refused);
 	switch (t->request) {

@@ -15,6 +15,7 @@ void vhi_master_forget_memory(struct vh_master *m)
 {
 	while (m->n_shared)
 		forget(m, m->n_shared - 1);
+	vhi_postcopy_drop(m);
 	vhi_snapshot_put(m->mem);
 	m->mem = NULL;
 }
@@ -91,6 +92,7 @@ static int add(struct vh_master *m, struct vh_snapshot *snap, uint32_t i, const 
 		return rc;
 	return vhi_master_call(m,
 			       &(struct vhi_request){.id = VHI_FE_ADD_MEM_REG,
+						     .reply = vhi_postcopy_reply(m),
 						     .payload = p,
 						     .size = size,
 						     .fds = &fd,
@@ -105,6 +107,7 @@ static void dropped(struct vh_master *m, const struct vhi_effect *e, bool accept
 		const struct vhi_wire_region *s = &m->shared[i].wire;
 
 		if (s->gpa == e->region.gpa && s->uva == e->region.uva && s->size == e->region.size) {
+			vhi_postcopy_forget(m, s->gpa);
 			forget(m, i);
 			return;
 		}
@@ -200,6 +203,7 @@ static int share_table(struct vh_master *m, struct vh_snapshot *snap, const char
 		return rc;
 	return vhi_master_call(m,
 			       &(struct vhi_request){.id = VHI_FE_SET_MEM_TABLE,
+						     .reply = vhi_postcopy_reply(m),
 						     .payload = p,
 						     .size = size,
 						     .fds = fds,
@@ -234,8 +238,12 @@ vh_rc vh_master_set_mem(struct vh_master *m, struct vh_mem *mem)
 	if (rc)
 		return rc;
 	snap = vhi_mem_snapshot(mem);
-	rc = m->features.pf_acked & VHI_BIT(VH_PF_CONFIGURE_MEM_SLOTS) ? share_slots(m, snap, who)
-								       : share_table(m, snap, who);
+	rc = vhi_postcopy_fits(m, snap, who);
+	if (!rc)
+		rc = m->features.pf_acked & VHI_BIT(VH_PF_CONFIGURE_MEM_SLOTS) ? share_slots(m, snap, who)
+									       : share_table(m, snap, who);
+	if (!rc)
+		rc = vhi_postcopy_acknowledge(m);
 	if (!rc && m->state == VHI_MASTER_CONNECTED) {
 		vhi_snapshot_put(m->mem);
 		m->mem = vhi_snapshot_get(snap);
@@ -257,7 +265,11 @@ vh_rc vh_master_add_mem_region(struct vh_master *m, struct vh_mem *mem, uint32_t
 	if (index >= snap->n)
 		rc = vhi_fail(-ENOENT, VH_ERROR_ARGUMENT, 0, "%s: region %u of %u", who, index, snap->n);
 	else
+		rc = vhi_postcopy_fits(m, snap, who);
+	if (!rc)
 		rc = add(m, snap, index, who);
+	if (!rc)
+		rc = vhi_postcopy_acknowledge(m);
 	vhi_snapshot_put(snap);
 	return vhi_master_leave(m, rc);
 }

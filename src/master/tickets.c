@@ -168,8 +168,8 @@ void vhi_master_reply(struct vh_master *m, uint32_t site)
 
 	if (!site || !t)
 		site = vhi_ticket_check(&m->tickets, in);
-	if (!site && t && t->msg && t->own)
-		site = check_fields(m, t, in);
+	if (!site && t && t->own)
+		site = t->msg ? check_fields(m, t, in) : vhi_postcopy_check(&vhi_pending_of(t)->effect, in);
 	vhi_chan_received(&m->main, site);
 	if (site) {
 		vhi_master_fail(m, -EPROTO, VH_ERROR_PEER, site, "the back-end sent a bad reply (%s%s): %s",

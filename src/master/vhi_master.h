@@ -14,6 +14,7 @@
  *	shmem.c		the device's shared memory
  *	requests*.c	one call for each message
  *	memory.c	what is shared with the back-end
+ *	postcopy.c	memory whose pages come later
  *	state.c		the device's state, in and out
  *	negotiate.c	features
  *	backend_ops.c	the table of intents
@@ -55,7 +56,8 @@ enum vhi_master_site {
 	(VHI_BIT(VH_PF_RARP) | VHI_BIT(VH_PF_MTU) | VHI_BIT(VH_PF_CRYPTO_SESSION) | VHI_BIT(VH_PF_CROSS_ENDIAN) | \
 	 VHI_BIT(VH_PF_MQ) | VHI_BIT(VH_PF_LOG_SHMFD) | VHI_BIT(VH_PF_REPLY_ACK) | VHI_BIT(VH_PF_BACKEND_REQ) |   \
 	 VHI_BIT(VH_PF_CONFIG) | VHI_BIT(VH_PF_RESET_DEVICE) | VHI_BIT(VH_PF_CONFIGURE_MEM_SLOTS) |               \
-	 VHI_BIT(VH_PF_STATUS) | VHI_BIT(VH_PF_DEVICE_STATE) | VHI_BIT(VH_PF_INFLIGHT_SHMFD))
+	 VHI_BIT(VH_PF_STATUS) | VHI_BIT(VH_PF_DEVICE_STATE) | VHI_BIT(VH_PF_INFLIGHT_SHMFD) |                    \
+	 VHI_BIT(VH_PF_PAGEFAULT))
 
 /* Feature bits that belong to the transport: never shown to a driver. */
 #define VHI_MASTER_TRANSPORT (VHI_BIT(VH_F_LOG_ALL) | VHI_BIT(VH_F_PROTOCOL_FEATURES))
@@ -160,6 +162,10 @@ struct vh_master {
 	uint32_t n_shared;
 	struct vh_iotlb *map;	 /* by which misses are answered, NULL = none */
 	struct vh_snapshot *mem; /* what set_memory shared last: ring addresses are translated in it */
+
+	struct vh_postcopy *postcopy; /* a reference, NULL = none */
+	bool listening;		      /* the back-end answers with its addresses, */
+	uint32_t unacknowledged; /* and waits to hear that they are known: id of the last answer, 0 = it does not */
 
 	struct vhi_events events;
 	uint64_t messages_in, messages_out, bytes_in, bytes_out; /* of connections that ended */
@@ -287,6 +293,16 @@ int vhi_answer_give(struct vh_master *m, uint64_t token, vh_rc result, const voi
 		    const vh_fd *fds, uint32_t n_fds);
 int vhi_answers_send(struct vh_master *m, uint32_t *site); /* those at the front that are ready */
 void vhi_answers_drop(struct vh_master *m);
+
+/* postcopy.c */
+void vhi_postcopy_drop(struct vh_master *m);
+uint32_t vhi_postcopy_reply(const struct vh_master *m); /* VH_REPLY_* of a message that shares memory */
+int vhi_postcopy_fits(const struct vh_master *m, const struct vh_snapshot *snap, const char *who);
+/* The reply to one: does it tell of @e? A site number or 0. Then what it says is kept. */
+uint32_t vhi_postcopy_check(const struct vhi_effect *e, const struct vhi_msg *in);
+void vhi_postcopy_learn(struct vh_master *m, const struct vhi_effect *e, const struct vhi_ticket *t);
+void vhi_postcopy_forget(struct vh_master *m, uint64_t gpa);
+int vhi_postcopy_acknowledge(struct vh_master *m); /* the addresses of the last ones are known */
 
 /* typed.c */
 bool vhi_typed_has(const struct vh_master *m, uint32_t request);

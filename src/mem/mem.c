@@ -16,6 +16,7 @@ struct vh_mem {
 	uint32_t last_number;
 	uint32_t max_regions;
 	bool require_seal;
+	int uffd; /* see vhi_mem_watch(), -1 = none */
 };
 
 vh_rc vh_mem_new(const struct vh_mem_opts *opts, struct vh_mem **out)
@@ -47,6 +48,7 @@ vh_rc vh_mem_new(const struct vh_mem_opts *opts, struct vh_mem **out)
 	mem->now = vhi_snapshot_get(mem->empty);
 	mem->max_regions = o.max_regions ? o.max_regions : VH_MEM_MAX_REGIONS;
 	mem->require_seal = o.require_seal;
+	mem->uffd = -1;
 	*out = mem;
 	return 0;
 }
@@ -78,10 +80,34 @@ struct vh_snapshot *vhi_mem_snapshot(struct vh_mem *mem)
 	return s;
 }
 
+static bool holds(const struct vh_snapshot *s, const struct vhi_region *r)
+{
+	for (uint32_t i = 0; i < s->n; i++)
+		if (s->regions[i] == r)
+			return true;
+	return false;
+}
+
+/* Whoever still has what @next has not is not to wait for pages that nobody brings any more. */
+static void unwatch(struct vh_mem *mem, const struct vh_snapshot *last, const struct vh_snapshot *next)
+{
+	for (uint32_t i = 0; i < last->n && mem->uffd >= 0; i++)
+		if (!next || !holds(next, last->regions[i]))
+			vhi_region_unwatch(last->regions[i], mem->uffd);
+}
+
+void vhi_mem_watch(struct vh_mem *mem, int uffd)
+{
+	if (uffd < 0)
+		unwatch(mem, mem->now, NULL);
+	mem->uffd = uffd;
+}
+
 void vhi_mem_commit(struct vh_mem *mem, struct vh_snapshot *next)
 {
 	struct vh_snapshot *last;
 
+	unwatch(mem, mem->now, next);
 	pthread_mutex_lock(&mem->lock);
 	last = mem->now;
 	mem->now = next;
@@ -113,8 +139,11 @@ static int prepare_finish(struct vh_mem *mem, struct vh_snapshot *s, struct vh_s
 	int rc = vhi_snapshot_order(s);
 
 	for (uint32_t i = 0; i < s->n && !rc; i++)
-		if (!s->regions[i]->map)
+		if (!s->regions[i]->map) {
 			rc = vhi_region_map(s->regions[i], mem->require_seal);
+			if (!rc && mem->uffd >= 0)
+				rc = vhi_region_watch(s->regions[i], mem->uffd);
+		}
 	if (!rc)
 		rc = vhi_snapshot_finish(s);
 	if (rc)

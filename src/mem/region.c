@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
 /* One region: is it possible, does its file hold it, map it. */
 #include "vhi_region.h"
+#include "vhi_uffd.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -198,6 +199,29 @@ int vhi_file_map(int fd, uint64_t offset, uint64_t len, bool require_seal, struc
 	else
 		*out = r;
 	return rc;
+}
+
+int vhi_region_watch(struct vhi_region *r, int uffd)
+{
+	int rc;
+
+	/* A huge page would hide which of its parts are missing. Kernels without huge pages refuse, and are right. */
+	vhi_sys.madvise(r->map, r->map_len, MADV_NOHUGEPAGE);
+	rc = vhi_uffd_register(uffd, r->map, r->map_len);
+	if (VHI_REFUSE(VHI_SITE_MEM_UFFD, rc))
+		return vhi_fail(rc, VH_ERROR_MEMORY, VHI_SITE_MEM_UFFD,
+				"region at guest address 0x%" PRIx64
+				": its missing pages can't be waited for: %s; it has to be a memfd, or hugetlbfs",
+				r->gpa.v, vh_error_name(rc));
+	r->watched = true;
+	return 0;
+}
+
+void vhi_region_unwatch(struct vhi_region *r, int uffd)
+{
+	if (r->watched)
+		vhi_uffd_unregister(uffd, r->map, r->map_len);
+	r->watched = false;
 }
 
 struct vhi_region *vhi_region_get(struct vhi_region *r)

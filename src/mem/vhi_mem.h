@@ -29,6 +29,7 @@ struct vhi_region {
 	void *map; /* what munmap gets */
 	size_t map_len;
 	struct vhi_guard_slot *slot; /* in the SIGBUS guard's registry */
+	bool watched; /* who touches a missing page waits: see vhi_mem_watch(). Only the handle's thread looks. */
 };
 
 /* What the fast path reads of a region, side by side. */
@@ -145,6 +146,12 @@ int vhi_mem_prepare_add(struct vh_mem *mem, const struct vh_region *region, int 
 int vhi_mem_prepare_remove(struct vh_mem *mem, const struct vh_region *region, struct vh_snapshot **out);
 /* Puts it in force; takes the reference over. Can't fail. */
 void vhi_mem_commit(struct vh_mem *mem, struct vh_snapshot *next);
+
+/*
+ * From now on who touches a missing page of a region that is mapped waits for it at this userfaultfd (borrowed), until the
+ * region goes or the watch ends. -1 ends it.
+ */
+void vhi_mem_watch(struct vh_mem *mem, int uffd);
 
 /* The fd of region @i of a snapshot, borrowed, for sending on. */
 int vhi_snapshot_fd(const struct vh_snapshot *s, uint32_t i);

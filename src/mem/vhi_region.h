@@ -11,6 +11,9 @@ int vhi_region_check(const struct vh_region *d);
 /* Not mapped yet; duplicates @fd. */
 int vhi_region_new(const struct vh_region *d, int fd, struct vhi_region **out);
 int vhi_region_map(struct vhi_region *r, bool require_seal);
+/* See vhi_mem_watch(). Mapped, and touched by nobody yet. */
+int vhi_region_watch(struct vhi_region *r, int uffd);
+void vhi_region_unwatch(struct vhi_region *r, int uffd);
 /* xen.c: the rules for its mapping flags; the mapping itself; what is left to do after munmap. */
 int vhi_xen_check(const struct vh_region *d);
 int vhi_xen_map(struct vhi_region *r);

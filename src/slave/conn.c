@@ -133,6 +133,14 @@ static void job_begin(struct vh_slave *s, struct vhi_job *job)
 		memcpy(job->reply, m->payload, VHI_MIN(m->header.size, sizeof(job->reply)));
 }
 
+static enum vhi_outcome do_nothing(struct vh_slave *s, struct vhi_msg *m, struct vhi_job *job)
+{
+	(void)s;
+	(void)m;
+	(void)job;
+	return VHI_DONE;
+}
+
 /* The message in main.in. @site: what the channel had against it. */
 static void handle(struct vh_slave *s, uint32_t site)
 {
@@ -140,6 +148,7 @@ static void handle(struct vh_slave *s, uint32_t site)
 	struct vhi_msg *m = &c->main.in;
 	const struct vhi_handler *h = vhi_handler_find(m->header.request);
 	enum vhi_outcome outcome;
+	static const struct vhi_handler nothing = {do_nothing, false};
 	struct vhi_job job;
 	bool by_hand;
 
@@ -149,9 +158,13 @@ static void handle(struct vh_slave *s, uint32_t site)
 		return;
 	job_begin(s, &job);
 	job.site = site;
+	if (!site && vhi_postcopy_is_ack(s, m)) {
+		vhi_postcopy_ack(s);
+		h = &nothing;
+	}
 	/* Of a message that the table does not know there is nothing to check. */
 	by_hand = !h && (job.msg || s->ops.request);
-	if (!job.site && (job.msg || !by_hand))
+	if (!job.site && h != &nothing && (job.msg || !by_hand))
 		job.site = vhi_wire_check_request(VHI_WIRE_FRONT_END, &m->header, m->payload, m->n_fds, &c->f);
 	outcome = job.site ? VHI_REFUSED : by_hand ? vhi_handle_by_hand(s, m, &job) : h->run(s, m, &job);
 	vhi_chan_received(&c->main, job.site);
@@ -288,6 +301,8 @@ uint64_t vhi_conn_deadline(struct vh_slave *s)
 		at = VHI_MIN(at, c->main.in_deadline_ns);
 	if (c->back.in_deadline_ns)
 		at = VHI_MIN(at, c->back.in_deadline_ns);
+	if (c->ack_deadline_ns)
+		at = VHI_MIN(at, c->ack_deadline_ns);
 	return VHI_MIN(at, vhi_state_deadline(s));
 }
 
@@ -332,6 +347,7 @@ int vhi_conn_begin(struct vh_slave *s, int fd)
 	c->status = 0;
 	c->log_call = -1;
 	c->state_rc = -ENODATA;
+	c->uffd = -1;
 	c->jobs = NULL;
 	c->jobs_tail = &c->jobs;
 	c->n_jobs = 0;
@@ -374,6 +390,7 @@ void vhi_conn_end(struct vh_slave *s)
 	vhi_slave_watch(s, EPOLL_CTL_DEL, vhi_chan_fd(&c->main), VHI_SOURCE_MAIN, 0, 0);
 	vhi_chan_close(&c->main);
 	vhi_mem_clear(s->mem);
+	vhi_postcopy_end(s);
 	s->stats.errors += c->end_reason != 0;
 	c->open = c->ending = c->held = false;
 	vhi_events_raise(&s->events, VH_EVENT_DISCONNECTED, VH_ERROR_NONE, c->end_reason, 0);

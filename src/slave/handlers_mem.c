@@ -12,6 +12,8 @@ static enum vhi_outcome mem_done(struct vh_slave *s, struct vhi_job *job)
 {
 	vhi_vring_resume_all(s);
 	vhi_events_raise(&s->events, VH_EVENT_MEMORY_CHANGED, VH_ERROR_NONE, 0, vh_snapshot_number(job->snap));
+	if (job->answer == VHI_ANSWER_OWN)
+		vhi_postcopy_echo(s, job, job->snap);
 	vhi_snapshot_put(job->snap);
 	job->snap = NULL;
 	vhi_vring_configured_all(s);
@@ -35,6 +37,15 @@ static enum vhi_outcome mem_step(struct vh_slave *s, struct vhi_job *job)
 		job->phase = PHASE_SETTLE;
 	}
 	return vhi_vring_settled(s) ? mem_done(s, job) : VHI_PENDING;
+}
+
+/* In postcopy the front-end has to learn our addresses. */
+static void expect_echo(const struct vh_slave *s, const struct vhi_msg *m, struct vhi_job *job)
+{
+	if (s->conn.postcopy < VH_POSTCOPY_LISTENS)
+		return;
+	job->answer = VHI_ANSWER_OWN;
+	vhi_reply(job, m->payload, m->header.size);
 }
 
 static enum vhi_outcome mem_change(struct vh_slave *s, struct vhi_job *job, int rc, bool removes)
@@ -74,6 +85,7 @@ enum vhi_outcome vhi_handle_set_mem_table(struct vh_slave *s, struct vhi_msg *m,
 
 	for (uint32_t i = 0; i < m->n_fds; i++)
 		regions[i] = region_at(s, m, offsetof(struct vhi_wire_mem_table, regions) + i * stride);
+	expect_echo(s, m, job);
 	rc = vhi_mem_prepare_replace(s->mem, regions, m->fds, m->n_fds, &job->snap);
 	return mem_change(s, job, rc, true);
 }
@@ -86,8 +98,10 @@ static struct vh_region region_in(const struct vh_slave *s, const struct vhi_msg
 enum vhi_outcome vhi_handle_add_mem_reg(struct vh_slave *s, struct vhi_msg *m, struct vhi_job *job)
 {
 	struct vh_region region = region_in(s, m);
-	int rc = vhi_mem_prepare_add(s->mem, &region, m->fds[0], &job->snap);
+	int rc;
 
+	expect_echo(s, m, job);
+	rc = vhi_mem_prepare_add(s->mem, &region, m->fds[0], &job->snap);
 	return mem_change(s, job, rc, false);
 }
 

@@ -140,6 +140,8 @@ int vhi_slave_round(struct vh_slave *s, int timeout_ms)
 	if (vhi_slave_ended(s))
 		return -ESHUTDOWN;
 	more |= do_owed(s);
+	if (has(&r, VHI_SOURCE_TIMER))
+		vhi_postcopy_expire(s, vhi_now_ns());
 	vhi_conn_complete(s);
 	if (vhi_slave_ended(s))
 		return -ESHUTDOWN;

@@ -14,8 +14,8 @@ static bool nothing_owed(const struct vh_slave *s)
 {
 	const struct vhi_conn *c = &s->conn;
 
-	return !c->open ||
-	       (!c->jobs && !c->held && !c->state && silent(&c->main) && silent(&c->back) && !s->tickets.n_expected);
+	return !c->open || (!c->jobs && !c->held && !c->state && !c->postcopy && silent(&c->main) && silent(&c->back) &&
+			    !s->tickets.n_expected);
 }
 
 bool vhi_pause_quiet(const struct vh_slave *s)

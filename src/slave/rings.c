@@ -191,7 +191,7 @@ static uint32_t try_start(struct vh_slave *s, uint32_t i, int32_t reason)
 {
 	struct vhi_vring *r = &s->rings[i];
 	struct vh_snapshot *snap = vhi_mem_snapshot(s->mem);
-	bool complete = r->num && r->has_addr && snap->n;
+	bool complete = r->num && r->has_addr && snap->n && !vhi_postcopy_waits(s);
 	int rc = complete ? start_queue(s, i, snap) : -EBUSY;
 	bool waits;
 

@@ -91,6 +91,8 @@ static uint64_t offered_pf(const struct vh_slave_opts *o, const struct vh_device
 	/* A log that is not shared by fd can't be written: one of the two is no use without the other. */
 	if (o->mask_features & VHI_BIT(VH_F_LOG_ALL))
 		pf &= ~VHI_BIT(VH_PF_LOG_SHMFD);
+	if (o->postcopy && vhi_postcopy_possible())
+		pf |= VHI_BIT(VH_PF_PAGEFAULT);
 	if (pf & (VHI_BIT(VH_PF_HOST_NOTIFIER) | VHI_BIT(VH_PF_SHMEM)) ||
 	    vhi_wire_in_dialect(VHI_BE_FS_MAP, o->dialect))
 		pf |= VHI_BIT(VH_PF_BACKEND_SEND_FD);
@@ -109,12 +111,11 @@ static int set_defaults(struct vh_slave *s, const struct vh_slave_opts *opts, co
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
 				"vh_slave_new: the device offers feature bits 0x%llx, which rings here don't do",
 				(unsigned long long)bad);
-	if (!vhi_dialect_known(o->dialect) || o->reserved)
+	if (!vhi_dialect_known(o->dialect))
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_slave_new: dialect %u is not known", o->dialect);
+	if (o->require_seal > 1 || o->socket_mode & ~0777u || o->postcopy > 1)
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
-				"vh_slave_new: dialect %u is not known, or reserved not 0", o->dialect);
-	if (o->require_seal > 1 || o->socket_mode & ~0777u)
-		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
-				"vh_slave_new: require_seal is 0 or 1, socket_mode at most 0777");
+				"vh_slave_new: require_seal and postcopy are 0 or 1, socket_mode at most 0777");
 	s->features = (dev->opts.features | VHI_RING_FEATURES | VHI_BIT(VH_F_PROTOCOL_FEATURES)) & ~o->mask_features;
 	if (s->features & VHI_BIT(VH_F_PROTOCOL_FEATURES))
 		s->pf = offered_pf(o, dev);

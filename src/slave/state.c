@@ -231,8 +231,7 @@ static enum vhi_outcome check_step(struct vh_slave *s, struct vhi_job *job)
 		job->deadline_ns = s->conn.state->deadline_ns + 1;
 		return VHI_PENDING;
 	}
-	if (VHI_REFUSE(VHI_SITE_SLAVE_STATE_NONE, s->conn.state_rc == -ENODATA))
-		return refused(job, VHI_SITE_SLAVE_STATE_NONE);
+	/* Or there was none. */
 	if (VHI_REFUSE(VHI_SITE_SLAVE_STATE_FAILED, s->conn.state_rc))
 		return refused(job, VHI_SITE_SLAVE_STATE_FAILED);
 	return vhi_reply_u64(job, 0);

@@ -32,6 +32,7 @@ vhi_handle vhi_handle_iotlb_msg;
 
 vhi_handle vhi_handle_set_log_base, vhi_handle_set_log_fd;
 
+vhi_handle vhi_handle_postcopy_advise, vhi_handle_postcopy_listen, vhi_handle_postcopy_end;
 vhi_handle vhi_handle_set_device_state_fd, vhi_handle_check_device_state;
 vhi_handle vhi_handle_get_inflight_fd, vhi_handle_set_inflight_fd;
 

@@ -4,7 +4,8 @@
  * listen.c: who may connect; dial.c: the other way round; conn.c: the connection, message by message, and the replies
  * that are owed; rings.c: the ring machine; handlers_*.c: one function for each message; by_hand.c: messages that the
  * user answers and asks; channel.c: requests of our own, and requests.c: what they are;
- * device.c: what the device asks for; state.c: what it remembers, on its way; stats.c: counters; pause.c: everything at rest; handover*.c: to a successor; inband.c: notifications by message.
+ * device.c: what the device asks for; state.c: what it remembers, on its way;
+ * postcopy.c: memory whose pages come later; stats.c: counters; pause.c: everything at rest; handover*.c: to a successor; inband.c: notifications by message.
  */
 #ifndef VHI_SLAVE_H
 #define VHI_SLAVE_H
@@ -165,6 +166,11 @@ struct vhi_conn {
 	struct vhi_state *state;       /* NULL = none on its way */
 	int32_t state_rc;	       /* how the last one ended, -ENODATA = there was none */
 	struct vhi_inflight *inflight; /* records of what is in flight, NULL = none */
+
+	/* Postcopy. */
+	uint32_t postcopy;	  /* VH_POSTCOPY_* */
+	int uffd;		  /* -1 = none */
+	uint64_t ack_deadline_ns; /* until when the front-end has to say that it knows our addresses, 0 = it needn't */
 
 	/* The back-end channel. */
 	struct vhi_chan back;
@@ -349,6 +355,17 @@ void vhi_back_ring_started(struct vh_slave *s);
 bool vhi_state_run(struct vh_slave *s);		     /* a bounded part; true = there is more to do at once */
 void vhi_state_end(struct vh_slave *s, int32_t why); /* before its time, if there is one */
 uint64_t vhi_state_deadline(const struct vh_slave *s);
+
+/* postcopy.c */
+bool vhi_postcopy_possible(void);
+void vhi_postcopy_end(struct vh_slave *s);
+bool vhi_postcopy_waits(const struct vh_slave *s); /* shared memory is not to be touched yet */
+/* The reply to a message that shared memory: itself, with our addresses in @snap. */
+void vhi_postcopy_echo(struct vh_slave *s, struct vhi_job *job, const struct vh_snapshot *snap);
+/* The message that says they are known, whatever its id is. */
+bool vhi_postcopy_is_ack(const struct vh_slave *s, const struct vhi_msg *m);
+void vhi_postcopy_ack(struct vh_slave *s);
+void vhi_postcopy_expire(struct vh_slave *s, uint64_t now);
 
 /* stats.c */
 void vhi_stats_add_channel(struct vh_slave_stats *st, const struct vhi_chan *c);

@@ -202,7 +202,9 @@ static uint32_t payload_kind(const struct vh_msg_info *in)
 	if (!(in->flags & VHI_WIRE_REPLY))
 		return msg->payload;
 	/* A reply of another size than its own can only be a status. */
-	if (msg->reply == VHI_REPLY_RULE_ACK || in->payload_size < msg->reply_min || in->payload_size > msg->reply_max)
+	if (msg->reply == VHI_REPLY_RULE_ACK)
+		return in->payload_size == sizeof(uint64_t) ? VHI_P_U64 : msg->payload;
+	if (in->payload_size < msg->reply_min || in->payload_size > msg->reply_max)
 		return VHI_P_U64;
 	return msg->reply_payload;
 }

@@ -76,16 +76,19 @@ void pair_open(struct pair *p, uint64_t device)
 
 void pair_open_with(struct pair *p, uint64_t device, uint64_t master)
 {
+	void *opts = dyn_new("vh_slave_opts");
 	int32_t fd = -1;
 
+	dyn_set(opts, "vh_slave_opts", "postcopy", 1);
 	p->device = device;
 	p->master = master;
 	p->slave = 0;
 	atomic_init(&p->stop, true);
-	CHECK(!VH(slave_new, 0, device, 0, 0, at(&p->slave)), "no slave");
+	CHECK(!VH(slave_new, at(opts), device, 0, 0, at(&p->slave)), "no slave");
 	CHECK(!VH(master_socketpair, p->master, at(&fd)), "no socket pair");
 	CHECK(!VH(slave_adopt, p->slave, (uint64_t)fd), "the slave does not take its end");
 	close(fd);
+	free(opts);
 }
 
 void pair_start(struct pair *p)

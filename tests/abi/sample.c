@@ -42,7 +42,7 @@ static uint64_t world_handle(const char *kind)
 
 void world_open(void)
 {
-	uint64_t backend = 0, driver = 0, blk = 0, snapshot = 0, dirty = 0, iotlb = 0, gpu = 0;
+	uint64_t backend = 0, driver = 0, blk = 0, snapshot = 0, dirty = 0, iotlb = 0, gpu = 0, postcopy = 0;
 	uint64_t mem;
 	int sockets[2];
 
@@ -72,6 +72,8 @@ void world_open(void)
 	keep("vh_driver", driver);
 	CHECK(!VH(blk_new, driver, at(&blk)), "no block driver");
 	keep("vh_blk", blk);
+	CHECK(!VH(master_postcopy_advise, world.pair.master, at(&postcopy)), "no userfaultfd");
+	keep("vh_postcopy", postcopy);
 }
 
 void world_close(void)
@@ -81,6 +83,7 @@ void world_close(void)
 	VH(device_free, world_handle("vh_device"));
 	VH(gpu_free, world_handle("vh_gpu"));
 	close(world.device_end);
+	VH(postcopy_free, world_handle("vh_postcopy"));
 	VH(dirty_free, world_handle("vh_dirty"));
 	VH(iotlb_free, world_handle("vh_iotlb"));
 	VH(queue_free, world_handle("vh_queue"));

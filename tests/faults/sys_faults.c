@@ -172,6 +172,12 @@ static int f_open(const char *path, int flags)
 	return got_fd(vhi_real_sys.open(path, flags));
 }
 
+static int f_userfaultfd(int flags)
+{
+	FAIL(userfaultfd, EPERM, ENOSYS, EMFILE);
+	return got_fd(vhi_real_sys.userfaultfd(flags));
+}
+
 static int f_fdatasync(int fd)
 {
 	FAIL(fdatasync, EIO);
@@ -429,6 +435,7 @@ const struct vhi_real_sys vhi_sys = {
 	.munmap = f_munmap,
 	.madvise = f_madvise,
 	.memfd_create = f_memfd_create,
+	.userfaultfd = f_userfaultfd,
 	.eventfd = f_eventfd,
 	.epoll_create1 = f_epoll_create1,
 	.epoll_ctl = f_epoll_ctl,

@@ -226,6 +226,8 @@ KINDS = (
     Kind("integ", ctest("gcc", "^integ/"), ("gcc",), about="both roles, in one process and in two"),
     Kind("demo-qemu", demo("qemu"), ("build",), about="a Linux guest on our back-end"),
     Kind("demo-qemu-migrates", demo("qemu-migrates"), ("build",), about="a Linux guest that moves between two QEMUs"),
+    Kind("demo-qemu-postcopy", demo("qemu-postcopy"), ("build",), about="the same before its memory has come"),
+    Kind("demo-qemu-upgrade", demo("qemu-upgrade"), ("build",), about="a guest's back-end is replaced while it writes"),
     Kind("demo-qemu-listens", demo("qemu-listens"), ("build",), about="our back-end connects to QEMUs that listen, one after the other"),
     Kind("demo-qemu-outlives", demo("qemu-outlives"), ("build",), about="a Linux guest whose back-end is killed"),
     Kind("demo-qemu-11", demo("qemu-11"), ("build",), required=False, about="the same in a QEMU of Debian's unstable suite"),

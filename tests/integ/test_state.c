@@ -188,7 +188,7 @@ static void with_bad(struct vht_backend *b, struct vh_master **m)
 	b->protocol_features |= UINT64_C(1) << VH_PF_DEVICE_STATE;
 	b->script = answer_badly;
 	bad = (struct bad){.set = OURS, .fd = -1};
-	*m = vht_master_with(b, 300);
+	*m = vht_master_with(b, VHT_WAIT_MS);
 }
 
 static void end_bad(struct vht_backend *b, struct vh_master *m)
@@ -218,6 +218,7 @@ static void case_077_a_back_end_that_never_ends(void **state)
 
 static void case_077_a_back_end_that_is_silent(void **state)
 {
+	const struct vh_state_opts opts = {.size = sizeof(opts), .timeout_ms = 300};
 	struct vht_backend b;
 	struct vh_master *m;
 	int file = memory_file();
@@ -225,12 +226,12 @@ static void case_077_a_back_end_that_is_silent(void **state)
 	(void)state;
 	with_bad(&b, &m);
 	bad.silent = true;
-	assert_int_equal(vh_master_save_state(m, NULL, file, NULL), -ETIMEDOUT);
+	assert_int_equal(vh_master_save_state(m, &opts, file, NULL), -ETIMEDOUT);
 	close(bad.kept);
 	/* It reads nothing: what fits into the socket goes, and then nothing. */
 	ok(ftruncate(file, 64 * MIB));
 	assert_int_equal(lseek(file, 0, SEEK_SET), 0);
-	assert_int_equal(vh_master_load_state(m, NULL, file, NULL), -ETIMEDOUT);
+	assert_int_equal(vh_master_load_state(m, &opts, file, NULL), -ETIMEDOUT);
 	close(bad.kept);
 	/* The connection is whole. */
 	ok(vh_master_get_queue_num(m, &(uint32_t){0}));

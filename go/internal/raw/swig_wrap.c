@@ -2289,6 +2289,102 @@ vhgo_rc _wrap_MasterLoadState_raw_38bee8dda103c01b(struct vh_master *_swig_go_0,
 }
 
 
+vhgo_rc _wrap_MasterPostcopyAdvise_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, struct vh_postcopy **_swig_go_1) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  struct vh_postcopy **arg2 = (struct vh_postcopy **) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  arg2 = *(struct vh_postcopy ***)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_master_postcopy_advise(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterPostcopyListen_raw_38bee8dda103c01b(struct vh_master *_swig_go_0) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  
+  result = (vhgo_rc)vh_master_postcopy_listen(arg1);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MasterPostcopyEnd_raw_38bee8dda103c01b(struct vh_master *_swig_go_0) {
+  struct vh_master *arg1 = (struct vh_master *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_master **)&_swig_go_0; 
+  
+  result = (vhgo_rc)vh_master_postcopy_end(arg1);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_count _wrap_PostcopyFD_raw_38bee8dda103c01b(struct vh_postcopy *_swig_go_0) {
+  struct vh_postcopy *arg1 = (struct vh_postcopy *) 0 ;
+  vhgo_count result;
+  vhgo_count _swig_go_result;
+  
+  arg1 = *(struct vh_postcopy **)&_swig_go_0; 
+  
+  result = (vhgo_count)vh_postcopy_fd(arg1);
+  _swig_go_result = vhgo_count_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_count _wrap_PostcopyNext_raw_38bee8dda103c01b(struct vh_postcopy *_swig_go_0, struct vh_postcopy_fault *_swig_go_1) {
+  struct vh_postcopy *arg1 = (struct vh_postcopy *) 0 ;
+  struct vh_postcopy_fault *arg2 = (struct vh_postcopy_fault *) 0 ;
+  vhgo_count result;
+  vhgo_count _swig_go_result;
+  
+  arg1 = *(struct vh_postcopy **)&_swig_go_0; 
+  arg2 = *(struct vh_postcopy_fault **)&_swig_go_1; 
+  
+  result = (vhgo_count)vh_postcopy_next(arg1,arg2);
+  _swig_go_result = vhgo_count_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_PostcopyWake_raw_38bee8dda103c01b(struct vh_postcopy *_swig_go_0, vh_gpa _swig_go_1, long long _swig_go_2) {
+  struct vh_postcopy *arg1 = (struct vh_postcopy *) 0 ;
+  vh_gpa arg2 ;
+  uint64_t arg3 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_postcopy **)&_swig_go_0; 
+  arg2 = (vh_gpa)_swig_go_1; 
+  arg3 = (uint64_t)_swig_go_2; 
+  
+  result = (vhgo_rc)vh_postcopy_wake(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+void _wrap_PostcopyFree_raw_38bee8dda103c01b(struct vh_postcopy *_swig_go_0) {
+  struct vh_postcopy *arg1 = (struct vh_postcopy *) 0 ;
+  
+  arg1 = *(struct vh_postcopy **)&_swig_go_0; 
+  
+  vh_postcopy_free(arg1);
+  
+}
+
+
 vhgo_rc _wrap_DriverNew_raw_38bee8dda103c01b(struct vh_driver_opts *_swig_go_0, struct vh_backend *_swig_go_1, struct vh_mem *_swig_go_2, struct vh_driver **_swig_go_3) {
   struct vh_driver_opts *arg1 = (struct vh_driver_opts *) 0 ;
   struct vh_backend *arg2 = (struct vh_backend *) 0 ;

@@ -50,6 +50,9 @@ type Blk struct{ _ [0]byte }
 // Gpu is a struct vh_gpu of the library.
 type Gpu struct{ _ [0]byte }
 
+// Postcopy is a struct vh_postcopy of the library.
+type Postcopy struct{ _ [0]byte }
+
 // Error: details of a failure.
 type Error struct {
 	size    uint32
@@ -308,69 +311,6 @@ func (s *CryptoSession) room() *CryptoSession {
 		s.size = uint32(unsafe.Sizeof(*s))
 	}
 	return s
-}
-
-// ShmemMap: SHMEM_MAP and SHMEM_UNMAP: a part of a file in a device's shared memory.
-type ShmemMap struct {
-	size      uint32
-	Shmid     uint32 // region, below VH_SHMEM_MAX
-	FDOffset  uint64 // where the part begins in the file
-	ShmOffset uint64 // and where in the region
-	Len       uint64 // bytes
-	Flags     uint64 // 0 or VH_SHMEM_WRITABLE
-}
-
-var (
-	_ = [1]struct{}{}[unsafe.Sizeof(ShmemMap{})-40]
-	_ = [1]struct{}{}[unsafe.Offsetof(ShmemMap{}.size)-0]
-	_ = [1]struct{}{}[unsafe.Offsetof(ShmemMap{}.Shmid)-4]
-	_ = [1]struct{}{}[unsafe.Offsetof(ShmemMap{}.FDOffset)-8]
-	_ = [1]struct{}{}[unsafe.Offsetof(ShmemMap{}.ShmOffset)-16]
-	_ = [1]struct{}{}[unsafe.Offsetof(ShmemMap{}.Len)-24]
-	_ = [1]struct{}{}[unsafe.Offsetof(ShmemMap{}.Flags)-32]
-)
-
-// sized is a copy that says how large it is, nil for nil.
-func (s *ShmemMap) sized() *ShmemMap {
-	if s == nil {
-		return nil
-	}
-	c := *s
-	c.size = uint32(unsafe.Sizeof(c))
-	return &c
-}
-
-// room makes it ready to be filled in.
-func (s *ShmemMap) room() *ShmemMap {
-	if s != nil {
-		s.size = uint32(unsafe.Sizeof(*s))
-	}
-	return s
-}
-
-// FsRange: one range of a virtio-fs request.
-type FsRange struct {
-	FDOffset    uint64 // in the file
-	CacheOffset uint64 // in the cache; IO: guest physical address
-	Len         uint64 // bytes, > 0
-	Flags       uint64 // VH_FS_READ, VH_FS_WRITE
-}
-
-var (
-	_ = [1]struct{}{}[unsafe.Sizeof(FsRange{})-32]
-	_ = [1]struct{}{}[unsafe.Offsetof(FsRange{}.FDOffset)-0]
-	_ = [1]struct{}{}[unsafe.Offsetof(FsRange{}.CacheOffset)-8]
-	_ = [1]struct{}{}[unsafe.Offsetof(FsRange{}.Len)-16]
-	_ = [1]struct{}{}[unsafe.Offsetof(FsRange{}.Flags)-24]
-)
-
-// copied is one of its own, nil for nil.
-func (s *FsRange) copied() *FsRange {
-	if s == nil {
-		return nil
-	}
-	c := *s
-	return &c
 }
 
 // Msg: a request to submit.
@@ -892,11 +832,10 @@ type QueueStats struct {
 	BrokenSite       uint32 // number of the check that broke it, 0 = none
 	OldestInFlightNS uint64 // age of the oldest request in flight, 0 = none or unknown
 	Failed           uint64 // device: requests that it could not do, see vh_device_error()
-	IotlbMisses      uint64 // device: I/O addresses that were not known, and had to be asked for
 }
 
 var (
-	_ = [1]struct{}{}[unsafe.Sizeof(QueueStats{})-104]
+	_ = [1]struct{}{}[unsafe.Sizeof(QueueStats{})-96]
 	_ = [1]struct{}{}[unsafe.Offsetof(QueueStats{}.size)-0]
 	_ = [1]struct{}{}[unsafe.Offsetof(QueueStats{}.State)-4]
 	_ = [1]struct{}{}[unsafe.Offsetof(QueueStats{}.Requests)-8]
@@ -911,7 +850,6 @@ var (
 	_ = [1]struct{}{}[unsafe.Offsetof(QueueStats{}.BrokenSite)-76]
 	_ = [1]struct{}{}[unsafe.Offsetof(QueueStats{}.OldestInFlightNS)-80]
 	_ = [1]struct{}{}[unsafe.Offsetof(QueueStats{}.Failed)-88]
-	_ = [1]struct{}{}[unsafe.Offsetof(QueueStats{}.IotlbMisses)-96]
 )
 
 // sized is a copy that says how large it is, nil for nil.
@@ -1252,32 +1190,30 @@ type SlaveOpts struct {
 	MessageTimeoutMS     uint32 // from the first byte of a message to its last; 0 = 10 s
 	DrainTimeoutMS       uint32 // how long an owed reply may wait for requests in flight; 0 = 30 s
 	Budget               uint32 // requests per queue and wake-up; 0 = 256
-	MoreFeatures         uint64 // bits that are offered when asked for only: VH_F_ACCESS_PLATFORM
 	MaskFeatures         uint64 // feature bits never offered
 	MaskProtocolFeatures uint64 // protocol feature bits never offered, nor what can't be without them
 	RequireSeal          uint32 // 1: memory whose memfd can shrink is refused
 	SocketMode           uint32 // access mode of a listening socket's path; 0 = 0600
+	Postcopy             uint32 // 1: offer PAGEFAULT where userfaultfd may be used; see VH_EVENT_POSTCOPY
+	reserved             uint32
 	MaxStateBytes        uint64 // most that a device's state may have, either way; 0 = 1 GiB
 	MoreProtocolFeatures uint64
-	Dialect              uint32 // VH_DIALECT_*: numbers that the front-end has
-	reserved             uint32
 }
 
 var (
-	_ = [1]struct{}{}[unsafe.Sizeof(SlaveOpts{})-72]
+	_ = [1]struct{}{}[unsafe.Sizeof(SlaveOpts{})-64]
 	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.size)-0]
 	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.MessageTimeoutMS)-4]
 	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.DrainTimeoutMS)-8]
 	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.Budget)-12]
-	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.MoreFeatures)-16]
-	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.MaskFeatures)-24]
-	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.MaskProtocolFeatures)-32]
-	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.RequireSeal)-40]
-	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.SocketMode)-44]
+	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.MaskFeatures)-16]
+	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.MaskProtocolFeatures)-24]
+	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.RequireSeal)-32]
+	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.SocketMode)-36]
+	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.Postcopy)-40]
+	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.reserved)-44]
 	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.MaxStateBytes)-48]
 	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.MoreProtocolFeatures)-56]
-	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.Dialect)-64]
-	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.reserved)-68]
 )
 
 // sized is a copy that says how large it is, nil for nil.
@@ -1387,19 +1323,15 @@ type MasterOpts struct {
 	MaskProtocolFeatures uint64 // protocol feature bits never acked by vh_master_negotiate()
 	MaskFeatures         uint64 // feature bits never acked
 	MoreProtocolFeatures uint64
-	Dialect              uint32 // VH_DIALECT_*: numbers that the back-end has
-	reserved             uint32
 }
 
 var (
-	_ = [1]struct{}{}[unsafe.Sizeof(MasterOpts{})-40]
+	_ = [1]struct{}{}[unsafe.Sizeof(MasterOpts{})-32]
 	_ = [1]struct{}{}[unsafe.Offsetof(MasterOpts{}.size)-0]
 	_ = [1]struct{}{}[unsafe.Offsetof(MasterOpts{}.TimeoutMS)-4]
 	_ = [1]struct{}{}[unsafe.Offsetof(MasterOpts{}.MaskProtocolFeatures)-8]
 	_ = [1]struct{}{}[unsafe.Offsetof(MasterOpts{}.MaskFeatures)-16]
 	_ = [1]struct{}{}[unsafe.Offsetof(MasterOpts{}.MoreProtocolFeatures)-24]
-	_ = [1]struct{}{}[unsafe.Offsetof(MasterOpts{}.Dialect)-32]
-	_ = [1]struct{}{}[unsafe.Offsetof(MasterOpts{}.reserved)-36]
 )
 
 // sized is a copy that says how large it is, nil for nil.
@@ -1500,6 +1432,42 @@ func (s *StateOpts) room() *StateOpts {
 	return s
 }
 
+// PostcopyFault: a page that the back-end waits for.
+type PostcopyFault struct {
+	size     uint32
+	Flags    uint32 // VH_POSTCOPY_WRITE
+	GPA      uint64 // guest address of the page
+	Address  uint64 // where in it the back-end is, in its own address space
+	PageSize uint64 // bytes to be brought, at least
+}
+
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(PostcopyFault{})-32]
+	_ = [1]struct{}{}[unsafe.Offsetof(PostcopyFault{}.size)-0]
+	_ = [1]struct{}{}[unsafe.Offsetof(PostcopyFault{}.Flags)-4]
+	_ = [1]struct{}{}[unsafe.Offsetof(PostcopyFault{}.GPA)-8]
+	_ = [1]struct{}{}[unsafe.Offsetof(PostcopyFault{}.Address)-16]
+	_ = [1]struct{}{}[unsafe.Offsetof(PostcopyFault{}.PageSize)-24]
+)
+
+// sized is a copy that says how large it is, nil for nil.
+func (s *PostcopyFault) sized() *PostcopyFault {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	c.size = uint32(unsafe.Sizeof(c))
+	return &c
+}
+
+// room makes it ready to be filled in.
+func (s *PostcopyFault) room() *PostcopyFault {
+	if s != nil {
+		s.size = uint32(unsafe.Sizeof(*s))
+	}
+	return s
+}
+
 // DriverOpts: options of vh_driver_new().
 type DriverOpts struct {
 	size         uint32
@@ -1508,22 +1476,16 @@ type DriverOpts struct {
 	Type         uint32 // VH_TYPE_BLK, VH_TYPE_NET: what its users here can do with is wanted; 0 = ring features only
 	Features     uint64 // further device features that the caller can do with; over its own memory: all, of rings too
 	MaskFeatures uint64 // never acked
-	Flags        uint32 // VH_DRIVER_IOMMU
-	reserved     uint32
-	IOVAOffset   uint64 // VH_DRIVER_IOMMU: I/O address of guest address 0; those of the session's memory must not wrap
 }
 
 var (
-	_ = [1]struct{}{}[unsafe.Sizeof(DriverOpts{})-48]
+	_ = [1]struct{}{}[unsafe.Sizeof(DriverOpts{})-32]
 	_ = [1]struct{}{}[unsafe.Offsetof(DriverOpts{}.size)-0]
 	_ = [1]struct{}{}[unsafe.Offsetof(DriverOpts{}.NQueues)-4]
 	_ = [1]struct{}{}[unsafe.Offsetof(DriverOpts{}.QueueSize)-8]
 	_ = [1]struct{}{}[unsafe.Offsetof(DriverOpts{}.Type)-12]
 	_ = [1]struct{}{}[unsafe.Offsetof(DriverOpts{}.Features)-16]
 	_ = [1]struct{}{}[unsafe.Offsetof(DriverOpts{}.MaskFeatures)-24]
-	_ = [1]struct{}{}[unsafe.Offsetof(DriverOpts{}.Flags)-32]
-	_ = [1]struct{}{}[unsafe.Offsetof(DriverOpts{}.reserved)-36]
-	_ = [1]struct{}{}[unsafe.Offsetof(DriverOpts{}.IOVAOffset)-40]
 )
 
 // sized is a copy that says how large it is, nil for nil.
