@@ -25,6 +25,8 @@ class Busy:
     def __init__(self, place, rng, emulator=(qemu.QEMU,), options="", packed=False):
         self.place, self.seed = place, rng.getrandbits(32)
         self.guest = qemu.BlockGuest(place.logs, emulator)
+        # Before 9.0 a QEMU that emulates the CPU may forget what it wrote while it migrates memory of a multiple of 64 pages.
+        self.guest.memory = f"{(192 << 10) + 128}K"
         self.device, self.words = self.guest.words("rounds", self.seed, packed=packed, options=options)
         with open(place.image, "wb") as f:
             f.truncate(SIZE + CHUNK)

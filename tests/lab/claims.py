@@ -27,7 +27,7 @@ def exchanged(role, lines):
     for message in map(json.loads, lines):
         side = {"main": "fe", "backend": "be"}[message["chan"]]
         key = side, message["req"].removeprefix("BACKEND_") if side == "be" else message["req"]
-        if message["flags"] & 4 and key in status and message["payload"]["value"]:
+        if message["flags"] & 4 and key in status and message["payload"].get("value"):  # in postcopy: none
             found.discard(key)
         if message["site"] or message["flags"] & 4 or (message["dir"] == ours) != (side == "fe"):
             continue

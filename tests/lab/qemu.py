@@ -34,7 +34,7 @@ class Guest:
     def __init__(self, work, program, modules, memory_mib=192, emulator=(QEMU,)):
         self.work = work
         self.emulator = emulator
-        self.memory_mib = memory_mib
+        self.memory = f"{memory_mib << 10}K"
         kernel_dir = kernel.fetch()
         self.version = os.path.basename(kernel_dir)[len("kernel-"):]
         self.vmlinux = os.path.join(kernel_dir, "vmlinux")
@@ -48,8 +48,8 @@ class Guest:
         return [*self.emulator, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio",
                 "-device", "isa-debug-exit,iobase=0xf4,iosize=1",
                 "-machine", "pc,memory-backend=mem", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "1",
-                "-m", f"{self.memory_mib}M",
-                "-object", f"memory-backend-memfd,id=mem,size={self.memory_mib}M,share=on",
+                "-m", self.memory,
+                "-object", f"memory-backend-memfd,id=mem,size={self.memory},share=on",
                 "-chardev", f"socket,id=c0,path={socket}", *device,
                 "-kernel", self.vmlinux, "-initrd", self.initrd, "-append", f"{APPEND} {words}"]
 
