@@ -87,6 +87,72 @@ func TestScenarioDeviceState(t *testing.T) {
 	}
 }
 
+// A session moves to another back-end: its memory while requests go on, by what the log says, then the device's state.
+func TestScenarioMigration(t *testing.T) {
+	const piece, length = 64 << 10, 512 << 10
+	data := pattern(length)
+	m, s := pair(t, ram(t))
+	serve(t, s)
+	d := driven(t, m, &vh.DriverOpts{Type: vh.TypeBlk})
+	b, err := vh.NewBlk(within(t), d)
+	must(t, err)
+	t.Cleanup(func() { b.Close() })
+	buffer, err := d.Alloc(within(t), length)
+	must(t, err)
+	_, err = b.WriteAt(data, 0)
+	must(t, err)
+	log, err := vh.NewDirty(1 << 30)
+	must(t, err)
+	defer log.Close()
+	must(t, d.SetDirty(within(t), log))
+	snap, err := d.Snapshot()
+	must(t, err)
+	regions, err := snap.Regions()
+	must(t, err)
+	region := regions[0]
+	memory, err := snap.Slice(vh.GPA(region.GPA), region.Len, vh.MemRead)
+	must(t, err)
+	arrived := append([]byte{}, memory...)
+	for at := 0; at < length; at += piece {
+		io := vh.BlkIO{Op: vh.BlkRead, Offset: uint64(at), Addr: vh.Addr(buffer[at:]), Len: piece}
+		if n, err := b.Submit(0, []vh.BlkIO{io}); n != 1 || err != nil {
+			t.Fatal(n, err)
+		}
+		must(t, b.Wait(within(t), 0))
+		done := make([]vh.BlkDone, 1)
+		n, err := b.Reap(0, done)
+		must(t, err)
+		if n != 1 || done[0].Rc != 0 {
+			t.Fatalf("%+v", done)
+		}
+		for _, gpa := range taken(t, log) {
+			there := uint64(gpa) - uint64(region.GPA)
+			copy(arrived[there:there+vh.DirtyPage], memory[there:])
+		}
+	}
+	must(t, d.Stop(within(t)))
+	if !bytes.Contains(arrived, data) {
+		t.Error("what the device wrote did not arrive")
+	}
+	must(t, d.SetDirty(within(t), nil))
+	var state bytes.Buffer
+	_, err = m.SaveState(within(t), nil, &state)
+	must(t, err)
+
+	m, s = pair(t, ram(t))
+	serve(t, s)
+	_, err = m.Negotiate(within(t), 1<<64-1)
+	must(t, err)
+	_, err = m.LoadState(within(t), nil, &state)
+	must(t, err)
+	got := make([]byte, length)
+	_, err = blk(t, m).ReadAt(got, 0)
+	must(t, err)
+	if !bytes.Equal(got, data) {
+		t.Error("other data")
+	}
+}
+
 func TestStateOfADeviceInGo(t *testing.T) {
 	state := append([]byte("box"), make([]byte, 300000)...)
 	rand.Read(state[3:])

@@ -7,6 +7,8 @@
 #include <cmocka.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "vhi_driver.h"
 #include "vht_session.h"
@@ -116,6 +118,57 @@ static void what_the_device_wrote_is_in_the_log(void **state)
 	vht_session_end(&s);
 }
 
+/*
+ * A session moves to another back-end: its memory while requests go on, by what the log says; then the device's state; then
+ * the new one is driven over what arrived. Half of the buffer is written by the device alone.
+ */
+static void scenario_migration(void **state)
+{
+	const uint64_t half = MIB / 2;
+	struct vht_session from, to;
+	struct vh_dirty *log;
+	struct copy c;
+	uint8_t *arrived = malloc(half);
+	int file = memfd_create("state", MFD_CLOEXEC);
+	uint32_t i = 0;
+
+	vht_session_ram(&from, KIND, 4 * MIB, 0, 1);
+	vht_session_begin(&from, NULL, MIB);
+	ok(vh_dirty_new(64 * MIB, &log));
+	ok(vh_driver_set_dirty(from.d, log));
+	copy_begin(&c, from.d);
+	for (; i < 32; i++) {
+		vht_session_write(&from, 0, 65536 * i, 65536, i);
+		vht_session_verify(&from, 0, 65536 * i, 65536, i);
+		copy_dirty(&c, log);
+	}
+	ok(vh_driver_stop(from.d, 0, 0));
+	copy_dirty(&c, log);
+	copy_check(&c, from.buf + half, half);
+	memcpy(arrived, c.to + ((uintptr_t)from.buf + half - c.region.host), half);
+	copy_end(&c);
+	ok(vh_master_save_state(from.t.master, NULL, file, NULL));
+	vht_session_end(&from);
+	vh_dirty_free(log);
+
+	vht_session_ram(&to, KIND, 4 * MIB, 0, 1);
+	ok(vh_master_negotiate(to.t.master, UINT64_MAX, NULL));
+	assert_int_equal(lseek(file, 0, SEEK_SET), 0);
+	ok(vh_master_load_state(to.t.master, NULL, file, NULL));
+	vht_session_begin(&to, NULL, MIB);
+	/* The last that was read there is what the disk has here. */
+	ok(vht_session_io(
+		&to, 0,
+		(struct vh_blk_io){
+			.op = VH_BLK_READ, .offset = 65536 * (i - 1), .addr = (uintptr_t)to.buf, .len = 65536}));
+	assert_memory_equal(to.buf, arrived, 65536);
+	while (i--)
+		vht_session_verify(&to, 0, 65536 * i, 65536, i);
+	vht_session_end(&to);
+	close(file);
+	free(arrived);
+}
+
 static void a_log_that_is_too_short_is_refused(void **state)
 {
 	struct vht_session s;
@@ -158,6 +211,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		VHT_USER_ONLY(what_the_device_wrote_is_in_the_log),
+		VHT_USER_ONLY(scenario_migration),
 		VHT_USER_ONLY(a_log_that_is_too_short_is_refused),
 		/* It has no LOG_SHMFD either. */
 		VHT_OVER_ONE(a_back_end_that_cannot_log_is_told_apart, VHT_USER_NO_SLOTS, ""),

@@ -62,6 +62,35 @@ def test_scenario_device_state(tmp_path):
             assert blk.read(0, 4096) == bytes(4096)
 
 
+def test_scenario_migration(tmp_path):
+    """A session moves to another back-end: its memory while requests go on, by what the log says, then the device's state."""
+    page, data = vh.DIRTY_PAGE, os.urandom(MIB)
+    with vh.Device.ram(4 * MIB) as first, served(first, tmp_path / "a"), vh.connect(tmp_path / "a", timeout=WAIT) as m:
+        with vh.Blk(m) as blk, vh.Dirty(1 << 30) as log:
+            buffer = blk.alloc(MIB)
+            snapshot = blk.driver.snapshot()
+            region = snapshot.regions()[0]
+            memory = snapshot.view(region.gpa, region.len)
+            blk.write(MIB, data)
+            blk.driver.set_dirty(log)
+            arrived = bytearray(memory)
+            for at in range(0, MIB, 65536):
+                blk.submit([vh.BlkIo(vh.BlkOp.READ, MIB + at, buffer[at:at + 65536], at)])
+                assert blk.wait(WAIT) and [(d.user, d.rc) for d in blk.reap()] == [(at, 0)]
+                for gpa in log.take():
+                    there = gpa - region.gpa
+                    arrived[there:there + page] = memory[there:there + page]
+            blk.driver.stop()
+            assert bytes(buffer) == data and data in arrived
+            blk.driver.set_dirty(None)
+            state = m.save_state()
+    with vh.Device.ram(4 * MIB) as second, served(second, tmp_path / "b"), vh.connect(tmp_path / "b", timeout=WAIT) as m:
+        m.negotiate()
+        m.load_state(state)
+        with vh.Blk(m) as blk:
+            assert blk.read(MIB, MIB) == data
+
+
 def test_a_device_in_python_is_moved():
     state = b"box" + os.urandom(300000)
     with Turns(Box(state)) as a, Turns(Box()) as b:
