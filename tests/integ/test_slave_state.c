@@ -556,6 +556,40 @@ static void a_pause_waits_for_it(void **state)
 	expect_status(0);
 }
 
+/* What the front-end asks after an upgrade was done before it. */
+static void a_successor_knows_how_it_went(void **state)
+{
+	const struct vh_device_opts dev = {.size = sizeof(dev), .type = 26, .max_queues = VHT_QUEUES};
+	const struct vh_device_ops ops = {.size = sizeof(ops), .save_state = box_save, .load_state = box_load};
+
+	(void)state;
+	for (uint32_t bad = 0; bad < 2; bad++) {
+		struct vh_device *device;
+		struct vh_slave *next;
+		uint8_t bytes[8192];
+		vh_fd fds[32];
+		uint32_t n_fds;
+		vh_count n;
+
+		box.rc = bad ? -EIO : 0;
+		close(begin_pipe(LOAD));
+		vht_pump(p);
+		assert_int_equal(vh_slave_pause(p->s), 0);
+		n = vh_slave_export(p->s, bytes, sizeof(bytes), fds, 32, &n_fds);
+		assert_true(n > 0);
+		assert_int_equal(vh_device_new(&dev, &ops, &box, &device), 0);
+		assert_int_equal(vh_slave_new(NULL, device, NULL, NULL, &next), 0);
+		assert_int_equal(vh_slave_import(next, bytes, (uint32_t)n, fds, n_fds), 0);
+		while (n_fds)
+			close(fds[--n_fds]);
+		vh_slave_free(p->s);
+		vh_device_free(p->dev);
+		p->s = next;
+		p->dev = device;
+		expect_status(bad);
+	}
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -578,6 +612,7 @@ int main(void)
 		T(so_does_a_reset),
 		T(and_the_end_of_the_connection),
 		T(without_the_callbacks_it_is_not_offered),
+		T(a_successor_knows_how_it_went),
 		T(a_pause_waits_for_it),
 	};
 
