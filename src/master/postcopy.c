@@ -157,9 +157,10 @@ int vhi_postcopy_fits(const struct vh_master *m, const struct vh_snapshot *snap,
 	for (uint32_t i = 0; m->listening && i < snap->n; i++) {
 		const struct vhi_region *r = snap->regions[i];
 
-		if ((r->offset | r->gpa.v | r->len) & (r->page_size - 1))
+		if (vhi_wire_xen_size(&m->features) || (r->offset | r->gpa.v | r->len) & (r->page_size - 1))
 			return vhi_fail(-EINVAL, VH_ERROR_MEMORY, 0,
-					"%s: region %u is not of whole pages, which come one by one", who, i);
+					"%s: region %u is not of whole pages, which come one by one, or of Xen", who,
+					i);
 	}
 	return 0;
 }

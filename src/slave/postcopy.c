@@ -87,27 +87,17 @@ bool vhi_postcopy_waits(const struct vh_slave *s)
 	return s->conn.ack_deadline_ns;
 }
 
-static void put_address(const struct vh_snapshot *snap, struct vhi_wire_region *w)
-{
-	const struct vhi_region *r = vhi_find(snap, (struct vhi_gpa){w->gpa});
-
-	w->uva = (uintptr_t)r->host;
-}
-
 void vhi_postcopy_echo(struct vh_slave *s, struct vhi_job *job, const struct vh_snapshot *snap)
 {
-	struct vhi_wire_mem_table table;
-	struct vhi_wire_mem_reg reg;
+	const size_t stride = sizeof(struct vhi_wire_region) + vhi_wire_xen_size(&s->conn.f);
+	struct vhi_wire_region w;
+	size_t at = job->header.request == VHI_FE_ADD_MEM_REG ? offsetof(struct vhi_wire_mem_reg, region)
+							      : offsetof(struct vhi_wire_mem_table, regions);
 
-	if (job->header.request == VHI_FE_ADD_MEM_REG) {
-		memcpy(&reg, job->reply, sizeof(reg));
-		put_address(snap, &reg.region);
-		memcpy(job->reply, &reg, sizeof(reg));
-	} else {
-		memcpy(&table, job->reply, job->reply_size);
-		for (uint32_t i = 0; i < table.n; i++)
-			put_address(snap, &table.regions[i]);
-		memcpy(job->reply, &table, job->reply_size);
+	for (; at + stride <= job->reply_size; at += stride) {
+		memcpy(&w, job->reply + at, sizeof(w));
+		w.uva = (uintptr_t)vhi_find(snap, (struct vhi_gpa){w.gpa})->host;
+		memcpy(job->reply + at, &w, sizeof(w));
 	}
 	/* From the last of several on: they are known when the front-end says so. */
 	s->conn.ack_deadline_ns = vhi_now_ns() + s->opts.drain_timeout_ms * UINT64_C(1000000);
