@@ -57,7 +57,7 @@ static void negotiation_is_in_the_order_that_every_back_end_takes(void **state)
 	/* Nothing but what was offered, wanted and is known; never LOG_ALL; bit 30 on the wire and not for the driver. */
 	assert_int_equal(acked, BIT(32) | BIT(28) | BIT(9));
 	assert_int_equal(b.acked, BIT(32) | BIT(28) | BIT(9) | BIT(30));
-	assert_int_equal(b.pf_acked, BIT(0) | BIT(1) | BIT(3) | BIT(5) | BIT(9) | BIT(13) | BIT(15) | BIT(16));
+	assert_int_equal(b.pf_acked, BIT(0) | BIT(1) | BIT(3) | BIT(5) | BIT(8) | BIT(9) | BIT(13) | BIT(15) | BIT(16));
 	/* Own replies are not asked for, an ack is, but never of SET_PROTOCOL_FEATURES. */
 	assert_int_equal(b.seen[0].flags, 1);
 	assert_int_equal(b.seen[2].flags, 1);
@@ -82,7 +82,7 @@ static void qemu_storage_daemon_s_features_are_negotiated(void **state)
 	vht_backend_start(&b, vht_master_pair(m));
 	assert_int_equal(vh_master_negotiate(m, UINT64_MAX, &acked), 0);
 	vht_backend_join(&b);
-	assert_int_equal(b.pf_acked, BIT(0) | BIT(1) | BIT(3) | BIT(5) | BIT(9) | BIT(15));
+	assert_int_equal(b.pf_acked, BIT(0) | BIT(1) | BIT(3) | BIT(5) | BIT(8) | BIT(9) | BIT(15));
 	assert_int_equal(acked, 0x175007e46 & ~(BIT(26) | BIT(30)));
 	vh_master_free(m);
 	vht_backend_stop(&b);
@@ -139,7 +139,7 @@ static void what_the_options_mask_is_not_acked(void **state)
 	vht_backend_start(&b, vht_master_pair(m));
 	assert_int_equal(vh_master_negotiate(m, BIT(32), &acked), 0);
 	vht_backend_join(&b);
-	assert_int_equal(b.pf_acked, BIT(0) | BIT(1) | BIT(5) | BIT(9) | BIT(13) | BIT(15) | BIT(16));
+	assert_int_equal(b.pf_acked, BIT(0) | BIT(1) | BIT(5) | BIT(8) | BIT(9) | BIT(13) | BIT(15) | BIT(16));
 	vh_master_free(m);
 	vht_backend_stop(&b);
 }
