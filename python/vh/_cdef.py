@@ -357,12 +357,10 @@ struct vh_slave_opts {
     uint64_t mask_protocol_features;
     uint32_t require_seal;
     uint32_t socket_mode;
-    uint32_t postcopy;
-    uint32_t reserved;
     uint64_t max_state_bytes;
     uint64_t more_protocol_features;
     uint32_t dialect;
-    uint32_t reserved;
+    uint32_t postcopy;
 };
 struct vh_slave_ops {
     uint32_t size;

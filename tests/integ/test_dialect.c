@@ -373,7 +373,7 @@ static void an_unknown_dialect_is_refused(void **state)
 	(void)state;
 	assert_int_equal(vh_master_new(&opts, NULL, NULL, &m), -EINVAL);
 	opts.dialect = 0;
-	opts.postcopy = 2;
+	opts.reserved = 1;
 	assert_int_equal(vh_master_new(&opts, NULL, NULL, &m), -EINVAL);
 }
 

@@ -116,6 +116,26 @@ static vhgo_rc go_vh_slave_import(struct vh_slave *s, const uint8_t *buf, uint32
 	return vhgo_rc_of(vh_slave_import(s, buf, len, fds, n_fds));
 }
 
+static vhgo_rc go_vh_slave_object_add(struct vh_slave *s, const uint8_t *uuid, uint32_t len, uint64_t *ticket)
+{
+	return vhgo_rc_of(vh_slave_object_add(s, uuid, len, ticket));
+}
+
+static vhgo_rc go_vh_slave_object_remove(struct vh_slave *s, const uint8_t *uuid, uint32_t len, uint64_t *ticket)
+{
+	return vhgo_rc_of(vh_slave_object_remove(s, uuid, len, ticket));
+}
+
+static vhgo_rc go_vh_slave_object_lookup(struct vh_slave *s, const uint8_t *uuid, uint32_t len, uint64_t *ticket)
+{
+	return vhgo_rc_of(vh_slave_object_lookup(s, uuid, len, ticket));
+}
+
+static vhgo_rc go_vh_slave_fs_request(struct vh_slave *s, uint32_t op, const struct vh_fs_range *ranges, uint32_t n, vh_fd fd, uint64_t *ticket)
+{
+	return vhgo_rc_of(vh_slave_fs_request(s, op, ranges, n, fd, ticket));
+}
+
 static vhgo_rc go_vh_master_finish(struct vh_master *m, uint64_t ticket, uint8_t *buf, uint32_t cap, vh_fd *fds, uint32_t max_fds, struct vh_msg_reply *out)
 {
 	return vhgo_rc_of(vh_master_finish(m, ticket, buf, cap, fds, max_fds, out));
@@ -139,6 +159,16 @@ static vhgo_rc go_vh_master_set_config(struct vh_master *m, uint32_t offset, con
 static vhgo_rc go_vh_master_send_rarp(struct vh_master *m, const uint8_t *mac, uint32_t len)
 {
 	return vhgo_rc_of(vh_master_send_rarp(m, mac, len));
+}
+
+static vhgo_rc go_vh_master_get_shared_object(struct vh_master *m, const uint8_t *uuid, uint32_t len, vh_fd *fd)
+{
+	return vhgo_rc_of(vh_master_get_shared_object(m, uuid, len, fd));
+}
+
+static vhgo_count go_vh_master_get_shmem(struct vh_master *m, uint64_t *sizes, uint32_t n)
+{
+	return vhgo_count_of(vh_master_get_shmem(m, sizes, n));
 }
 
 static vhgo_rc go_vh_postcopy_place(struct vh_postcopy *p, vh_gpa gpa, const uint8_t *buf, uint32_t len)
@@ -248,6 +278,22 @@ func SlaveImport(s *Slave, buf []byte, fds []int32) error {
 	return rcError(uintptr(C.go_vh_slave_import((*C.struct_vh_slave)(unsafe.Pointer(s)), (*C.uint8_t)(first(buf)), C.uint32_t(len(buf)), (*C.vh_fd)(first(fds)), C.uint32_t(len(fds)))))
 }
 
+func SlaveObjectAdd(s *Slave, uuid []byte, ticket *uint64) error {
+	return rcError(uintptr(C.go_vh_slave_object_add((*C.struct_vh_slave)(unsafe.Pointer(s)), (*C.uint8_t)(first(uuid)), C.uint32_t(len(uuid)), (*C.uint64_t)(unsafe.Pointer(ticket)))))
+}
+
+func SlaveObjectRemove(s *Slave, uuid []byte, ticket *uint64) error {
+	return rcError(uintptr(C.go_vh_slave_object_remove((*C.struct_vh_slave)(unsafe.Pointer(s)), (*C.uint8_t)(first(uuid)), C.uint32_t(len(uuid)), (*C.uint64_t)(unsafe.Pointer(ticket)))))
+}
+
+func SlaveObjectLookup(s *Slave, uuid []byte, ticket *uint64) error {
+	return rcError(uintptr(C.go_vh_slave_object_lookup((*C.struct_vh_slave)(unsafe.Pointer(s)), (*C.uint8_t)(first(uuid)), C.uint32_t(len(uuid)), (*C.uint64_t)(unsafe.Pointer(ticket)))))
+}
+
+func SlaveFsRequest(s *Slave, op uint32, ranges []FsRange, fd int32, ticket *uint64) error {
+	return rcError(uintptr(C.go_vh_slave_fs_request((*C.struct_vh_slave)(unsafe.Pointer(s)), C.uint32_t(op), (*C.struct_vh_fs_range)(first(ranges)), C.uint32_t(len(ranges)), C.vh_fd(fd), (*C.uint64_t)(unsafe.Pointer(ticket)))))
+}
+
 func MasterFinish(m *Master, ticket uint64, buf []byte, fds []int32, out *MsgReply) error {
 	return rcError(uintptr(C.go_vh_master_finish((*C.struct_vh_master)(unsafe.Pointer(m)), C.uint64_t(ticket), (*C.uint8_t)(first(buf)), C.uint32_t(len(buf)), (*C.vh_fd)(first(fds)), C.uint32_t(len(fds)), (*C.struct_vh_msg_reply)(unsafe.Pointer(out.room())))))
 }
@@ -266,6 +312,14 @@ func MasterSetConfig(m *Master, offset uint32, buf []byte, flags uint32) error {
 
 func MasterSendRARP(m *Master, mac []byte) error {
 	return rcError(uintptr(C.go_vh_master_send_rarp((*C.struct_vh_master)(unsafe.Pointer(m)), (*C.uint8_t)(first(mac)), C.uint32_t(len(mac)))))
+}
+
+func MasterGetSharedObject(m *Master, uuid []byte, fd *int32) error {
+	return rcError(uintptr(C.go_vh_master_get_shared_object((*C.struct_vh_master)(unsafe.Pointer(m)), (*C.uint8_t)(first(uuid)), C.uint32_t(len(uuid)), (*C.vh_fd)(unsafe.Pointer(fd)))))
+}
+
+func MasterGetShmem(m *Master, sizes []uint64) (int, error) {
+	return countOf(uintptr(C.go_vh_master_get_shmem((*C.struct_vh_master)(unsafe.Pointer(m)), (*C.uint64_t)(first(sizes)), C.uint32_t(len(sizes))))).Get()
 }
 
 func PostcopyPlace(p *Postcopy, gpa GPA, buf []byte) error {

@@ -44,18 +44,21 @@ typedef long long swig_type_8;
 typedef long long swig_type_9;
 typedef long long swig_type_10;
 typedef long long swig_type_11;
-typedef _gostring_ swig_type_12;
+typedef long long swig_type_12;
 typedef _gostring_ swig_type_13;
 typedef _gostring_ swig_type_14;
-typedef _gostring_ swig_type_15;
+typedef long long swig_type_15;
 typedef long long swig_type_16;
-typedef long long swig_type_17;
-typedef long long swig_type_18;
+typedef _gostring_ swig_type_17;
+typedef _gostring_ swig_type_18;
 typedef long long swig_type_19;
 typedef long long swig_type_20;
 typedef long long swig_type_21;
 typedef long long swig_type_22;
 typedef long long swig_type_23;
+typedef long long swig_type_24;
+typedef long long swig_type_25;
+typedef long long swig_type_26;
 extern void _wrap_Swig_free_raw_38bee8dda103c01b(uintptr_t arg1);
 extern uintptr_t _wrap_Swig_malloc_raw_38bee8dda103c01b(swig_intgo arg1);
 extern int _wrap_Version_raw_38bee8dda103c01b(void);
@@ -103,7 +106,8 @@ extern uintptr_t _wrap_QueueDupSnapshot_raw_38bee8dda103c01b(swig_voidp arg1, sw
 extern uintptr_t _wrap_QueueSetDirty_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, int arg3, vh_gpa arg4);
 extern uintptr_t _wrap_QueueMark_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_7 arg2, swig_type_8 arg3);
 extern uintptr_t _wrap_InflightMake_raw_38bee8dda103c01b(int arg1, int arg2, swig_type_9 arg3, swig_voidp arg4, swig_voidp arg5);
-extern uintptr_t _wrap_DeviceFinish_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_10 arg2, int arg3);
+extern uintptr_t _wrap_DeviceSetShmem_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_type_10 arg3);
+extern uintptr_t _wrap_DeviceFinish_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_11 arg2, int arg3);
 extern uintptr_t _wrap_DeviceConfigChanged_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_DeviceError_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
 extern uintptr_t _wrap_BlkdevNew_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
@@ -113,14 +117,14 @@ extern uintptr_t _wrap_GpuNewDevice_raw_38bee8dda103c01b(swig_voidp arg1, int ar
 extern uintptr_t _wrap_GpuNewDisplay_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
 extern void _wrap_GpuFree_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_GpuFD_raw_38bee8dda103c01b(swig_voidp arg1);
-extern uintptr_t _wrap_GpuNegotiate_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_11 arg2, swig_voidp arg3);
+extern uintptr_t _wrap_GpuNegotiate_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_12 arg2, swig_voidp arg3);
 extern uintptr_t _wrap_GpuSend_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, int arg3);
 extern uintptr_t _wrap_GpuRecv_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, swig_voidp arg3);
 extern uintptr_t _wrap_GpuReplyShown_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_BackendKind_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_BackendGetFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_SlaveListen_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_12 arg2);
-extern uintptr_t _wrap_SlaveConnect_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_13 arg2, swig_voidp arg3);
+extern uintptr_t _wrap_SlaveListen_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_13 arg2);
+extern uintptr_t _wrap_SlaveConnect_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_14 arg2, swig_voidp arg3);
 extern uintptr_t _wrap_SlaveAdopt_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
 extern uintptr_t _wrap_SlaveFD_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_SlaveDispatch_raw_38bee8dda103c01b(swig_voidp arg1);
@@ -134,8 +138,11 @@ extern uintptr_t _wrap_SlaveResume_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_SlaveGetStats_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_SlaveStop_raw_38bee8dda103c01b(swig_voidp arg1);
 extern void _wrap_SlaveFree_raw_38bee8dda103c01b(swig_voidp arg1);
-extern uintptr_t _wrap_MasterConnect_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_14 arg2);
-extern uintptr_t _wrap_MasterListen_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_15 arg2);
+extern uintptr_t _wrap_SlaveSetHostNotifier_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3, swig_type_15 arg4, swig_type_16 arg5, swig_voidp arg6);
+extern uintptr_t _wrap_SlaveShmemMap_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, int arg3, swig_voidp arg4);
+extern uintptr_t _wrap_SlaveShmemUnmap_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, swig_voidp arg3);
+extern uintptr_t _wrap_MasterConnect_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_17 arg2);
+extern uintptr_t _wrap_MasterListen_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_18 arg2);
 extern uintptr_t _wrap_MasterAccept_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_MasterAdopt_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
 extern uintptr_t _wrap_MasterSocketpair_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
@@ -145,15 +152,15 @@ extern uintptr_t _wrap_MasterDispatch_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_MasterResume_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_MasterCancel_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_MasterNextEvent_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_MasterNegotiate_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_16 arg2, swig_voidp arg3);
+extern uintptr_t _wrap_MasterNegotiate_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_19 arg2, swig_voidp arg3);
 extern uintptr_t _wrap_MasterBackend_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_MasterGetStats_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_MasterStop_raw_38bee8dda103c01b(swig_voidp arg1);
 extern void _wrap_MasterFree_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_MasterGetFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_MasterSetFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_17 arg2);
+extern uintptr_t _wrap_MasterSetFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_20 arg2);
 extern uintptr_t _wrap_MasterGetProtocolFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_MasterSetProtocolFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_18 arg2);
+extern uintptr_t _wrap_MasterSetProtocolFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_21 arg2);
 extern uintptr_t _wrap_MasterSetOwner_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_MasterGetQueueNum_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_MasterGetMaxMemSlots_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
@@ -164,7 +171,7 @@ extern uintptr_t _wrap_MasterSetVringNum_raw_38bee8dda103c01b(swig_voidp arg1, i
 extern uintptr_t _wrap_MasterSetVringAddr_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_MasterSetVringBase_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
 extern uintptr_t _wrap_MasterGetVringBase_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
-extern uintptr_t _wrap_MasterSetLogBase_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_type_19 arg3, swig_type_20 arg4);
+extern uintptr_t _wrap_MasterSetLogBase_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_type_22 arg3, swig_type_23 arg4);
 extern uintptr_t _wrap_MasterSetLogFD_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
 extern uintptr_t _wrap_MasterSetVringKick_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
 extern uintptr_t _wrap_MasterSetVringCall_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
@@ -181,7 +188,7 @@ extern uintptr_t _wrap_MasterResetOwner_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_MasterSetMTU_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
 extern uintptr_t _wrap_MasterSetVringEndian_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
 extern uintptr_t _wrap_MasterCreateCryptoSession_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, swig_voidp arg3);
-extern uintptr_t _wrap_MasterCloseCryptoSession_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_21 arg2);
+extern uintptr_t _wrap_MasterCloseCryptoSession_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_24 arg2);
 extern uintptr_t _wrap_MasterSetGpuSocket_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
 extern uintptr_t _wrap_MasterSetDeviceStateFD_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3, int arg4, swig_voidp arg5);
 extern uintptr_t _wrap_MasterCheckDeviceState_raw_38bee8dda103c01b(swig_voidp arg1);
@@ -192,12 +199,12 @@ extern uintptr_t _wrap_MasterPostcopyListen_raw_38bee8dda103c01b(swig_voidp arg1
 extern uintptr_t _wrap_MasterPostcopyEnd_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_PostcopyFD_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_PostcopyNext_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_PostcopyWake_raw_38bee8dda103c01b(swig_voidp arg1, vh_gpa arg2, swig_type_22 arg3);
+extern uintptr_t _wrap_PostcopyWake_raw_38bee8dda103c01b(swig_voidp arg1, vh_gpa arg2, swig_type_25 arg3);
 extern void _wrap_PostcopyFree_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_DriverNew_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4);
 extern void _wrap_DriverFree_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_DriverFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_DriverAlloc_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_23 arg2, swig_voidp arg3);
+extern uintptr_t _wrap_DriverAlloc_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_26 arg2, swig_voidp arg3);
 extern uintptr_t _wrap_DriverDupSnapshot_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_DriverSetRing_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3, int arg4, int arg5);
 extern uintptr_t _wrap_DriverGetRing_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
@@ -689,12 +696,23 @@ func InflightMake(arg1 uint32, arg2 uint32, arg3 uint64, arg4 *Inflight, arg5 *i
 	return swig_r_1
 }
 
+func DeviceSetShmem(arg1 *Device, arg2 uint32, arg3 uint64) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_DeviceSetShmem_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.swig_type_10(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
 func DeviceFinish(arg1 *Device, arg2 uint64, arg3 int32) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_DeviceFinish_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_10(_swig_i_1), C.int(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_DeviceFinish_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_11(_swig_i_1), C.int(_swig_i_2)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -792,7 +810,7 @@ func GpuNegotiate(arg1 *Gpu, arg2 uint64, arg3 *uint64) (_swig_ret error) {
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_GpuNegotiate_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_11(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_GpuNegotiate_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_12(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -854,7 +872,7 @@ func SlaveListen(arg1 *Slave, arg2 string) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_SlaveListen_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_12)(unsafe.Pointer(&_swig_i_1))))
+	swig_r = (uintptr)(C._wrap_SlaveListen_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_13)(unsafe.Pointer(&_swig_i_1))))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -869,7 +887,7 @@ func SlaveConnect(arg1 *Slave, arg2 string, arg3 *Reconnect) (_swig_ret error) {
 	_swig_i_1 := arg2
 	var _swig_i_2 *Reconnect
 	_swig_i_2 = arg3.sized()
-	swig_r = (uintptr)(C._wrap_SlaveConnect_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_13)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_SlaveConnect_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_14)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1000,11 +1018,50 @@ func SlaveFree(arg1 *Slave) {
 	C._wrap_SlaveFree_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0))
 }
 
+func SlaveSetHostNotifier(arg1 *Slave, arg2 uint32, arg3 int32, arg4 uint64, arg5 uint64, arg6 *uint64) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	_swig_i_3 := arg4
+	_swig_i_4 := arg5
+	_swig_i_5 := arg6
+	swig_r = (uintptr)(C._wrap_SlaveSetHostNotifier_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.int(_swig_i_2), C.swig_type_15(_swig_i_3), C.swig_type_16(_swig_i_4), C.swig_voidp(_swig_i_5)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func SlaveShmemMap(arg1 *Slave, arg2 *ShmemMap, arg3 int32, arg4 *uint64) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	var _swig_i_1 *ShmemMap
+	_swig_i_1 = arg2.sized()
+	_swig_i_2 := arg3
+	_swig_i_3 := arg4
+	swig_r = (uintptr)(C._wrap_SlaveShmemMap_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.int(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func SlaveShmemUnmap(arg1 *Slave, arg2 *ShmemMap, arg3 *uint64) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	var _swig_i_1 *ShmemMap
+	_swig_i_1 = arg2.sized()
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_SlaveShmemUnmap_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
 func MasterConnect(arg1 *Master, arg2 string) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_MasterConnect_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_14)(unsafe.Pointer(&_swig_i_1))))
+	swig_r = (uintptr)(C._wrap_MasterConnect_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_17)(unsafe.Pointer(&_swig_i_1))))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1017,7 +1074,7 @@ func MasterListen(arg1 *Master, arg2 string) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_MasterListen_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_15)(unsafe.Pointer(&_swig_i_1))))
+	swig_r = (uintptr)(C._wrap_MasterListen_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_18)(unsafe.Pointer(&_swig_i_1))))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1116,7 +1173,7 @@ func MasterNegotiate(arg1 *Master, arg2 uint64, arg3 *uint64) (_swig_ret error) 
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_MasterNegotiate_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_16(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_MasterNegotiate_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_19(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -1171,7 +1228,7 @@ func MasterSetFeatures(arg1 *Master, arg2 uint64) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_MasterSetFeatures_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_17(_swig_i_1)))
+	swig_r = (uintptr)(C._wrap_MasterSetFeatures_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_20(_swig_i_1)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -1191,7 +1248,7 @@ func MasterSetProtocolFeatures(arg1 *Master, arg2 uint64) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_MasterSetProtocolFeatures_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_18(_swig_i_1)))
+	swig_r = (uintptr)(C._wrap_MasterSetProtocolFeatures_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_21(_swig_i_1)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -1308,7 +1365,7 @@ func MasterSetLogBase(arg1 *Master, arg2 int32, arg3 uint64, arg4 uint64) (_swig
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (uintptr)(C._wrap_MasterSetLogBase_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.swig_type_19(_swig_i_2), C.swig_type_20(_swig_i_3)))
+	swig_r = (uintptr)(C._wrap_MasterSetLogBase_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.swig_type_22(_swig_i_2), C.swig_type_23(_swig_i_3)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -1490,7 +1547,7 @@ func MasterCloseCryptoSession(arg1 *Master, arg2 int64) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_MasterCloseCryptoSession_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_21(_swig_i_1)))
+	swig_r = (uintptr)(C._wrap_MasterCloseCryptoSession_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_24(_swig_i_1)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -1607,7 +1664,7 @@ func PostcopyWake(arg1 *Postcopy, arg2 GPA, arg3 uint64) (_swig_ret error) {
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_PostcopyWake_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.vh_gpa(_swig_i_1), C.swig_type_22(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_PostcopyWake_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.vh_gpa(_swig_i_1), C.swig_type_25(_swig_i_2)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -1651,7 +1708,7 @@ func DriverAlloc(arg1 *Driver, arg2 uint64, arg3 *uint64) (_swig_ret error) {
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_DriverAlloc_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_23(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_DriverAlloc_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_26(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1

@@ -313,6 +313,69 @@ func (s *CryptoSession) room() *CryptoSession {
 	return s
 }
 
+// ShmemMap: SHMEM_MAP and SHMEM_UNMAP: a part of a file in a device's shared memory.
+type ShmemMap struct {
+	size      uint32
+	Shmid     uint32 // region, below VH_SHMEM_MAX
+	FDOffset  uint64 // where the part begins in the file
+	ShmOffset uint64 // and where in the region
+	Len       uint64 // bytes
+	Flags     uint64 // 0 or VH_SHMEM_WRITABLE
+}
+
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(ShmemMap{})-40]
+	_ = [1]struct{}{}[unsafe.Offsetof(ShmemMap{}.size)-0]
+	_ = [1]struct{}{}[unsafe.Offsetof(ShmemMap{}.Shmid)-4]
+	_ = [1]struct{}{}[unsafe.Offsetof(ShmemMap{}.FDOffset)-8]
+	_ = [1]struct{}{}[unsafe.Offsetof(ShmemMap{}.ShmOffset)-16]
+	_ = [1]struct{}{}[unsafe.Offsetof(ShmemMap{}.Len)-24]
+	_ = [1]struct{}{}[unsafe.Offsetof(ShmemMap{}.Flags)-32]
+)
+
+// sized is a copy that says how large it is, nil for nil.
+func (s *ShmemMap) sized() *ShmemMap {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	c.size = uint32(unsafe.Sizeof(c))
+	return &c
+}
+
+// room makes it ready to be filled in.
+func (s *ShmemMap) room() *ShmemMap {
+	if s != nil {
+		s.size = uint32(unsafe.Sizeof(*s))
+	}
+	return s
+}
+
+// FsRange: one range of a virtio-fs request.
+type FsRange struct {
+	FDOffset    uint64 // in the file
+	CacheOffset uint64 // in the cache; IO: guest physical address
+	Len         uint64 // bytes, > 0
+	Flags       uint64 // VH_FS_READ, VH_FS_WRITE
+}
+
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(FsRange{})-32]
+	_ = [1]struct{}{}[unsafe.Offsetof(FsRange{}.FDOffset)-0]
+	_ = [1]struct{}{}[unsafe.Offsetof(FsRange{}.CacheOffset)-8]
+	_ = [1]struct{}{}[unsafe.Offsetof(FsRange{}.Len)-16]
+	_ = [1]struct{}{}[unsafe.Offsetof(FsRange{}.Flags)-24]
+)
+
+// copied is one of its own, nil for nil.
+func (s *FsRange) copied() *FsRange {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	return &c
+}
+
 // Msg: a request to submit.
 type Msg struct {
 	size        uint32
@@ -1194,10 +1257,10 @@ type SlaveOpts struct {
 	MaskProtocolFeatures uint64 // protocol feature bits never offered, nor what can't be without them
 	RequireSeal          uint32 // 1: memory whose memfd can shrink is refused
 	SocketMode           uint32 // access mode of a listening socket's path; 0 = 0600
-	Postcopy             uint32 // 1: offer PAGEFAULT where userfaultfd may be used; see VH_EVENT_POSTCOPY
-	reserved             uint32
 	MaxStateBytes        uint64 // most that a device's state may have, either way; 0 = 1 GiB
 	MoreProtocolFeatures uint64
+	Dialect              uint32 // VH_DIALECT_*: numbers that the front-end has
+	Postcopy             uint32 // 1: offer PAGEFAULT where userfaultfd may be used; see VH_EVENT_POSTCOPY
 }
 
 var (
@@ -1210,10 +1273,10 @@ var (
 	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.MaskProtocolFeatures)-24]
 	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.RequireSeal)-32]
 	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.SocketMode)-36]
-	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.Postcopy)-40]
-	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.reserved)-44]
-	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.MaxStateBytes)-48]
-	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.MoreProtocolFeatures)-56]
+	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.MaxStateBytes)-40]
+	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.MoreProtocolFeatures)-48]
+	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.Dialect)-56]
+	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.Postcopy)-60]
 )
 
 // sized is a copy that says how large it is, nil for nil.
@@ -1323,15 +1386,19 @@ type MasterOpts struct {
 	MaskProtocolFeatures uint64 // protocol feature bits never acked by vh_master_negotiate()
 	MaskFeatures         uint64 // feature bits never acked
 	MoreProtocolFeatures uint64
+	Dialect              uint32 // VH_DIALECT_*: numbers that the back-end has
+	reserved             uint32
 }
 
 var (
-	_ = [1]struct{}{}[unsafe.Sizeof(MasterOpts{})-32]
+	_ = [1]struct{}{}[unsafe.Sizeof(MasterOpts{})-40]
 	_ = [1]struct{}{}[unsafe.Offsetof(MasterOpts{}.size)-0]
 	_ = [1]struct{}{}[unsafe.Offsetof(MasterOpts{}.TimeoutMS)-4]
 	_ = [1]struct{}{}[unsafe.Offsetof(MasterOpts{}.MaskProtocolFeatures)-8]
 	_ = [1]struct{}{}[unsafe.Offsetof(MasterOpts{}.MaskFeatures)-16]
 	_ = [1]struct{}{}[unsafe.Offsetof(MasterOpts{}.MoreProtocolFeatures)-24]
+	_ = [1]struct{}{}[unsafe.Offsetof(MasterOpts{}.Dialect)-32]
+	_ = [1]struct{}{}[unsafe.Offsetof(MasterOpts{}.reserved)-36]
 )
 
 // sized is a copy that says how large it is, nil for nil.
