@@ -247,6 +247,7 @@ struct vh_queue_stats {
     uint32_t broken_site;
     uint64_t oldest_in_flight_ns;
     uint64_t failed;
+    uint64_t iotlb_misses;
 };
 struct vh_inflight {
     uint32_t size;
@@ -353,6 +354,7 @@ struct vh_slave_opts {
     uint32_t message_timeout_ms;
     uint32_t drain_timeout_ms;
     uint32_t budget;
+    uint64_t more_features;
     uint64_t mask_features;
     uint64_t mask_protocol_features;
     uint32_t require_seal;
@@ -412,6 +414,7 @@ struct vh_master_ops {
     uint32_t flags;
     void (*destroy)(void *ctx);
     vh_rc (*backend_request)(void *ctx, const struct vh_msg_request *req);
+    vh_rc (*iotlb_miss)(void *ctx, vh_iova iova, uint32_t perm);
     vh_rc (*waiting)(void *ctx);
     vh_rc (*shmem_map)(void *ctx, const struct vh_shmem_map *map, vh_fd fd, uint64_t token);
     vh_rc (*shmem_unmap)(void *ctx, const struct vh_shmem_map *map, uint64_t token);
@@ -453,6 +456,9 @@ struct vh_driver_opts {
     uint32_t type;
     uint64_t features;
     uint64_t mask_features;
+    uint32_t flags;
+    uint32_t reserved;
+    uint64_t iova_offset;
 };
 struct vh_driver_ring {
     uint32_t size;
@@ -549,6 +555,8 @@ struct vh_blk_info {
 #define VH_EVENT_POSTCOPY 23
 #define VH_EVENT_RECONNECTING 32
 #define VH_EVENT_GAVE_UP 33
+#define VH_EVENT_IOTLB_TIMEOUT 20
+#define VH_EVENT_IOTLB_FAULT 21
 #define VH_POSTCOPY_OFF 0
 #define VH_POSTCOPY_ADVISED 1
 #define VH_POSTCOPY_LISTENS 2
@@ -696,6 +704,7 @@ struct vh_blk_info {
 #define VH_STATE_STOPPED 0
 #define VH_POSTCOPY_WRITE 1
 #define VH_DRIVER_STOP_DROP 1
+#define VH_DRIVER_IOMMU 1
 #define VH_DRIVER_RING_OFF 1
 #define VH_DRIVER_RING_NEEDS_RESET 2
 #define VH_BLK_SECTOR 512
@@ -776,6 +785,7 @@ vh_count vh_queue_state(struct vh_queue *q);
 vh_rc vh_queue_stop(struct vh_queue *q, uint32_t *base);
 vh_rc vh_queue_start(struct vh_queue *q);
 vh_rc vh_queue_set_inflight(struct vh_queue *q, const struct vh_inflight *inflight, vh_fd fd);
+vh_rc vh_queue_set_iotlb(struct vh_queue *q, struct vh_iotlb *t);
 vh_rc vh_queue_get_stats(struct vh_queue *q, struct vh_queue_stats *out);
 vh_rc vh_queue_dup_snapshot(struct vh_queue *q, struct vh_snapshot **out);
 vh_rc vh_queue_set_dirty(struct vh_queue *q, struct vh_dirty *log, uint32_t flags, vh_gpa used);
@@ -863,6 +873,7 @@ vh_rc vh_master_resume(struct vh_master *m);
 vh_rc vh_master_cancel(struct vh_master *m);
 vh_count vh_master_next_event(struct vh_master *m, struct vh_event *out);
 vh_rc vh_master_negotiate(struct vh_master *m, uint64_t features, uint64_t *acked);
+vh_rc vh_master_set_iotlb(struct vh_master *m, struct vh_iotlb *map);
 vh_rc vh_master_backend(struct vh_master *m, struct vh_backend **out);
 vh_rc vh_master_get_stats(struct vh_master *m, struct vh_master_stats *out);
 vh_rc vh_master_set_logger(struct vh_master *m, const struct vh_logger_ops *ops, void *ctx);
@@ -896,6 +907,8 @@ vh_rc vh_master_vring_kick(struct vh_master *m, uint32_t queue);
 vh_rc vh_master_get_inflight(struct vh_master *m, uint32_t num_queues, uint32_t queue_size, struct vh_inflight *out,
         vh_fd *fd);
 vh_rc vh_master_set_inflight(struct vh_master *m, const struct vh_inflight *inflight, vh_fd fd);
+vh_rc vh_master_iotlb_update(struct vh_master *m, const struct vh_iotlb_entry *entry);
+vh_rc vh_master_iotlb_invalidate(struct vh_master *m, vh_iova iova, uint64_t len);
 vh_rc vh_master_reset_device(struct vh_master *m);
 vh_rc vh_master_set_status(struct vh_master *m, uint32_t status);
 vh_rc vh_master_get_status(struct vh_master *m, uint32_t *out);
@@ -978,6 +991,7 @@ void vhpy_slave_destroy(void *ctx);
 vh_rc vhpy_slave_request(void *ctx, const struct vh_msg_request *req);
 void vhpy_master_destroy(void *ctx);
 vh_rc vhpy_master_backend_request(void *ctx, const struct vh_msg_request *req);
+vh_rc vhpy_master_iotlb_miss(void *ctx, vh_iova iova, uint32_t perm);
 vh_rc vhpy_master_waiting(void *ctx);
 vh_rc vhpy_master_shmem_map(void *ctx, const struct vh_shmem_map *map, vh_fd fd, uint64_t token);
 vh_rc vhpy_master_shmem_unmap(void *ctx, const struct vh_shmem_map *map, uint64_t token);
@@ -1059,6 +1073,8 @@ CALLBACK_TYPES = {
         "void(*)(void *)",
     "vhpy_master_backend_request":
         "vh_rc(*)(void *, const struct vh_msg_request *)",
+    "vhpy_master_iotlb_miss":
+        "vh_rc(*)(void *, vh_iova, uint32_t)",
     "vhpy_master_waiting":
         "vh_rc(*)(void *)",
     "vhpy_master_shmem_map":
@@ -1131,6 +1147,7 @@ THREAD = {
     "vh_queue_stop": "queue",
     "vh_queue_start": "queue",
     "vh_queue_set_inflight": "queue",
+    "vh_queue_set_iotlb": "queue",
     "vh_queue_get_stats": "any",
     "vh_queue_dup_snapshot": "any",
     "vh_queue_set_dirty": "any",
@@ -1207,6 +1224,7 @@ THREAD = {
     "vh_master_cancel": "signal",
     "vh_master_next_event": "handle",
     "vh_master_negotiate": "handle",
+    "vh_master_set_iotlb": "handle",
     "vh_master_backend": "any",
     "vh_master_get_stats": "handle",
     "vh_master_set_logger": "handle",
@@ -1239,6 +1257,8 @@ THREAD = {
     "vh_master_vring_kick": "handle",
     "vh_master_get_inflight": "handle",
     "vh_master_set_inflight": "handle",
+    "vh_master_iotlb_update": "handle",
+    "vh_master_iotlb_invalidate": "handle",
     "vh_master_reset_device": "handle",
     "vh_master_set_status": "handle",
     "vh_master_get_status": "handle",

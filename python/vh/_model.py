@@ -63,6 +63,8 @@ EVENT_STATE = 22
 EVENT_POSTCOPY = 23
 EVENT_RECONNECTING = 32
 EVENT_GAVE_UP = 33
+EVENT_IOTLB_TIMEOUT = 20
+EVENT_IOTLB_FAULT = 21
 POSTCOPY_OFF = 0
 POSTCOPY_ADVISED = 1
 POSTCOPY_LISTENS = 2
@@ -210,6 +212,7 @@ STATE_LOAD = 1
 STATE_STOPPED = 0
 POSTCOPY_WRITE = 1
 DRIVER_STOP_DROP = 1
+DRIVER_IOMMU = 1
 DRIVER_RING_OFF = 1
 DRIVER_RING_NEEDS_RESET = 2
 BLK_SECTOR = 512
@@ -357,6 +360,8 @@ class EventKind(enum.IntEnum):
     POSTCOPY = 23  # pages of memory come when they are touched; value: VH_POSTCOPY_*
     RECONNECTING = 32  # it will try; reason: why the last try failed, 0 = none did; value: ms until then
     GAVE_UP = 33  # it won't any more; reason: why the last try failed; value: failures in a row
+    IOTLB_TIMEOUT = 20  # value: an I/O address that the front-end said nothing of in time
+    IOTLB_FAULT = 21  # queue, broken; value: I/O address; reason: VH_MEM_* that may not be done
     CONFIG_CHANGED = 64  # the back-end says that config space changed
     BACKEND_REQUEST = 65  # a back-end request was served; reason: 0, 1 = refused; value: its id
     SHMEM_RESET = 66  # all shared memory is to be unmapped; value: how many mappings there were
@@ -545,6 +550,7 @@ class QueueStats:
     broken_site: int = 0  # number of the check that broke it, 0 = none
     oldest_in_flight_ns: int = 0  # age of the oldest request in flight, 0 = none or unknown
     failed: int = 0  # device: requests that it could not do, see vh_device_error()
+    iotlb_misses: int = 0  # device: I/O addresses that were not known, and had to be asked for
 
 
 @dataclasses.dataclass(frozen=True)

@@ -59,6 +59,7 @@ typedef long long swig_type_23;
 typedef long long swig_type_24;
 typedef long long swig_type_25;
 typedef long long swig_type_26;
+typedef long long swig_type_27;
 extern void _wrap_Swig_free_raw_38bee8dda103c01b(uintptr_t arg1);
 extern uintptr_t _wrap_Swig_malloc_raw_38bee8dda103c01b(swig_intgo arg1);
 extern int _wrap_Version_raw_38bee8dda103c01b(void);
@@ -101,6 +102,7 @@ extern uintptr_t _wrap_QueueState_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_QueueStop_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_QueueStart_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_QueueSetInflight_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, int arg3);
+extern uintptr_t _wrap_QueueSetIotlb_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_QueueGetStats_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_QueueDupSnapshot_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_QueueSetDirty_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, int arg3, vh_gpa arg4);
@@ -153,6 +155,7 @@ extern uintptr_t _wrap_MasterResume_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_MasterCancel_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_MasterNextEvent_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_MasterNegotiate_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_19 arg2, swig_voidp arg3);
+extern uintptr_t _wrap_MasterSetIotlb_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_MasterBackend_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_MasterGetStats_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_MasterStop_raw_38bee8dda103c01b(swig_voidp arg1);
@@ -181,6 +184,8 @@ extern uintptr_t _wrap_MasterGetVringBaseSkipDrain_raw_38bee8dda103c01b(swig_voi
 extern uintptr_t _wrap_MasterVringKick_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
 extern uintptr_t _wrap_MasterGetInflight_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3, swig_voidp arg4, swig_voidp arg5);
 extern uintptr_t _wrap_MasterSetInflight_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, int arg3);
+extern uintptr_t _wrap_MasterIotlbUpdate_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
+extern uintptr_t _wrap_MasterIotlbInvalidate_raw_38bee8dda103c01b(swig_voidp arg1, vh_iova arg2, swig_type_24 arg3);
 extern uintptr_t _wrap_MasterResetDevice_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_MasterSetStatus_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
 extern uintptr_t _wrap_MasterGetStatus_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
@@ -188,7 +193,7 @@ extern uintptr_t _wrap_MasterResetOwner_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_MasterSetMTU_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
 extern uintptr_t _wrap_MasterSetVringEndian_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
 extern uintptr_t _wrap_MasterCreateCryptoSession_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, swig_voidp arg3);
-extern uintptr_t _wrap_MasterCloseCryptoSession_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_24 arg2);
+extern uintptr_t _wrap_MasterCloseCryptoSession_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_25 arg2);
 extern uintptr_t _wrap_MasterSetGpuSocket_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
 extern uintptr_t _wrap_MasterSetDeviceStateFD_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3, int arg4, swig_voidp arg5);
 extern uintptr_t _wrap_MasterCheckDeviceState_raw_38bee8dda103c01b(swig_voidp arg1);
@@ -199,12 +204,12 @@ extern uintptr_t _wrap_MasterPostcopyListen_raw_38bee8dda103c01b(swig_voidp arg1
 extern uintptr_t _wrap_MasterPostcopyEnd_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_PostcopyFD_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_PostcopyNext_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_PostcopyWake_raw_38bee8dda103c01b(swig_voidp arg1, vh_gpa arg2, swig_type_25 arg3);
+extern uintptr_t _wrap_PostcopyWake_raw_38bee8dda103c01b(swig_voidp arg1, vh_gpa arg2, swig_type_26 arg3);
 extern void _wrap_PostcopyFree_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_DriverNew_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4);
 extern void _wrap_DriverFree_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_DriverFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_DriverAlloc_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_26 arg2, swig_voidp arg3);
+extern uintptr_t _wrap_DriverAlloc_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_27 arg2, swig_voidp arg3);
 extern uintptr_t _wrap_DriverDupSnapshot_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_DriverSetRing_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3, int arg4, int arg5);
 extern uintptr_t _wrap_DriverGetRing_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
@@ -633,6 +638,16 @@ func QueueSetInflight(arg1 *Queue, arg2 *Inflight, arg3 int32) (_swig_ret error)
 	_swig_i_1 = arg2.sized()
 	_swig_i_2 := arg3
 	swig_r = (uintptr)(C._wrap_QueueSetInflight_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.int(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func QueueSetIotlb(arg1 *Queue, arg2 *Iotlb) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	swig_r = (uintptr)(C._wrap_QueueSetIotlb_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -1179,6 +1194,16 @@ func MasterNegotiate(arg1 *Master, arg2 uint64, arg3 *uint64) (_swig_ret error) 
 	return swig_r_1
 }
 
+func MasterSetIotlb(arg1 *Master, arg2 *Iotlb) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	swig_r = (uintptr)(C._wrap_MasterSetIotlb_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
 func MasterBackend(arg1 *Master, arg2 **Backend) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
@@ -1472,6 +1497,28 @@ func MasterSetInflight(arg1 *Master, arg2 *Inflight, arg3 int32) (_swig_ret erro
 	return swig_r_1
 }
 
+func MasterIotlbUpdate(arg1 *Master, arg2 *IotlbEntry) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	var _swig_i_1 *IotlbEntry
+	_swig_i_1 = arg2.copied()
+	swig_r = (uintptr)(C._wrap_MasterIotlbUpdate_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func MasterIotlbInvalidate(arg1 *Master, arg2 IOVA, arg3 uint64) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_MasterIotlbInvalidate_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.vh_iova(_swig_i_1), C.swig_type_24(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
 func MasterResetDevice(arg1 *Master) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
@@ -1547,7 +1594,7 @@ func MasterCloseCryptoSession(arg1 *Master, arg2 int64) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_MasterCloseCryptoSession_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_24(_swig_i_1)))
+	swig_r = (uintptr)(C._wrap_MasterCloseCryptoSession_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_25(_swig_i_1)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -1664,7 +1711,7 @@ func PostcopyWake(arg1 *Postcopy, arg2 GPA, arg3 uint64) (_swig_ret error) {
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_PostcopyWake_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.vh_gpa(_swig_i_1), C.swig_type_25(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_PostcopyWake_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.vh_gpa(_swig_i_1), C.swig_type_26(_swig_i_2)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -1708,7 +1755,7 @@ func DriverAlloc(arg1 *Driver, arg2 uint64, arg3 *uint64) (_swig_ret error) {
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_DriverAlloc_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_26(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_DriverAlloc_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_27(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1

@@ -895,10 +895,11 @@ type QueueStats struct {
 	BrokenSite       uint32 // number of the check that broke it, 0 = none
 	OldestInFlightNS uint64 // age of the oldest request in flight, 0 = none or unknown
 	Failed           uint64 // device: requests that it could not do, see vh_device_error()
+	IotlbMisses      uint64 // device: I/O addresses that were not known, and had to be asked for
 }
 
 var (
-	_ = [1]struct{}{}[unsafe.Sizeof(QueueStats{})-96]
+	_ = [1]struct{}{}[unsafe.Sizeof(QueueStats{})-104]
 	_ = [1]struct{}{}[unsafe.Offsetof(QueueStats{}.size)-0]
 	_ = [1]struct{}{}[unsafe.Offsetof(QueueStats{}.State)-4]
 	_ = [1]struct{}{}[unsafe.Offsetof(QueueStats{}.Requests)-8]
@@ -913,6 +914,7 @@ var (
 	_ = [1]struct{}{}[unsafe.Offsetof(QueueStats{}.BrokenSite)-76]
 	_ = [1]struct{}{}[unsafe.Offsetof(QueueStats{}.OldestInFlightNS)-80]
 	_ = [1]struct{}{}[unsafe.Offsetof(QueueStats{}.Failed)-88]
+	_ = [1]struct{}{}[unsafe.Offsetof(QueueStats{}.IotlbMisses)-96]
 )
 
 // sized is a copy that says how large it is, nil for nil.
@@ -1253,6 +1255,7 @@ type SlaveOpts struct {
 	MessageTimeoutMS     uint32 // from the first byte of a message to its last; 0 = 10 s
 	DrainTimeoutMS       uint32 // how long an owed reply may wait for requests in flight; 0 = 30 s
 	Budget               uint32 // requests per queue and wake-up; 0 = 256
+	MoreFeatures         uint64 // bits that are offered when asked for only: VH_F_ACCESS_PLATFORM
 	MaskFeatures         uint64 // feature bits never offered
 	MaskProtocolFeatures uint64 // protocol feature bits never offered, nor what can't be without them
 	RequireSeal          uint32 // 1: memory whose memfd can shrink is refused
@@ -1264,19 +1267,20 @@ type SlaveOpts struct {
 }
 
 var (
-	_ = [1]struct{}{}[unsafe.Sizeof(SlaveOpts{})-64]
+	_ = [1]struct{}{}[unsafe.Sizeof(SlaveOpts{})-72]
 	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.size)-0]
 	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.MessageTimeoutMS)-4]
 	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.DrainTimeoutMS)-8]
 	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.Budget)-12]
-	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.MaskFeatures)-16]
-	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.MaskProtocolFeatures)-24]
-	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.RequireSeal)-32]
-	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.SocketMode)-36]
-	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.MaxStateBytes)-40]
-	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.MoreProtocolFeatures)-48]
-	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.Dialect)-56]
-	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.Postcopy)-60]
+	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.MoreFeatures)-16]
+	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.MaskFeatures)-24]
+	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.MaskProtocolFeatures)-32]
+	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.RequireSeal)-40]
+	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.SocketMode)-44]
+	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.MaxStateBytes)-48]
+	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.MoreProtocolFeatures)-56]
+	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.Dialect)-64]
+	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.Postcopy)-68]
 )
 
 // sized is a copy that says how large it is, nil for nil.
@@ -1543,16 +1547,22 @@ type DriverOpts struct {
 	Type         uint32 // VH_TYPE_BLK, VH_TYPE_NET: what its users here can do with is wanted; 0 = ring features only
 	Features     uint64 // further device features that the caller can do with; over its own memory: all, of rings too
 	MaskFeatures uint64 // never acked
+	Flags        uint32 // VH_DRIVER_IOMMU
+	reserved     uint32
+	IOVAOffset   uint64 // VH_DRIVER_IOMMU: I/O address of guest address 0; those of the session's memory must not wrap
 }
 
 var (
-	_ = [1]struct{}{}[unsafe.Sizeof(DriverOpts{})-32]
+	_ = [1]struct{}{}[unsafe.Sizeof(DriverOpts{})-48]
 	_ = [1]struct{}{}[unsafe.Offsetof(DriverOpts{}.size)-0]
 	_ = [1]struct{}{}[unsafe.Offsetof(DriverOpts{}.NQueues)-4]
 	_ = [1]struct{}{}[unsafe.Offsetof(DriverOpts{}.QueueSize)-8]
 	_ = [1]struct{}{}[unsafe.Offsetof(DriverOpts{}.Type)-12]
 	_ = [1]struct{}{}[unsafe.Offsetof(DriverOpts{}.Features)-16]
 	_ = [1]struct{}{}[unsafe.Offsetof(DriverOpts{}.MaskFeatures)-24]
+	_ = [1]struct{}{}[unsafe.Offsetof(DriverOpts{}.Flags)-32]
+	_ = [1]struct{}{}[unsafe.Offsetof(DriverOpts{}.reserved)-36]
+	_ = [1]struct{}{}[unsafe.Offsetof(DriverOpts{}.IOVAOffset)-40]
 )
 
 // sized is a copy that says how large it is, nil for nil.
