@@ -32,13 +32,11 @@ struct vh_driver_opts {
 	uint32_t n_queues;   /* 0 = 1, for VH_TYPE_NET 2: a pair; -ENOSPC when the back-end has fewer */
 	uint32_t queue_size; /* 0 = 256; a power of two, but where rings are packed */
 	uint32_t type; /* VH_TYPE_BLK, VH_TYPE_NET: what its users here can do with is wanted; 0 = ring features only */
-	uint64_t
-		features; /* further device features that the caller can do with; over its own memory: all, of rings too */
+	uint64_t features; /* further device features to do with; over memory of the caller's all, those of rings too */
 	uint64_t mask_features; /* never acked */
+	uint64_t iova_offset;	/* VH_DRIVER_IOMMU: I/O address of guest address 0; what is shared must not wrap */
 	uint32_t flags;		/* VH_DRIVER_IOMMU */
 	uint32_t reserved;	/* must be 0 */
-	uint64_t
-		iova_offset; /* VH_DRIVER_IOMMU: I/O address of guest address 0; those of the session's memory must not wrap */
 };
 
 /**

@@ -456,9 +456,9 @@ struct vh_driver_opts {
     uint32_t type;
     uint64_t features;
     uint64_t mask_features;
+    uint64_t iova_offset;
     uint32_t flags;
     uint32_t reserved;
-    uint64_t iova_offset;
 };
 struct vh_driver_ring {
     uint32_t size;

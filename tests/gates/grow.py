@@ -51,8 +51,8 @@ CALLBACK = """void (*message)(void *ctx, const struct vh_msg_info *info);
 	void (*greeted)(void *ctx, uint64_t greeting);
 """
 GROWTH = (
-    (INC + "slave.h", "access mode of a listening socket's path; 0 = 0600 */\n",
-     "access mode of a listening socket's path; 0 = 0600 */\n\tuint64_t greeting;\n"),
+    (INC + "slave.h", "numbers that the front-end has */\n\tuint32_t reserved; /* must be 0 */\n",
+     "numbers that the front-end has */\n\tuint32_t reserved; /* must be 0 */\n\tuint64_t greeting;\n"),
     (INC + "slave.h", "\tuint64_t oldest_in_flight_ns; /* of all queues, now */\n",
      "\tuint64_t oldest_in_flight_ns; /* of all queues, now */\n\tuint64_t greeting;\n"),
     (INC + "slave.h", "VH_END_DECLS\n", FUNCTION),

@@ -1545,11 +1545,11 @@ type DriverOpts struct {
 	NQueues      uint32 // 0 = 1, for VH_TYPE_NET 2: a pair; -ENOSPC when the back-end has fewer
 	QueueSize    uint32 // 0 = 256; a power of two, but where rings are packed
 	Type         uint32 // VH_TYPE_BLK, VH_TYPE_NET: what its users here can do with is wanted; 0 = ring features only
-	Features     uint64 // further device features that the caller can do with; over its own memory: all, of rings too
+	Features     uint64 // further device features to do with; over memory of the caller's all, those of rings too
 	MaskFeatures uint64 // never acked
+	IOVAOffset   uint64 // VH_DRIVER_IOMMU: I/O address of guest address 0; what is shared must not wrap
 	Flags        uint32 // VH_DRIVER_IOMMU
 	reserved     uint32
-	IOVAOffset   uint64 // VH_DRIVER_IOMMU: I/O address of guest address 0; those of the session's memory must not wrap
 }
 
 var (
@@ -1560,9 +1560,9 @@ var (
 	_ = [1]struct{}{}[unsafe.Offsetof(DriverOpts{}.Type)-12]
 	_ = [1]struct{}{}[unsafe.Offsetof(DriverOpts{}.Features)-16]
 	_ = [1]struct{}{}[unsafe.Offsetof(DriverOpts{}.MaskFeatures)-24]
-	_ = [1]struct{}{}[unsafe.Offsetof(DriverOpts{}.Flags)-32]
-	_ = [1]struct{}{}[unsafe.Offsetof(DriverOpts{}.reserved)-36]
-	_ = [1]struct{}{}[unsafe.Offsetof(DriverOpts{}.IOVAOffset)-40]
+	_ = [1]struct{}{}[unsafe.Offsetof(DriverOpts{}.IOVAOffset)-32]
+	_ = [1]struct{}{}[unsafe.Offsetof(DriverOpts{}.Flags)-40]
+	_ = [1]struct{}{}[unsafe.Offsetof(DriverOpts{}.reserved)-44]
 )
 
 // sized is a copy that says how large it is, nil for nil.
