@@ -32,6 +32,7 @@ int vhi_stream_open(struct vhi_stream *s, int fd, bool write, bool trusted)
 	int mode = vhi_sys.fcntl(fd, F_GETFL, 0);
 	struct stat st;
 
+	s->fd = -1;
 	if (mode < 0 || vhi_sys.fstat(fd, &st) < 0)
 		return -errno;
 	mode &= O_ACCMODE;

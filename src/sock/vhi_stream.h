@@ -15,7 +15,7 @@ struct vhi_stream {
 
 /*
  * Something to write to or to read from, by what @fd (borrowed) is. 0; -EBADF: it is open for the other direction only;
- * -ENOTSUP: it could block, so make a pair and give that instead; other -errno. @trusted: it is of our own user, who may
+ * -ENOTSUP: it could block, so make a pair and give that instead; other -errno. Then it may be closed all the same. @trusted: it is of our own user, who may
  * give files, and whose pipes are as they are where there is no /proc.
  */
 int vhi_stream_open(struct vhi_stream *s, int fd, bool write, bool trusted);

@@ -285,13 +285,18 @@ static void for_a_file_there_is_another_fd(void **state)
 
 static void the_wrong_end_is_refused(void **state)
 {
+	const int lowest = 0;
 	int fds[2];
 
 	(void)state;
+	assert_true(fcntl(lowest, F_GETFD) >= 0 || open("/dev/null", O_RDONLY) == lowest);
+	assert_int_equal(fcntl(lowest, F_SETFD, FD_CLOEXEC), 0);
 	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
 	for (uint32_t direction = SAVE; direction <= LOAD; direction++) {
 		set_fd(direction, 0, fds[direction]);
 		vht_expect_u64(p, M_SET_DEVICE_STATE_FD, 0x101);
+		/* There was nothing to close, also not the fd that has the number of zeroed memory. */
+		assert_int_equal(fcntl(lowest, F_GETFD), FD_CLOEXEC);
 	}
 	close(fds[0]);
 	close(fds[1]);
