@@ -6,6 +6,9 @@
 #define RESP_OK_DISPLAY_INFO 0x1101u
 #define RESP_OK_EDID	     0x1104u
 
+/* Messages that are settled in here, in one call: who sends them without end must not hold it up. */
+#define MAX_SETTLED 64u
+
 static int reply(struct vh_gpu *g, uint32_t id, const void *payload, uint32_t size)
 {
 	const struct vhi_gpu_header head = {.request = id, .flags = VHI_GPU_REPLY, .size = size};
@@ -36,13 +39,15 @@ static int serve(struct vh_gpu *g, const struct vhi_gpu_row *row)
 static int next(struct vh_gpu *g, struct vh_gpu_msg *msg)
 {
 	const struct vhi_gpu_row *row;
-	uint32_t site;
+	uint32_t site, settled = 0;
 	int rc;
 
 	do {
 		rc = vhi_gpu_receive(g);
 		if (rc <= 0)
 			return rc;
+		if (VHI_REFUSE(VHI_SITE_GPU_CHATTER, settled++ > MAX_SETTLED))
+			return vhi_gpu_fail(g, -EPROTO, VHI_SITE_GPU_CHATTER, "");
 		row = vhi_gpu_find(g->head.request);
 		rc = row ? serve(g, row) : 1;
 	} while (rc > 0);

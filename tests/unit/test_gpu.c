@@ -386,6 +386,21 @@ static void a_device_that_does_not_read_is_dropped(void **state)
 	assert_int_equal(e.site, VHI_SITE_GPU_QUEUE);
 }
 
+/* Nor by who agrees on the same again and again. */
+static void a_device_that_agrees_without_end_is_dropped(void **state)
+{
+	struct vh_gpu_msg m = {.size = sizeof(m)};
+	vh_fd fd;
+
+	(void)state;
+	for (int i = 0; i < 50; i++)
+		PUT(2, 0, 8, /**/ 0, 0);
+	assert_int_equal(vh_gpu_recv(gpu, &m, &fd), 0);
+	for (int i = 0; i < 100; i++)
+		PUT(2, 0, 8, /**/ 0, 0);
+	expect_refused(-EPROTO, VHI_SITE_GPU_CHATTER);
+}
+
 static void requests_are_sent_by_their_layout(void **state)
 {
 	static const uint32_t pixels[] = {11, 12, 13, 21, 22, 23};
@@ -689,6 +704,7 @@ int main(void)
 		T(fds_belong_to_the_first_byte, a_display),
 		T(an_end_inside_a_message_is_told_from_another, a_display),
 		T(a_message_has_to_end_in_time, NULL),
+		T(a_device_that_agrees_without_end_is_dropped, a_display),
 		T(a_device_that_does_not_read_is_dropped, a_display),
 		T(requests_are_sent_by_their_layout, a_device),
 		T(what_a_device_refuses, NULL),
