@@ -85,6 +85,7 @@ void vhi_back_close(struct vh_slave *s)
 	vhi_stats_add_channel(&s->stats, back);
 	vhi_chan_close(back);
 	vhi_tickets_fail(&s->tickets, -ECONNRESET);
+	vhi_inband_unanswered(s);
 }
 
 /* What went wrong on it, 0 and 0 = the front-end closed it between two messages. */

@@ -46,6 +46,12 @@ void vhi_inband_answered(struct vh_slave *s, uint64_t ticket)
 			s->rings[i].telling = 0;
 }
 
+void vhi_inband_unanswered(struct vh_slave *s)
+{
+	for (uint32_t i = 0; i < s->n_queues; i++)
+		s->rings[i].telling = 0;
+}
+
 void vhi_inband_reset(struct vh_slave *s, uint32_t i, bool on)
 {
 	struct vhi_vring *r = &s->rings[i];

@@ -334,6 +334,7 @@ void vhi_slave_set_inflight(struct vh_slave *s, struct vhi_inflight *file); /* t
 /* inband.c */
 void vhi_inband_step(struct vh_slave *s); /* in each round */
 void vhi_inband_answered(struct vh_slave *s, uint64_t ticket);
+void vhi_inband_unanswered(struct vh_slave *s); /* the channel is gone, and all its tickets */
 void vhi_inband_reset(struct vh_slave *s, uint32_t i, bool on);
 
 /* channel.c */

@@ -130,6 +130,25 @@ static void kicks_and_calls_go_by_message(void **state)
 	vht_nack_state(p, M_VRING_KICK, VHT_QUEUES, 0);
 }
 
+/* Whose answer will never come is waited for no more. */
+static void another_channel_is_used_like_the_first(void **state)
+{
+	(void)state;
+	negotiate(INBAND);
+	give_channel();
+	configure(VHT_MEM_UVA);
+	vht_offer_echo(p, 0);
+	vht_ok_state(p, M_VRING_KICK, 0, 0);
+	expect(B_VRING_CALL);
+	close(back);
+	give_channel();
+	vht_offer_echo(p, 0);
+	vht_ok_state(p, M_VRING_KICK, 0, 0);
+	assert_int_equal(vht_used(p, 0), 2);
+	expect(B_VRING_CALL);
+	answer(B_VRING_CALL);
+}
+
 static void an_fd_that_was_given_is_used(void **state)
 {
 	(void)state;
@@ -206,11 +225,9 @@ static void rings_at_guest_addresses(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(kicks_and_calls_go_by_message),
-		CASE(an_fd_that_was_given_is_used),
-		CASE(a_broken_ring_is_told),
-		CASE(not_without_the_feature),
-		CASE(case_048_not_without_what_it_needs),
+		CASE(kicks_and_calls_go_by_message), CASE(another_channel_is_used_like_the_first),
+		CASE(an_fd_that_was_given_is_used),  CASE(a_broken_ring_is_told),
+		CASE(not_without_the_feature),	     CASE(case_048_not_without_what_it_needs),
 		CASE(rings_at_guest_addresses),
 	};
 
