@@ -446,6 +446,16 @@ static void tell(struct vh_iotlb *t)
 		vhi_eventfd_signal(t->fd);
 }
 
+/* Who was told no may be gone, and never come back for that. Others are not to wait because of it. */
+static void forget_denied(struct vh_iotlb *t)
+{
+	for (uint32_t i = 0; i < t->n_misses; i++)
+		if (t->misses[i].state == MISS_DENIED) {
+			miss_remove(t, i);
+			return;
+		}
+}
+
 static int post(struct vh_iotlb *t, uint64_t iova, uint32_t perm)
 {
 	struct miss *m = miss_find(t, iova, perm);
@@ -456,6 +466,8 @@ static int post(struct vh_iotlb *t, uint64_t iova, uint32_t perm)
 	}
 	if (m)
 		return 0;
+	if (t->n_misses == VH_IOTLB_MAX_MISSES)
+		forget_denied(t);
 	if (t->n_misses == VH_IOTLB_MAX_MISSES) {
 		t->stats.dropped++;
 		return 0;
@@ -487,7 +499,8 @@ bool vhi_iotlb_wait(struct vh_iotlb *t, struct vhi_iotlb_user *user, const struc
 	bool waits;
 
 	pthread_mutex_lock(&t->lock);
-	waits = user->waits = table->number == t->number;
+	/* Who was woken since he missed something has to look again: it may have been a no, which changes no table. */
+	waits = user->waits && table->number == t->number;
 	pthread_mutex_unlock(&t->lock);
 	return waits;
 }

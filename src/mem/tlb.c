@@ -106,13 +106,13 @@ static bool in_one_region(const struct vh_snapshot *snap, uint64_t addr, uint64_
 				: vhi_translate_one(snap, gpa, len) != NULL);
 }
 
-/* One entry goes on where the other ends, in every respect. */
+/* One entry goes on where the other ends, in every respect; and both together can be told of: 2^64 bytes can't. */
 static bool goes_on(const struct vhi_tlb *t, const struct vhi_tlb_span *a, const struct vhi_tlb_span *b, bool by_uva)
 {
 	const uint64_t len = a->last - a->iova + 1;
 
-	return a->last + 1 == b->iova && a->perm == b->perm && a->addr + len == b->addr &&
-	       (!a->host || a->host + len == b->host) &&
+	return a->last + 1 == b->iova && a->perm == b->perm && a->addr + len == b->addr && a->addr < b->addr &&
+	       (a->iova || b->last != UINT64_MAX) && (!a->host || a->host + len == b->host) &&
 	       in_one_region(t->snap, a->addr, len + (b->last - b->iova + 1), by_uva);
 }
 

@@ -78,7 +78,7 @@ struct vhi_tlb *vhi_iotlb_table(struct vh_iotlb *t);
  */
 int vhi_iotlb_miss(struct vh_iotlb *t, struct vhi_iotlb_user *user, const struct vhi_tlb *table, uint64_t iova,
 		   uint32_t perm);
-/* Before sleeping: false when there is something newer than @table already. */
+/* Before sleeping: false when there is something newer than @table already, or he was woken since he missed something. */
 bool vhi_iotlb_wait(struct vh_iotlb *t, struct vhi_iotlb_user *user, const struct vhi_tlb *table);
 
 /* For who asks a front-end. The next one that was not asked for, until @deadline_ns. */

@@ -346,6 +346,52 @@ static void a_miss_is_told_once_and_ends_by_an_update_or_a_no(void **state)
 	vhi_iotlb_leave(f->t, &user);
 }
 
+/* Between the look-up and going to sleep an answer may come that is in no table. */
+static void who_was_woken_does_not_go_to_sleep(void **state)
+{
+	struct fix *f = *state;
+	struct vh_iotlb_miss miss;
+	int wakes = 0;
+	struct vhi_iotlb_user user = {.wake = woken, .ctx = &wakes};
+	struct vhi_tlb *table = vhi_iotlb_table(f->t);
+
+	vhi_iotlb_join(f->t, &user);
+	assert_int_equal(vhi_iotlb_miss(f->t, &user, table, 0x5000, VH_MEM_WRITE), 1);
+	assert_true(vhi_iotlb_wait(f->t, &user, table));
+	assert_true(vhi_iotlb_ask(f->t, 100, &miss));
+	assert_int_equal(vh_iotlb_deny(f->t, 0x5000), 0);
+	assert_int_equal(wakes, 1);
+	assert_false(vhi_iotlb_wait(f->t, &user, table));
+	assert_int_equal(vhi_iotlb_miss(f->t, &user, table, 0x5000, VH_MEM_WRITE), -EFAULT);
+	assert_int_equal(vhi_iotlb_miss(f->t, &user, table, 0x6000, VH_MEM_WRITE), 1);
+	assert_true(vhi_iotlb_ask(f->t, 100, &miss));
+	assert_true(vhi_iotlb_expire(f->t, 100, &miss));
+	assert_int_equal(wakes, 2);
+	assert_false(vhi_iotlb_wait(f->t, &user, table));
+	assert_int_equal(vhi_iotlb_miss(f->t, &user, table, 0x6000, VH_MEM_WRITE), 1);
+	assert_true(vhi_iotlb_wait(f->t, &user, table));
+	vhi_tlb_put(table);
+	vhi_iotlb_leave(f->t, &user);
+}
+
+static void a_no_that_nobody_heard_takes_no_place(void **state)
+{
+	struct fix *f = *state;
+	int wakes = 0;
+	struct vhi_iotlb_user user = {.wake = woken, .ctx = &wakes};
+	struct vhi_tlb *table = vhi_iotlb_table(f->t);
+
+	vhi_iotlb_join(f->t, &user);
+	for (uint64_t i = 0; i < 3 * VH_IOTLB_MAX_MISSES; i++) {
+		assert_int_equal(vhi_iotlb_miss(f->t, &user, table, i * PAGE, RW), 1);
+		assert_int_equal(vh_iotlb_deny(f->t, i * PAGE), 0);
+	}
+	assert_int_equal(stats_of(f->t).dropped, 0);
+	assert_int_equal(stats_of(f->t).waiting, VH_IOTLB_MAX_MISSES);
+	vhi_tlb_put(table);
+	vhi_iotlb_leave(f->t, &user);
+}
+
 static void case_194_misses_are_bounded_and_time_out(void **state)
 {
 	struct fix *f = *state;
@@ -423,6 +469,26 @@ static void readers_while_it_changes(void **state)
 	print_message("%llu look-ups\n", (unsigned long long)s.hits);
 }
 
+/* All addresses there are, in two: together they would have a length of 0. */
+static void what_could_not_be_told_stays_in_two(void **state)
+{
+	struct vh_iotlb_entry e[3];
+	struct vh_iotlb *t;
+
+	(void)state;
+	assert_int_equal(vh_iotlb_new(NULL, NULL, &t), 0);
+	assert_int_equal(put(t, 0, UINT64_MAX, 0, RW), 0);
+	assert_int_equal(put(t, UINT64_MAX, 1, UINT64_MAX, RW), 0);
+	assert_int_equal(vh_iotlb_entries(t, 0, e, 3), 2);
+	assert_int_equal(e[0].len, UINT64_MAX);
+	assert_int_equal(vh_iotlb_invalidate(t, 0, UINT64_MAX), 0);
+	/* And what they mean must not wrap. */
+	assert_int_equal(put(t, 0x1000, 0x1000, -UINT64_C(0x1000), RW), 0);
+	assert_int_equal(put(t, 0x2000, 0x1000, 0, RW), 0);
+	assert_int_equal(vh_iotlb_entries(t, 0x1000, e, 3), 3);
+	vh_iotlb_free(t);
+}
+
 static void options(void **state)
 {
 	struct vh_iotlb_opts o = {.size = sizeof(o), .flags = 8};
@@ -457,8 +523,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(by_user_address, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_not_in_memory_any_more_is_forgotten, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_miss_is_told_once_and_ends_by_an_update_or_a_no, setup, teardown),
+		cmocka_unit_test_setup_teardown(who_was_woken_does_not_go_to_sleep, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_no_that_nobody_heard_takes_no_place, setup, teardown),
 		cmocka_unit_test_setup_teardown(case_194_misses_are_bounded_and_time_out, setup, teardown),
 		cmocka_unit_test_setup_teardown(readers_while_it_changes, setup, teardown),
+		cmocka_unit_test(what_could_not_be_told_stays_in_two),
 		cmocka_unit_test(options),
 	};
 
