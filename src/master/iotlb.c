@@ -140,6 +140,9 @@ static int32_t ask_user(struct vh_master *m, const struct vhi_wire_iotlb *miss)
 	m->serving = m->gate.depth;
 	rc = m->ops.iotlb_miss(m->ctx, miss->iova, miss->perm);
 	m->serving = 0;
+	/* Later is as good as now: no token goes with it that could be answered, and others wait behind the question. */
+	if (rc == -EINPROGRESS)
+		return 0;
 	return rc > 0 ? -EINVAL : rc;
 }
 

@@ -230,6 +230,9 @@ static void the_callback_answers_what_no_map_does(void **state)
 	f.rc = 0;
 	ask(MISS, 0x9000, VH_MEM_WRITE);
 	expect(0);
+	f.rc = -EINPROGRESS;
+	ask(MISS, 0xa000, VH_MEM_WRITE);
+	expect(0);
 	assert_null(vht_backend_seen(&f.b, IOTLB, 1));
 	end();
 }
