@@ -317,7 +317,8 @@ VH_API vh_rc vh_master_set_vring_enable(struct vh_master *m, uint32_t queue, uin
  * @base: (out) where the ring goes on, behind what is in flight
  *
  * Needs the protocol feature GET_VRING_BASE_SKIP_DRAIN and those it depends on (vh_master_opts.more_protocol_features),
- * and vh_master_set_inflight() before. Whoever gets the records and this base next does again what is in flight.
+ * and vh_master_set_inflight() before. Whoever gets the records and this base next does again what is in flight. The
+ * answer comes when the device has let go of guest memory; the deadline of this wait is ten times the usual one.
  *
  * @since: VH_1.0
  * @thread: handle
@@ -398,7 +399,7 @@ VH_API vh_rc vh_master_iotlb_update(struct vh_master *m, const struct vh_iotlb_e
  * @iova: its first I/O address
  * @len: bytes, > 0
  *
- * When it returns the back-end has finished the requests that used it.
+ * When it returns the back-end has finished the requests that used it; the deadline of this wait is ten times the usual one.
  *
  * @since: VH_1.0
  * @thread: handle

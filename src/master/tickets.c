@@ -2,7 +2,9 @@
 /* A request out, its reply in (src/sock/tickets.c), and what that is for the connection and for a call that waits. */
 #include "vhi_master.h"
 
-/* GET_VRING_BASE waits for the requests in flight, CHECK_DEVICE_STATE for all of the state. */
+/* What waits for requests that the device has, or for all of the state. */
+static const uint32_t drains[] = {VHI_FE_GET_VRING_BASE, VHI_FE_GET_VRING_BASE_SKIP_DRAIN, VHI_FE_IOTLB_MSG,
+				  VHI_FE_CHECK_DEVICE_STATE};
 #define DRAIN_FACTOR 10u
 
 static const char *name_of(uint32_t request)
@@ -67,9 +69,12 @@ static int send_failed(struct vh_master *m, const struct vhi_request *rq, int rc
 /* How long the reply may take. */
 static uint64_t patience(const struct vh_master *m, uint32_t request)
 {
-	uint64_t wait = (uint64_t)m->opts.timeout_ms * 1000000u;
+	const uint64_t wait = (uint64_t)m->opts.timeout_ms * 1000000u;
 
-	return request == VHI_FE_GET_VRING_BASE || request == VHI_FE_CHECK_DEVICE_STATE ? wait * DRAIN_FACTOR : wait;
+	for (size_t i = 0; i < VHI_ARRAY_SIZE(drains); i++)
+		if (drains[i] == request)
+			return wait * DRAIN_FACTOR;
+	return wait;
 }
 
 int vhi_master_send(struct vh_master *m, const struct vhi_request *rq, struct vhi_ticket **ticket)

@@ -95,24 +95,36 @@ static void a_message_that_does_not_end_fails_the_connection(void **state)
 
 static bool slow_base(struct vht_backend *b, struct vht_msg *m)
 {
-	if (m->request == 11)
-		usleep(SHORT * 4000);
-	(void)b;
-	return false;
+	if (m->request != 11 && m->request != 45)
+		return false;
+	usleep(SHORT * 4000);
+	if (m->request == 45)
+		vht_send_u64(b->fd, 45, 5, vht_u32(m, 0) | UINT64_C(7) << 32);
+	return m->request == 45;
 }
 
 static void get_vring_base_has_ten_times_the_deadline(void **state)
 {
+	const uint64_t pf = UINT64_C(1) << VH_PF_GET_VRING_BASE_SKIP_DRAIN |
+			    UINT64_C(1) << VH_PF_GET_VRING_BASE_INFLIGHT | UINT64_C(1) << VH_PF_INFLIGHT_SHMFD;
+	const struct vh_master_opts opts = {.size = sizeof(opts), .timeout_ms = SHORT, .more_protocol_features = pf};
 	struct vht_backend b;
 	struct vh_master *m;
+	uint64_t acked;
 	uint32_t base = 0;
 
 	(void)state;
 	vht_backend_init(&b);
+	b.protocol_features |= pf;
 	b.script = slow_base;
-	m = vht_master_with(&b, SHORT);
+	assert_int_equal(vh_master_new(&opts, NULL, NULL, &m), 0);
+	vht_backend_start(&b, vht_master_pair(m));
+	assert_int_equal(vh_master_negotiate(m, UINT64_C(1) << 32, &acked), 0);
 	assert_int_equal(vh_master_get_vring_base(m, 1, &base), 0);
 	assert_int_equal(base, 101);
+	/* What is left in the records is still the device's for a while. */
+	assert_int_equal(vh_master_get_vring_base_skip_drain(m, 1, &base), 0);
+	assert_int_equal(base, 7);
 	vh_master_free(m);
 	vht_backend_stop(&b);
 }
