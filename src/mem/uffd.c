@@ -3,9 +3,9 @@
 #include "vhi_uffd.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <linux/userfaultfd.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
 
 #define COPY_TRIES 100 /* while the other process maps and unmaps */
 
@@ -44,12 +44,15 @@ void vhi_uffd_unregister(int uffd, const void *at, uint64_t len)
 int vhi_uffd_check(int fd)
 {
 	struct uffdio_api api = {.api = UFFD_API};
-	struct stat st;
+	struct statfs fs;
 
-	/* A device may do anything with a number that it does not know: ask only what is none. */
-	if (vhi_sys.fstat(fd, &st))
+	/*
+	 * Only what the kernel made itself is asked: a device may do anything with a number that it does not know, and a file
+	 * of a file system in user space answers as its owner likes, and could tell us to close any fd of ours.
+	 */
+	if (vhi_sys.fstatfs(fd, &fs))
 		return -errno;
-	if (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode))
+	if ((uint32_t)fs.f_type != ANON_INODE_FS_MAGIC)
 		return -ENOTTY;
 	/* One that is ready already says EINVAL. */
 	return !vhi_sys.ioctl(fd, UFFDIO_API, &api) || errno == EINVAL ? 0 : -errno;
