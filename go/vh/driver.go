@@ -4,9 +4,12 @@ package vh
 
 import (
 	"context"
+	"errors"
 	"os"
 	"runtime"
 	"sync"
+	"syscall"
+	"time"
 	"unsafe"
 
 	"github.com/libvh/libvh/go/internal/raw"
@@ -162,9 +165,33 @@ func (d *Driver) Start(ctx context.Context) error {
 	return d.wait(ctx, func() error { return raw.DriverStart(d.s.p) })
 }
 
-// Stop stops every queue; requests in flight complete first.
-func (d *Driver) Stop(ctx context.Context) error {
-	return d.wait(ctx, func() error { return raw.DriverStop(d.s.p, 0, 0) })
+// Stop stops every queue; requests in flight complete first, for which they have half a minute: see StopWithin.
+func (d *Driver) Stop(ctx context.Context) error { return d.StopWithin(ctx, 30*time.Second) }
+
+// StopWithin is Stop with a limit for requests in flight. EBUSY: they did not complete; the session runs on.
+func (d *Driver) StopWithin(ctx context.Context, limit time.Duration) error {
+	for end := time.Now().Add(limit); ; {
+		left := time.Until(end)
+		part := left
+		if part > look { // a session whose back-end may come back is not ended by the end of a connection, nor is its wait
+			part = look
+		}
+		err := d.stop(ctx, 0, part)
+		if left <= look || !errors.Is(err, syscall.EBUSY) {
+			return err
+		}
+	}
+}
+
+// Drop is Stop without requests in flight: nobody completes them any more, and a queue that had some begins anew.
+func (d *Driver) Drop(ctx context.Context) error { return d.stop(ctx, DriverStopDrop, 0) }
+
+func (d *Driver) stop(ctx context.Context, flags uint32, limit time.Duration) error {
+	ms := uint32(1) // 0 stands for more
+	if limit > time.Millisecond {
+		ms = uint32(limit / time.Millisecond)
+	}
+	return d.wait(ctx, func() error { return raw.DriverStop(d.s.p, flags, ms) })
 }
 
 // Features are the bits that both sides have.

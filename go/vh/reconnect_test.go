@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/libvh/libvh/go/vh"
 )
@@ -120,6 +121,32 @@ func TestASessionGivesUp(t *testing.T) {
 	if seen := eventKinds(t, d); len(seen) == 0 || seen[len(seen)-1] != vh.EventGaveUp {
 		t.Fatal(seen)
 	}
+}
+
+func TestStoppingNeedNotWaitForABackEndThatIsGone(t *testing.T) {
+	p := newMortal(t)
+	d := driven(t, dial(t, p.path), &vh.DriverOpts{Type: vh.TypeBlk})
+	must(t, d.SetReconnect(quick()))
+	b, err := vh.NewBlk(within(t), d)
+	must(t, err)
+	defer b.Close()
+	buf, err := d.Alloc(within(t), 512)
+	must(t, err)
+	p.kill()
+	_, err = b.Submit(0, []vh.BlkIO{{Op: vh.BlkRead, Addr: vh.Addr(buf), Len: 512}})
+	must(t, err)
+	want(t, d.StopWithin(within(t), 0), syscall.EBUSY)
+	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+	defer cancel()
+	begun := time.Now()
+	if err := d.Stop(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatal(err)
+	}
+	if took := time.Since(begun); took > 20*time.Second { // without a context: 30
+		t.Fatal(took)
+	}
+	must(t, d.Drop(within(t)))
+	want(t, d.Drop(within(t)), syscall.EALREADY)
 }
 
 func TestRingsOfSomebodyElse(t *testing.T) {
