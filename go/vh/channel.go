@@ -47,6 +47,9 @@ type (
 	}
 )
 
+// owned is a copy of what the library lends for the time of a callback.
+func owned[T any](lent []T) []T { return append([]T(nil), lent...) }
+
 // borrowedFd is the descriptor of a file that its owner keeps open until the library has duplicated it.
 func borrowedFd(c *caught, keep **os.File, give func() (*os.File, error)) (fd int32) {
 	rc := c.run(func() (err error) {
@@ -64,10 +67,12 @@ func borrowedFd(c *caught, keep **os.File, give func() (*os.File, error)) (fd in
 func channelOps(c *caught, ops *raw.MasterOps, handler any) {
 	if h, ok := handler.(ShmemMapper); ok {
 		ops.ShmemMap = func(part *raw.ShmemMap, fd int32, token uint64) int32 {
-			return c.run(func() error { return h.MapShmem(part, int(fd), token) })
+			own := *part
+			return c.run(func() error { return h.MapShmem(&own, int(fd), token) })
 		}
 		ops.ShmemUnmap = func(part *raw.ShmemMap, token uint64) int32 {
-			return c.run(func() error { return h.UnmapShmem(part, token) })
+			own := *part
+			return c.run(func() error { return h.UnmapShmem(&own, token) })
 		}
 	}
 	if h, ok := handler.(HostNotifier); ok {
@@ -77,19 +82,19 @@ func channelOps(c *caught, ops *raw.MasterOps, handler any) {
 	}
 	if h, ok := handler.(FsCache); ok {
 		ops.FsRequest = func(op uint32, ranges []raw.FsRange, fd int32, token uint64) int32 {
-			return c.run(func() error { return h.FsRequest(op, ranges, int(fd), token) })
+			return c.run(func() error { return h.FsRequest(op, owned(ranges), int(fd), token) })
 		}
 	}
 	if h, ok := handler.(ObjectKeeper); ok {
 		var keep *os.File
 		ops.ObjectAdded = func(uuid []byte, token uint64) int32 {
-			return c.run(func() error { return h.ObjectAdded(uuid, token) })
+			return c.run(func() error { return h.ObjectAdded(owned(uuid), token) })
 		}
 		ops.ObjectRemoved = func(uuid []byte, token uint64) int32 {
-			return c.run(func() error { return h.ObjectRemoved(uuid, token) })
+			return c.run(func() error { return h.ObjectRemoved(owned(uuid), token) })
 		}
 		ops.ObjectWanted = func(uuid []byte, token uint64) int32 {
-			return borrowedFd(c, &keep, func() (*os.File, error) { return h.ObjectWanted(uuid, token) })
+			return borrowedFd(c, &keep, func() (*os.File, error) { return h.ObjectWanted(owned(uuid), token) })
 		}
 	}
 }

@@ -19,6 +19,9 @@ type sharer struct {
 	*disk
 	file *os.File
 	said []any
+	// As they were given, and so its own.
+	part *vh.ShmemMap
+	uuid []byte
 }
 
 func (h *sharer) SharedObject(uuid []byte, _ vh.Later) (*os.File, error) {
@@ -29,6 +32,7 @@ func (h *sharer) MapShmem(part *vh.ShmemMap, fd int, _ uint64) error {
 	buf := make([]byte, 4)
 	_, err := syscall.Pread(fd, buf, int64(part.FDOffset))
 	h.said = append(h.said, *part, string(buf))
+	h.part = part
 	return err
 }
 
@@ -44,6 +48,7 @@ func (h *sharer) HostNotifier(queue, fd int, offset, length uint64, _ uint64) er
 
 func (h *sharer) ObjectAdded(uuid []byte, _ uint64) error {
 	h.said = append(h.said, string(uuid))
+	h.uuid = uuid
 	return nil
 }
 
@@ -144,6 +149,9 @@ func TestScenarioBackendRequests(t *testing.T) {
 	if mapped := h.said[0].(vh.ShmemMap); mapped.ShmOffset != 2*page || mapped.Flags != vh.ShmemWritable {
 		t.Fatal(mapped)
 	}
+	if h.part.ShmOffset != 2*page || h.part.Flags != vh.ShmemWritable || !bytes.Equal(h.uuid, objectName) {
+		t.Fatal(h.part, h.uuid)
+	}
 }
 
 // cache is that of a virtio-fs device.
@@ -153,7 +161,7 @@ type cache struct {
 }
 
 func (c *cache) FsRequest(op uint32, ranges []vh.FsRange, fd int, _ uint64) error {
-	c.got = append([]vh.FsRange{}, ranges...)
+	c.got = ranges
 	c.said <- op
 	if op == vh.FsSync || (fd >= 0) != (op == vh.FsMap || op == vh.FsIO) {
 		return syscall.EIO

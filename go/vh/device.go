@@ -71,7 +71,8 @@ type (
 	NoRepeater interface{ NoRepeat() }
 	// StateKeeper remembers something that a device which goes on in its place has to know; who has it offers the protocol
 	// feature DEVICE_STATE. SaveState fills buf with the next bytes, 0 when that was all; LoadState takes them, none when
-	// that was all: check it then, and take it over. Either may end before, without a word: the next begins at 0 again.
+	// that was all: check it then, and take it over. Buf is good during the call. Either may end before, without a word: the
+	// next begins at 0 again.
 	// Later of SaveState is answered by Device.Reply with bytes, or by Device.Finish for the end.
 	StateKeeper interface {
 		SaveState(offset uint64, buf []byte, later Later) (n int, err error)
@@ -284,7 +285,7 @@ func (c *calls) kindOps(ops *raw.DeviceOps, handler any) {
 	run := c.caught.run
 	if h, ok := handler.(Announcer); ok {
 		ops.SendRARP = func(mac []byte, later uint64) int32 {
-			return run(func() error { return h.SendRARP(mac, Later(later)) })
+			return run(func() error { return h.SendRARP(owned(mac), Later(later)) })
 		}
 	}
 	if h, ok := handler.(MTUSetter); ok {
@@ -326,7 +327,7 @@ func (c *calls) kindOps(ops *raw.DeviceOps, handler any) {
 	if h, ok := handler.(ObjectHolder); ok {
 		var keep *os.File
 		ops.GetSharedObject = func(uuid []byte, later uint64) int32 {
-			return borrowedFd(c.caught, &keep, func() (*os.File, error) { return h.SharedObject(uuid, Later(later)) })
+			return borrowedFd(c.caught, &keep, func() (*os.File, error) { return h.SharedObject(owned(uuid), Later(later)) })
 		}
 	}
 	if h, ok := handler.(GpuSocketSetter); ok {
