@@ -99,16 +99,16 @@ const (
 	EventDirtyLost     = 17 // a write is not in the dirty log: -ERANGE beyond it, -EFAULT it was truncated
 	EventInflightLost  = 18 // queue; the file of its inflight records was truncated: it goes on without
 	EventResubmitted   = 19 // queue; value: requests that were in flight before, and are done again
+	EventIotlbTimeout  = 20 // value: an I/O address that the front-end said nothing of in time
+	EventIotlbFault    = 21 // queue, broken; value: I/O address; reason: VH_MEM_* that may not be done
 	EventState         = 22 // device state: reason 0 all went, -EINPROGRESS it goes, else why not; value: bytes
 	EventPostcopy      = 23 // pages of memory come when they are touched; value: VH_POSTCOPY_*
 )
 
 // vh_event.kind, of a handle that connects by a policy (vh/reconnect.h); a success is VH_EVENT_CONNECTED.
 const (
-	EventReconnecting = 32 // it will try; reason: why the last try failed, 0 = none did; value: ms until then
+	EventReconnecting = 32 // it will try; reason: why the last connection or try ended; value: ms until then
 	EventGaveUp       = 33 // it won't any more; reason: why the last try failed; value: failures in a row
-	EventIotlbTimeout = 20 // value: an I/O address that the front-end said nothing of in time
-	EventIotlbFault   = 21 // queue, broken; value: I/O address; reason: VH_MEM_* that may not be done
 )
 
 // Of vh/event.h.

@@ -34,14 +34,14 @@ VH_BEGIN_DECLS
 #define VH_EVENT_DIRTY_LOST	17 /* a write is not in the dirty log: -ERANGE beyond it, -EFAULT it was truncated */
 #define VH_EVENT_INFLIGHT_LOST	18 /* queue; the file of its inflight records was truncated: it goes on without */
 #define VH_EVENT_RESUBMITTED	19 /* queue; value: requests that were in flight before, and are done again */
+#define VH_EVENT_IOTLB_TIMEOUT	20 /* value: an I/O address that the front-end said nothing of in time */
+#define VH_EVENT_IOTLB_FAULT	21 /* queue, broken; value: I/O address; reason: VH_MEM_* that may not be done */
 #define VH_EVENT_STATE		22 /* device state: reason 0 all went, -EINPROGRESS it goes, else why not; value: bytes */
 #define VH_EVENT_POSTCOPY	23 /* pages of memory come when they are touched; value: VH_POSTCOPY_* */
 
 /* vh_event.kind, of a handle that connects by a policy (vh/reconnect.h); a success is VH_EVENT_CONNECTED. */
-#define VH_EVENT_RECONNECTING  32 /* it will try; reason: why the last try failed, 0 = none did; value: ms until then */
-#define VH_EVENT_GAVE_UP       33 /* it won't any more; reason: why the last try failed; value: failures in a row */
-#define VH_EVENT_IOTLB_TIMEOUT 20 /* value: an I/O address that the front-end said nothing of in time */
-#define VH_EVENT_IOTLB_FAULT   21 /* queue, broken; value: I/O address; reason: VH_MEM_* that may not be done */
+#define VH_EVENT_RECONNECTING 32 /* it will try; reason: why the last connection or try ended; value: ms until then */
+#define VH_EVENT_GAVE_UP      33 /* it won't any more; reason: why the last try failed; value: failures in a row */
 
 /*
  * vh_event.value of VH_EVENT_POSTCOPY. From SHARED to OFF a thread that touches guest memory may have to wait for the

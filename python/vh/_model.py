@@ -59,12 +59,12 @@ EVENT_PAUSED = 16
 EVENT_DIRTY_LOST = 17
 EVENT_INFLIGHT_LOST = 18
 EVENT_RESUBMITTED = 19
+EVENT_IOTLB_TIMEOUT = 20
+EVENT_IOTLB_FAULT = 21
 EVENT_STATE = 22
 EVENT_POSTCOPY = 23
 EVENT_RECONNECTING = 32
 EVENT_GAVE_UP = 33
-EVENT_IOTLB_TIMEOUT = 20
-EVENT_IOTLB_FAULT = 21
 POSTCOPY_OFF = 0
 POSTCOPY_ADVISED = 1
 POSTCOPY_LISTENS = 2
@@ -356,12 +356,12 @@ class EventKind(enum.IntEnum):
     DIRTY_LOST = 17  # a write is not in the dirty log: -ERANGE beyond it, -EFAULT it was truncated
     INFLIGHT_LOST = 18  # queue; the file of its inflight records was truncated: it goes on without
     RESUBMITTED = 19  # queue; value: requests that were in flight before, and are done again
-    STATE = 22  # device state: reason 0 all went, -EINPROGRESS it goes, else why not; value: bytes
-    POSTCOPY = 23  # pages of memory come when they are touched; value: VH_POSTCOPY_*
-    RECONNECTING = 32  # it will try; reason: why the last try failed, 0 = none did; value: ms until then
-    GAVE_UP = 33  # it won't any more; reason: why the last try failed; value: failures in a row
     IOTLB_TIMEOUT = 20  # value: an I/O address that the front-end said nothing of in time
     IOTLB_FAULT = 21  # queue, broken; value: I/O address; reason: VH_MEM_* that may not be done
+    STATE = 22  # device state: reason 0 all went, -EINPROGRESS it goes, else why not; value: bytes
+    POSTCOPY = 23  # pages of memory come when they are touched; value: VH_POSTCOPY_*
+    RECONNECTING = 32  # it will try; reason: why the last connection or try ended; value: ms until then
+    GAVE_UP = 33  # it won't any more; reason: why the last try failed; value: failures in a row
     CONFIG_CHANGED = 64  # the back-end says that config space changed
     BACKEND_REQUEST = 65  # a back-end request was served; reason: 0, 1 = refused; value: its id
     SHMEM_RESET = 66  # all shared memory is to be unmapped; value: how many mappings there were
