@@ -82,25 +82,29 @@ func NewDriver(ctx context.Context, m *Master, opts *DriverOpts) (*Driver, error
 }
 
 // NewDriverOver negotiates and shares memory of the caller's; rings that somebody else drives come from SetRing.
-func NewDriverOver(ctx context.Context, m *Master, mem *Memory, opts *DriverOpts) (d *Driver, err error) {
+func NewDriverOver(ctx context.Context, m *Master, mem *Memory, opts *DriverOpts) (*Driver, error) {
 	if mem == nil {
 		return nil, missing("memory")
 	}
-	err = mem.do(func() error {
-		d, err = newDriver(ctx, m, mem.p, opts)
-		return err
-	})
-	return d, err
+	return newDriver(ctx, m, mem, opts)
 }
 
-func newDriver(ctx context.Context, m *Master, mem *raw.Mem, opts *DriverOpts) (*Driver, error) {
+func newDriver(ctx context.Context, m *Master, mem *Memory, opts *DriverOpts) (*Driver, error) {
 	if m == nil {
 		return nil, missing("front-end")
 	}
 	d := &Driver{m: m, s: &session{}}
 	err := m.wait(ctx, func() error {
+		var over *raw.Mem
+		if mem != nil { // in the order in which a callback comes to both
+			if err := mem.enter(ctx); err != nil {
+				return err
+			}
+			defer mem.leave()
+			over = mem.p
+		}
 		p, err := made(func(out **raw.Driver) error {
-			return m.withBackend(func(b *raw.Backend) error { return raw.DriverNew(opts, b, mem, out) })
+			return m.withBackend(func(b *raw.Backend) error { return raw.DriverNew(opts, b, over, out) })
 		})
 		if err != nil {
 			return err

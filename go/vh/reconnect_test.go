@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -177,4 +178,37 @@ func TestRingsOfSomebodyElse(t *testing.T) {
 	if _, err := vh.NewDriverOver(within(t), m, nil, opts); !errors.Is(err, syscall.EINVAL) {
 		t.Fatal(err)
 	}
+}
+
+// What runs inside of a front-end uses its memory, while a session over that memory begins.
+func TestASessionOverMemoryThatACallbackUses(t *testing.T) {
+	m, s := pair(t, device(t, newDisk()))
+	serve(t, s)
+	mem, err := vh.NewMemory(nil)
+	must(t, err)
+	must(t, mem.Alloc(0, 1<<20, 0))
+	begun := make(chan error, 1)
+	begin := func() {
+		d, err := vh.NewDriverOver(within(t), m, mem, &vh.DriverOpts{Features: 1 << vh.FVersion1})
+		if err == nil {
+			err = d.Close()
+		}
+		begun <- err
+	}
+	var once sync.Once
+	must(t, m.SetTrace(func(*vh.Message) {
+		once.Do(func() {
+			go begin()
+			for end := time.Now().Add(200 * time.Millisecond); time.Now().Before(end); {
+				if _, err := mem.Regions(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}))
+	_, err = m.Features(within(t))
+	must(t, err)
+	must(t, <-begun)
+	must(t, m.SetTrace(nil))
+	must(t, mem.Close())
 }
