@@ -23,6 +23,12 @@ type (
 	BackendAsked interface {
 		BackendRequest(r *BackendRequest) error
 	}
+	// IotlbAnswerer is asked what an I/O address means of which Master.SetIotlb's map says nothing. It answers by
+	// Master.IotlbUpdate, from inside or later; an error: there is no answer, and the back-end may give the queue up.
+	// Access: MemRead, MemWrite or both. There is no token.
+	IotlbAnswerer interface {
+		IotlbMiss(iova IOVA, access uint32) error
+	}
 	// ShmemMapper maps parts of files into the device's shared memory. The place exists and is free, and goes as it
 	// came; EventShmemReset says that all are to be undone.
 	ShmemMapper interface {
@@ -65,6 +71,11 @@ func borrowedFd(c *caught, keep **os.File, give func() (*os.File, error)) (fd in
 }
 
 func channelOps(c *caught, ops *raw.MasterOps, handler any) {
+	if h, ok := handler.(IotlbAnswerer); ok {
+		ops.IotlbMiss = func(iova IOVA, access uint32) int32 {
+			return c.run(func() error { return h.IotlbMiss(iova, access) })
+		}
+	}
 	if h, ok := handler.(ShmemMapper); ok {
 		ops.ShmemMap = func(part *raw.ShmemMap, fd int32, token uint64) int32 {
 			own := *part

@@ -4,7 +4,9 @@ package vh
 
 import (
 	"context"
+	"errors"
 	"runtime"
+	"syscall"
 
 	"github.com/libvh/libvh/go/internal/raw"
 )
@@ -85,8 +87,12 @@ func (t *Iotlb) Invalidate(iova IOVA, length uint64) error {
 // not known; EFAULT: it may not be accessed so.
 func (t *Iotlb) Bytes(iova IOVA, length uint64, access uint32) (views [][]byte, err error) {
 	err = t.use(func() error {
-		room := make([]Seg, length/4096+2)
+		room := make([]Seg, 16) // the length may be anybody's word
 		n, err := raw.IotlbTranslate(t.p, iova, length, access, room)
+		for errors.Is(err, syscall.ENOSPC) && len(room) <= IotlbMaxEntries {
+			room = make([]Seg, 4*len(room))
+			n, err = raw.IotlbTranslate(t.p, iova, length, access, room)
+		}
 		for i := 0; err == nil && i < n; i++ {
 			views = append(views, room[i].Bytes())
 		}

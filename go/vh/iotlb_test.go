@@ -4,6 +4,7 @@ package vh_test
 
 import (
 	"bytes"
+	"context"
 	"syscall"
 	"testing"
 
@@ -47,6 +48,80 @@ func TestAnIotlbTranslatesFaultsAndMisses(t *testing.T) {
 	if stats.Updates != 1 || stats.Entries != 2 {
 		t.Fatalf("%+v", stats)
 	}
+}
+
+// translator is an IOMMU whose only rule is a distance.
+type translator struct {
+	m     *vh.Master
+	asked chan vh.IOVA
+}
+
+const apart = 0x10000
+
+func (a *translator) IotlbMiss(iova vh.IOVA, access uint32) error {
+	a.asked <- iova
+	if access&^(vh.MemRead|vh.MemWrite) != 0 || iova < apart {
+		return syscall.EFAULT
+	}
+	return a.m.IotlbUpdate(context.Background(), &vh.IotlbEntry{IOVA: iova &^ 4095, Len: 4096, Addr: uint64(iova&^4095) - apart,
+		Perm: vh.MemRead | vh.MemWrite})
+}
+
+func TestAHandlerAnswersMisses(t *testing.T) {
+	a := &translator{asked: make(chan vh.IOVA, 64)}
+	s, err := vh.NewSlave(ram(t), &vh.SlaveOpts{MoreFeatures: 1 << vh.FAccessPlatform})
+	must(t, err)
+	defer s.Close()
+	a.m, err = vh.NewMaster(nil, a)
+	must(t, err)
+	defer a.m.Close()
+	end, err := a.m.Socketpair()
+	must(t, err)
+	must(t, s.Adopt(end))
+	must(t, end.Close())
+	serve(t, s)
+	mem, err := vh.NewMemory(nil)
+	must(t, err)
+	defer mem.Close()
+	must(t, mem.Alloc(0, 1<<20, 0))
+	d, err := vh.NewDriverOver(within(t), a.m, mem, &vh.DriverOpts{Features: 1<<vh.FVersion1 | 1<<vh.FAccessPlatform})
+	must(t, err)
+	defer d.Close()
+	must(t, d.SetRing(0, &vh.DriverRing{Num: 8, Desc: apart + 0x1000, Driver: apart + 0x2000, Device: apart + 0x3000}, nil, nil))
+	must(t, d.Start(within(t)))
+	turn(t, a.m)
+	seen := map[vh.IOVA]bool{}
+	for len(seen) < 3 {
+		select {
+		case iova := <-a.asked:
+			seen[iova&^4095] = true
+		case <-within(t).Done():
+			t.Fatal(seen)
+		}
+	}
+	if !seen[apart+0x1000] || !seen[apart+0x2000] || !seen[apart+0x3000] {
+		t.Fatal(seen)
+	}
+}
+
+func TestARangeMayHaveAnyNumberOfPieces(t *testing.T) {
+	mem, err := vh.NewMemory(nil)
+	must(t, err)
+	defer mem.Close()
+	must(t, mem.Alloc(0, 1<<20, 0))
+	tlb, err := vh.NewIotlb(nil, mem)
+	must(t, err)
+	defer tlb.Close()
+	for i := uint64(0); i < 40; i++ { // from back to front: none goes on with its neighbour
+		must(t, tlb.Update(&vh.IotlbEntry{IOVA: vh.IOVA(64 * i), Len: 64, Addr: 4096 - 64*i, Perm: vh.MemRead}))
+	}
+	views, err := tlb.Bytes(0, 40*64, vh.MemRead)
+	must(t, err)
+	if len(views) != 40 {
+		t.Fatal(len(views))
+	}
+	_, err = tlb.Bytes(0, 1<<63, vh.MemRead)
+	want(t, err, syscall.EAGAIN)
 }
 
 func TestAnIotlbWithoutAMemoryIsAMap(t *testing.T) {

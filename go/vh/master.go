@@ -43,7 +43,7 @@ func Dial(ctx context.Context, path string) (*Master, error) {
 
 // NewMaster is a front-end without a connection; nil options are the defaults. Handler is asked for what the back-end
 // asks and the library does not answer itself: a func(*BackendRequest) error, or what implements any of BackendAsked,
-// ShmemMapper, HostNotifier, ObjectKeeper and FsCache. It may return ErrLater, and call Submit and Answer. Nil: refuse.
+// IotlbAnswerer, ShmemMapper, HostNotifier, ObjectKeeper and FsCache. It may return ErrLater, and call Submit and Answer. Nil: refuse.
 func NewMaster(opts *MasterOpts, handler any) (*Master, error) {
 	m := &Master{handle: newHandle(&caught{}), sessions: &sessions{}}
 	p, err := made(func(out **raw.Master) error { return raw.MasterNew(opts, masterOps(m.caught, handler), out) })

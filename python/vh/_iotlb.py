@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
 """The IOTLB: what I/O addresses mean, behind an IOMMU."""
+import errno
 from typing import Any
 
+from vh._error import VhError
 from vh._handle import Handle, create, listed, pointer
 from vh._lib import ffi, new_sized, record
 from vh._memory import Memory
-from vh._model import IOTLB_EVICT, IOTLB_USER_ADDR, MEM_READ, MEM_WRITE, IotlbEntry, IotlbMiss, IotlbStats
+from vh._model import IOTLB_EVICT, IOTLB_MAX_ENTRIES, IOTLB_USER_ADDR, MEM_READ, MEM_WRITE, IotlbEntry, IotlbMiss, IotlbStats
 
 
 class Iotlb(Handle):
@@ -46,10 +48,16 @@ class Iotlb(Handle):
                 return [after._pin(s.addr, s.len, write) for s in found]
 
     def _translate(self, iova: int, length: int, perm: int) -> "list[Any]":
-        room = int(length // 4096) + 2
-        segs = ffi.new("struct vh_seg[]", room)
-        n = self._call("vh_iotlb_translate", iova, length, perm, segs, room)
-        return list(segs[0:n])
+        room = 16  # the length may be anybody's word
+        while True:
+            segs = ffi.new("struct vh_seg[]", room)
+            try:
+                n = self._call("vh_iotlb_translate", iova, length, perm, segs, room)
+                return list(segs[0:n])
+            except VhError as e:
+                if e.errno != errno.ENOSPC or room > IOTLB_MAX_ENTRIES:
+                    raise
+            room *= 4
 
     def entries(self, start: int = 0) -> "list[IotlbEntry]":
         """What is known from an I/O address on, in order. Neighbours that go on with each other are one."""

@@ -37,6 +37,17 @@ def test_an_iotlb_translates_faults_and_misses():
             assert e.value.errno == errno.ENOENT
 
 
+def test_a_range_may_have_any_number_of_pieces():
+    with vh.Memory() as memory:
+        memory.alloc(0, 16 * PAGE)
+        with vh.Iotlb(memory) as iotlb:
+            for i in range(40):  # from back to front: none goes on with its neighbour
+                iotlb.update(64 * i, 64, PAGE - 64 * i)
+            assert [len(v) for v in iotlb.segments(0, 40 * 64)] == [64] * 40
+            with pytest.raises(BlockingIOError):
+                iotlb.segments(0, 1 << 63)
+
+
 def test_an_iotlb_without_a_memory_is_a_map():
     with vh.Iotlb(max_entries=1) as iotlb:
         iotlb.update(0, PAGE, 0x1234)
