@@ -9,6 +9,7 @@
 
 struct vhi_shm_area {
 	uint32_t shmid;
+	bool leaving; /* it is being unmapped, which is asked for once */
 	uint64_t offset;
 	uint64_t len;
 };
@@ -60,10 +61,12 @@ uint32_t vhi_shmem_check_map(struct vh_master *m, const struct vhi_msg *in)
 
 uint32_t vhi_shmem_check_unmap(struct vh_master *m, const struct vhi_msg *in)
 {
+	const struct vhi_shm_area *a;
 	struct vhi_wire_mmap map;
 
 	memcpy(&map, in->payload, sizeof(map));
-	if (VHI_REFUSE(VHI_SITE_MASTER_SHMEM_EXACT, !find(m, &map, true)))
+	a = find(m, &map, true);
+	if (VHI_REFUSE(VHI_SITE_MASTER_SHMEM_EXACT, !a || a->leaving))
 		return VHI_SITE_MASTER_SHMEM_EXACT;
 	return 0;
 }
@@ -71,17 +74,25 @@ uint32_t vhi_shmem_check_unmap(struct vh_master *m, const struct vhi_msg *in)
 /* The place is taken as soon as it is asked for, because the answer may come later. */
 void vhi_shmem_begin(struct vh_master *m, uint32_t request, const struct vhi_wire_mmap *map)
 {
+	struct vhi_shm_area *a = request == VHI_BE_SHMEM_UNMAP ? find(m, map, true) : NULL;
+
 	if (request == VHI_BE_SHMEM_MAP)
 		m->shmem.areas[m->shmem.n++] = (struct vhi_shm_area){
 			.shmid = map->shmid, .offset = map->shm_offset, .len = map->len};
+	else if (a)
+		a->leaving = true;
 }
 
 void vhi_shmem_end(struct vh_master *m, uint32_t request, const struct vhi_wire_mmap *map, bool refused)
 {
-	struct vhi_shm_area *a = refused == (request == VHI_BE_SHMEM_MAP) ? find(m, map, true) : NULL;
+	struct vhi_shm_area *a = find(m, map, true);
 
-	if (a)
+	if (!a)
+		return;
+	if (refused == (request == VHI_BE_SHMEM_MAP))
 		*a = m->shmem.areas[--m->shmem.n];
+	else if (refused)
+		a->leaving = false;
 }
 
 void vhi_shmem_reset(struct vh_master *m)

@@ -485,6 +485,7 @@ static void a_refusal_leaves_things_as_they_were_also_when_it_comes_later(void *
 {
 	struct fix *f = *state;
 	const uint64_t map[5] = {3, 0, 0, PAGE, 0};
+	unsigned calls;
 
 	by_hand(f);
 	f->rc = -ENOMEM;
@@ -507,8 +508,17 @@ static void a_refusal_leaves_things_as_they_were_also_when_it_comes_later(void *
 	f->later = true;
 	vht_send(f->fd, 10, 9, map, sizeof(map), NULL, 0);
 	dispatch_once(f);
+	/* It goes once: who unmaps is not asked again, and what comes to that place meanwhile is refused. */
+	calls = f->calls;
+	vht_send(f->fd, 10, 9, map, sizeof(map), NULL, 0);
+	dispatch_once(f);
+	vht_send(f->fd, 9, 9, map, sizeof(map), &f->file, 1);
+	dispatch_once(f);
+	assert_int_equal(f->calls, calls);
 	assert_int_equal(vh_master_answer(f->m, f->token, 0, NULL, 0, NULL, 0), 0);
 	assert_int_equal(status_of(f, 10), 0);
+	assert_int_equal(status_of(f, 10), 1);
+	assert_int_equal(status_of(f, 9), 1);
 	f->later = false;
 	/* One that nobody asks about. */
 	vht_send(f->fd, 9, 1, map, sizeof(map), &f->file, 1);
