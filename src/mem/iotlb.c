@@ -537,6 +537,15 @@ void vhi_iotlb_ask_again(struct vh_iotlb *t, uint64_t iova, uint32_t perm)
 	pthread_mutex_unlock(&t->lock);
 }
 
+void vhi_iotlb_ask_all_again(struct vh_iotlb *t)
+{
+	pthread_mutex_lock(&t->lock);
+	for (uint32_t i = 0; i < t->n_misses; i++)
+		if (t->misses[i].state == MISS_ASKED)
+			t->misses[i].state = MISS_NEW;
+	pthread_mutex_unlock(&t->lock);
+}
+
 uint64_t vhi_iotlb_deadline(struct vh_iotlb *t)
 {
 	uint64_t at = UINT64_MAX;

@@ -84,6 +84,7 @@ bool vhi_iotlb_wait(struct vh_iotlb *t, struct vhi_iotlb_user *user, const struc
 /* For who asks a front-end. The next one that was not asked for, until @deadline_ns. */
 bool vhi_iotlb_ask(struct vh_iotlb *t, uint64_t deadline_ns, struct vh_iotlb_miss *out);
 void vhi_iotlb_ask_again(struct vh_iotlb *t, uint64_t iova, uint32_t perm); /* it could not be asked for */
+void vhi_iotlb_ask_all_again(struct vh_iotlb *t);			    /* nobody is there any more who was asked */
 uint64_t vhi_iotlb_deadline(struct vh_iotlb *t);			    /* UINT64_MAX = none */
 /* One that was not answered in time; it is out of the list, and who waits for it may look again. */
 bool vhi_iotlb_expire(struct vh_iotlb *t, uint64_t now, struct vh_iotlb_miss *out);

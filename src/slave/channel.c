@@ -71,6 +71,7 @@ uint32_t vhi_back_set(struct vh_slave *s, int fd)
 	c->back_interest = EPOLLIN;
 	if (vhi_slave_watch(s, EPOLL_CTL_ADD, own, VHI_SOURCE_BACK, 0, EPOLLIN))
 		vhi_back_close(s);
+	vhi_slave_iotlb_channel(s);
 	return 0;
 }
 

@@ -85,6 +85,12 @@ void vhi_slave_iotlb_step(struct vh_slave *s)
 		ask_all(s);
 }
 
+void vhi_slave_iotlb_channel(struct vh_slave *s)
+{
+	if (s->conn.iotlb)
+		vhi_iotlb_ask_all_again(s->conn.iotlb);
+}
+
 uint64_t vhi_slave_iotlb_deadline(const struct vh_slave *s)
 {
 	return s->conn.iotlb ? vhi_iotlb_deadline(s->conn.iotlb) : UINT64_MAX;

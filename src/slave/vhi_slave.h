@@ -318,10 +318,11 @@ void vhi_log_end(struct vh_slave *s);
 /* iotlb.c */
 int vhi_slave_iotlb_begin(struct vh_slave *s); /* of a connection */
 void vhi_slave_iotlb_end(struct vh_slave *s);
-bool vhi_slave_behind(const struct vh_slave *s); /* ring and descriptor addresses are I/O addresses */
-void vhi_slave_iotlb_forget(struct vh_slave *s); /* no ring runs any more */
-void vhi_slave_iotlb_memory(struct vh_slave *s); /* which changed */
-void vhi_slave_iotlb_step(struct vh_slave *s);	 /* ask for what queues missed */
+bool vhi_slave_behind(const struct vh_slave *s);  /* ring and descriptor addresses are I/O addresses */
+void vhi_slave_iotlb_forget(struct vh_slave *s);  /* no ring runs any more */
+void vhi_slave_iotlb_memory(struct vh_slave *s);  /* which changed */
+void vhi_slave_iotlb_channel(struct vh_slave *s); /* there is another one to ask on */
+void vhi_slave_iotlb_step(struct vh_slave *s);	  /* ask for what queues missed */
 uint64_t vhi_slave_iotlb_deadline(const struct vh_slave *s);
 void vhi_slave_iotlb_refused(struct vh_slave *s, uint64_t iova); /* the front-end knows nothing of it either */
 void vhi_slave_iotlb_fault(struct vh_slave *s, uint32_t i);	 /* a queue broke; was that why? */

@@ -195,6 +195,28 @@ static void everything_is_asked_for_when_it_is_missed(void **state)
 	assert_int_equal(vht_used(p, 0), 2);
 }
 
+/* What was asked where nobody answers any more, or before there was a channel at all. */
+static void another_channel_is_asked_anew(void **state)
+{
+	(void)state;
+	vht_negotiate(p, VHT_VERSION | VHT_BIT30 | PLATFORM);
+	vht_send_mem(p);
+	ring_up(0);
+	vht_pump(p);
+	for (int i = 0; i < 2; i++) {
+		give_channel();
+		for (int k = 0; k < 3; k++)
+			expect_asked(MISS, -1);
+		expect_quiet();
+		if (!i)
+			close(back);
+	}
+	vht_offer_echo(p, 0);
+	known(0, VHT_MEM_SIZE, RW);
+	vht_pump(p);
+	assert_int_equal(vht_used(p, 0), 1);
+}
+
 static void without_being_asked_it_is_not_offered(void **state)
 {
 	const struct vhi_wire_iotlb m = message(UPDATE, VHT_MEM_GPA, PAGE, VHT_MEM_UVA, RW);
@@ -419,6 +441,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(everything_is_asked_for_when_it_is_missed, setup, teardown),
 		cmocka_unit_test_setup_teardown(without_being_asked_it_is_not_offered, setup, teardown),
+		cmocka_unit_test_setup_teardown(another_channel_is_asked_anew, setup, teardown),
 		cmocka_unit_test_setup_teardown(case_191_bad_updates_are_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(case_193_requests_in_flight_end_before_the_answer, setup, teardown),
 		cmocka_unit_test_setup_teardown(case_195_a_write_that_is_not_allowed_is_told, setup, teardown),
