@@ -165,11 +165,9 @@ func (d *Device) SetShmem(shmid int, size uint64) error {
 
 // SharedObject is an object that the device has told of.
 func (m *Master) SharedObject(ctx context.Context, uuid []byte) (*os.File, error) {
-	fd, err := ask(ctx, m, func(p *raw.Master, fd *int32) error { return raw.MasterGetSharedObject(p, uuid, fd) })
-	if err != nil {
-		return nil, err
-	}
-	return fileOf(fd, "shared object"), nil
+	fd := int32(-1)
+	err := m.tell(ctx, func(p *raw.Master) error { return raw.MasterGetSharedObject(p, uuid, &fd) })
+	return fileCame(fd, "shared object", err), err
 }
 
 // Shmem is the sizes of the regions of the device's shared memory, by number.

@@ -112,6 +112,18 @@ func withFd(file *os.File, f func(fd int32) error) error {
 
 func fileOf(fd int32, name string) *os.File { return os.NewFile(uintptr(fd), name) }
 
+// fileCame is a file that came with an answer, if one did; of a call that was given up when it was there already, nobody's.
+func fileCame(fd int32, name string, err error) *os.File {
+	switch {
+	case fd < 0:
+		return nil
+	case err != nil:
+		syscall.Close(int(fd))
+		return nil
+	}
+	return fileOf(fd, name)
+}
+
 // code is what C gets for an error: its errno value, EIO when it has none.
 func code(err error) int32 {
 	var errno syscall.Errno

@@ -30,10 +30,11 @@ func NewInflight(numQueues, queueSize uint32, features uint64) (*Inflight, error
 
 func newInflight(get func(*raw.Inflight, *int32) error) (*Inflight, error) {
 	i, fd := &Inflight{}, int32(-1)
-	if err := get(&i.InflightInfo, &fd); err != nil {
+	err := get(&i.InflightInfo, &fd)
+	i.File = fileCame(fd, "inflight records", err)
+	if err != nil {
 		return nil, err
 	}
-	i.File = fileOf(fd, "inflight records")
 	return i, nil
 }
 

@@ -3,9 +3,12 @@
 package vh_test
 
 import (
+	"context"
 	"errors"
+	"os"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/libvh/libvh/go/vh"
 )
@@ -96,5 +99,40 @@ func TestAFrontEndKeepsTheRecordsOfItsBackEnd(t *testing.T) {
 	}
 	if err := m.VringKick(within(t), 0); !errors.Is(err, syscall.EOPNOTSUPP) {
 		t.Fatal(err)
+	}
+}
+
+// A reply that came just before the context was done is nobody's, and neither is its file.
+func TestAnAnswerThatNobodyWaitsForAnyMoreIsClosed(t *testing.T) {
+	count := func() int {
+		fds, err := os.ReadDir("/proc/self/fd")
+		must(t, err)
+		return len(fds)
+	}
+	left := func(ended bool) int {
+		m, _ := byHand(t, nil, nil)
+		_, err := m.Negotiate(within(t), 1<<vh.FVersion1)
+		must(t, err)
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		must(t, m.SetTrace(func(msg *vh.Message) {
+			if ended && msg.Direction == vh.MsgReceived {
+				cancel()
+				time.Sleep(20 * time.Millisecond)
+			}
+		}))
+		before := count()
+		i, err := m.Inflight(ctx, 1, 128)
+		if ended && (i != nil || !errors.Is(err, context.Canceled)) {
+			t.Fatal(i, err)
+		}
+		if !ended {
+			must(t, err)
+			must(t, i.Close())
+		}
+		return count() - before
+	}
+	if usual, got := left(false), left(true); got > usual {
+		t.Fatalf("%d files more than before, usually %d", got, usual)
 	}
 }

@@ -18,16 +18,13 @@ type StateOpts = raw.StateOpts
 // StateLoad. The result is what the back-end wants to be used instead of the other end, or nil. SaveState and LoadState
 // do all that is to be done.
 func (m *Master) SetDeviceStateFD(ctx context.Context, direction uint32, end *os.File) (*os.File, error) {
-	var fd int32
+	fd := int32(-1)
 	err := withFd(end, func(of int32) error {
 		return m.tell(ctx, func(p *raw.Master) error {
 			return raw.MasterSetDeviceStateFD(p, direction, StateStopped, of, &fd)
 		})
 	})
-	if err != nil || fd < 0 {
-		return nil, err
-	}
-	return fileOf(fd, "state"), nil
+	return fileCame(fd, "state", err), err
 }
 
 // CheckDeviceState tells whether the back-end could send, or understand, all of its state.
@@ -103,6 +100,7 @@ type Postcopy struct {
 func (m *Master) PostcopyAdvise(ctx context.Context) (*Postcopy, error) {
 	p, err := ask(ctx, m, func(p *raw.Master, out **raw.Postcopy) error { return raw.MasterPostcopyAdvise(p, out) })
 	if err != nil {
+		raw.PostcopyFree(p) // it came when nobody waited any more
 		return nil, err
 	}
 	late := &Postcopy{p: p}
