@@ -54,6 +54,9 @@ static const int allowed[] = {
 	SYS_munmap,
 	SYS_madvise,
 	SYS_mremap,
+	SYS_memfd_create,
+	SYS_ftruncate,
+	SYS_userfaultfd,
 	/* files and fds */
 	SYS_read,
 	SYS_write,
@@ -111,6 +114,8 @@ static const int allowed[] = {
 	/* signals, threads, time */
 	SYS_rt_sigaction,
 	SYS_rt_sigprocmask,
+	SYS_rt_sigpending,
+	SYS_rt_sigtimedwait,
 	SYS_rt_sigreturn,
 	SYS_restart_syscall,
 	SYS_getpid,

@@ -18,7 +18,7 @@ import pytest
 from lib import CAPACITY, FULL, ROOT, SERVER, observe, outcome, until, vhctl
 from rig import memfd
 from vh.testing import BlkRequest, Closed, FrontEnd, Memory, ProtocolError, Queue, wire
-from vh.testing.wire import FE, VERSION
+from vh.testing.wire import FE, PF, VERSION, bits
 
 #: Sanitizers keep freed memory, and need more of the system than the profile allows.
 SANITIZED = b"__asan_init" in Path(vhctl()).read_bytes()
@@ -340,6 +340,25 @@ def test_case_249_under_seccomp(seccomp, start, tmp_path):
         server.popen.terminate()
         assert server.popen.wait(5) == 0, "its end is not allowed"
         server.expect_end = True
+
+
+def test_case_249_what_a_successor_needs_under_seccomp(seccomp, start):
+    """Records of what is in flight, and the device's state through a pipe, also one that nobody reads."""
+    server = start("--ram", str(CAPACITY), wrap=seccomp)
+    with server.connect() as fe:
+        fe.negotiate(None, fe.PROTOCOL_FEATURES | bits(PF.INFLIGHT_SHMFD, PF.DEVICE_STATE))
+        with fe.call(FE.GET_INFLIGHT_FD, wire.pack("INFLIGHT", num_queues=1, queue_size=64)) as records:
+            fe.do(FE.SET_INFLIGHT_FD, records.payload, records.fds)
+        for read in (True, False):
+            near, far = os.pipe()
+            with open(near, "rb") as state:
+                fe.call(FE.SET_DEVICE_STATE_FD, wire.pack("DEVICE_STATE", direction=0, phase=0), [far])
+                os.close(far)
+                if read:
+                    assert len(state.read()) > CAPACITY
+            failed = wire.unpack("U64", fe.call(FE.CHECK_DEVICE_STATE).payload)["value"]
+            assert bool(failed) != read
+    server.fresh()
 
 
 def test_case_249_the_profile_is_in_force(seccomp):
