@@ -107,7 +107,6 @@ class Asking(ByHand):
         """Take it away: shmid, shm_offset and len of just one mapping."""
         return self._ask("vh_slave_shmem_unmap", _struct(part))
 
-
     def fs_request(self, op: int, ranges: "Sequence[FsRange]", fd: Any = None) -> int:
         """What a virtio-fs device wants of its cache, in a dialect that has such requests: FS_MAP and FS_IO with a file,
         FS_UNMAP and FS_SYNC."""

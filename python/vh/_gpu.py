@@ -49,7 +49,10 @@ class _Gpu(Handle):
 
 
 class GpuDevice(_Gpu):
-    """The end that a back-end has, over the socket of Device.set_gpu_socket(); the socket stays yours."""
+    """The end that a back-end has, over the socket of Device.set_gpu_socket(); the socket stays yours.
+
+    Its calls wait for the display, for timeout seconds at most (10 when None); so long a signal's handler waits as well.
+    """
 
     def __init__(self, socket: Any, *, timeout: "float | None" = None, max_data: int = 0):
         self._open("vh_gpu_new_device", socket, timeout, max_data, 0)
