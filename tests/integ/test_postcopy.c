@@ -37,8 +37,8 @@ struct place {
 	struct vh_region region;
 	struct vh_postcopy *late;
 	int stop[2];
-	uint8_t *source; /* as the memory is where the guest was */
-	uint32_t brought;
+	uint8_t *source;  /* as the memory is where the guest was */
+	uint32_t brought; /* atomic */
 };
 
 static void *serve(void *arg)
@@ -60,8 +60,9 @@ static void *bring(void *arg)
 	while (poll(fds, 2, -1) > 0 && !fds[1].revents)
 		while (vh_postcopy_next(p->late, &f) == 1) {
 			assert_int_equal(f.page_size, PAGE);
+			/* Before it wakes who looks at the number. */
+			__atomic_fetch_add(&p->brought, 1, __ATOMIC_SEQ_CST);
 			ok(vh_postcopy_place(p->late, f.gpa, p->source + (f.gpa - p->region.gpa), PAGE));
-			p->brought++;
 		}
 	return NULL;
 }
@@ -154,7 +155,7 @@ static void scenario(uint64_t mask)
 	there = (uint8_t *)(uintptr_t)p.region.host;
 	ok(madvise(there + at, 2 * len, MADV_REMOVE));
 	ok(io(&p, VH_BLK_WRITE, 0, at, len));
-	assert_in_range(p.brought, len / PAGE, UINT32_MAX);
+	assert_in_range(__atomic_load_n(&p.brought, __ATOMIC_SEQ_CST), len / PAGE, UINT32_MAX);
 	/* The page is there for all that share the memory. */
 	assert_memory_equal(there + at, p.source + at, len);
 	ok(madvise(there + at, 2 * len, MADV_REMOVE));

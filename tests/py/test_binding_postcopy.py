@@ -27,8 +27,8 @@ class Pager:
             while (fault := self.late.next()) is not None:
                 assert fault.page_size == PAGE
                 at = fault.gpa - self.gpa
+                self.brought += 1  # before it wakes who looks at the number
                 self.late.place(fault.gpa, self.source[at:at + PAGE])
-                self.brought += 1
 
     def __enter__(self):
         self._thread.start()
