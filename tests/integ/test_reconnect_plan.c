@@ -396,7 +396,7 @@ static void a_ring_that_a_device_spoilt_does_not_start(void **state)
 	struct vh_queue *q;
 	struct vh_cpl cpl;
 	uint64_t addr;
-	uint16_t *used;
+	uint16_t VHI_SHM *used;
 
 	(void)state;
 	begin(SPLIT, ALL_PF);
@@ -409,8 +409,8 @@ static void a_ring_that_a_device_spoilt_does_not_start(void **state)
 	assert_int_equal(
 		vh_queue_submit(q, &(struct vh_req){.segs = (uintptr_t) & (struct vh_seg){addr, 16}, .n_rd = 1}, 1), 1);
 	now = vhi_mem_snapshot(d->mem);
-	used = vhi_translate_one(now, d->queues[0].ring.device, 64);
-	used[1] = 5;
+	used = (uint16_t VHI_SHM *)vhi_translate_one(now, d->queues[0].ring.device, 64);
+	vhi_shm_store16(&used[1], 5);
 	vhi_snapshot_put(now);
 	lose();
 	come_back();

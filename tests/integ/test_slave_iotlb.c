@@ -222,6 +222,7 @@ static void without_being_asked_it_is_not_offered(void **state)
 	const struct vhi_wire_iotlb m = message(UPDATE, VHT_MEM_GPA, PAGE, VHT_MEM_UVA, RW);
 	struct vh_slave_opts bad = {.size = sizeof(bad), .more_features = 1};
 	struct vh_slave *s;
+	uint64_t offered;
 
 	(void)state;
 	assert_int_equal(vh_slave_new(&bad, p->dev, NULL, NULL, &s), -EINVAL);
@@ -229,7 +230,8 @@ static void without_being_asked_it_is_not_offered(void **state)
 	vht_peer_init(p, NULL, NULL, 0);
 	vht_msg(p, M_GET_FEATURES, F_REQUEST, NULL, 0, -1);
 	vht_expect(p, M_GET_FEATURES);
-	assert_int_equal(*(uint64_t *)(void *)p->reply.payload & PLATFORM, 0);
+	memcpy(&offered, p->reply.payload, sizeof(offered));
+	assert_int_equal(offered & PLATFORM, 0);
 	vht_negotiate(p, VHT_VERSION | VHT_BIT30);
 	iotlb(&m, 1);
 }
