@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 struct serve_opts {
-	bool iommu;
+	bool iommu, guest_addresses;
 	const char *socket;
 	const char *connect;
 	const char *handover;
@@ -44,6 +44,7 @@ static int parse(int argc, char **argv, const struct serve_kind *kind, struct se
 		{"queues", OPT_NUMBER, &o->device.queues, kind->max_queues, NULL},
 		{"queue-size", OPT_NUMBER, &o->device.queue_size, VH_QUEUE_MAX_SIZE, NULL},
 		{"iommu", OPT_SWITCH, &o->iommu, 0, NULL},
+		{"guest-addresses", OPT_SWITCH, &o->guest_addresses, 0, NULL},
 		{"packed", OPT_SWITCH, &o->packed, 0, NULL},
 		{"postcopy", OPT_FLAG, &o->postcopy, 0, NULL},
 		{"handover", OPT_TEXT, &o->handover, 0, NULL},
@@ -192,6 +193,7 @@ static int serve(const struct serve_opts *o, const char *kind, struct vh_device 
 	int32_t rc;
 
 	so.more_features = o->iommu ? UINT64_C(1) << VH_F_ACCESS_PLATFORM : 0;
+	so.more_protocol_features = o->guest_addresses ? UINT64_C(1) << VH_PF_GPA_ADDRESSES : 0;
 	if (from.signals < 0)
 		return say(EXIT_WRONG, "signalfd: %s", strerror(errno));
 	vh_mem_guard_install();

@@ -164,12 +164,12 @@ def python(_, what):
     return [PYTHON, os.path.join(HERE, f"blk_{what}.py")]
 
 
-def row_guest(place, rng, emulator=(qemu.QEMU,), options=""):
+def row_guest(place, rng, emulator=(qemu.QEMU,), options="", offers=()):
     size, seed = 16 * MIB, rng.getrandbits(32)
     guest = qemu.BlockGuest(place.logs, emulator)
     with open(place.image, "wb") as f:
         f.truncate(size)
-    with place.serve("--queues", "2") as server:
+    with place.serve("--queues", "2", *offers) as server:
         server.wait_for_socket(place.socket)
         guest.boot(place.socket, "write", seed, queues=2, packed=True, options=options)
         check(file_bytes(place.image) == pattern(seed, 0, size), "the image does not hold what the guest wrote")
@@ -183,7 +183,7 @@ def row_guest(place, rng, emulator=(qemu.QEMU,), options=""):
 def row_qemu11(place, rng):
     """The QEMU of Debian's unstable suite, unpacked in the cache. Bit 20 has to be asked for, 21 and 22 it takes by itself."""
     place.peer = qemu.of_suite("sid", "11")
-    return row_guest(place, rng, place.peer, ",inflight-migration=on")
+    return row_guest(place, rng, place.peer, ",inflight-migration=on", ("--guest-addresses", "on"))
 
 
 def row_qemu_listens(place, rng):
