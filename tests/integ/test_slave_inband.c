@@ -195,6 +195,43 @@ static void not_without_the_feature(void **state)
 	assert_false(told());
 }
 
+static void case_159_a_kick_is_refused_without_the_feature_and_of_a_ring_that_is_not_there(void **state)
+{
+	(void)state;
+	negotiate(INBAND);
+	vht_nack_state(p, M_VRING_KICK, VHT_QUEUES, 0);
+	vht_nack_state(p, M_VRING_KICK, UINT32_MAX, 0);
+	vht_nack_state(p, M_VRING_KICK, 1u << 16, 0);
+	vht_peer_free(p);
+	vht_peer_init(p, NULL, NULL, 0);
+	vht_negotiate(p, VHT_VERSION | VHT_BIT30);
+	vht_nack_state(p, M_VRING_KICK, 0, 0);
+}
+
+/* Each is one look at the ring, and nothing is kept of it. */
+static void case_159_kicks_by_the_thousand(void **state)
+{
+	const uint32_t first[2] = {0, 0};
+
+	(void)state;
+	negotiate(INBAND);
+	give_channel();
+	/* Before the ring is there it is as SET_VRING_KICK: what is missing comes later. */
+	vht_ok_state(p, M_VRING_KICK, 0, 0);
+	configure(VHT_MEM_UVA);
+	for (int i = 0; i < 20000; i++) {
+		vht_msg(p, M_VRING_KICK, F_REQUEST, first, sizeof(first), -1);
+		if (i % 100 == 99)
+			vht_pump(p);
+	}
+	assert_int_equal(vht_used(p, 0), 0);
+	vht_offer_echo(p, 0);
+	vht_ok_state(p, M_VRING_KICK, 0, 0);
+	assert_int_equal(vht_used(p, 0), 1);
+	expect(B_VRING_CALL);
+	assert_false(told());
+}
+
 static void case_048_not_without_what_it_needs(void **state)
 {
 	(void)state;
@@ -225,10 +262,15 @@ static void rings_at_guest_addresses(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(kicks_and_calls_go_by_message), CASE(another_channel_is_used_like_the_first),
-		CASE(an_fd_that_was_given_is_used),  CASE(a_broken_ring_is_told),
-		CASE(not_without_the_feature),	     CASE(case_048_not_without_what_it_needs),
+		CASE(kicks_and_calls_go_by_message),
+		CASE(another_channel_is_used_like_the_first),
+		CASE(an_fd_that_was_given_is_used),
+		CASE(a_broken_ring_is_told),
+		CASE(not_without_the_feature),
+		CASE(case_048_not_without_what_it_needs),
 		CASE(rings_at_guest_addresses),
+		CASE(case_159_a_kick_is_refused_without_the_feature_and_of_a_ring_that_is_not_there),
+		CASE(case_159_kicks_by_the_thousand),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
