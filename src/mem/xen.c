@@ -140,10 +140,13 @@ static int map_frames(const struct vhi_region *r, uint32_t from, uint32_t n)
 static int map_foreign(struct vhi_region *r)
 {
 	const uint32_t n = pages_of(r->len);
+	uint32_t some;
 	int rc = map_file(r, 0);
 
-	for (uint32_t at = 0; !rc && at < n; at += BATCH)
-		rc = map_frames(r, at, VHI_MIN(n - at, BATCH));
+	for (uint32_t at = 0; !rc && at < n; at += some) {
+		some = VHI_MIN(n - at, BATCH);
+		rc = map_frames(r, at, some);
+	}
 	return rc;
 }
 
