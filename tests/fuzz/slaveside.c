@@ -173,7 +173,7 @@ static void take_events(struct slaveside *p)
 	int n = 0;
 
 	while (vh_slave_next_event(p->s, &e) == 1) {
-		CHECK(e.kind >= VH_EVENT_CONNECTED && e.kind <= VH_EVENT_NEGOTIATED && e.count);
+		CHECK(vh_event_name(e.kind) && e.kind < VH_EVENT_CONFIG_CHANGED && e.count);
 		CHECK(e.queue == VH_ERROR_NONE || e.queue < SIDE_QUEUES);
 		CHECK(n++ < 64);
 	}
