@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -27,16 +28,26 @@ static int file;
 static bool with_file;
 static struct vht_msg set; /* the last SET_INFLIGHT_FD */
 
+/* The back-end's thread reads what the test says, and says what it got. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+#define SAY(change) (pthread_mutex_lock(&lock), change, pthread_mutex_unlock(&lock))
+
 static bool script(struct vht_backend *b, struct vht_msg *msg)
 {
-	if (msg->request == GET_INFLIGHT_FD) {
+	struct vhi_wire_inflight now;
+	bool fds;
+
+	pthread_mutex_lock(&lock);
+	if (msg->request == GET_INFLIGHT_FD)
 		memcpy(&answer.num_queues, msg->payload + 16, 4);
-		vht_send(b->fd, GET_INFLIGHT_FD, 5, &answer, sizeof(answer), &file, with_file);
-		return true;
-	}
 	if (msg->request == SET_INFLIGHT_FD)
 		set = *msg;
-	return false;
+	now = answer;
+	fds = with_file;
+	pthread_mutex_unlock(&lock);
+	if (msg->request == GET_INFLIGHT_FD)
+		vht_send(b->fd, GET_INFLIGHT_FD, 5, &now, sizeof(now), &file, fds);
+	return msg->request == GET_INFLIGHT_FD;
 }
 
 static int setup(void **state)
@@ -86,8 +97,8 @@ static void what_the_back_end_gives_goes_back_to_it(void **state)
 	vh_fd fd;
 
 	(void)state;
-	answer.mmap_offset = 64;
-	answer.mmap_size -= 64;
+	SAY(answer.mmap_offset = 64);
+	SAY(answer.mmap_size -= 64);
 	assert_int_equal(get(&out, &fd), 0);
 	assert_int_equal(out.num_queues, 2);
 	assert_int_equal(out.queue_size, 128);
@@ -96,16 +107,18 @@ static void what_the_back_end_gives_goes_back_to_it(void **state)
 	assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
 	assert_int_equal(vh_master_set_inflight(m, &out, fd), 0);
 	close(fd);
+	pthread_mutex_lock(&lock);
 	assert_int_equal(set.size, sizeof(answer));
 	assert_memory_equal(set.payload, &answer, sizeof(answer));
 	assert_int_equal(set.n_fds, 1);
+	pthread_mutex_unlock(&lock);
 }
 
 static void case_213_no_records(void **state)
 {
 	(void)state;
-	answer.mmap_size = 0;
-	with_file = false;
+	SAY(answer.mmap_size = 0);
+	SAY(with_file = false);
 	refused(-EREMOTEIO, 0);
 	/* The connection is whole. */
 	assert_int_equal(vh_master_set_owner(m), 0);
@@ -117,7 +130,7 @@ static void case_213_a_size_without_a_file_ends_the_connection(void **state)
 	vh_fd fd;
 
 	(void)state;
-	with_file = false;
+	SAY(with_file = false);
 	assert_int_equal(get(&out, &fd), -EPROTO);
 }
 
@@ -127,14 +140,14 @@ static void case_213_a_file_without_a_size_ends_the_connection(void **state)
 	vh_fd fd;
 
 	(void)state;
-	answer.mmap_size = 0;
+	SAY(answer.mmap_size = 0);
 	assert_int_equal(get(&out, &fd), -EPROTO);
 }
 
 static void case_213_too_small_for_so_many(void **state)
 {
 	(void)state;
-	answer.mmap_size = 2 * 128 * 16 - 1;
+	SAY(answer.mmap_size = 2 * 128 * 16 - 1);
 	refused(-EPROTO, VHI_SITE_MASTER_INFLIGHT_SHORT);
 	assert_int_equal(vh_master_set_owner(m), 0);
 }
@@ -142,12 +155,12 @@ static void case_213_too_small_for_so_many(void **state)
 static void case_213_beyond_the_file(void **state)
 {
 	(void)state;
-	answer.mmap_size = UINT64_C(1) << 50;
+	SAY(answer.mmap_size = UINT64_C(1) << 50);
 	refused(-EPROTO, VHI_SITE_MASTER_INFLIGHT_FILE);
-	answer.mmap_size = FILE_SIZE;
-	answer.mmap_offset = 1;
+	SAY(answer.mmap_size = FILE_SIZE);
+	SAY(answer.mmap_offset = 1);
 	refused(-EPROTO, VHI_SITE_MASTER_INFLIGHT_FILE);
-	answer.mmap_offset = UINT64_MAX - 100;
+	SAY(answer.mmap_offset = UINT64_MAX - 100);
 	refused(-EPROTO, VHI_SITE_MASTER_INFLIGHT_FILE);
 	assert_int_equal(vh_master_set_owner(m), 0);
 }

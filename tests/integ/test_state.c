@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -74,7 +75,7 @@ static void scenario_device_state(void **state)
 static void a_disk_takes_the_state_of_its_like(void **state)
 {
 	struct vht_session s;
-	uint8_t *image = malloc(MIB + HEAD + 1);
+	uint8_t *image = calloc(1, MIB + HEAD + 1);
 	int file = memory_file();
 
 	(void)state;
@@ -152,33 +153,53 @@ static struct bad {
 	int kept;
 } bad;
 
-static void write_much(int fd)
+static void write_much(int fd, uint64_t end)
 {
 	static const uint8_t some[65536];
 	uint64_t n = 0;
 	ssize_t put = 1;
 
-	while (n < bad.endless && put > 0) {
+	while (n < end && put > 0) {
 		put = send(fd, some, sizeof(some), MSG_NOSIGNAL);
 		n += put > 0 ? (uint64_t)put : 0;
 	}
 }
 
+/* The back-end's thread reads what the test says, and says what it got. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+#define SAY(change) (pthread_mutex_lock(&lock), bad.change, pthread_mutex_unlock(&lock))
+
+static int kept(void)
+{
+	int fd;
+
+	pthread_mutex_lock(&lock);
+	fd = bad.kept;
+	pthread_mutex_unlock(&lock);
+	return fd;
+}
+
 static bool answer_badly(struct vht_backend *b, struct vht_msg *m)
 {
+	struct bad now;
+
+	pthread_mutex_lock(&lock);
+	if (m->request == SET)
+		bad.kept = m->fds[0];
+	now = bad;
+	pthread_mutex_unlock(&lock);
 	if (m->request == CHECK) {
-		vht_send_u64(b->fd, CHECK, 5, bad.check);
+		vht_send_u64(b->fd, CHECK, 5, now.check);
 		return true;
 	}
 	if (m->request != SET)
 		return false;
-	vht_send(b->fd, SET, 5, &bad.set, sizeof(bad.set), &bad.fd, bad.fd >= 0);
-	bad.kept = m->fds[0];
 	m->n_fds = 0;
-	if (bad.endless)
-		write_much(bad.kept);
-	if (!bad.silent)
-		close(bad.kept);
+	vht_send(b->fd, SET, 5, &now.set, sizeof(now.set), &now.fd, now.fd >= 0);
+	if (now.endless)
+		write_much(now.kept, now.endless);
+	if (!now.silent)
+		close(now.kept);
 	return true;
 }
 
@@ -207,7 +228,7 @@ static void case_077_a_back_end_that_never_ends(void **state)
 
 	(void)state;
 	with_bad(&b, &m);
-	bad.endless = UINT64_MAX;
+	SAY(endless = UINT64_MAX);
 	assert_int_equal(vh_master_save_state(m, &opts, file, &bytes), -EFBIG);
 	assert_int_equal(vht_site(), 730);
 	assert_int_equal(bytes, 0);
@@ -225,14 +246,14 @@ static void case_077_a_back_end_that_is_silent(void **state)
 
 	(void)state;
 	with_bad(&b, &m);
-	bad.silent = true;
+	SAY(silent = true);
 	assert_int_equal(vh_master_save_state(m, &opts, file, NULL), -ETIMEDOUT);
-	close(bad.kept);
+	close(kept());
 	/* It reads nothing: what fits into the socket goes, and then nothing. */
 	ok(ftruncate(file, 64 * MIB));
 	assert_int_equal(lseek(file, 0, SEEK_SET), 0);
 	assert_int_equal(vh_master_load_state(m, &opts, file, NULL), -ETIMEDOUT);
-	close(bad.kept);
+	close(kept());
 	/* The connection is whole. */
 	ok(vh_master_get_queue_num(m, &(uint32_t){0}));
 	close(file);
@@ -247,9 +268,9 @@ static void case_077_a_state_that_ends_early_is_a_failure(void **state)
 
 	(void)state;
 	with_bad(&b, &m);
-	bad.check = 1;
+	SAY(check = 1);
 	assert_int_equal(vh_master_save_state(m, NULL, file, NULL), -EREMOTEIO);
-	bad.check = 0;
+	SAY(check = 0);
 	ok(vh_master_save_state(m, NULL, file, NULL));
 	/* It does not want all that it is given. */
 	ok(ftruncate(file, 64 * MIB));
@@ -273,8 +294,8 @@ static void case_215_a_reply_of_its_own_fd(void **state)
 	assert_int_equal(write(pair[1], "state", 5), 5);
 	close(pair[1]);
 	fds = vht_open_fds();
-	bad.set = 0;
-	bad.fd = pair[0];
+	SAY(set = 0);
+	SAY(fd = pair[0]);
 	ok(vh_master_set_device_state_fd(m, VH_STATE_SAVE, VH_STATE_STOPPED, file, &theirs));
 	assert_true(theirs >= 0);
 	close(theirs);
@@ -283,17 +304,17 @@ static void case_215_a_reply_of_its_own_fd(void **state)
 	/* One that could block, or that can't be written to. */
 	assert_int_equal(vh_master_load_state(m, NULL, file, NULL), -EPROTO);
 	assert_int_equal(vht_site(), 731);
-	bad.fd = file;
+	SAY(fd = file);
 	assert_int_equal(vh_master_save_state(m, NULL, file, NULL), -EPROTO);
 	assert_int_equal(vht_open_fds(), fds);
 	/* Refused. */
-	bad.fd = -1;
-	bad.set = 0x101;
+	SAY(fd = -1);
+	SAY(set = 0x101);
 	assert_int_equal(vh_master_save_state(m, NULL, file, NULL), -EREMOTEIO);
-	bad.set = 0x200;
+	SAY(set = 0x200);
 	assert_int_equal(vh_master_save_state(m, NULL, file, NULL), -EREMOTEIO);
 	/* An error and an fd, or neither: the connection is over, and the fd closed. */
-	bad.set = 0;
+	SAY(set = 0);
 	assert_int_equal(vh_master_save_state(m, NULL, file, NULL), -EPROTO);
 	vht_backend_join(&b);
 	close(file);
