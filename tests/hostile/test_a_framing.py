@@ -274,7 +274,8 @@ def test_case_015_replies_not_read(server):
         with server.connect() as second:
             assert ended(second)
         time.sleep(0.3)
-        assert server.cpu() - busy < 0.2 and server.rss() - before < 1 << 20
+        # A sanitizer keeps what was freed for a while.
+        assert server.cpu() - busy < 0.2 and server.rss() - before < (8 if "ASAN_OPTIONS" in os.environ else 1) << 20
         while got < n * 20:
             readable, writable, _ = select.select([conn], [conn] if sent < n * 12 else [], [], 5)
             assert readable or writable
