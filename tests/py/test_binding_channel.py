@@ -72,8 +72,8 @@ def connected(slave, master):
     fd = master.socketpair()
     slave.adopt(fd)
     os.close(fd)
-    stop = threading.Event()
-    threads = [threading.Thread(target=lambda: slave.serve(stop.is_set)), threading.Thread(target=turn, args=(master, stop))]
+    ends = threading.Event(), threading.Event()
+    threads = [threading.Thread(target=lambda: slave.serve(ends[0].is_set)), threading.Thread(target=turn, args=(master, ends[1]))]
     threads[0].start()
     driver = vh.Driver(master, type=vh.TYPE_BLK)
     driver.start()
@@ -81,9 +81,11 @@ def connected(slave, master):
     try:
         yield
     finally:
-        stop.set()
-        for thread in threads:
-            thread.join(WAIT)
+        ends[1].set()
+        threads[1].join(WAIT)
+        driver.close()
+        ends[0].set()
+        threads[0].join(WAIT)
 
 
 @contextlib.contextmanager
