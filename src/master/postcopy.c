@@ -289,7 +289,7 @@ vh_count vh_postcopy_next(struct vh_postcopy *p, struct vh_postcopy_fault *out)
 {
 	struct vh_postcopy_fault said = {0};
 	struct vhi_uffd_fault fault;
-	struct place at;
+	struct place at = {0};
 	int rc = missing(p, out, "vh_postcopy_next");
 
 	if (!rc)
