@@ -86,17 +86,18 @@ func replied(ctx context.Context, sleep *waiter, dispatch func() (bool, error), 
 			return nil, failed
 		}
 		if !more {
-			if err := pause(ctx, sleep); err != nil {
+			// The call of another goroutine may have received the reply.
+			if err := pause(ctx, sleep, look); err != nil {
 				return nil, err
 			}
 		}
 	}
 }
 
-// pause parks until there may be news of a reply. It looks from time to time, because the call of another goroutine may
-// have received it, and one goroutine only can wait for the socket.
-func pause(ctx context.Context, sleep *waiter) error {
-	err := sleep.wait(ctx, look)
+// pause parks until there may be news, at most for the limit (0: none). One goroutine only can wait for the socket; another
+// one looks from time to time.
+func pause(ctx context.Context, sleep *waiter, limit time.Duration) error {
+	err := sleep.wait(ctx, limit)
 	if !errors.Is(err, syscall.EBUSY) {
 		return err
 	}

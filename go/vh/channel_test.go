@@ -5,9 +5,11 @@ package vh_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/libvh/libvh/go/vh"
 )
@@ -216,5 +218,42 @@ func same(t *testing.T, a, b *os.File) {
 	must(t, err)
 	if !os.SameFile(one, two) {
 		t.Fatal("another file")
+	}
+}
+
+// A back-end is served also while another goroutine waits for news of it.
+func TestServeGoesOnWhereAnotherGoroutineWaits(t *testing.T) {
+	s, err := vh.NewSlave(device(t, newDisk()), nil)
+	must(t, err)
+	t.Cleanup(func() { s.Close() })
+	m, err := vh.NewMaster(nil, nil)
+	must(t, err)
+	t.Cleanup(func() { m.Close() })
+	end, err := m.Socketpair()
+	must(t, err)
+	must(t, s.Adopt(end))
+	must(t, end.Close())
+	for more := true; more; {
+		more, err = s.Dispatch()
+		must(t, err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		for ctx.Err() == nil {
+			s.Wait(ctx)
+		}
+	}()
+	t.Cleanup(func() { cancel(); <-over })
+	for ready := false; !ready; time.Sleep(time.Millisecond) {
+		short, done := context.WithTimeout(ctx, time.Millisecond)
+		ready = errors.Is(s.Wait(short), syscall.EBUSY)
+		done()
+	}
+	serve(t, s)
+	for i := 0; i < 3; i++ {
+		_, err = m.Features(within(t))
+		must(t, err)
 	}
 }

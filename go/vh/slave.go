@@ -118,7 +118,7 @@ func (s *Slave) Serve(ctx context.Context) error {
 		}
 		more, err := s.Dispatch()
 		if err == nil && !more {
-			err = s.Wait(ctx)
+			err = pause(ctx, s.sleep, 0) // Finish waits there as well
 		}
 		if err != nil {
 			return err
@@ -190,7 +190,7 @@ func (s *Slave) Pause(ctx context.Context) error {
 		}
 		more, err := s.Dispatch()
 		if err == nil && !more {
-			err = s.Wait(ctx)
+			err = pause(ctx, s.sleep, 0)
 		}
 		if err != nil {
 			return err
