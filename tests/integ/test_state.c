@@ -195,11 +195,14 @@ static bool answer_badly(struct vht_backend *b, struct vht_msg *m)
 	if (m->request != SET)
 		return false;
 	m->n_fds = 0;
-	vht_send(b->fd, SET, 5, &now.set, sizeof(now.set), &now.fd, now.fd >= 0);
-	if (now.endless)
-		write_much(now.kept, now.endless);
-	if (!now.silent)
+	/* Before the answer, so that who has it finds as many fds as before. */
+	if (!now.silent && !now.endless)
 		close(now.kept);
+	vht_send(b->fd, SET, 5, &now.set, sizeof(now.set), &now.fd, now.fd >= 0);
+	if (now.endless) {
+		write_much(now.kept, now.endless);
+		close(now.kept);
+	}
 	return true;
 }
 

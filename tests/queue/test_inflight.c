@@ -371,12 +371,12 @@ static int teardown(void **state)
 	return 0;
 }
 
+#if CAN_STEP
 static void case_173_a_crash_between_any_two_stores_loses_and_doubles_nothing(void **state)
 {
-	(void)state;
-#if CAN_STEP
 	uint32_t first, n, all = 0;
 
+	(void)state;
 	watch_stores();
 	assert_int_equal(vh_queue_start(sides[0].ring.q), 0);
 	for (uint32_t i = 0; i < 250; i++) {
@@ -397,10 +397,8 @@ static void case_173_a_crash_between_any_two_stores_loses_and_doubles_nothing(vo
 		all += n;
 	}
 	print_message("%u places to crash at\n", all);
-#else
-	skip();
-#endif
 }
+#endif
 
 /* The same from outside: no store is looked at, but there are more of them, and the positions wrap. */
 static void a_crash_after_any_call_loses_and_doubles_nothing(void **state)
@@ -420,8 +418,10 @@ static void a_crash_after_any_call_loses_and_doubles_nothing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+#if CAN_STEP
 		cmocka_unit_test_setup_teardown(case_173_a_crash_between_any_two_stores_loses_and_doubles_nothing,
 						setup, teardown),
+#endif
 		cmocka_unit_test_setup_teardown(a_crash_after_any_call_loses_and_doubles_nothing, setup, teardown),
 	};
 
