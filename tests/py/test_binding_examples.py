@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
 """The examples of devices, in C and in Python, each driven by a session that knows no more than the device's kind."""
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -25,7 +26,7 @@ def _ask(request, tmp_path):
             argv = [sys.executable, "-X", "dev", os.path.join(PYTHON, f"{name}_device.py"), path]
         started.append(subprocess.Popen(argv, env={**os.environ, "PYTHONPATH": PACKAGE}, stderr=subprocess.PIPE))
         end = time.monotonic() + WAIT
-        while not path.exists():
+        while not listens(path):
             assert time.monotonic() < end and started[-1].poll() is None, "it does not listen"
             time.sleep(0.02)
         return exchange(path, readable, room)
@@ -34,6 +35,12 @@ def _ask(request, tmp_path):
     for process in started:
         process.terminate()
         process.communicate()
+
+
+def listens(path):
+    """The file is there before somebody listens."""
+    with socket.socket(socket.AF_UNIX) as s:
+        return s.connect_ex(str(path)) == 0
 
 
 def exchange(path, readable, room):
