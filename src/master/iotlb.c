@@ -44,16 +44,11 @@ static int send_only(struct vh_master *m, struct vhi_wire_iotlb *msg)
 static int send_and_wait(struct vh_master *m, struct vhi_wire_iotlb *msg)
 {
 	const struct vhi_request rq = request(msg);
-	struct vhi_ticket *t;
 	uint64_t status;
-	int rc = vhi_master_call(m, &rq, &t);
+	int rc = vhi_master_call_u64(m, &rq, &status);
 
-	if (rc)
+	if (rc || !status)
 		return rc;
-	memcpy(&status, t->payload, sizeof(status));
-	vhi_ticket_free(m, t);
-	if (!status)
-		return 0;
 	return vhi_fail_at(-EREMOTEIO, VH_ERROR_PEER, 0, VH_ERROR_NONE, VHI_FE_IOTLB_MSG,
 			   "the back-end refused IOTLB_MSG (%llu)", (unsigned long long)status);
 }

@@ -78,8 +78,7 @@ static int advise(struct vh_master *m, struct vh_postcopy **out)
 
 	if (rc)
 		return rc;
-	uffd = t->n_fds ? t->fds[0] : -1;
-	t->n_fds = 0;
+	uffd = vhi_ticket_take_fd(t);
 	vhi_ticket_free(m, t);
 	if (uffd < 0)
 		return vhi_fail_at(-EREMOTEIO, VH_ERROR_PEER, 0, VH_ERROR_NONE, rq.id,
@@ -129,17 +128,14 @@ vh_rc vh_master_postcopy_listen(struct vh_master *m)
 vh_rc vh_master_postcopy_end(struct vh_master *m)
 {
 	const struct vhi_request rq = {.id = VHI_FE_POSTCOPY_END};
-	struct vhi_ticket *t;
 	uint64_t value;
 	int rc = vhi_master_enter(m, "vh_master_postcopy_end", VHI_CALL_WAITS | VHI_CALL_CONNECTED);
 
 	if (rc)
 		return rc;
-	rc = vhi_master_call(m, &rq, &t);
+	rc = vhi_master_call_u64(m, &rq, &value);
 	if (rc)
 		return vhi_master_leave(m, rc);
-	memcpy(&value, t->payload, sizeof(value));
-	vhi_ticket_free(m, t);
 	vhi_postcopy_drop(m);
 	if (value)
 		rc = vhi_fail_at(-EREMOTEIO, VH_ERROR_PEER, 0, VH_ERROR_NONE, rq.id,

@@ -46,7 +46,6 @@ static vh_rc send_fd(struct vh_master *m, const char *who, uint32_t id, uint32_t
 /* A request without payload whose reply is a u64. */
 static vh_rc get_u64(struct vh_master *m, const char *who, uint32_t id, uint64_t *out)
 {
-	struct vhi_ticket *t;
 	int rc;
 
 	if (m && !out)
@@ -54,12 +53,7 @@ static vh_rc get_u64(struct vh_master *m, const char *who, uint32_t id, uint64_t
 	rc = vhi_master_enter(m, who, VHI_CALL_WAITS | VHI_CALL_CONNECTED);
 	if (rc)
 		return rc;
-	rc = vhi_master_call(m, &(struct vhi_request){.id = id}, &t);
-	if (!rc) {
-		memcpy(out, t->payload, sizeof(*out));
-		vhi_ticket_free(m, t);
-	}
-	return vhi_master_leave(m, rc);
+	return vhi_master_leave(m, vhi_master_call_u64(m, &(struct vhi_request){.id = id}, out));
 }
 
 static vh_rc get_u32(struct vh_master *m, const char *who, uint32_t id, uint32_t least, uint32_t most, uint32_t *out)

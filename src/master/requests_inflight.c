@@ -41,8 +41,7 @@ static int take(struct vhi_ticket *t, uint32_t num_queues, uint32_t queue_size, 
 	rc = vhi_out_fill(out, &got, sizeof(got), "vh_master_get_inflight");
 	if (rc)
 		return rc;
-	*fd = t->fds[0];
-	t->n_fds = 0;
+	*fd = vhi_ticket_take_fd(t);
 	return 0;
 }
 

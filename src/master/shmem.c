@@ -141,8 +141,7 @@ static int take_object(const struct vhi_request *rq, struct vhi_ticket *t, vh_fd
 	if (t->n_fds != 1)
 		return vhi_fail_at(-EREMOTEIO, VH_ERROR_PEER, 0, VH_ERROR_NONE, rq->id,
 				   "the back-end has no such object (a reply without an fd)");
-	*fd = t->fds[0];
-	t->n_fds = 0;
+	*fd = vhi_ticket_take_fd(t);
 	return 0;
 }
 

@@ -30,9 +30,7 @@ static int ask_for(struct vh_master *m, uint32_t direction, int fd, int *out_fd)
 		return rc;
 	memcpy(&value, t->payload, sizeof(value));
 	/* That an fd comes with 0, and with nothing else, is the table's to check. */
-	*out_fd = t->n_fds ? t->fds[0] : -1;
-	if (t->n_fds)
-		t->fds[0] = -1;
+	*out_fd = vhi_ticket_take_fd(t);
 	vhi_ticket_free(m, t);
 	if (value && value != REPLY_YOURS)
 		return vhi_fail_at(-EREMOTEIO, VH_ERROR_PEER, 0, VH_ERROR_NONE, rq.id,
@@ -62,14 +60,11 @@ vh_rc vh_master_set_device_state_fd(struct vh_master *m, uint32_t direction, uin
 static int check(struct vh_master *m)
 {
 	const struct vhi_request rq = {.id = VHI_FE_CHECK_DEVICE_STATE};
-	struct vhi_ticket *t;
 	uint64_t value;
-	int rc = vhi_master_call(m, &rq, &t);
+	int rc = vhi_master_call_u64(m, &rq, &value);
 
 	if (rc)
 		return rc;
-	memcpy(&value, t->payload, sizeof(value));
-	vhi_ticket_free(m, t);
 	return value ? vhi_fail_at(-EREMOTEIO, VH_ERROR_PEER, 0, VH_ERROR_NONE, rq.id,
 				   "the back-end says that its state failed (0x%llx)", (unsigned long long)value)
 		     : 0;

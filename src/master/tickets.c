@@ -33,6 +33,14 @@ void vhi_ticket_free(struct vh_master *m, struct vhi_ticket *t)
 	vhi_ticket_release(&m->tickets, t);
 }
 
+int vhi_ticket_take_fd(struct vhi_ticket *t)
+{
+	const int fd = t->n_fds ? t->fds[0] : -1;
+
+	t->n_fds = 0;
+	return fd;
+}
+
 /* For vh_master_resume(). */
 static void note_result(struct vh_master *m, const struct vhi_ticket *t)
 {
@@ -301,6 +309,18 @@ int vhi_master_call(struct vh_master *m, const struct vhi_request *rq, struct vh
 	else
 		*ticket = t;
 	return rc;
+}
+
+int vhi_master_call_u64(struct vh_master *m, const struct vhi_request *rq, uint64_t *value)
+{
+	struct vhi_ticket *t;
+	int rc = vhi_master_call(m, rq, &t);
+
+	if (rc)
+		return rc;
+	memcpy(value, t->payload, sizeof(*value));
+	vhi_ticket_free(m, t);
+	return 0;
 }
 
 vh_rc vh_master_submit(struct vh_master *m, const struct vh_msg *msg, const int32_t *fds, uint64_t *ticket)

@@ -233,12 +233,16 @@ struct vhi_request {
 int vhi_master_send(struct vh_master *m, const struct vhi_request *rq, struct vhi_ticket **ticket);
 /* Send and wait. *ticket (nullable) is taken out of the list: for vhi_ticket_free; NULL when there is no reply. */
 int vhi_master_call(struct vh_master *m, const struct vhi_request *rq, struct vhi_ticket **ticket);
+/* The same where the reply is a u64. */
+int vhi_master_call_u64(struct vh_master *m, const struct vhi_request *rq, uint64_t *value);
 /* All of a public call whose request has nothing but a status for a reply. */
 vh_rc vhi_master_request(struct vh_master *m, const char *who, const struct vhi_request *rq);
 void vhi_master_reply(struct vh_master *m, uint32_t site); /* pairs m->main.in with the oldest ticket */
 void vhi_master_fail_tickets(struct vh_master *m, int32_t code);
 extern const struct vhi_ticket_kind vhi_master_tickets;
 void vhi_ticket_free(struct vh_master *m, struct vhi_ticket *t);
+/* The one fd of a reply, which is the caller's from now on; -1 = there is none. */
+int vhi_ticket_take_fd(struct vhi_ticket *t);
 /* Wait for the tickets of interrupted calls, for a call that needs to know how they ended. */
 int vhi_master_catch_up(struct vh_master *m, const char *who);
 /* How a wait ended in which nothing was lost: after -EINTR vh_master_resume() says to call @what again. */
