@@ -86,26 +86,11 @@ func TestASlaveAsksAndIsAnswered(t *testing.T) {
 	_, err := s.Submit(&vh.RawRequest{ID: 2})
 	want(t, err, syscall.EOPNOTSUPP)
 	driven(t, m, &vh.DriverOpts{Type: vh.TypeBlk})
-	ctx, cancel := context.WithCancel(within(t))
-	over := make(chan struct{})
-	go func() {
-		defer close(over)
-		for {
-			more, err := m.Dispatch()
-			if err == nil && !more {
-				err = m.Wait(ctx)
-			}
-			if err != nil {
-				return
-			}
-		}
-	}()
+	turn(t, m)
 	_, err = asks(t, s.Submit, s.Finish, &vh.RawRequest{ID: 6, Payload: uuid})
 	must(t, err)
 	_, err = s.Submit(&vh.RawRequest{ID: 6, Payload: uuid[1:]})
 	want(t, err, syscall.EINVAL)
 	_, err = asks(t, s.Submit, s.Finish, &vh.RawRequest{ID: 6, Payload: []byte("another object's")})
 	want(t, err, syscall.EREMOTEIO)
-	cancel()
-	<-over
 }

@@ -223,17 +223,9 @@ func same(t *testing.T, a, b *os.File) {
 
 // A back-end is served also while another goroutine waits for news of it.
 func TestServeGoesOnWhereAnotherGoroutineWaits(t *testing.T) {
-	s, err := vh.NewSlave(device(t, newDisk()), nil)
-	must(t, err)
-	t.Cleanup(func() { s.Close() })
-	m, err := vh.NewMaster(nil, nil)
-	must(t, err)
-	t.Cleanup(func() { m.Close() })
-	end, err := m.Socketpair()
-	must(t, err)
-	must(t, s.Adopt(end))
-	must(t, end.Close())
+	m, s := pair(t, device(t, newDisk()))
 	for more := true; more; {
+		var err error
 		more, err = s.Dispatch()
 		must(t, err)
 	}
@@ -253,7 +245,7 @@ func TestServeGoesOnWhereAnotherGoroutineWaits(t *testing.T) {
 	}
 	serve(t, s)
 	for i := 0; i < 3; i++ {
-		_, err = m.Features(within(t))
+		_, err := m.Features(within(t))
 		must(t, err)
 	}
 }
