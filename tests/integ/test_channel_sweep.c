@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "vht_master.h"
+#include "vht_random.h"
 #include "vht_tsv.h"
 
 #define BIT(n)	     (UINT64_C(1) << (n))
@@ -75,11 +76,7 @@ static int spare = -1;
 
 static enum outcome outcome_of(const char *text)
 {
-	for (unsigned i = 0; outcome_names[i]; i++)
-		if (!strcmp(outcome_names[i], text))
-			return (enum outcome)i;
-	fail_msg("tests/data/channel.tsv: '%s'", text);
-	return NO_CELL;
+	return (enum outcome)vht_word(outcome_names, text);
 }
 
 static void read_request(const struct vht_row *r)
@@ -126,20 +123,6 @@ static void read_table(void)
 		assert_int_not_equal(headers[i], NO_CELL);
 }
 
-static uint32_t protocol_bit(const char *name)
-{
-	FILE *f = vht_open_data(VH_SOURCE_DIR, "protocol_features.tsv");
-	uint32_t bit = 64;
-	struct vht_row r;
-
-	while (vht_next_row(f, "bit", &r))
-		if (!strcmp(r.col[1], name))
-			bit = vht_number(&r, 0);
-	fclose(f);
-	assert_true(bit < 64);
-	return bit;
-}
-
 /* Every request that there is has a row; what each needs is said by the figures of the specification. */
 static void read_needs(void)
 {
@@ -156,7 +139,7 @@ static void read_needs(void)
 		if (n++ >= n_requests || q->id != vht_number(&r, 1) || strcmp(q->name, r.col[2] + strlen("BACKEND_")))
 			fail_msg("tests/data/channel.tsv: %s is not in row %u", r.col[2], n);
 		while ((name = strsep(&names, ",")))
-			q->needs[q->n_needs++] = protocol_bit(name);
+			q->needs[q->n_needs++] = vht_protocol_bit(VH_SOURCE_DIR, name);
 		q->platform = strcmp(r.col[14], "-") != 0;
 	}
 	fclose(f);
@@ -326,16 +309,6 @@ static void check(const struct cell *c)
 
 /* --- the product --- */
 
-static uint64_t seed;
-
-static uint32_t below(size_t n)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return (uint32_t)((seed >> 11) % n);
-}
-
 static void deviations_of(struct cell right)
 {
 	struct cell c = right;
@@ -378,7 +351,7 @@ static void all_of(struct cell c)
 
 static void their_product(void **state)
 {
-	const char *full = getenv("VH_FULL"), *from = getenv("VH_SEED");
+	const char *full = getenv("VH_FULL");
 
 	(void)state;
 	if (full && !strcmp(full, "1")) {
@@ -386,18 +359,17 @@ static void their_product(void **state)
 			all_of((struct cell){.rq = &requests[i / 4], .side = i / 2 % 2, .unasked = i % 2});
 		return;
 	}
-	seed = from ? strtoull(from, NULL, 0) | 1 : 0x9e3779b97f4a7c15;
-	print_message("VH_SEED=%llu\n", (unsigned long long)seed);
+	vht_random_begin();
 	for (unsigned i = 0; i < SAMPLE; i++) {
-		struct cell c = {.rq = &requests[below(n_requests)],
-				 .side = below(SIDES),
-				 .unasked = below(2),
-				 .size = below(SIZES),
-				 .payload_bad = below(2),
-				 .fds = below(FDS),
-				 .header = below(4) ? 0 : below(HEADERS)};
+		struct cell c = {.rq = &requests[vht_below(n_requests)],
+				 .side = vht_below(SIDES),
+				 .unasked = vht_below(2),
+				 .size = vht_below(SIZES),
+				 .payload_bad = vht_below(2),
+				 .fds = vht_below(FDS),
+				 .header = vht_below(4) ? 0 : vht_below(HEADERS)};
 
-		c.without = below(withouts(c.rq));
+		c.without = vht_below(withouts(c.rq));
 		check(&c);
 	}
 }

@@ -45,14 +45,9 @@ static uint64_t offered(void)
 
 static void up(uint64_t pf)
 {
-	int fds[2];
-
 	vht_peer_up(p);
 	vht_ok_u64(p, M_SET_PROTOCOL_FEATURES, pf);
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-	vht_ok(p, M_SET_BACKEND_REQ_FD, NULL, 0, fds[1]);
-	close(fds[1]);
-	back = fds[0];
+	back = vht_give_channel(p);
 }
 
 static int slave_end(void **state)

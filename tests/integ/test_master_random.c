@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "vht_master.h"
+#include "vht_random.h"
 
 #define BIT(n)	  (UINT64_C(1) << (n))
 #define MOST	  64u
@@ -81,16 +82,6 @@ static struct {
 static struct vh_master *m;
 static int fd = -1;
 static unsigned answered, refused, not_sent, ended; /* so that what happens is what is meant to */
-static uint64_t seed;
-
-static uint32_t below(size_t n)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return (uint32_t)((seed >> 11) % n);
-}
-
 static uint64_t in_force(const struct history *h)
 {
 	for (unsigned i = h->n; i-- > 0;)
@@ -163,7 +154,7 @@ static void connect_again(void)
 	vh_master_disconnect(m);
 	all_end(-ECONNRESET);
 	while (model.n_done)
-		finish_one(below(model.n_done));
+		finish_one(vht_below(model.n_done));
 	if (fd >= 0)
 		close(fd);
 	fd = vht_master_pair(m);
@@ -182,9 +173,9 @@ static bool may_be_sent(const struct kind *k)
 static uint64_t some_value(uint32_t id)
 {
 	if (id == 2)
-		return below(4) ? FEATURES : FEATURES & ~BIT(below(2) ? LOG_ALL : BIT_30);
+		return vht_below(4) ? FEATURES : FEATURES & ~BIT(vht_below(2) ? LOG_ALL : BIT_30);
 	if (id == 16)
-		return below(3) ? PF_ALL : PF_ALL & (BIT(below(17)) | BIT(REPLY_ACK) | BIT(below(17)));
+		return vht_below(3) ? PF_ALL : PF_ALL & (BIT(vht_below(17)) | BIT(REPLY_ACK) | BIT(vht_below(17)));
 	return 0;
 }
 
@@ -202,7 +193,7 @@ static void arrived(const struct kind *k, bool status)
 
 static void ask(void)
 {
-	const struct kind *k = &kinds[below(COUNT(kinds))];
+	const struct kind *k = &kinds[vht_below(COUNT(kinds))];
 	uint64_t payload[2] = {some_value(k->id), 0}, ticket = 0;
 	bool own = k->reply && (!k->own_with_log || (in_force(&model.pf) & BIT(LOG_SHMFD)));
 	bool status = !own && k->id != 16 && (in_force(&model.pf) & BIT(REPLY_ACK));
@@ -237,13 +228,13 @@ static void ask(void)
 
 static void look(void)
 {
-	if (model.n_done && below(2)) {
-		finish_one(below(model.n_done));
+	if (model.n_done && vht_below(2)) {
+		finish_one(vht_below(model.n_done));
 		return;
 	}
 	if (model.n_pending)
 		assert_int_equal(
-			vh_master_finish(m, model.pending[below(model.n_pending)].ticket, NULL, 0, NULL, 0, NULL),
+			vh_master_finish(m, model.pending[vht_below(model.n_pending)].ticket, NULL, 0, NULL, 0, NULL),
 			-EINPROGRESS);
 }
 
@@ -262,7 +253,7 @@ static void send_in_pieces(const void *bytes, size_t n)
 	const uint8_t *p = bytes;
 
 	while (n) {
-		size_t part = below(3) ? n : 1 + below(n);
+		size_t part = vht_below(3) ? n : 1 + vht_below(n);
 
 		assert_int_equal(send(fd, p, part, MSG_NOSIGNAL), part);
 		dispatch_all();
@@ -294,13 +285,13 @@ static void answer(void)
 	reply.head[1] = 5;
 	reply.head[2] = w->own ? w->kind->reply : 8;
 	if (w->own && w->kind->id == 1)
-		value = model.offered = below(4) ? FEATURES | BIT(40) : FEATURES & ~BIT(LOG_ALL);
+		value = model.offered = vht_below(4) ? FEATURES | BIT(40) : FEATURES & ~BIT(LOG_ALL);
 	else if (w->own && w->kind->id == 15)
 		value = PF_ALL;
 	else if (w->own && w->kind->id == 24)
 		value = w->value;
-	else if (!w->own && !below(3))
-		value = 1 + below(1000);
+	else if (!w->own && !vht_below(3))
+		value = 1 + vht_below(1000);
 	memcpy(reply.payload, &value, sizeof(value));
 	if (!w->own && value && w->kind->id == 2)
 		refuse(&model.acked, w->ticket);
@@ -314,18 +305,18 @@ static void answer(void)
 static void lie(void)
 {
 	const struct wait *w = model.n_pending ? &model.pending[0] : NULL;
-	uint32_t id = w ? w->kind->id : kinds[below(COUNT(kinds))].id;
+	uint32_t id = w ? w->kind->id : kinds[vht_below(COUNT(kinds))].id;
 	uint32_t size = w ? (w->own ? w->kind->reply : 8) : 8;
 	const uint32_t lies[][3] = {{id + 1, 5, size},	 {id, 1, size},	   {id, 4, size},     {id, 6, size},
 				    {id, 13, size},	 {id, 0x25, size}, {id, 5, size + 1}, {id, 5, 4097},
 				    {id, 5, UINT32_MAX}, {0, 5, size},	   {id, 5, size - 1}};
-	const uint32_t good[3] = {id, 5, size}, *head = w ? lies[below(COUNT(lies))] : good;
+	const uint32_t good[3] = {id, 5, size}, *head = w ? lies[vht_below(COUNT(lies))] : good;
 	uint8_t payload[64] = {0};
 
 	if (!model.connected)
 		return;
 	/* When nothing is awaited, a good reply is one too; no reply here has an fd. */
-	if (!below(4))
+	if (!vht_below(4))
 		vht_send(fd, id, 5, payload, size, &fd, 1);
 	else
 		vht_send(fd, head[0], head[1], head[2] > sizeof(payload) ? NULL : payload, head[2], NULL, 0);
@@ -346,7 +337,7 @@ static void vanish(void)
 
 static void step(void)
 {
-	unsigned what = below(100);
+	unsigned what = vht_below(100);
 
 	if (what < 45)
 		ask();
@@ -361,7 +352,7 @@ static void step(void)
 	else
 		give_up();
 	compare();
-	if (!model.connected && below(2))
+	if (!model.connected && vht_below(2))
 		connect_again();
 }
 
@@ -371,7 +362,7 @@ static void begin(void)
 	static const unsigned first[] = {0, 7, 8, 1};
 
 	connect_again();
-	if (!below(5))
+	if (!vht_below(5))
 		return;
 	for (unsigned i = 0; i < COUNT(first); i++) {
 		const struct kind *k = &kinds[first[i]];
@@ -394,12 +385,11 @@ static void begin(void)
 
 static void case_058_any_replies_and_requests_in_any_order(void **state)
 {
-	const char *full = getenv("VH_FULL"), *from = getenv("VH_SEED");
+	const char *full = getenv("VH_FULL");
 	unsigned sequences = full && !strcmp(full, "1") ? 20000 : 600, before = vht_open_fds();
 
 	(void)state;
-	seed = from ? strtoull(from, NULL, 0) | 1 : 0x9e3779b97f4a7c15;
-	print_message("VH_SEED=%llu\n", (unsigned long long)seed);
+	vht_random_begin();
 	m = vht_master_new(VHT_WAIT_MS * 4);
 	for (unsigned i = 0; i < sequences; i++) {
 		begin();

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "vht_master.h"
+#include "vht_random.h"
 #include "vht_tsv.h"
 
 #define BIT(n)	     (UINT64_C(1) << (n))
@@ -68,18 +69,9 @@ static int spare = -1; /* what is passed */
 
 /* --- the table --- */
 
-static unsigned word(const char *const *words, const char *text)
-{
-	for (unsigned i = 0; words[i]; i++)
-		if (!strcmp(words[i], text))
-			return i;
-	fail_msg("tests/data/replies.tsv: '%s'", text);
-	return 0;
-}
-
 static enum outcome outcome_of(const char *text)
 {
-	return (enum outcome)word(outcome_names, text);
+	return (enum outcome)vht_word(outcome_names, text);
 }
 
 static void read_message(const struct vht_row *r)
@@ -93,7 +85,7 @@ static void read_message(const struct vht_row *r)
 	m->size = vht_number(r, 3);
 	m->fds = vht_number(r, 4);
 	for (unsigned i = 0; i < CONTEXTS; i++)
-		m->waits[i] = (enum waits)word(waits_names, r->col[5 + i]);
+		m->waits[i] = (enum waits)vht_word(waits_names, r->col[5 + i]);
 	m->reply = vht_number(r, 8);
 	m->sizes[RIGHT] = OK;
 	for (unsigned i = SHORT; i < SIZES; i++)
@@ -384,16 +376,6 @@ static void check(const struct cell *c)
 
 /* --- the product --- */
 
-static uint64_t seed;
-
-static uint32_t below(size_t n)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return (uint32_t)((seed >> 11) % n);
-}
-
 static void each_deviation_alone(void **state)
 {
 	(void)state;
@@ -437,7 +419,7 @@ static void all_of(const struct message *m)
 
 static void their_product(void **state)
 {
-	const char *full = getenv("VH_FULL"), *from = getenv("VH_SEED");
+	const char *full = getenv("VH_FULL");
 
 	(void)state;
 	if (full && !strcmp(full, "1")) {
@@ -445,17 +427,16 @@ static void their_product(void **state)
 			all_of(&messages[m]);
 		return;
 	}
-	seed = from ? strtoull(from, NULL, 0) | 1 : 0x9e3779b97f4a7c15;
-	print_message("VH_SEED=%llu\n", (unsigned long long)seed);
+	vht_random_begin();
 	for (unsigned i = 0; i < SAMPLE; i++) {
-		struct cell c = {.msg = &messages[below(n_messages)],
-				 .context = below(CONTEXTS),
-				 .size = below(SIZES),
-				 .payload = below(PAYLOADS),
-				 .fds = below(FDS),
+		struct cell c = {.msg = &messages[vht_below(n_messages)],
+				 .context = vht_below(CONTEXTS),
+				 .size = vht_below(SIZES),
+				 .payload = vht_below(PAYLOADS),
+				 .fds = vht_below(FDS),
 				 /* What is wrong with the header hides the rest: every other one is right. */
-				 .header = below(2) ? below(HEADERS) : 0,
-				 .when = below(WHENS)};
+				 .header = vht_below(2) ? vht_below(HEADERS) : 0,
+				 .when = vht_below(WHENS)};
 
 		check(&c);
 	}
@@ -477,20 +458,6 @@ static void not_sent(const struct message *m, const char *without, uint64_t feat
 	close(fd);
 }
 
-static uint64_t protocol_bit(const char *name)
-{
-	FILE *f = vht_open_data(VH_SOURCE_DIR, "protocol_features.tsv");
-	uint64_t bit = 0;
-	struct vht_row r;
-
-	while (vht_next_row(f, "bit", &r))
-		if (!strcmp(r.col[1], name))
-			bit = BIT(vht_number(&r, 0));
-	fclose(f);
-	assert_true(bit);
-	return bit;
-}
-
 /* Also a reply that the back-end gives to what was not sent ends the connection: column when, before. */
 static void requests_without_their_feature_are_not_sent(void **state)
 {
@@ -505,7 +472,7 @@ static void requests_without_their_feature_are_not_sent(void **state)
 		if (strcmp(r.col[0], "fe"))
 			continue;
 		while (strcmp(names, "-") && (name = strsep(&names, ","))) {
-			not_sent(&messages[n], name, FEATURES, PF_ALL & ~protocol_bit(name));
+			not_sent(&messages[n], name, FEATURES, PF_ALL & ~BIT(vht_protocol_bit(VH_SOURCE_DIR, name)));
 			cells++;
 			if (!names)
 				break;

@@ -43,14 +43,11 @@ static int teardown(void **state)
 
 static void give_channel(void)
 {
-	int fds[2];
+	const int before = back;
 
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-	vht_ok(p, M_SET_BACKEND_REQ_FD, NULL, 0, fds[1]);
-	close(fds[1]);
-	if (back >= 0)
-		close(back);
-	back = fds[0];
+	back = vht_give_channel(p);
+	if (before >= 0)
+		close(before);
 }
 
 static bool readable(int fd)

@@ -99,22 +99,12 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void give_channel(void)
-{
-	int fds[2];
-
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-	vht_ok(p, M_SET_BACKEND_REQ_FD, NULL, 0, fds[1]);
-	close(fds[1]);
-	back = fds[0];
-}
-
 /* All that was offered is acked, a ring runs, and there is a channel. */
 static void up(uint64_t more)
 {
 	vht_peer_up(p);
 	vht_ok_u64(p, M_SET_PROTOCOL_FEATURES, VHT_PF | more);
-	give_channel();
+	back = vht_give_channel(p);
 }
 
 static void submit(uint32_t id, uint32_t reply, const void *payload, uint32_t size, uint64_t *ticket)
@@ -374,7 +364,7 @@ static void what_can_not_be_sent_now_says_so(void **state)
 	assert_int_equal(vh_slave_submit(p->s, &news, NULL, NULL), -EOPNOTSUPP);
 	vht_negotiate(p, VHT_BIT30 | VHT_VERSION);
 	assert_int_equal(vh_slave_submit(p->s, &news, NULL, NULL), -ENOTCONN);
-	give_channel();
+	back = vht_give_channel(p);
 	vht_send_mem(p);
 	/* Case 206: no ring is started. */
 	assert_int_equal(vh_slave_submit(p->s, &news, NULL, NULL), -EAGAIN);
@@ -443,7 +433,7 @@ static void case_199_200_203_what_ends_the_channel_is_told_by_an_event(void **st
 	close(back);
 	/* Closed between two messages, and inside one. */
 	for (uint32_t half = 0; half < 2; half++) {
-		give_channel();
+		back = vht_give_channel(p);
 		submit(2, VH_REPLY_TABLE, NULL, 0, &ticket);
 		asked(2, F_NEED_REPLY, 0);
 		assert_int_equal(send(back, (uint32_t[]){2}, half * 4, 0), half * 4);
@@ -453,10 +443,10 @@ static void case_199_200_203_what_ends_the_channel_is_told_by_an_event(void **st
 		assert_int_equal(result(ticket), -ECONNRESET);
 	}
 	/* Replaced: that is no end, but what was asked on the old one is lost. */
-	give_channel();
+	back = vht_give_channel(p);
 	submit(2, VH_REPLY_TABLE, NULL, 0, &ticket);
 	old = back;
-	give_channel();
+	back = vht_give_channel(p);
 	close(old);
 	assert_int_equal(result(ticket), -ECONNRESET);
 	vht_pump(p);

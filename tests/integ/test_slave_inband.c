@@ -66,16 +66,6 @@ static void configure(uint64_t base)
 	vht_ok_state(p, M_SET_VRING_ENABLE, 0, 1);
 }
 
-static void give_channel(void)
-{
-	int fds[2];
-
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-	vht_ok(p, M_SET_BACKEND_REQ_FD, NULL, 0, fds[1]);
-	close(fds[1]);
-	back = fds[0];
-}
-
 static bool told(void)
 {
 	struct pollfd pfd = {.fd = back, .events = POLLIN};
@@ -106,7 +96,7 @@ static void kicks_and_calls_go_by_message(void **state)
 {
 	(void)state;
 	negotiate(INBAND);
-	give_channel();
+	back = vht_give_channel(p);
 	configure(VHT_MEM_UVA);
 	vht_offer_echo(p, 0);
 	vht_ok_state(p, M_VRING_KICK, 0, 0); /* it starts the ring as well */
@@ -135,13 +125,13 @@ static void another_channel_is_used_like_the_first(void **state)
 {
 	(void)state;
 	negotiate(INBAND);
-	give_channel();
+	back = vht_give_channel(p);
 	configure(VHT_MEM_UVA);
 	vht_offer_echo(p, 0);
 	vht_ok_state(p, M_VRING_KICK, 0, 0);
 	expect(B_VRING_CALL);
 	close(back);
-	give_channel();
+	back = vht_give_channel(p);
 	vht_offer_echo(p, 0);
 	vht_ok_state(p, M_VRING_KICK, 0, 0);
 	assert_int_equal(vht_used(p, 0), 2);
@@ -153,7 +143,7 @@ static void an_fd_that_was_given_is_used(void **state)
 {
 	(void)state;
 	negotiate(INBAND);
-	give_channel();
+	back = vht_give_channel(p);
 	configure(VHT_MEM_UVA);
 	vht_set_call(p, 0);
 	vht_set_kick(p, 0);
@@ -170,7 +160,7 @@ static void a_broken_ring_is_told(void **state)
 {
 	(void)state;
 	negotiate(INBAND);
-	give_channel();
+	back = vht_give_channel(p);
 	configure(VHT_MEM_UVA);
 	vht_ok_state(p, M_VRING_KICK, 0, 0);
 	p->vq[0].next = 300; /* the index runs away */
@@ -185,7 +175,7 @@ static void not_without_the_feature(void **state)
 {
 	(void)state;
 	negotiate(0);
-	give_channel();
+	back = vht_give_channel(p);
 	configure(VHT_MEM_UVA);
 	vht_set_kick(p, 0);
 	vht_offer_echo(p, 0);
@@ -215,7 +205,7 @@ static void case_159_kicks_by_the_thousand(void **state)
 
 	(void)state;
 	negotiate(INBAND);
-	give_channel();
+	back = vht_give_channel(p);
 	/* Before the ring is there it is as SET_VRING_KICK: what is missing comes later. */
 	vht_ok_state(p, M_VRING_KICK, 0, 0);
 	configure(VHT_MEM_UVA);

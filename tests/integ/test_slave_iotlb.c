@@ -57,16 +57,6 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void give_channel(void)
-{
-	int fds[2];
-
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-	vht_ok(p, M_SET_BACKEND_REQ_FD, NULL, 0, fds[1]);
-	close(fds[1]);
-	back = fds[0];
-}
-
 static struct vhi_wire_iotlb message(uint32_t type, uint64_t iova, uint64_t size, uint64_t uva, uint32_t perm)
 {
 	return (struct vhi_wire_iotlb){
@@ -153,7 +143,7 @@ static void ring_up(uint32_t i)
 static void up(void)
 {
 	vht_negotiate(p, VHT_VERSION | VHT_BIT30 | PLATFORM);
-	give_channel();
+	back = vht_give_channel(p);
 	vht_send_mem(p);
 	ring_up(0);
 }
@@ -204,7 +194,7 @@ static void another_channel_is_asked_anew(void **state)
 	ring_up(0);
 	vht_pump(p);
 	for (int i = 0; i < 2; i++) {
-		give_channel();
+		back = vht_give_channel(p);
 		for (int k = 0; k < 3; k++)
 			expect_asked(MISS, -1);
 		expect_quiet();

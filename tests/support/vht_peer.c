@@ -494,3 +494,13 @@ uint64_t vht_count(int fd)
 
 	return read(fd, &n, sizeof(n)) == (ssize_t)sizeof(n) ? n : 0;
 }
+
+int vht_give_channel(struct vht_peer *p)
+{
+	int fds[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	vht_ok(p, M_SET_BACKEND_REQ_FD, NULL, 0, fds[1]);
+	close(fds[1]);
+	return fds[0];
+}

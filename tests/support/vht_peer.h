@@ -120,6 +120,9 @@ void vht_peer_prepare(struct vht_peer *p, const struct vh_slave_opts *opts, cons
 		      uint32_t ops_flags);
 void vht_peer_connect(struct vht_peer *p);
 
+/* SET_BACKEND_REQ_FD; the front-end's end of the channel, to be closed. */
+int vht_give_channel(struct vht_peer *p);
+
 /* Dispatch until there is nothing to do. */
 void vht_pump(struct vht_peer *p);
 /* Wait for something to do, and do it; fails the test when nothing comes. */

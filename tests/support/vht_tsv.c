@@ -45,3 +45,26 @@ uint32_t vht_number(const struct vht_row *r, size_t i)
 	assert_true(i < r->n);
 	return (uint32_t)strtoul(r->col[i], NULL, 10);
 }
+
+unsigned vht_word(const char *const *words, const char *text)
+{
+	for (unsigned i = 0; words[i]; i++)
+		if (!strcmp(words[i], text))
+			return i;
+	fail_msg("tests/data: '%s' is none of the words that can stand there", text);
+	return 0;
+}
+
+uint32_t vht_protocol_bit(const char *source_dir, const char *name)
+{
+	FILE *f = vht_open_data(source_dir, "protocol_features.tsv");
+	uint32_t bit = 64;
+	struct vht_row r;
+
+	while (vht_next_row(f, "bit", &r))
+		if (!strcmp(r.col[1], name))
+			bit = vht_number(&r, 0);
+	fclose(f);
+	assert_true(bit < 64);
+	return bit;
+}
