@@ -22,10 +22,7 @@ func byHand(t *testing.T, fromFront, fromBack func(*vh.PeerRequest) error) (*vh.
 	m, err := vh.NewMaster(&vh.MasterOpts{MoreProtocolFeatures: 1 << vh.PFSharedObject}, fromBack)
 	must(t, err)
 	t.Cleanup(func() { m.Close() })
-	end, err := m.Socketpair()
-	must(t, err)
-	must(t, s.Adopt(end))
-	must(t, end.Close())
+	meet(t, m, s)
 	serve(t, s)
 	return m, s
 }

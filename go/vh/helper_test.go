@@ -126,11 +126,17 @@ func pair(t *testing.T, dev *vh.Device) (*vh.Master, *vh.Slave) {
 	m, err := vh.NewMaster(nil, nil)
 	must(t, err)
 	t.Cleanup(func() { m.Close() })
+	meet(t, m, s)
+	return m, s
+}
+
+// meet connects them to each other.
+func meet(t *testing.T, m *vh.Master, s *vh.Slave) {
+	t.Helper()
 	end, err := m.Socketpair()
 	must(t, err)
 	must(t, s.Adopt(end))
 	must(t, end.Close())
-	return m, s
 }
 
 // serve serves until the test ends; what Serve returned, or panicked with, comes out of the channel.
