@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
+"""Block requests of 4 KiB: our back-end beside qemu-storage-daemon under the same front-end, and our front-end beside
+libblkio on the same back-end. All sides of a load are measured once in each pass, in turn."""
+import contextlib
+import os
+import shutil
+import statistics
+
+import pairs
+import proc
+import programs
+import suite
+from kernel import Missing
+
+SIZE = 64 << 20
+VHCTL = os.path.join(programs.BUILD, "vhctl")
+LOADS = tuple((rw, depth) for depth in (1, 32) for rw in ("randread", "randwrite"))
+STORES = ("null", "file")
+
+
+class Sides:
+    """Back-ends that run, and front-ends that load them."""
+
+    def __init__(self, bench, group):
+        self.bench = bench
+        self.image = os.path.join("/dev/shm", f"vh-bench-{os.getpid()}.img")
+        self.running = {}
+        self.fronts = {"libvh": self._libvh_io}
+        try:
+            self.blkio = build_blkio()
+            self.fronts["libblkio"] = self._libblkio_io
+        except (Missing, proc.Failed) as e:
+            group.missing("libblkio as front-end", e)
+        self.backs = {"libvh": self._libvh_serve}
+        if shutil.which("qemu-storage-daemon"):
+            self.backs["qsd"] = self._qsd
+        else:
+            group.missing("qemu-storage-daemon as back-end", "package qemu-system-common")
+
+    def __enter__(self):
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._end)
+            with open(self.image, "wb") as f:
+                f.truncate(SIZE)
+            for back, start in self.backs.items():
+                for store in STORES:
+                    name = f"{back}-{store}"
+                    self.running[name] = proc.Process(name, start(store, self._socket(name)), self.bench.folder)
+                    self.running[name].wait_for_socket(self._socket(name))
+            undo.pop_all()
+        return self
+
+    def __exit__(self, *exc):
+        self._end()
+
+    def _end(self):
+        for p in self.running.values():
+            p.end()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.image)
+
+    def _socket(self, name):
+        return os.path.join(self.bench.folder, name + ".sock")
+
+    def _libvh_serve(self, store, sock):
+        return [VHCTL, "serve", "blk", "--socket", sock,
+                *{"null": ("--null", str(SIZE)), "file": ("--file", self.image)}[store]]
+
+    def _qsd(self, store, sock):
+        node = {"null": f"null-co,node-name=n,size={SIZE},read-zeroes=off", "file": f"file,node-name=n,filename={self.image}"}
+        return ["qemu-storage-daemon", "--blockdev", node[store], "--export",
+                f"vhost-user-blk,id=e,node-name=n,addr.type=unix,addr.path={sock},writable=on"]
+
+    def _libvh_io(self, sock, rw, depth):
+        return [VHCTL, "io", "blk", f"unix:{sock}", "bench", "--rw", rw, "--iodepth", str(depth), "--time",
+                str(max(1, round(self.bench.seconds))), "--json"]
+
+    def _libblkio_io(self, sock, rw, depth):
+        return [self.blkio, sock, rw, str(depth), str(self.bench.seconds)]
+
+    def measure(self, front, back, store, rw, depth):
+        return programs.call_json(self.fronts[front](self._socket(f"{back}-{store}"), rw, depth))
+
+
+def build_blkio():
+    """The libblkio front-end, linked against Debian trixie's library, which is unpacked privately."""
+    tree = suite.unpack("trixie", "libblkio1", "libblkio-dev")
+    lib = os.path.join(tree, "usr/lib/x86_64-linux-gnu")
+    exe = os.path.join(programs.BUILD, "blkio_bench")
+    programs.call(["gcc", "-O2", "-D_GNU_SOURCE", "-I", os.path.join(tree, "usr/include"),
+                   os.path.join(programs.HERE, "blkio_bench.c"), "-o", exe, "-L", lib, "-lblkio", f"-Wl,-rpath,{lib}"])
+    return exe
+
+
+def judge(group, label, ours, theirs):
+    """IOPS and the 99th percentile of latency of two sides of a load."""
+    group.compare(label, "IOPS", [s["iops"] for s in ours], [s["iops"] for s in theirs], pairs.parity(True))
+    group.compare(label, "p99", [s["latency_us"]["p99"] for s in ours], [s["latency_us"]["p99"] for s in theirs],
+                  pairs.parity(False))
+
+
+def run(bench, group):
+    rows = []
+    with Sides(bench, group) as sides:
+        for rw, depth, store in [(rw, depth, store) for rw, depth in LOADS for store in STORES]:
+            load = f"{rw} qd{depth} {store}"
+            got = pairs.interleave({(f, b): lambda f=f, b=b: sides.measure(f, b, store, rw, depth)
+                                    for f in sides.fronts for b in sides.backs}, bench.pairs,
+                                   lambda line: bench.tell(f"{load}: {line}"))
+            for (front, back), samples in got.items():
+                rows.append({"front-end": front, "back-end": back, "4 KiB": load,
+                             "IOPS": statistics.median(s["iops"] for s in samples),
+                             "p50 us": statistics.median(s["latency_us"]["p50"] for s in samples),
+                             "p99 us": statistics.median(s["latency_us"]["p99"] for s in samples), "_samples": samples})
+            for front in sides.fronts:
+                if (front, "qsd") in got:
+                    judge(group, f"{load}: libvh / qsd as back-end of {front}", got[front, "libvh"], got[front, "qsd"])
+            for back in sides.backs:
+                if ("libblkio", back) in got:
+                    judge(group, f"{load}: libvh / libblkio as front-end of {back}", got["libvh", back], got["libblkio", back])
+    group.table("medians", rows)
+
+
+def charts(data):
+    rows = [r for t in data["tables"] for r in t["rows"]]
+    pictures = []
+    for name, key, title in (("block-iops", "IOPS", "Block requests of 4 KiB: IOPS by pair"),
+                             ("block-latency", "p50 us", "Block requests of 4 KiB: median latency by pair")):
+        series = {}
+        for r in rows:
+            if r["4 KiB"].startswith("randread"):
+                series.setdefault(f"{r['front-end']} on {r['back-end']}", {})[r["4 KiB"].partition(" ")[2]] = r[key]
+        pictures.append({"name": name, "title": title, "y": key, "log": True, "bars": series})
+    return pictures
