@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
-"""Gate `mutation`: mutate.py BUILD switches each numbered check (src/*/sites.def) off once; a test must turn red.
+"""Gate `mutation`: mutate.py BUILD [LOGS] switches each numbered check (src/*/sites.def) off once; a test must turn red.
 
 BUILD has VH_MUTATE=ON. Every C test and every hostile test runs once and tells which checks fired in it (VH_SITE_LOG);
 then, for each check, the tests in which it fires run without it (VH_MUTATE_SITE), the quickest first, until one fails.
-A check that fires in no test, or whose absence nobody notices, is a problem. Half of the checks are removed, drawn by
-VH_SEED, which is printed; all of them with VH_FULL=1. VH_SITES=NUMBER,... names some.
+A check that fires in no test, or whose absence nobody notices, is a problem. A quarter of the checks is removed, drawn by
+VH_SEED, which is printed; all of them with VH_FULL=1. VH_SITES=NUMBER,... names some. LOGS: what mutate_plugin.py wrote when
+the hostile tests ran on BUILD just now, so that they need not run again.
 """
 import concurrent.futures
 import glob
@@ -86,28 +87,36 @@ def pytest_argv(*words):
     return [PYTHON, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *words]
 
 
-def hostile_tests(build):
-    """One Test for each hostile case, surveyed in one run: mutate_plugin.py gives each a log of its own."""
+def read_logs(logs, env):
+    """One Test for each hostile case, of which mutate_plugin.py told."""
+    tests = []
+    for path in sorted(glob.glob(os.path.join(logs, "*.json"))):
+        with open(path, encoding="utf-8") as f:
+            told = json.load(f)
+        test = Test(told["id"], pytest_argv(told["id"]), env)
+        test.seconds = told["seconds"] + 1
+        if os.path.exists(path[:-5]):
+            with open(path[:-5], encoding="ascii") as f:
+                test.fired = {int(n) for n in f.read().split()}
+        tests.append(test)
+    return tests
+
+
+def hostile_tests(build, logs):
+    """The hostile cases, surveyed in one run, and what went wrong in it."""
     if not glob.glob(os.path.join(HOSTILE, "test_*.py")):
         return [], []
     env = {"VH_BUILD": build, "PYTHONDONTWRITEBYTECODE": "1",
            "PYTHONPATH": os.pathsep.join((os.path.dirname(os.path.abspath(__file__)), os.path.join(TOP, "python")))}
+    if logs:
+        tests = read_logs(logs, env)
+        return tests, [] if tests else [f"{logs}: no logs of the hostile tests"]
     with tempfile.TemporaryDirectory(prefix="vh-sites-") as logs:
         whole = Test("tests/hostile", pytest_argv("-p", "mutate_plugin", HOSTILE), {**env, "VH_SITE_LOGS": logs})
         ok, text = whole.run({}, 900)
         if not ok:
             return [], [f"tests/hostile is red with every check on:\n{text[-2000:]}"]
-        tests = []
-        for path in sorted(glob.glob(os.path.join(logs, "*.json"))):
-            with open(path, encoding="utf-8") as f:
-                told = json.load(f)
-            test = Test(told["id"], pytest_argv(told["id"]), env)
-            test.seconds = told["seconds"] + 1
-            if os.path.exists(path[:-5]):
-                with open(path[:-5], encoding="ascii") as f:
-                    test.fired = {int(n) for n in f.read().split()}
-            tests.append(test)
-    return tests, []
+        return read_logs(logs, env), []
 
 
 def judge(number, name, tests):
@@ -129,7 +138,7 @@ def drawn(found):
         return found
     seed = int(os.environ.get("VH_SEED") or random.SystemRandom().randrange(1, 1 << 31))
     print(f"VH_SEED={seed}", flush=True)
-    return {n: found[n] for n in random.Random(seed).sample(sorted(found), (len(found) + 1) // 2)}
+    return {n: found[n] for n in random.Random(seed).sample(sorted(found), (len(found) + 3) // 4)}
 
 
 def main():
@@ -138,7 +147,7 @@ def main():
     tests = c_tests(build)
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         wrong += [w for w in pool.map(Test.survey, tests) if w]
-        cases, problems = hostile_tests(build)
+        cases, problems = hostile_tests(build, sys.argv[2] if len(sys.argv) > 2 else None)
         wrong += problems
         tests += cases
         removed = drawn(found)

@@ -1,13 +1,20 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
-"""pytest plugin of mutate.py: every test case gets a VH_SITE_LOG of its own, for the programs that it starts."""
+"""pytest plugin of mutate.py: every test case gets a VH_SITE_LOG of its own, for the programs that it starts.
+What was in the folder is removed."""
 import hashlib
 import json
 import os
+import shutil
 import time
 
 import pytest
 
 LOGS = os.environ["VH_SITE_LOGS"]
+
+
+def pytest_configure():
+    shutil.rmtree(LOGS, ignore_errors=True)
+    os.makedirs(LOGS)
 
 
 @pytest.hookimpl(hookwrapper=True)

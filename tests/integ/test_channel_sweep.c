@@ -107,7 +107,7 @@ static void read_header(const struct vht_row *r)
 
 static void read_table(void)
 {
-	FILE *f = vht_open_data(VH_SOURCE_DIR, "channel.tsv");
+	FILE *f = vht_open_data("channel.tsv");
 	struct vht_row r;
 
 	for (unsigned i = 0; i < HEADERS; i++)
@@ -126,7 +126,7 @@ static void read_table(void)
 /* Every request that there is has a row; what each needs is said by the figures of the specification. */
 static void read_needs(void)
 {
-	FILE *f = vht_open_data(VH_SOURCE_DIR, "messages.tsv");
+	FILE *f = vht_open_data("messages.tsv");
 	struct vht_row r;
 	unsigned n = 0;
 
@@ -139,7 +139,7 @@ static void read_needs(void)
 		if (n++ >= n_requests || q->id != vht_number(&r, 1) || strcmp(q->name, r.col[2] + strlen("BACKEND_")))
 			fail_msg("tests/data/channel.tsv: %s is not in row %u", r.col[2], n);
 		while ((name = strsep(&names, ",")))
-			q->needs[q->n_needs++] = vht_protocol_bit(VH_SOURCE_DIR, name);
+			q->needs[q->n_needs++] = vht_protocol_bit(name);
 		q->platform = strcmp(r.col[14], "-") != 0;
 	}
 	fclose(f);

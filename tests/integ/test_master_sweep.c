@@ -106,7 +106,7 @@ static void read_axis(const struct vht_row *r, const char *const *names, size_t 
 
 static void read_table(void)
 {
-	FILE *f = vht_open_data(VH_SOURCE_DIR, "replies.tsv");
+	FILE *f = vht_open_data("replies.tsv");
 	struct vht_row r;
 
 	for (size_t i = 0; i < HEADERS; i++)
@@ -127,7 +127,7 @@ static void read_table(void)
 /* Every message that there is has a row, every value of an axis an outcome. */
 static void the_table_is_whole(void **state)
 {
-	FILE *f = vht_open_data(VH_SOURCE_DIR, "messages.tsv");
+	FILE *f = vht_open_data("messages.tsv");
 	struct vht_row r;
 	unsigned n = 0;
 
@@ -461,7 +461,7 @@ static void not_sent(const struct message *m, const char *without, uint64_t feat
 /* Also a reply that the back-end gives to what was not sent ends the connection: column when, before. */
 static void requests_without_their_feature_are_not_sent(void **state)
 {
-	FILE *f = vht_open_data(VH_SOURCE_DIR, "messages.tsv");
+	FILE *f = vht_open_data("messages.tsv");
 	struct vht_row r;
 	unsigned n = 0, cells = 0;
 
@@ -472,7 +472,7 @@ static void requests_without_their_feature_are_not_sent(void **state)
 		if (strcmp(r.col[0], "fe"))
 			continue;
 		while (strcmp(names, "-") && (name = strsep(&names, ","))) {
-			not_sent(&messages[n], name, FEATURES, PF_ALL & ~BIT(vht_protocol_bit(VH_SOURCE_DIR, name)));
+			not_sent(&messages[n], name, FEATURES, PF_ALL & ~BIT(vht_protocol_bit(name)));
 			cells++;
 			if (!names)
 				break;

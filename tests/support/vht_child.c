@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
 #include "vht_child.h"
+#include "vht_paths.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -41,10 +42,11 @@ static void wait_line(int fd)
 
 void vht_child_start(struct vht_child *c)
 {
-	char queues[16];
+	char queues[16], vhctl[512];
 	int said[2];
 
 	snprintf(queues, sizeof(queues), "%u", c->queues ? c->queues : 1);
+	snprintf(vhctl, sizeof(vhctl), "%s/vhctl", vht_binary_dir);
 
 	assert_int_equal(c->pid, 0);
 	assert_int_equal(pipe2(said, O_CLOEXEC), 0);
@@ -53,7 +55,7 @@ void vht_child_start(struct vht_child *c)
 	if (!c->pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		dup2(said[1], STDERR_FILENO);
-		execl(VH_BINARY_DIR "/vhctl", "vhctl", "serve", "blk", c->connects ? "--connect" : "--socket",
+		execl(vhctl, "vhctl", "serve", "blk", c->connects ? "--connect" : "--socket",
 		      c->socket, "--file", c->disk, "--packed", c->packed ? "on" : "off", "--queues", queues,
 		      (char *)NULL);
 		_exit(127);

@@ -8,14 +8,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "vht_paths.h"
 #include "vht_tsv.h"
 
-FILE *vht_open_data(const char *source_dir, const char *name)
+FILE *vht_open_data(const char *name)
 {
 	char path[512];
 	FILE *f;
 
-	snprintf(path, sizeof(path), "%s/tests/data/%s", source_dir, name);
+	snprintf(path, sizeof(path), "%s/tests/data/%s", vht_source_dir, name);
 	f = fopen(path, "re");
 	if (!f)
 		fail_msg("%s is missing", path);
@@ -55,9 +56,9 @@ unsigned vht_word(const char *const *words, const char *text)
 	return 0;
 }
 
-uint32_t vht_protocol_bit(const char *source_dir, const char *name)
+uint32_t vht_protocol_bit(const char *name)
 {
-	FILE *f = vht_open_data(source_dir, "protocol_features.tsv");
+	FILE *f = vht_open_data("protocol_features.tsv");
 	uint32_t bit = 64;
 	struct vht_row r;
 

@@ -16,14 +16,14 @@ struct vht_row {
 	size_t n;
 };
 
-/* @source_dir: VH_SOURCE_DIR. Fails the test when it is not there. */
-FILE *vht_open_data(const char *source_dir, const char *name);
+/* Fails the test when it is not there. */
+FILE *vht_open_data(const char *name);
 /* The next row; a line that begins with @heading and a tab is none. False at the end. */
 bool vht_next_row(FILE *f, const char *heading, struct vht_row *r);
 uint32_t vht_number(const struct vht_row *r, size_t i);
 /* Which of the words it is, the last of which is NULL. Fails the test when it is none. */
 unsigned vht_word(const char *const *words, const char *text);
 /* The number of a protocol feature's bit. */
-uint32_t vht_protocol_bit(const char *source_dir, const char *name);
+uint32_t vht_protocol_bit(const char *name);
 
 #endif

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
+#include "vht_paths.h"
 #include "vh/log.h"
 #include "vhi_wire.h"
 
@@ -92,7 +93,7 @@ static void run(const char *name)
 	uint32_t messages = 0;
 	FILE *f;
 
-	snprintf(path, sizeof(path), VH_SOURCE_DIR "/tests/data/orders/%s.txt", name);
+	snprintf(path, sizeof(path), "%s/tests/data/orders/%s.txt", vht_source_dir, name);
 	f = fopen(path, "re");
 	if (!f)
 		fail_msg("%s is missing", path);

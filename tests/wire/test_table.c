@@ -167,7 +167,7 @@ static void check_message(const struct vht_row *r)
 
 static void table_has_the_figures_of_the_specification(void **state)
 {
-	FILE *f = vht_open_data(VH_SOURCE_DIR, "messages.tsv");
+	FILE *f = vht_open_data("messages.tsv");
 	struct vht_row r;
 	size_t rows = 0, front_end, back_end;
 
@@ -226,7 +226,7 @@ static void refusal_forms_are_those_of_the_messages(void **state)
 
 static void protocol_features_have_their_bits_and_dependencies(void **state)
 {
-	FILE *f = vht_open_data(VH_SOURCE_DIR, "protocol_features.tsv");
+	FILE *f = vht_open_data("protocol_features.tsv");
 	const uint64_t all = VHI_BIT(24) - 1;
 	struct vht_row r;
 	uint32_t bits = 0;
@@ -319,7 +319,7 @@ static const struct place {
 
 static void payload_structs_lie_as_on_the_wire(void **state)
 {
-	FILE *f = vht_open_data(VH_SOURCE_DIR, "structs.tsv");
+	FILE *f = vht_open_data("structs.tsv");
 	struct vht_row r;
 	size_t i = 0;
 
