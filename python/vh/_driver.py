@@ -8,7 +8,7 @@ from typing import Any
 from vh._dirty import Dirty
 from vh._error import VhError
 from vh._event import Pollable
-from vh._handle import expect, pointer
+from vh._handle import CLOSE_GRACE_S, expect, pointer
 from vh._lib import fd_of, ffi, lib, milliseconds, new_sized
 from vh._master import Backend, Master, Waiting
 from vh._memory import Memory, Snapshot, take_snapshot
@@ -143,4 +143,10 @@ class Driver(Waiting, Pollable):
 
     def _end(self) -> None:
         self._queues.clear()
-        super()._end()
+        # It tells the back-end to stop, by the connection that another thread may be dispatching: not while it is.
+        mine = self._serial.acquire(timeout=CLOSE_GRACE_S)
+        try:
+            super()._end()
+        finally:
+            if mine:
+                self._serial.release()

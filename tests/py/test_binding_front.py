@@ -545,3 +545,25 @@ def test_an_idle_queue_wakes_its_task():
     with Pair(kick=kick) as pair:
         asyncio.run(asyncio.wait_for(work(pair), WAIT))
     os.close(kick)
+
+
+def test_a_session_ends_beside_a_thread_that_dispatches_its_connection(tmp_path):
+    device = Null()
+    over = threading.Event()
+
+    def dispatch(master):
+        while not over.wait(0.0001):
+            master.dispatch()
+
+    with served(device, str(tmp_path / "s")), vh.connect(str(tmp_path / "s")) as master:
+        thread = threading.Thread(target=dispatch, args=(master,))
+        thread.start()
+        try:
+            for i in range(8):
+                driver = vh.Driver(master, type=vh.DeviceType.BLK)
+                driver.start()
+                driver.close()
+                assert device.said.count(("stopped", 0)) == i + 1
+        finally:
+            over.set()
+            thread.join(WAIT)
