@@ -55,9 +55,8 @@ void vht_child_start(struct vht_child *c)
 	if (!c->pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		dup2(said[1], STDERR_FILENO);
-		execl(vhctl, "vhctl", "serve", "blk", c->connects ? "--connect" : "--socket",
-		      c->socket, "--file", c->disk, "--packed", c->packed ? "on" : "off", "--queues", queues,
-		      (char *)NULL);
+		execl(vhctl, "vhctl", "serve", "blk", c->connects ? "--connect" : "--socket", c->socket, "--file",
+		      c->disk, "--packed", c->packed ? "on" : "off", "--queues", queues, (char *)NULL);
 		_exit(127);
 	}
 	close(said[1]);
