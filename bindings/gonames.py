@@ -5,7 +5,7 @@
 SCALARS = {**{f"{sign}int{bits}_t": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
            "char": "byte", "size_t": "uint"}
 # Words that Go writes in capitals.
-CAPITALS = {"json": "JSON", "fd": "FD", "id": "ID", "gpa": "GPA", "uva": "UVA", "iova": "IOVA", "ns": "NS", "ms": "MS", "io": "IO",
+CAPITALS = {"json": "JSON", "fd": "FD", "id": "ID", "gpa": "GPA", "uva": "UVA", "iova": "IOVA", "ns": "NS", "ms": "MS", "us": "US", "io": "IO",
             "pf": "PF", "mq": "MQ", "mtu": "MTU", "rarp": "RARP", "ro": "RO", "wce": "WCE"}
 # Words of Go's that may be names in C.
 KEYWORDS = {"chan", "defer", "fallthrough", "func", "go", "import", "interface", "package", "select", "var", "C", "unsafe"}

@@ -61,7 +61,7 @@ static uint64_t percentile(const struct histogram *h, double p)
 struct bench {
 	struct target *t;
 	const char *rw;
-	uint64_t bs, depth, queues, seconds, queue_size, timeout, seed;
+	uint64_t bs, depth, queues, seconds, ms, queue_size, timeout, seed;
 	bool poll, packed, json, has_queue_size;
 	uint32_t op;
 	bool random;
@@ -174,7 +174,7 @@ static int measure(struct bench *b)
 		rc = submit(b, q, slots, (uint32_t)b->depth);
 	}
 	b->begin_ns = now_ns();
-	b->end_ns = b->begin_ns + b->seconds * 1000000000u;
+	b->end_ns = b->begin_ns + (b->ms ? b->ms * 1000000u : b->seconds * 1000000000u);
 	while (!rc && in_flight) {
 		uint32_t any = 0;
 		bool again = now_ns() < b->end_ns;
@@ -244,6 +244,7 @@ static int parse(struct bench *b, int argc, char **argv)
 		{"queues", OPT_NUMBER, &b->queues, 64, NULL},
 		{"queue-size", OPT_NUMBER, &b->queue_size, VH_QUEUE_MAX_SIZE, &b->has_queue_size},
 		{"time", OPT_NUMBER, &b->seconds, 86400, NULL},
+		{"time-ms", OPT_NUMBER, &b->ms, 86400000, NULL},
 		{"timeout", OPT_NUMBER, &b->timeout, 3600000, NULL},
 		{"seed", OPT_NUMBER, &b->seed, 0, NULL},
 		{"poll", OPT_FLAG, &b->poll, 0, NULL},

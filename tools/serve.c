@@ -6,7 +6,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -16,7 +15,8 @@ struct serve_opts {
 	const char *connect;
 	const char *handover;
 	uint64_t fd, tries;
-	bool has_fd, packed, postcopy, verbose;
+	uint64_t poll_us;
+	bool poll, has_fd, packed, postcopy, verbose;
 	struct serve_device device;
 };
 
@@ -46,6 +46,8 @@ static int parse(int argc, char **argv, const struct serve_kind *kind, struct se
 		{"iommu", OPT_SWITCH, &o->iommu, 0, NULL},
 		{"guest-addresses", OPT_SWITCH, &o->guest_addresses, 0, NULL},
 		{"packed", OPT_SWITCH, &o->packed, 0, NULL},
+		{"poll", OPT_FLAG, &o->poll, 0, NULL},
+		{"poll-us", OPT_NUMBER, &o->poll_us, 1000000, NULL},
 		{"postcopy", OPT_FLAG, &o->postcopy, 0, NULL},
 		{"handover", OPT_TEXT, &o->handover, 0, NULL},
 		{"verbose", OPT_FLAG, &o->verbose, 0, NULL},
@@ -70,17 +72,26 @@ static int parse(int argc, char **argv, const struct serve_kind *kind, struct se
 	return 0;
 }
 
-/* Blocked and read from an fd, so that no signal is missed between a check and a wait. */
-static int open_signals(void)
-{
-	sigset_t set;
+static struct vh_slave *volatile serving;
+static volatile sig_atomic_t told_to_end;
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+/* The wake-up stays until a wait has seen it, so that no signal is missed between a check and a wait. */
+static void on_signal(int sig)
+{
+	(void)sig;
+	told_to_end = 1;
+	if (serving)
+		vh_slave_wake(serving);
+}
+
+static void catch_signals(void)
+{
+	static const int end[] = {SIGTERM, SIGINT, SIGHUP};
+	struct sigaction a = {.sa_handler = on_signal};
+
+	sigemptyset(&a.sa_mask);
+	for (size_t i = 0; i < sizeof(end) / sizeof(end[0]); i++)
+		sigaction(end[i], &a, NULL);
 }
 
 static void print_event(const struct vh_event *e)
@@ -95,7 +106,6 @@ static void print_event(const struct vh_event *e)
 
 /* What the loop looks at beside the back-end. */
 struct sources {
-	int signals;
 	int successor; /* a listening socket, -1 = none */
 	bool verbose;
 	bool once; /* the socket was a connection that somebody handed us, and ends with it */
@@ -104,14 +114,13 @@ struct sources {
 static int loop(struct vh_slave *s, const struct sources *from)
 {
 	struct vh_event e = {.size = sizeof(e)};
-	struct pollfd p[] = {{.fd = vh_slave_fd(s), .events = POLLIN},
-			     {.fd = from->signals, .events = POLLIN},
-			     {.fd = from->successor, .events = POLLIN}};
+	struct pollfd p[] = {{.fd = vh_slave_fd(s), .events = POLLIN}, {.fd = from->successor, .events = POLLIN}};
+	const bool alone = from->successor < 0; /* then a wait is one system call, and not two */
 
-	for (;;) {
-		int32_t rc = vh_slave_dispatch(s);
+	while (!told_to_end) {
+		int32_t rc = alone ? vh_slave_wait(s, -1) : vh_slave_dispatch(s);
 
-		if (rc < 0)
+		if (rc < 0 && rc != -EINTR)
 			return say_vh(rc, "serve");
 		while (vh_slave_next_event(s, &e) == 1) {
 			if (from->verbose)
@@ -122,11 +131,15 @@ static int loop(struct vh_slave *s, const struct sources *from)
 				return say(EXIT_UNREACHABLE, "no front-end after %llu tries: %s",
 					   (unsigned long long)e.value, vh_error_name(e.reason));
 		}
-		if (poll(p, 3, rc ? 0 : -1) < 0 && errno != EINTR)
+		if (alone)
+			continue;
+		if (poll(p, 2, rc ? 0 : -1) < 0 && errno != EINTR)
 			return say(EXIT_WRONG, "poll: %s", strerror(errno));
-		if (p[1].revents || (p[2].revents && handover_give(from->successor, s)))
+		if (p[1].revents && handover_give(from->successor, s))
 			return EXIT_DONE;
+		p[1].revents = 0;
 	}
+	return EXIT_DONE;
 }
 
 /* A connected socket that was handed over serves once; one that listens serves until it is told to stop. */
@@ -183,31 +196,29 @@ static int serve(const struct serve_opts *o, const char *kind, struct vh_device 
 {
 	struct vh_slave_opts so = {.size = sizeof(so),
 				   .mask_features = o->packed ? 0 : UINT64_C(1) << VH_F_RING_PACKED,
-				   .postcopy = o->postcopy};
-	struct sources from = {.signals = open_signals(),
-			       .successor = -1,
-			       .verbose = o->verbose,
-			       .once = o->has_fd && !is_listening((int)o->fd)};
+				   .postcopy = o->postcopy,
+				   .poll_us = o->poll ? VH_POLL_ALWAYS : (uint32_t)o->poll_us};
+	struct sources from = {.successor = -1, .verbose = o->verbose, .once = o->has_fd && !is_listening((int)o->fd)};
 	struct vh_slave *s;
 	int exit_code;
 	int32_t rc;
 
 	so.more_features = o->iommu ? UINT64_C(1) << VH_F_ACCESS_PLATFORM : 0;
 	so.more_protocol_features = o->guest_addresses ? UINT64_C(1) << VH_PF_GPA_ADDRESSES : 0;
-	if (from.signals < 0)
-		return say(EXIT_WRONG, "signalfd: %s", strerror(errno));
 	vh_mem_guard_install();
 	rc = vh_slave_new(&so, dev, NULL, NULL, &s);
 	if (rc)
 		return say_vh(rc, "serve");
+	serving = s;
+	catch_signals();
 	vh_slave_set_logger(s, stderr_log(o->verbose ? VH_LOG_DEBUG : VH_LOG_WARNING), NULL);
 	if (tracer())
 		vh_slave_set_trace(s, tracer(), NULL);
 	exit_code = begin(o, kind, s, &from.successor);
 	if (!exit_code)
 		exit_code = loop(s, &from);
+	serving = NULL;
 	vh_slave_free(s);
-	close(from.signals);
 	if (from.successor >= 0)
 		close(from.successor);
 	return exit_code;

@@ -417,6 +417,11 @@ const (
 	GpuEdidMax     = 1024
 )
 
+// vh_slave_opts.poll_us: one processor does nothing else.
+const (
+	PollAlways = 4294967295
+)
+
 // The direction of a device's state.
 const (
 	StateSave = 0 // the back-end writes it

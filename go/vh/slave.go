@@ -242,6 +242,9 @@ func (s *Slave) Stats() (stats SlaveStats, err error) {
 	return stats, err
 }
 
+// Wake makes Wait return, as if something had come.
+func (s *Slave) Wake() error { return s.do(func() error { return raw.SlaveWake(s.p) }) }
+
 // Stop makes every further call return ESHUTDOWN, also one that waits.
 func (s *Slave) Stop() error {
 	defer s.sleep.wake()

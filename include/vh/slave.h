@@ -23,6 +23,9 @@
 
 VH_BEGIN_DECLS
 
+/* vh_slave_opts.poll_us: one processor does nothing else. */
+#define VH_POLL_ALWAYS 0xffffffffu
+
 /** struct vh_slave_opts - options of vh_slave_new(). Sized, zero means default. */
 struct vh_slave_opts {
 	uint32_t size;			 /* sizeof(struct vh_slave_opts) */
@@ -43,6 +46,13 @@ struct vh_slave_opts {
 	uint64_t more_protocol_features;
 	uint32_t dialect;  /* VH_DIALECT_*: numbers that the front-end has */
 	uint32_t postcopy; /* 1: offer PAGEFAULT where userfaultfd may be used; see VH_EVENT_POSTCOPY */
+	/*
+	 * Microseconds for which a queue is looked at after its last request, before its driver is asked to kick again:
+	 * vh_slave_dispatch() returns 1 until then. 0 = not at all; VH_POLL_ALWAYS = as long as the queue runs. Not for
+	 * VH_DEVICE_MANUAL_QUEUES.
+	 */
+	uint32_t poll_us;
+	uint32_t reserved; /* must be 0 */
 };
 
 /** struct vh_slave_ops - what a back-end asks its user. Sized; any may be NULL. */
@@ -240,6 +250,19 @@ VH_API vh_count vh_slave_dispatch(struct vh_slave *s);
  * Return: as vh_slave_dispatch(); 0 also when the time passed; -EINTR when a signal came.
  */
 VH_API vh_count vh_slave_wait(struct vh_slave *s, int32_t timeout_ms);
+
+/**
+ * vh_slave_wake() - make vh_slave_wait() return, as if something had come
+ * @s: the back-end
+ *
+ * May be called in a signal handler, which marks what it wants before.
+ *
+ * @since: VH_1.0
+ * @thread: any
+ * @blocks: no
+ * @errors: EINVAL
+ */
+VH_API vh_rc vh_slave_wake(struct vh_slave *s);
 
 /**
  * vh_slave_next_event() - take the oldest pending event

@@ -363,6 +363,8 @@ struct vh_slave_opts {
     uint64_t more_protocol_features;
     uint32_t dialect;
     uint32_t postcopy;
+    uint32_t poll_us;
+    uint32_t reserved;
 };
 struct vh_slave_ops {
     uint32_t size;
@@ -699,6 +701,7 @@ struct vh_blk_info {
 #define VH_GPU_MAX_SCANOUTS 16
 #define VH_GPU_CURSOR_BYTES 16384
 #define VH_GPU_EDID_MAX 1024
+#define VH_POLL_ALWAYS 4294967295
 #define VH_STATE_SAVE 0
 #define VH_STATE_LOAD 1
 #define VH_STATE_STOPPED 0
@@ -826,6 +829,7 @@ vh_rc vh_slave_adopt(struct vh_slave *s, vh_fd fd);
 vh_fd vh_slave_fd(struct vh_slave *s);
 vh_count vh_slave_dispatch(struct vh_slave *s);
 vh_count vh_slave_wait(struct vh_slave *s, int32_t timeout_ms);
+vh_rc vh_slave_wake(struct vh_slave *s);
 vh_count vh_slave_next_event(struct vh_slave *s, struct vh_event *out);
 vh_rc vh_slave_queue(struct vh_slave *s, uint32_t index, struct vh_queue **out);
 vh_rc vh_slave_dup_snapshot(struct vh_slave *s, struct vh_snapshot **out);
@@ -1185,6 +1189,7 @@ THREAD = {
     "vh_slave_fd": "any",
     "vh_slave_dispatch": "handle",
     "vh_slave_wait": "handle",
+    "vh_slave_wake": "any",
     "vh_slave_next_event": "handle",
     "vh_slave_queue": "any",
     "vh_slave_dup_snapshot": "any",

@@ -123,3 +123,10 @@ def milliseconds(seconds: "float | None") -> int:
     if not seconds >= 0:
         raise ValueError(f"a time of {seconds} seconds")
     return max(1, int(min(seconds * 1000, 0x7FFFFFFF)))
+
+
+def microseconds(seconds: float) -> int:
+    """For an option whose largest value is for ever."""
+    if not seconds >= 0:
+        raise ValueError(f"a time of {seconds} seconds")
+    return int(min(seconds * 1000000, 0xFFFFFFFF))

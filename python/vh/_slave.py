@@ -13,7 +13,7 @@ from vh._channel import Asking
 from vh._device import Device
 from vh._event import target
 from vh._handle import create, expect
-from vh._lib import fd_of, ffi, milliseconds, new_ops, new_sized, path_bytes, record
+from vh._lib import fd_of, ffi, microseconds, milliseconds, new_ops, new_sized, path_bytes, record
 from vh._memory import Snapshot, take_snapshot
 from vh._model import Event, SlaveStats
 from vh._queue import Queue
@@ -44,10 +44,11 @@ class Slave(Asking):
     def __init__(self, device: Device, *, message_timeout: "float | None" = None, drain_timeout: "float | None" = None,
                  more_features: int = 0,
                  budget: int = 0, mask_features: int = 0, mask_protocol_features: int = 0, require_seal: bool = False,
-                 socket_mode: int = 0, postcopy: bool = False, max_state_bytes: int = 0, more_protocol_features: int = 0,
-                 dialect: int = 0,
+                 socket_mode: int = 0, postcopy: bool = False, poll: float = 0, max_state_bytes: int = 0,
+                 more_protocol_features: int = 0, dialect: int = 0,
                  on_request: "Callable[[FrontendRequest], int | FrontendRequest | None] | None" = None):
-        """Times in seconds; budget: requests per queue and wake-up; dialect: DIALECT_SPEC or what the front-end speaks.
+        """Times in seconds; poll: how long a queue is looked at after its last request, before its driver is asked to kick
+        again (math.inf: always, which takes a processor); budget: requests per queue and wake-up; dialect: DIALECT_SPEC or what the front-end speaks.
 
         on_request gets the requests of the front-end that neither the library nor the device answers, those of
         more_protocol_features among them: it returns None for yes, a negative errno value to refuse, the request itself
@@ -56,8 +57,8 @@ class Slave(Asking):
         opts = new_sized("vh_slave_opts", more_features=more_features, message_timeout_ms=milliseconds(message_timeout),
                          drain_timeout_ms=milliseconds(drain_timeout), budget=budget, mask_features=mask_features,
                          mask_protocol_features=mask_protocol_features, require_seal=int(require_seal),
-                         socket_mode=socket_mode, postcopy=int(postcopy), max_state_bytes=max_state_bytes,
-                         more_protocol_features=more_protocol_features, dialect=dialect)
+                         socket_mode=socket_mode, postcopy=int(postcopy), poll_us=microseconds(poll),
+                         max_state_bytes=max_state_bytes, more_protocol_features=more_protocol_features, dialect=dialect)
         self._on_request = callable_or_none("on_request", on_request)
         ops, ctx = ffi.NULL, ffi.NULL
         ptr = expect(device, Device)._enter()
@@ -99,6 +100,10 @@ class Slave(Asking):
         self._more = True  # nobody knows, if a method of the device raises something
         self._more = super().dispatch()
         return self._more
+
+    def wake(self) -> None:
+        """Make wait() return, as if something had come; from any thread."""
+        self._call("vh_slave_wake")
 
     def stop(self) -> None:
         """Make every call on this slave fail with ESHUTDOWN; from any thread. Waits for the one in progress."""

@@ -258,7 +258,7 @@ vh_count vh_queue_reap(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max)
 /* Empties the queue's fd. The owner of the gate. */
 static void drain(struct vh_queue *q)
 {
-	bool signalled = !q->acked && vhi_queue_drain_in(q);
+	bool signalled = !q->acked && !q->hooks.edges && vhi_queue_drain_in(q);
 
 	vhi_queue_drain_wake(q);
 	if (signalled && q->idle)

@@ -91,11 +91,16 @@ static bool drain(int fd)
 	return n == (ssize_t)sizeof(count);
 }
 
+static void count_in(struct vh_queue *q)
+{
+	vhi_count(q->role == VH_QUEUE_DEVICE ? &q->stats.kicks : &q->stats.calls, 1);
+}
+
 bool vhi_queue_drain_in(struct vh_queue *q)
 {
 	if (q->fds[q->in] < 0 || !drain(q->fds[q->in]))
 		return false;
-	vhi_count(q->role == VH_QUEUE_DEVICE ? &q->stats.kicks : &q->stats.calls, 1);
+	count_in(q);
 	return true;
 }
 
@@ -202,10 +207,21 @@ bool vhi_queue_ack(struct vh_queue *q)
 
 	if (vhi_queue_enter(q))
 		return false;
-	signalled = vhi_queue_drain_in(q);
+	signalled = q->hooks.edges || vhi_queue_drain_in(q);
+	if (q->hooks.edges)
+		count_in(q);
 	q->acked = true;
 	vhi_queue_leave(q);
 	return signalled;
+}
+
+void vhi_queue_drain(struct vh_queue *q)
+{
+	if (!q->hooks.edges || vhi_queue_enter(q))
+		return;
+	if (q->fds[q->in] >= 0)
+		drain(q->fds[q->in]);
+	vhi_queue_leave(q);
 }
 
 /* Lock is held. */

@@ -22,6 +22,11 @@ struct vhi_queue_hooks {
 	void *ctx;
 	/* From any thread, never under a lock: the queue changed (settled, last request in flight pushed, broken). */
 	void (*wake)(void *ctx);
+	/*
+	 * The owner watches the raw fd, and for edges: each write is one, whatever was left there. So nobody reads it, but
+	 * for vhi_queue_drain().
+	 */
+	bool edges;
 };
 
 /* A stopped queue that is owned by a slave or driver (vh_queue_free and vh_queue_stop refuse it). */
@@ -187,9 +192,11 @@ int vhi_queue_get_fd(struct vh_queue *q, enum vhi_queue_fd which); /* borrowed, 
 /*
  * Drain the kick (device) or call (driver) fd; counts it. True when it had been signalled. False when another thread
  * is inside. The next arm then doesn't drain again. Whoever watches the raw fd (vhi_queue_get_fd) should do so with
- * EPOLLET: one read leaves an EFD_SEMAPHORE readable. vh_queue_fd() cares for that itself.
+ * EPOLLET: one read leaves an EFD_SEMAPHORE readable. vh_queue_fd() cares for that itself. With hooks.edges it only counts.
  */
 bool vhi_queue_ack(struct vh_queue *q);
+/* Before the fd is given back, with hooks.edges: who has it next finds no kick that was taken here. */
+void vhi_queue_drain(struct vh_queue *q);
 /* Wake a thread that sleeps on vh_queue_fd(). */
 void vhi_queue_wake(struct vh_queue *q);
 /* Break it: site and reason are kept, the err fd is signalled once. */

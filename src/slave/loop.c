@@ -3,6 +3,7 @@
 #include "vhi_slave.h"
 
 #define EVENTS_PER_ROUND 32
+#define ROUNDS_PER_POLL	 16
 
 int vhi_slave_watch(struct vh_slave *s, int op, int fd, enum vhi_source source, uint32_t index, uint32_t events)
 {
@@ -123,10 +124,24 @@ static void end_connection(struct vh_slave *s)
 	vhi_listen_resume(s);
 }
 
+/* While rings are polled a system call in each round would be most of what it costs. */
+static bool may_skip(struct vh_slave *s)
+{
+	return s->polling && ++s->rounds % ROUNDS_PER_POLL;
+}
+
+static int left(struct vh_slave *s, bool more)
+{
+	const bool due = vhi_vring_any_pending(s);
+
+	s->polling = s->opts.poll_us && due && !more && vhi_vring_only_polls(s);
+	return more || due;
+}
+
 int vhi_slave_round(struct vh_slave *s, int timeout_ms)
 {
 	struct ready r = {0};
-	int rc = poll_sources(s, timeout_ms, &r);
+	int rc = may_skip(s) ? (vhi_slave_ended(s) ? -ESHUTDOWN : 0) : poll_sources(s, timeout_ms, &r);
 	bool more;
 
 	if (rc)
@@ -158,5 +173,5 @@ int vhi_slave_round(struct vh_slave *s, int timeout_ms)
 	vhi_conn_update(s);
 	vhi_back_update(s);
 	vhi_slave_set_timer(s);
-	return more || vhi_vring_any_pending(s);
+	return left(s, more);
 }

@@ -171,8 +171,9 @@ static void started(struct vh_slave *s, uint32_t i, int32_t reason)
 	vhi_state_end(s, -ECANCELED);
 	r->state = VHI_VRING_RUNNING;
 	r->lost = false;
-	r->armed = false;
+	r->armed = s->opts.poll_us; /* a ring begins armed; its first run is to change that */
 	r->left = false;
+	r->poll_until = 0;
 	watch_kick(s, i);
 	vhi_log_line(&s->log, VH_LOG_DEBUG, "queue %u started", i);
 	vhi_events_raise(&s->events, VH_EVENT_STARTED, i, reason, 0);
@@ -219,6 +220,7 @@ static void close_notifiers(struct vh_slave *s, uint32_t i)
 {
 	struct vhi_vring *r = &s->rings[i];
 
+	vhi_queue_drain(r->q);
 	vhi_vring_set_kick(s, i, -1);
 	vhi_queue_set_fd(r->q, VHI_QUEUE_CALL, -1);
 	r->polled = false;
@@ -439,17 +441,35 @@ void vhi_vring_woken(struct vh_slave *s)
 	}
 }
 
+/* False when the queue may sleep: nothing came for as long as it is to be polled. */
+static bool polls(const struct vh_slave *s, struct vhi_vring *r, bool took)
+{
+	const uint64_t us = s->opts.poll_us;
+	uint64_t now;
+
+	if (r->polled || us == VH_POLL_ALWAYS)
+		return true;
+	if (!us || !(took || r->poll_until))
+		return false;
+	now = vhi_now_ns();
+	if (took)
+		r->poll_until = now + us * 1000;
+	if (now >= r->poll_until)
+		r->poll_until = 0;
+	return r->poll_until;
+}
+
 /*
  * After the device found no more: ask for a kick, then look once more. One that then, with the kick asked for, takes
  * nothing of what is there leaves it on purpose (receive buffers, until something comes): the next kick is for others.
  */
-static void rest(struct vhi_vring *r, bool took)
+static void rest(const struct vh_slave *s, struct vhi_vring *r, bool took)
 {
 	const bool looked_again = r->left && r->armed;
 	vh_count rc;
 
-	if (r->polled) {
-		r->pending = true;
+	if (polls(s, r, took)) {
+		r->pending = r->polling = true;
 		return;
 	}
 	rc = vh_queue_arm(r->q);
@@ -473,8 +493,16 @@ bool vhi_vring_any_pending(const struct vh_slave *s)
 	return false;
 }
 
+bool vhi_vring_only_polls(const struct vh_slave *s)
+{
+	for (uint32_t i = 0; i < s->n_queues; i++)
+		if (is_due(s, i) && !s->rings[i].polling)
+			return false;
+	return true;
+}
+
 /* A round of a queue that discards; for as long it is open. */
-static int32_t discard(struct vhi_vring *r)
+static int32_t discard(const struct vh_slave *s, struct vhi_vring *r)
 {
 	struct vh_req reqs[32];
 	struct vh_cpl cpls[VHI_ARRAY_SIZE(reqs)];
@@ -486,7 +514,7 @@ static int32_t discard(struct vhi_vring *r)
 		cpls[i] = (struct vh_cpl){.token = reqs[i].token};
 	rc = n > 0 ? vh_queue_push(r->q, cpls, (uint32_t)n) : n;
 	if (!rc && !n)
-		rest(r, false);
+		rest(s, r, false);
 	vhi_queue_ctl(r->q, VHI_CTL_DISABLE, NULL);
 	return rc ? rc : n;
 }
@@ -500,7 +528,7 @@ static int32_t batch(struct vh_slave *s, uint32_t i)
 	if (s->dev->ops.on_batch)
 		rc = s->dev->ops.on_batch(s->dev->ctx, r->q, i, s->opts.budget);
 	if (!rc && !vhi_slave_ended(s))
-		rest(r, vhi_queue_taken(r->q) != before);
+		rest(s, r, vhi_queue_taken(r->q) != before);
 	return rc;
 }
 
@@ -509,12 +537,12 @@ static void run(struct vh_slave *s, uint32_t i)
 	struct vhi_vring *r = &s->rings[i];
 	int32_t rc;
 
-	r->pending = false;
+	r->pending = r->polling = false;
 	if (r->armed && !r->left) {
 		vh_queue_disarm(r->q);
 		r->armed = false;
 	}
-	rc = r->enabled ? batch(s, i) : discard(r);
+	rc = r->enabled ? batch(s, i) : discard(s, r);
 	if (vhi_slave_ended(s))
 		return;
 	if (rc > 0)

@@ -116,6 +116,9 @@ static int set_defaults(struct vh_slave *s, const struct vh_slave_opts *opts, co
 	if (o->require_seal > 1 || o->socket_mode & ~0777u || o->postcopy > 1)
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
 				"vh_slave_new: require_seal and postcopy are 0 or 1, socket_mode at most 0777");
+	if (o->reserved)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_slave_new: reserved is %u; it must be 0",
+				o->reserved);
 	s->features = (dev->opts.features | VHI_RING_FEATURES | VHI_BIT(VH_F_PROTOCOL_FEATURES)) & ~o->mask_features;
 	if (s->features & VHI_BIT(VH_F_PROTOCOL_FEATURES))
 		s->pf = offered_pf(o, dev);
@@ -150,9 +153,12 @@ static int make_fds(struct vh_slave *s)
 	return rc ? rc : vhi_slave_watch(s, EPOLL_CTL_ADD, s->timer_fd, VHI_SOURCE_TIMER, 0, EPOLLIN);
 }
 
-static int make_rings(struct vh_slave *s, uint32_t n)
+static int make_rings(struct vh_slave *s, const struct vh_device *dev)
 {
-	const struct vhi_queue_hooks hooks = {.ctx = s, .wake = vhi_slave_wake};
+	/* The kicks of queues that a user's thread drives are his to read. */
+	const struct vhi_queue_hooks hooks = {
+		.ctx = s, .wake = vhi_slave_wake, .edges = !(dev->ops.flags & VH_DEVICE_MANUAL_QUEUES)};
+	const uint32_t n = dev->opts.max_queues;
 
 	s->rings = vhi_calloc(n, sizeof(*s->rings));
 	if (!s->rings)
@@ -206,7 +212,7 @@ static int make(struct vh_slave *s, const struct vh_slave_opts *opts, const stru
 		return vhi_fail(rc, VH_ERROR_SYSTEM, 0, "vh_slave_new: %s", vh_error_name(rc));
 	rc = vh_mem_new(&mem, &s->mem);
 	if (!rc)
-		rc = make_rings(s, dev->opts.max_queues);
+		rc = make_rings(s, dev);
 	return rc ? rc : attach(s, dev);
 }
 
@@ -321,6 +327,14 @@ vh_rc vh_slave_stop(struct vh_slave *s)
 	__atomic_store_n(&s->stopping, 1, __ATOMIC_RELEASE);
 	vhi_eventfd_signal(s->wake_fd);
 	vhi_gate_stop(&s->gate);
+	return 0;
+}
+
+vh_rc vh_slave_wake(struct vh_slave *s)
+{
+	if (!s)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_slave_wake: slave is NULL");
+	vhi_slave_wake(s);
 	return 0;
 }
 

@@ -74,18 +74,20 @@ struct vhi_vring {
 	uint32_t base;			     /* as it came, or where it stopped; see vhi_vring_base() */
 	uint8_t state;			     /* enum vhi_vring_state */
 	bool has_addr, has_base, enabled;
-	bool polled;	   /* kick without an fd */
-	bool paused;	   /* quiesced for a change of memory */
-	bool pending;	   /* to be looked at in the next round */
-	bool armed;	   /* the driver was asked to kick */
-	bool left;	   /* the device leaves requests in it on purpose */
-	bool watched;	   /* the kick fd is in our epoll set */
-	bool busy;	   /* wanted and complete, but its queue is not yet left */
-	bool moving;	   /* has to follow a change of memory */
-	bool lost;	   /* it was told that its inflight records are */
-	uint32_t told;	   /* VHI_TELL_* that wait */
-	uint64_t telling;  /* ticket of the one on its way, 0 = none */
-	int32_t device_rc; /* atomic: why a request of it failed last, 0 = told already */
+	bool polled;	     /* kick without an fd */
+	bool paused;	     /* quiesced for a change of memory */
+	bool pending;	     /* to be looked at in the next round */
+	bool polling;	     /* pending for no other reason than that something may have come */
+	bool armed;	     /* the driver was asked to kick */
+	bool left;	     /* the device leaves requests in it on purpose */
+	bool watched;	     /* the kick fd is in our epoll set */
+	bool busy;	     /* wanted and complete, but its queue is not yet left */
+	bool moving;	     /* has to follow a change of memory */
+	bool lost;	     /* it was told that its inflight records are */
+	uint32_t told;	     /* VHI_TELL_* that wait */
+	uint64_t telling;    /* ticket of the one on its way, 0 = none */
+	uint64_t poll_until; /* 0 = nothing came since the driver was asked to kick */
+	int32_t device_rc;   /* atomic: why a request of it failed last, 0 = told already */
 };
 
 /*
@@ -206,7 +208,9 @@ struct vh_slave {
 	int epfd, wake_fd, timer_fd;
 	uint64_t timer_ns; /* what timer_fd is set to, 0 = off */
 	bool dispatching;
-	bool more; /* the last round left something to do */
+	bool more;	 /* the last round left something to do */
+	bool polling;	 /* what it left is to look at rings, and nothing else */
+	uint32_t rounds; /* since it polls */
 	bool destroying;
 	bool paused;	 /* see pause.c */
 	bool rings_held; /* while paused: rings take nothing */
@@ -307,6 +311,7 @@ void vhi_vring_configured_all(struct vh_slave *s);
 void vhi_vring_woken(struct vh_slave *s);   /* some queue changed */
 void vhi_vring_run_all(struct vh_slave *s); /* a batch of each ring that is to be looked at */
 bool vhi_vring_any_pending(const struct vh_slave *s);
+bool vhi_vring_only_polls(const struct vh_slave *s); /* of these, all are just looked at */
 
 /* handlers_log.c */
 struct vhi_queue_log vhi_vring_log(const struct vh_slave *s, const struct vhi_vring *r);

@@ -89,7 +89,6 @@ static const int allowed[] = {
 	SYS_eventfd2,
 	SYS_timerfd_create,
 	SYS_timerfd_settime,
-	SYS_signalfd4,
 	SYS_epoll_create1,
 	SYS_epoll_ctl,
 	SYS_epoll_pwait,

@@ -334,6 +334,17 @@ def test_bench_json(serve, args):
     assert report["requests"] > 0 and report["latency_us"]["p50"] <= report["latency_us"]["p99"]
 
 
+@pytest.mark.parametrize("how", [("--poll",), ("--poll-us", 50), ("--poll-us", 1000000)])
+def test_a_back_end_that_polls(serve, how):
+    s = serve("--ram", "1M", *how)
+    assert vhctl("io", "blk", s.target, "verify").returncode == DONE
+    for args in ((), ("--poll",), ("--iodepth", 8)):
+        got = vhctl("io", "blk", s.target, "bench", "--time-ms", 50, "--json", *args)
+        assert got.returncode == DONE and json.loads(got.stdout)["requests"] > 0, got.stderr
+    assert vhctl("probe", s.target).returncode == DONE
+    assert s.end() == 0
+
+
 def test_a_back_end_with_small_rings(serve):
     s = serve("--ram", "1M", "--queue-size", 16)
     assert vhctl("io", "blk", s.target, "verify").returncode == DONE

@@ -131,6 +131,7 @@ extern uintptr_t _wrap_SlaveAdopt_raw_38bee8dda103c01b(swig_voidp arg1, int arg2
 extern uintptr_t _wrap_SlaveFD_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_SlaveDispatch_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_SlaveWait_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
+extern uintptr_t _wrap_SlaveWake_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_SlaveNextEvent_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_SlaveQueue_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
 extern uintptr_t _wrap_SlaveDupSnapshot_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
@@ -946,6 +947,15 @@ func SlaveWait(arg1 *Slave, arg2 int32) (_swig_ret Count) {
 	swig_r = (uintptr)(C._wrap_SlaveWait_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1)))
 	var swig_r_1 Count
 	swig_r_1 = countOf(swig_r)
+	return swig_r_1
+}
+
+func SlaveWake(arg1 *Slave) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	swig_r = (uintptr)(C._wrap_SlaveWake_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
 	return swig_r_1
 }
 

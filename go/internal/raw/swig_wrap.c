@@ -1231,6 +1231,19 @@ vhgo_count _wrap_SlaveWait_raw_38bee8dda103c01b(struct vh_slave *_swig_go_0, int
 }
 
 
+vhgo_rc _wrap_SlaveWake_raw_38bee8dda103c01b(struct vh_slave *_swig_go_0) {
+  struct vh_slave *arg1 = (struct vh_slave *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_slave **)&_swig_go_0; 
+  
+  result = (vhgo_rc)vh_slave_wake(arg1);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
 vhgo_count _wrap_SlaveNextEvent_raw_38bee8dda103c01b(struct vh_slave *_swig_go_0, struct vh_event *_swig_go_1) {
   struct vh_slave *arg1 = (struct vh_slave *) 0 ;
   struct vh_event *arg2 = (struct vh_event *) 0 ;

@@ -1264,10 +1264,12 @@ type SlaveOpts struct {
 	MoreProtocolFeatures uint64
 	Dialect              uint32 // VH_DIALECT_*: numbers that the front-end has
 	Postcopy             uint32 // 1: offer PAGEFAULT where userfaultfd may be used; see VH_EVENT_POSTCOPY
+	PollUS               uint32
+	reserved             uint32
 }
 
 var (
-	_ = [1]struct{}{}[unsafe.Sizeof(SlaveOpts{})-72]
+	_ = [1]struct{}{}[unsafe.Sizeof(SlaveOpts{})-80]
 	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.size)-0]
 	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.MessageTimeoutMS)-4]
 	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.DrainTimeoutMS)-8]
@@ -1281,6 +1283,8 @@ var (
 	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.MoreProtocolFeatures)-56]
 	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.Dialect)-64]
 	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.Postcopy)-68]
+	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.PollUS)-72]
+	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.reserved)-76]
 )
 
 // sized is a copy that says how large it is, nil for nil.
