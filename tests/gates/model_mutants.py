@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
+"""Gate `model-mutants`: tests/model notices a ring that is wrong. Each mutant is a change of src/queue in a scratch copy. The
+gate makes those marked quick, VH_FULL=1 all of them; the seed is always the same, so that none survives by chance.
+"""
+import os
+import sys
+import tempfile
+
+from scratch import Failed, Scratch, run
+
+TESTS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "model")
+SPLIT, PACKED = "src/queue/split_device.c", "src/queue/packed_device.c"
+SPLIT_DRIVER, PACKED_DRIVER = "src/queue/split_driver.c", "src/queue/packed_driver.c"
+CHAIN, POSITION, RING, SUBMIT = "src/queue/vhi_chain.h", "src/queue/vhi_packed.h", "src/queue/vhi_vring.h", "src/queue/vhi_submit.h"
+QUICK = True
+# name, quick, edits
+MUTANTS = (
+    ("a wrong mask where used elements go", QUICK, ((SPLIT, "(size_t)((old + i) & mask)", "(size_t)((old + i) & (mask >> 1))"),)),
+    ("a wrap counter that does not turn", QUICK, ((POSITION, "(at - num) | (wrap ^ VHI_PACKED_WRAP));\n}\n\nstatic inline uint16_t packed_back",
+                                                   "(at - num) | wrap);\n}\n\nstatic inline uint16_t packed_back"),)),
+    ("a written length that is not clamped", QUICK, ((SPLIT, "const uint32_t len = VHI_MIN(cpls[i].written, slot->wr_len);",
+                                                      "const uint32_t len = cpls[i].written;"),)),
+    ("an event index that is one too late", QUICK, ((RING, "(uint16_t)(now - event - 1) < (uint16_t)(now - old)",
+                                                     "(uint16_t)(now - event - 1) <= (uint16_t)(now - old)"),)),
+    ("unpop leaves the order as it was", QUICK, ((PACKED, "q->dev.turn = q->dev.turn >= n ? q->dev.turn - n : q->dev.turn + q->num - n;", ""),)),
+    ("a wrap counter that does not turn back", False, ((POSITION, "(at + num - n) | (wrap ^ VHI_PACKED_WRAP)", "(at + num - n) | wrap"),)),
+    ("a packed event that is one too late", False, ((POSITION, "packed_between(q->num, old, event) < n", "packed_between(q->num, old, event) <= n"),)),
+    ("an event behind the ring is believed", False, ((POSITION, " && packed_at(event) < q->num)", ")"),)),
+    ("a chain is one place in the ring", False, ((PACKED, "pos = packed_on(q->num, pos, q->dev.n_desc[id]);\n\t\tpassed",
+                                                  "pos = packed_on(q->num, pos, 1);\n\t\tpassed"),)),
+    ("no WRITE in what is used", False, ((PACKED, "packed_used_marks(pos) | (len ? VHI_DESC_WRITE : 0)", "packed_used_marks(pos)"),)),
+    ("a next descriptor just outside", False, ((CHAIN, "VHI_REFUSE(VHI_SITE_QUEUE_NEXT, at >= entries)", "VHI_REFUSE(VHI_SITE_QUEUE_NEXT, at > entries)"),)),
+    ("an empty writable buffer is none", False, ((CHAIN, "if (flags & VHI_DESC_WRITE) {", "if (flags & VHI_DESC_WRITE && len) {"),)),
+    ("arm looks one ahead", False, ((SPLIT, "on ? vhi_shm_load16(avail(q) + IDX) :", "on ? vhi_shm_load16(avail(q) + IDX) + 1 :"),)),
+    ("a driver's chain without its WRITE", False, ((SUBMIT, "(i >= req->n_rd ? VHI_DESC_WRITE : 0)", "(i > req->n_rd ? VHI_DESC_WRITE : 0)"),)),
+    ("a used length that is one too long", False, ((SUBMIT, "len > slot->wr_len", "len > slot->wr_len + 1"),)),
+    ("a driver that forgets a descriptor", False, ((SPLIT_DRIVER, "q->drv.n_free += n;", "q->drv.n_free += n > 1 ? n - 1 : n;"),)),
+    ("a used id just outside", False, ((SUBMIT, "id >= q->num", "id > q->num"),)),
+    ("a driver that passes one place", False, ((PACKED_DRIVER, "q->next_used = packed_on(q->num, q->next_used, q->slots[id].n_desc);",
+                                                "q->next_used = packed_on(q->num, q->next_used, 1);"),)),
+)
+
+
+def notices(s):
+    """Whether the tests are red."""
+    s.make()
+    code, output = run("timeout", "300", "/usr/bin/python3", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", TESTS, ok=False,
+                       env={"VH_BUILD": s.build, "VH_PYTHON_MODE": "abi", "VH_SEED": "1", "VH_FULL": "0", "VH_MODEL_SCALE": "0.3",
+                            "PYTHONPATH": os.path.join(s.top, "python")})
+    if code in (0, 1, 134, 139) or code < 0:
+        return code != 0  # it may die of a mutant
+    raise Failed(f"exit code {code} of the tests\n{output[-3000:]}")
+
+
+def check(s, name, edits):
+    for edit in edits:
+        s.replace(*edit)
+    try:
+        return [] if notices(s) else [f"{name}: nobody notices"]
+    finally:
+        s.mend()
+
+
+def main():
+    wrong, full = [], os.environ.get("VH_FULL") == "1"
+    chosen = [m for m in MUTANTS if full or m[1]]
+    with tempfile.TemporaryDirectory() as folder:
+        s = Scratch(folder)
+        s.configure("-DVH_PYTHON=OFF", "-DVH_TOOLS=OFF")
+        if notices(s):
+            print("the tests are red without a mutant")
+            return 1
+        for name, _, edits in chosen:
+            try:
+                wrong += check(s, name, edits)
+            except Failed as e:
+                wrong.append(f"{name}: {e}")
+    for line in wrong:
+        print(line)
+    print(f"{len(chosen)} of {len(MUTANTS)} mutants, {len(wrong)} survive")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
