@@ -33,29 +33,39 @@
 
 #define VHI_SHM_RAW(type, p) ((type *)(uintptr_t)(p))
 
+/* A build for tests (preset flip): what a load gives is the test's to say, as if a peer wrote between any two of them. */
+#ifdef VHI_FLIP
+uint64_t vhi_flip(const volatile void *at, uint64_t seen);
+void vhi_flip_copy(const volatile void *at, void *copy, size_t n);
+#else
+#define vhi_flip(at, seen)	   (seen)
+#define vhi_flip_copy(at, copy, n) ((void)0)
+#endif
+#define VHI_LOADED(type, p, seen) ((type)vhi_flip(VHI_SHM_RAW(const volatile void, p), seen))
+
 static inline uint16_t vhi_shm_load16(const uint16_t VHI_SHM *p)
 {
-	return le16toh(__atomic_load_n(VHI_SHM_RAW(const uint16_t, p), __ATOMIC_RELAXED));
+	return VHI_LOADED(uint16_t, p, le16toh(__atomic_load_n(VHI_SHM_RAW(const uint16_t, p), __ATOMIC_RELAXED)));
 }
 
 static inline uint16_t vhi_shm_load16_acquire(const uint16_t VHI_SHM *p)
 {
-	return le16toh(__atomic_load_n(VHI_SHM_RAW(const uint16_t, p), VHI_ACQUIRE));
+	return VHI_LOADED(uint16_t, p, le16toh(__atomic_load_n(VHI_SHM_RAW(const uint16_t, p), VHI_ACQUIRE)));
 }
 
 static inline uint32_t vhi_shm_load32(const uint32_t VHI_SHM *p)
 {
-	return le32toh(__atomic_load_n(VHI_SHM_RAW(const uint32_t, p), __ATOMIC_RELAXED));
+	return VHI_LOADED(uint32_t, p, le32toh(__atomic_load_n(VHI_SHM_RAW(const uint32_t, p), __ATOMIC_RELAXED)));
 }
 
 static inline uint64_t vhi_shm_load64(const uint64_t VHI_SHM *p)
 {
-	return le64toh(__atomic_load_n(VHI_SHM_RAW(const uint64_t, p), __ATOMIC_RELAXED));
+	return VHI_LOADED(uint64_t, p, le64toh(__atomic_load_n(VHI_SHM_RAW(const uint64_t, p), __ATOMIC_RELAXED)));
 }
 
 static inline uint64_t vhi_shm_load64_acquire(const uint64_t VHI_SHM *p)
 {
-	return le64toh(__atomic_load_n(VHI_SHM_RAW(const uint64_t, p), VHI_ACQUIRE));
+	return VHI_LOADED(uint64_t, p, le64toh(__atomic_load_n(VHI_SHM_RAW(const uint64_t, p), VHI_ACQUIRE)));
 }
 
 static inline void vhi_shm_store16(uint16_t VHI_SHM *p, uint16_t v)
@@ -92,6 +102,7 @@ static inline void vhi_shm_store64_release(uint64_t VHI_SHM *p, uint64_t v)
 static inline void vhi_shm_copy_in(void *dst, const void VHI_SHM *src, size_t n)
 {
 	memcpy(dst, VHI_SHM_RAW(const void, src), n);
+	vhi_flip_copy(VHI_SHM_RAW(const volatile void, src), dst, n);
 }
 
 static inline void vhi_shm_copy_out(void VHI_SHM *dst, const void *src, size_t n)

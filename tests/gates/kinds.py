@@ -232,6 +232,7 @@ KINDS = (
     Kind("wire", ctest("gcc", "^wire/"), ("gcc",), about="message table and codec"),
     Kind("queue", ctest("gcc", "^queue/"), ("gcc",), about="virtqueues"),
     Kind("model", pytest("model", {"VH_BUILD": GCC}), ("gcc",), about="random calls of a queue against a model in Python"),
+    Kind("flip", built_and_tested("flip", env=ASAN), about="loads from shared memory that never agree, all of them"),
     Kind("integ", ctest("gcc", "^integ/"), ("gcc",), about="both roles, in one process and in two"),
     Kind("demo-qemu", demo("qemu"), ("build",), about="a Linux guest on our back-end"),
     Kind("demo-qemu-migrates", demo("qemu-migrates"), ("build",), about="a Linux guest that moves between two QEMUs"),

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
 /*
  * Case 135: a driver that changes everything while it is read. Each field of a descriptor only ever has a few values;
- * whatever is popped must be made of these, together as they were in one load, and lie inside guest memory.
+ * whatever is popped must be made of these, together as they were in one load, and lie inside guest memory. And a device
+ * that does so: whatever is reaped was submitted, comes once, and has a length that fits. tests/flip has the same for all
+ * sequences of a few loads.
  */
 #include <stdarg.h>
 #include <setjmp.h>
@@ -14,9 +16,12 @@
 #include "vhi_vring.h"
 
 #include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
 
 #define TABLE (VHT_DATA + 0x100000)
 #define NUM   16u
+#define ROOM  64u /* of a driver's request */
 
 static struct vht_ring ring;
 static struct vht_desc *descs, *table;
@@ -43,6 +48,14 @@ static int teardown(void **state)
 	(void)state;
 	vht_ring_free(&ring);
 	return 0;
+}
+
+/* A second, or so many in a long run; and longer where threads have to wait for a processor. */
+static bool goes_on(uint64_t since, uint32_t full, bool enough)
+{
+	const uint64_t second = UINT64_C(1000000000), passed = vhi_now_ns() - since;
+
+	return passed < second * (getenv("VH_FULL") ? full : 1) || (!enough && passed < 40 * second);
 }
 
 static uint32_t lcg(uint32_t *x)
@@ -129,7 +142,7 @@ static void offer(uint32_t n)
 
 static void case_135_a_driver_that_changes_everything_while_it_is_read(void **state)
 {
-	const uint64_t end = vhi_now_ns() + UINT64_C(1000000000);
+	const uint64_t since = vhi_now_ns();
 	struct vh_req reqs[NUM];
 	struct vh_cpl cpls[NUM];
 	uint64_t popped = 0, broken = 0;
@@ -137,7 +150,7 @@ static void case_135_a_driver_that_changes_everything_while_it_is_read(void **st
 
 	(void)state;
 	assert_int_equal(pthread_create(&thread, NULL, flipper, NULL), 0);
-	while (vhi_now_ns() < end) {
+	while (goes_on(since, 20, popped > 100 && broken > 100)) {
 		vh_count n;
 
 		offer(1 + popped % NUM);
@@ -163,10 +176,80 @@ static void case_135_a_driver_that_changes_everything_while_it_is_read(void **st
 	assert_true(broken > 100);
 }
 
+/* The device's side: ids and lengths go together, so that a mixture of two elements shows in a packed ring. */
+static void *liar(void *arg)
+{
+	static const uint32_t marks[] = {0, VHT_AVAIL, VHT_USED, VHT_AVAIL | VHT_USED};
+	uint32_t *elems = (uint32_t *)(void *)(ring.used + 2);
+	uint32_t x = 7;
+
+	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
+		const uint32_t r = lcg(&x), at = r % NUM, id = (r >> 8) % (NUM + (r & 0xf000 ? 0 : 1));
+		const uint32_t len = r & 0x10000 ? ROOM : r & 0x2e0000 ? 0 : ROOM + 1;
+
+		if (vht_layout) {
+			scribble(&descs[at], VHT_DATA, len, marks[(r >> 4) & 3] | VHT_WRITE, id);
+			continue;
+		}
+		__atomic_store_n(&elems[2 * at], id, __ATOMIC_RELAXED);
+		__atomic_store_n(&elems[2 * at + 1], len, __ATOMIC_RELAXED);
+		__atomic_store_n(&ring.used[1], (uint16_t)(lcg(&x) % (2 * NUM)), __ATOMIC_RELAXED);
+	}
+	return arg;
+}
+
+static void case_135_a_device_that_changes_everything_while_it_is_read(void **state)
+{
+	const uint64_t since = vhi_now_ns();
+	struct vh_seg seg = {(uintptr_t)vht_host(&ring, VHT_DATA), ROOM};
+	struct vh_req req = {.segs = (uintptr_t)&seg, .n_wr = 1};
+	uint64_t reaped = 0, broken = 0, cookie = 0;
+	bool flying[1 << 16] = {false};
+	struct vh_cpl cpls[NUM];
+	pthread_t thread;
+
+	(void)state;
+	vh_queue_free(ring.q);
+	ring.opts.role = VH_QUEUE_DRIVER;
+	assert_int_equal(vh_queue_open(ring.mem, &ring.opts, -1, -1, &ring.q), 0);
+	assert_int_equal(pthread_create(&thread, NULL, liar, NULL), 0);
+	while (goes_on(since, 10, reaped > 100 && broken > 100)) {
+		vh_count n;
+
+		for (req.user = (uint16_t)cookie; vh_queue_submit(ring.q, &req, 1) == 1;
+		     req.user = (uint16_t)++cookie) {
+			assert_false(flying[req.user]);
+			flying[req.user] = true;
+		}
+		n = vh_queue_reap(ring.q, cpls, NUM);
+		for (vh_count i = 0; i < n; i++) {
+			assert_true(flying[cpls[i].token]);
+			flying[cpls[i].token] = false;
+			assert_true(cpls[i].written == 0 || cpls[i].written == ROOM);
+			reaped++;
+		}
+		if (n < 0) {
+			assert_int_equal(n, -EPROTO);
+			vh_queue_free(ring.q);
+			assert_int_equal(vh_queue_open(ring.mem, &ring.opts, -1, -1, &ring.q), 0);
+			memset(flying, 0, sizeof(flying));
+			broken++;
+		}
+		if (!n)
+			sched_yield();
+	}
+	__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
+	pthread_join(thread, NULL);
+	assert_true(reaped > 100);
+	assert_true(broken > 100);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(case_135_a_driver_that_changes_everything_while_it_is_read, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(case_135_a_device_that_changes_everything_while_it_is_read, setup,
 						teardown),
 	};
 
