@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 
@@ -216,6 +217,22 @@ def run_command(job):
     return "help, and a wrong command"
 
 
+def differential(job):
+    """The model's driver with virtio-queue beside the library. The crate comes from its registry, by its lock file."""
+    if not shutil.which("cargo"):
+        raise Skip("no cargo here: rustup brings one, or Debian trixie")
+    try:
+        job.run("cargo", "build", "--release", "--locked", "--manifest-path", os.path.join(TOP, "tests", "model", "peer", "Cargo.toml"),
+                env={"CARGO_TARGET_DIR": os.path.join(GCC, "model-peer")})
+    except Failed:
+        with open(job.log.name, encoding="utf-8", errors="replace") as f:
+            why = re.search(r"requires rustc|lock file version|failed to download|spurious network|Unable to update registry", f.read())
+        if why:
+            raise Skip(f"cargo can't build virtio-queue here: {why.group()}") from None
+        raise
+    return pytest("model", {"VH_BUILD": GCC}, "differential")(job)
+
+
 class Kind:
     def __init__(self, name, work, needs=(), required=True, limit=600, about=""):
         self.name, self.work, self.needs, self.required, self.limit, self.about = name, work, needs, required, limit, about
@@ -231,7 +248,7 @@ KINDS = (
     Kind("unit", ctest("gcc", "^unit/"), ("gcc",), about="C tests, by folder of src"),
     Kind("wire", ctest("gcc", "^wire/"), ("gcc",), about="message table and codec"),
     Kind("queue", ctest("gcc", "^queue/"), ("gcc",), about="virtqueues"),
-    Kind("model", pytest("model", {"VH_BUILD": GCC}), ("gcc",), about="random calls of a queue against a model in Python"),
+    Kind("model", pytest("model", {"VH_BUILD": GCC}, but="differential"), ("gcc",), about="random calls of a queue against a model in Python"),
     Kind("flip", built_and_tested("flip", env=ASAN), about="loads from shared memory that never agree, all of them"),
     Kind("integ", ctest("gcc", "^integ/"), ("gcc",), about="both roles, in one process and in two"),
     Kind("demo-qemu", demo("qemu"), ("build",), about="a Linux guest on our back-end"),
@@ -273,6 +290,7 @@ KINDS = (
     Kind("breaks", script("breaks.py"), about="each break of the interface turns its gate red"),
     Kind("mutants", script("mutants.py"), about="a library that is wrong turns the libffi program red"),
     Kind("model-mutants", script("model_mutants.py"), about="a ring that is wrong turns the model red"),
+    Kind("differential", differential, ("gcc",), required=False, about="virtio-queue of Rust on the same rings"),
     Kind("grow", script("grow.py"), about="an older program on a newer library, and the other way round"),
     Kind("layers", script("layers.py", GCC), ("gcc",), about="includes that go up don't compile"),
     Kind("format", script("format.py"), about="clang-format, SPDX lines"),

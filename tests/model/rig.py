@@ -48,14 +48,19 @@ def checked(rc):
 
 
 class World:
-    """Guest memory with room for one ring."""
+    """Guest memory with room for one ring, in one file."""
 
     def __init__(self, num):
         self.mem = vh.Memory()
+        self.file = os.memfd_create("vh-model")
         regions = [(RINGS, -(-(16 * num + 2 * num + 8 * num + 64) // 4096) * 4096), *DATA,
                    (TABLES, BORDER - TABLES), (BORDER, TABLES + TABLES_LEN - BORDER)]
+        os.ftruncate(self.file, sum(length for _, length in regions))
+        self.ranges, offset = [], 0  # (guest address, offset in the file, length)
         for gpa, length in regions:
-            self.mem.alloc(gpa, length)
+            self.mem.add_fd(self.file, vh.Region(gpa=gpa, uva=gpa, len=length, offset=offset))
+            self.ranges.append((gpa, offset, length))
+            offset += length
         self.views = [self.mem.view(gpa, length) for gpa, length in regions]
         self.guest = Guest([(gpa, view, int(ffi.cast("uintptr_t", ffi.from_buffer(view))))
                             for (gpa, _), view in zip(regions, self.views)])
@@ -76,6 +81,7 @@ class World:
         for view in self.views:
             view.release()
         self.mem.close()
+        os.close(self.file)
 
 
 class Lib:
