@@ -231,6 +231,29 @@ def row_scsi(place, _):
     return f"the firmware booted from a SCSI disk in Python, which QEMU had reset {resets} times, and unplugged memory meanwhile"
 
 
+def row_shmem(place, _):
+    """The QEMU of Debian's unstable suite; a guest's view of the device's shared memory is looked at by its monitor."""
+    place.peer = qemu.of_suite("sid", "11")
+    qmp = place.socket + ".qmp"
+    with open(place.image, "wb") as f:
+        f.write((b"\xf4\xeb\xfd".ljust(510, b"\0") + b"\x55\xaa").ljust(MIB, b"\0"))  # hlt, for ever
+    argv = place.shell(PYTHON, os.path.join(HERE, "shmem_device.py"), place.socket, place.image)
+    with proc.Process("shmem-device", argv, place.logs) as server:
+        server.wait_for_socket(place.socket)
+        with proc.Process("firmware", qemu.shmem_firmware(place.socket, qmp, place.peer), place.logs) as guest:
+            guest.wait_for(lambda: "written\n" in server.output(), "two mappings", 60)
+            at = qemu.bar(qmp, 4, 4) + 2 * 4096
+            seen = qemu.peek(qmp, at, 16)
+            check(seen == b"the page" + b"f libvh" + b"\0", f"the guest finds {seen} in the page that the device mapped")
+            server.popen.send_signal(signal.SIGUSR1)
+            guest.wait_for(lambda: "over\n" in server.output(), "two unmappings")
+            check(qemu.peek(qmp, at, 16) != seen, "the page is still there after it was unmapped")
+        said = [line.rpartition(" ") for line in server.output().splitlines() if "mapped" in line]
+        check(server.end() == 0, f"the device's exit code after SIGTERM is not 0\n{server.tail()}")
+    check(all((status == "0") == (what in ("mapped", "unmapped")) for what, _, status in said), f"QEMU said: {said}")
+    return "QEMU 11 showed its guest a page that a device in Python had mapped, and took it away; it refused to map over it, and to unmap it twice"
+
+
 def row_net(place, _):
     mac, mtu, qmp = "52:54:00:12:34:56", 1400, place.socket + ".qmp"
     plain = mac.replace(":", "")
@@ -318,6 +341,7 @@ ROWS = (
     ("python-device", "Python device", "vhctl io, Linux guest", "libvh (Python class)", "python3-cffi",
      QEMU_FILES, device(python)),
     ("python-scsi", "Python SCSI disk", "QEMU, firmware", "libvh (Python class)", "python3-cffi", QEMU_FILES[:1], row_scsi),
+    ("qemu-shmem", "Shared memory of a Python device", "QEMU 11, firmware", "libvh (Python class)", "qemu-system-x86", (), row_shmem),
     ("python-net", "Python network device", "QEMU, firmware", "libvh (Python class)", "ipxe-qemu",
      (*QEMU_FILES[:1], ("/usr/lib/ipxe/qemu/pxe-virtio.rom", "ipxe-qemu")), row_net),
     ("qemu-net", "Linux guest on the net", "QEMU, Linux guest", "libvh (vhctl serve net)", "qemu-system-x86", QEMU_FILES[:2],

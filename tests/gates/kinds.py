@@ -273,6 +273,7 @@ KINDS = (
     Kind("demo-python-drives", demo("python-drives"), ("build",), about="a Python program on our back-end"),
     Kind("demo-python-device", demo("python-device"), ("build",), about="a device in Python, mounted by a Linux guest"),
     Kind("demo-python-scsi", demo("python-scsi"), ("build",), about="a SCSI disk in Python, firmware boots from it"),
+    Kind("demo-qemu-shmem", demo("qemu-shmem"), ("build",), required=False, about="QEMU 11 shows its guest what a device in Python maps"),
     Kind("demo-python-net", demo("python-net"), ("build",), about="a network device in Python, which the firmware asks for a boot"),
     Kind("demo-go-drives", demo("go-drives"), ("build",), about="a Go program on our back-end"),
     Kind("demo-go-device", demo("go-device"), ("build",), about="a device in Go, mounted by a Linux guest"),

@@ -98,9 +98,9 @@ class NetGuest(Guest):
                         ["-netdev", "vhost-user,id=n0,chardev=c0", "-device", device], f"vh.packed={int(packed)}")
 
 
-def machine(socket, memory_mib=64):
+def machine(socket, memory_mib=64, emulator=(QEMU,)):
     """A machine without an operating system, which shares its memory; chardev c0 is that socket."""
-    return [QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+    return [*emulator, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
             "-device", "isa-debug-exit,iobase=0xf4,iosize=1",
             "-machine", "pc,memory-backend=mem", "-accel", "tcg", "-m", f"{memory_mib}M",
             "-object", f"memory-backend-memfd,id=mem,size={memory_mib}M,share=on", "-chardev", f"socket,id=c0,path={socket}"]
@@ -113,6 +113,30 @@ FIRMWARE_SHM = ["-object", "memory-backend-memfd,id=shm,size=1M,share=on", "-dev
 def disk_firmware(socket):
     """The firmware boots from the vhost-user SCSI disk at that socket."""
     return [*machine(socket), "-device", "vhost-user-scsi-pci,chardev=c0,num_queues=1", *FIRMWARE_SHM]
+
+
+def shmem_firmware(socket, qmp, emulator):
+    """The firmware boots from a block device of which QEMU knows nothing but its number, and the back-end all; shared memory
+    is one of its BARs."""
+    return [*machine(socket, emulator=emulator), "-qmp", f"unix:{qmp},server=on,wait=off", "-device",
+            "vhost-user-test-device-pci,chardev=c0,virtio-id=2,num_vqs=1,vq_size=64,config_size=60,addr=04.0"]
+
+
+def bar(qmp, slot, number):
+    """Where the firmware put a BAR of the PCI device in that slot."""
+    found = [region["address"] for bus in qmp_command(qmp, "query-pci") for device in bus["devices"] if device["slot"] == slot
+             for region in device["regions"] if region["bar"] == number]
+    if len(found) != 1:
+        raise proc.Failed(f"the device in slot {slot} has {len(found)} BARs {number}")
+    return found[0]
+
+
+def peek(qmp, address, length):
+    """What a guest finds there; None: no memory."""
+    said = qmp_command(qmp, "human-monitor-command", **{"command-line": f"xp /{length}xb {address:#x}"})
+    if "Cannot access" in said:
+        return None
+    return bytes(int(word, 16) for line in said.splitlines() for word in line.partition(": ")[2].split())
 
 
 def net_firmware(socket, qmp, mac, mtu):
