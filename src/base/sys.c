@@ -87,6 +87,11 @@ static int sys_userfaultfd(int flags)
 	return (int)syscall(SYS_userfaultfd, flags);
 }
 
+static int sys_membarrier(int cmd)
+{
+	return (int)syscall(SYS_membarrier, cmd, 0, 0);
+}
+
 static int sys_io_uring_setup(unsigned entries, void *params)
 {
 	return (int)syscall(SYS_io_uring_setup, entries, params);
@@ -144,6 +149,7 @@ const struct vhi_sys vhi_sys = {
 	.getenv = secure_getenv,
 	.sigaction = sigaction,
 	.raise = raise,
+	.membarrier = sys_membarrier,
 	.io_uring_setup = sys_io_uring_setup,
 	.io_uring_enter = sys_io_uring_enter,
 };

@@ -69,6 +69,7 @@ struct vhi_sys {
 
 	int (*sigaction)(int sig, const struct sigaction *act, struct sigaction *old);
 	int (*raise)(int sig);
+	int (*membarrier)(int cmd);
 	int (*io_uring_setup)(unsigned entries, void *params);
 	int (*io_uring_enter)(int fd, unsigned submit, unsigned min_complete, unsigned flags);
 };

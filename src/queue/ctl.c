@@ -1,32 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
-/*
- * The gate: one data path call at a time, and control changes from other threads between them. A call takes the gate by
- * one compare-and-swap and gives it back by another. A controller holds the lock and marks the gate; if no call is in
- * progress it applies its change at once, else the call does on its way out. A call that finds the gate marked but not
- * busy waits for the lock: nothing slow or blocking is done under it. Only a start waits for a call to leave (it must
- * answer, and a call on a stopped queue is short); the gate is then handed to it, so that a thread that polls can't keep
- * it out.
- */
+/* Changes from other threads than the one that pops and pushes: what they are, and how they are applied. */
 #include "vhi_vring.h"
-
-int vhi_queue_enter_slow(struct vh_queue *q)
-{
-	uint32_t gate = 0;
-
-	pthread_mutex_lock(&q->lock);
-	while (!__atomic_compare_exchange_n(&q->gate, &gate, VHI_GATE_BUSY, false, __ATOMIC_ACQUIRE,
-					    __ATOMIC_RELAXED) &&
-	       !(gate & VHI_GATE_BUSY)) {
-		/* Handed to a controller that has not woken up yet. */
-		pthread_cond_wait(&q->left, &q->lock);
-		gate = 0;
-	}
-	pthread_mutex_unlock(&q->lock);
-	if (!gate)
-		return 0;
-	return vhi_fail_at(-EBUSY, VH_ERROR_STATE, 0, q->index, VH_ERROR_NONE,
-			   "queue %u: another thread is inside; use a queue from one thread at a time", q->index);
-}
 
 void vhi_queue_refresh(struct vh_queue *q)
 {
@@ -155,7 +129,7 @@ static void apply_abort(struct vh_queue *q, bool park)
 	vhi_queue_drop_tables(q);
 }
 
-static void apply(struct vh_queue *q)
+void vhi_queue_apply(struct vh_queue *q)
 {
 	struct vhi_change c = q->change;
 
@@ -179,74 +153,6 @@ static void apply(struct vh_queue *q)
 	q->starved = false;
 	vhi_queue_refresh(q);
 	q->after |= VHI_AFTER_SELF;
-}
-
-/* Opens the gate, or hands it to who waits; lock is held on entry, and released before the hook is called. */
-static void release(struct vh_queue *q)
-{
-	const struct vhi_queue_hooks hooks = q->hooks;
-	uint32_t after = q->after;
-
-	q->after = 0;
-	if (after & VHI_AFTER_ERR)
-		vhi_queue_signal_err(q);
-	if (after & VHI_AFTER_SELF)
-		vhi_queue_wake(q);
-	__atomic_store_n(&q->gate, q->waiting ? VHI_GATE_PENDING : 0, __ATOMIC_RELEASE);
-	pthread_cond_broadcast(&q->left);
-	pthread_mutex_unlock(&q->lock);
-	if (after & VHI_AFTER_WAKE && hooks.wake)
-		hooks.wake(hooks.ctx);
-}
-
-void vhi_queue_leave_slow(struct vh_queue *q)
-{
-	pthread_mutex_lock(&q->lock);
-	if (__atomic_load_n(&q->gate, __ATOMIC_RELAXED) & VHI_GATE_PENDING) {
-		apply(q);
-		q->after |= VHI_AFTER_WAKE;
-	}
-	release(q);
-}
-
-/* Lock is held. */
-static bool mark(struct vh_queue *q)
-{
-	return !(__atomic_fetch_or(&q->gate, VHI_GATE_PENDING, __ATOMIC_ACQ_REL) & VHI_GATE_BUSY);
-}
-
-bool vhi_queue_begin(struct vh_queue *q)
-{
-	pthread_mutex_lock(&q->lock);
-	return mark(q);
-}
-
-void vhi_queue_own(struct vh_queue *q)
-{
-	pthread_mutex_lock(&q->lock);
-	q->waiting++;
-	while (!mark(q))
-		pthread_cond_wait(&q->left, &q->lock);
-	q->waiting--;
-}
-
-int vhi_queue_finish(struct vh_queue *q, bool ours)
-{
-	if (!ours) {
-		pthread_mutex_unlock(&q->lock);
-		return -EINPROGRESS;
-	}
-	apply(q);
-	release(q);
-	return 0;
-}
-
-void vhi_queue_abandon(struct vh_queue *q, bool ours)
-{
-	if (ours)
-		release(q);
-	else
-		pthread_mutex_unlock(&q->lock);
 }
 
 bool vhi_snapshot_covers(const struct vh_snapshot *new, const struct vh_snapshot *old)
@@ -302,11 +208,6 @@ int vhi_queue_ctl(struct vh_queue *q, enum vhi_queue_ctl_kind kind, struct vh_sn
 	c->clear = (c->clear & ~(uint32_t)kinds[kind].set) | kinds[kind].clear;
 	c->what |= kinds[kind].what;
 	return vhi_queue_finish(q, ours);
-}
-
-bool vhi_queue_settled(struct vh_queue *q)
-{
-	return !(__atomic_load_n(&q->gate, __ATOMIC_ACQUIRE) & VHI_GATE_PENDING);
 }
 
 uint32_t vhi_queue_taken(const struct vh_queue *q)

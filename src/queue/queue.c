@@ -16,6 +16,9 @@ int vhi_queue_new(uint32_t index, uint32_t role, const struct vhi_queue_hooks *h
 		vhi_free(q);
 		return vhi_fail_at(rc, VH_ERROR_SYSTEM, 0, index, VH_ERROR_NONE, "queue %u: no memory", index);
 	}
+	vhi_gate_prepare();
+	q->pass = &vhi_no_pass;
+	q->price = VHI_PASS_PRICE;
 	q->index = index;
 	q->role = role;
 	q->owned = true;

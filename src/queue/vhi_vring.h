@@ -16,6 +16,13 @@
 #include "vhi_queue.h"
 #include "vhi_shm.h"
 
+/* Older clangs know it, but can not make it for x86. */
+#if defined(__has_builtin) && (!defined(__clang__) || __clang_major__ >= 14)
+#if __has_builtin(__builtin_thread_pointer)
+#define VHI_HAVE_THREAD_POINTER
+#endif
+#endif
+
 #define VHI_SITE VHI_SITE_ENUM
 enum vhi_queue_site {
 #include "sites.def"
@@ -154,9 +161,24 @@ enum {
 	VHI_AREAS
 };
 
-/* gate */
+/* gate. Free: 0. */
 #define VHI_GATE_BUSY	 1u /* a data path call is in progress */
 #define VHI_GATE_PENDING 2u /* a control change waits for it, or is being applied */
+#define VHI_GATE_GIVEN	 4u /* to the thread that has the pass, whether it is inside or not */
+#define VHI_GATE_OWED	 8u /* with BUSY: by a thread that came in by a pass which was taken away meanwhile */
+
+/*
+ * By its pass a thread enters and leaves without a locked instruction. Only the thread itself writes inside, so that one
+ * that is late can spoil nothing: therefore a pass is never given to another thread.
+ */
+struct vhi_pass {
+	uintptr_t thread; /* atomic, set once: vhi_thread(), 0 = nobody's */
+	uint32_t inside;  /* atomic */
+};
+
+#define VHI_PASSES	   7u /* more threads than these drive a queue by compare-and-swap */
+#define VHI_PASS_PRICE	   2u /* at first; it doubles each time when another thread took the pass away, up to */
+#define VHI_PASS_PRICE_MAX 65536u
 
 /* Control flags. */
 #define VHI_QF_ENABLED	1u
@@ -200,9 +222,12 @@ struct vhi_alone {
 };
 
 struct vh_queue {
-	uint32_t gate;	/* atomic */
-	uint32_t state; /* atomic: VH_QUEUE_* */
-	bool open;	/* may take: running, enabled, not paused, not draining */
+	struct vhi_pass *pass; /* atomic, lock to write: the one that is good; never NULL */
+	uint32_t gate;	       /* atomic */
+	uint32_t after;
+	struct vhi_pass passes[VHI_PASSES]; /* by order of their first use; lock to add */
+	uint32_t state;			    /* atomic: VH_QUEUE_* */
+	bool open;			    /* may take: running, enabled, not paused, not draining */
 	bool event_idx;
 	bool armed;
 	bool acked;	  /* drained since the last arm */
@@ -219,7 +244,6 @@ struct vh_queue {
 	uint32_t in_flight; /* atomic */
 	uint32_t dropped;   /* device: ended, but not published, as the queue was broken */
 	uint32_t flags;	    /* VHI_QF_* */
-	uint32_t after;
 	uint32_t index;
 	uint32_t max_segs;
 	uint32_t faults_seen;
@@ -280,16 +304,24 @@ struct vh_queue {
 	struct vhi_queue_hooks hooks;
 
 	pthread_mutex_t lock;
-	pthread_cond_t left;	    /* the gate was opened, or handed to who waits */
-	uint32_t waiting;	    /* lock: in vhi_queue_own() */
+	pthread_cond_t left;   /* the gate was opened, or handed to who waits */
+	uint32_t waiting;      /* lock: in vhi_queue_own() */
+	struct vhi_pass *owed; /* lock: of VHI_GATE_OWED */
+	uint32_t price;	       /* atomic, lock to write: calls in a row that earn a pass */
+	uint32_t in_row;       /* calls by one thread, which was */
+	uintptr_t last;
 	struct vhi_failure failure; /* lock to write; before state says BROKEN. Code 0 = none */
 	struct vhi_change change;   /* lock */
 	int epfd, wake_fd;	    /* lock to make; -1 = not made */
 	uint32_t wake_set;	    /* atomic: wake_fd was signalled since it was drained */
 };
 
-/* ctl.c */
-int vhi_queue_enter_slow(struct vh_queue *q);
+/* gate.c */
+extern struct vhi_pass vhi_no_pass;
+void vhi_gate_prepare(void); /* at least once before a queue is used; also what can be done without */
+int vhi_queue_enter_other(struct vh_queue *q);
+int vhi_queue_enter_late(struct vh_queue *q, struct vhi_pass *pass);
+void vhi_queue_leave_late(struct vh_queue *q, const struct vhi_pass *pass);
 void vhi_queue_leave_slow(struct vh_queue *q);
 /*
  * For a change by another thread: takes the lock, and the gate too if no call is in progress (true). finish applies
@@ -301,25 +333,49 @@ void vhi_queue_own(struct vh_queue *q);
 int vhi_queue_finish(struct vh_queue *q, bool ours);
 void vhi_queue_abandon(struct vh_queue *q, bool ours);
 
-/* 0, or -EBUSY with the last error set. */
+/* ctl.c: what waits in q->change; lock and gate are held. */
+void vhi_queue_apply(struct vh_queue *q);
+
+/* A number that no other living thread has. */
+static inline uintptr_t vhi_thread(void)
+{
+#ifdef VHI_HAVE_THREAD_POINTER
+	return (uintptr_t)__builtin_thread_pointer();
+#else
+	return (uintptr_t)pthread_self();
+#endif
+}
+
+/*
+ * 0, or -EBUSY with the last error set. The store of inside and the load after it have no fence between them: who takes a
+ * pass away makes one on every processor (see gate.c).
+ */
 static inline int vhi_queue_enter(struct vh_queue *q)
 {
-	uint32_t idle = 0;
+	struct vhi_pass *pass = __atomic_load_n(&q->pass, __ATOMIC_ACQUIRE);
 
-	if (VHI_LIKELY(__atomic_compare_exchange_n(&q->gate, &idle, VHI_GATE_BUSY, false, __ATOMIC_ACQUIRE,
-						   __ATOMIC_RELAXED)))
+	if (VHI_UNLIKELY(__atomic_load_n(&pass->thread, __ATOMIC_RELAXED) != vhi_thread() ||
+			 __atomic_load_n(&pass->inside, __ATOMIC_ACQUIRE)))
+		return vhi_queue_enter_other(q);
+	__atomic_store_n(&pass->inside, 1, __ATOMIC_RELAXED);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	if (VHI_LIKELY(__atomic_load_n(&q->pass, __ATOMIC_ACQUIRE) == pass))
 		return 0;
-	return vhi_queue_enter_slow(q);
+	return vhi_queue_enter_late(q, pass);
 }
 
 static inline void vhi_queue_leave(struct vh_queue *q)
 {
-	uint32_t busy = VHI_GATE_BUSY;
+	struct vhi_pass *pass = __atomic_load_n(&q->pass, __ATOMIC_RELAXED);
 
-	if (VHI_LIKELY(!q->after &&
-		       __atomic_compare_exchange_n(&q->gate, &busy, 0, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED)))
+	if (VHI_UNLIKELY(q->after || __atomic_load_n(&pass->thread, __ATOMIC_RELAXED) != vhi_thread())) {
+		vhi_queue_leave_slow(q);
 		return;
-	vhi_queue_leave_slow(q);
+	}
+	__atomic_store_n(&pass->inside, 0, __ATOMIC_RELEASE);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	if (VHI_UNLIKELY(__atomic_load_n(&q->pass, __ATOMIC_RELAXED) != pass))
+		vhi_queue_leave_late(q, pass);
 }
 
 /* Every region of @old is in @new too: what points into @old stays valid. */

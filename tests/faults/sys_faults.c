@@ -401,6 +401,12 @@ static int f_raise(int sig)
 	return vhi_real_sys.raise(sig);
 }
 
+static int f_membarrier(int cmd)
+{
+	FAIL(membarrier, ENOSYS, EPERM);
+	return vhi_real_sys.membarrier(cmd);
+}
+
 static int f_io_uring_setup(unsigned entries, void *params)
 {
 	FAIL(io_uring_setup, ENOSYS, EPERM, ENOMEM);
@@ -460,6 +466,7 @@ const struct vhi_real_sys vhi_sys = {
 	.getenv = f_getenv,
 	.sigaction = f_sigaction,
 	.raise = f_raise,
+	.membarrier = f_membarrier,
 	.io_uring_setup = f_io_uring_setup,
 	.io_uring_enter = f_io_uring_enter,
 };

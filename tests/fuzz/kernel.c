@@ -457,6 +457,13 @@ static int k_getsockopt(int fd, int level, int name, void *val, socklen_t *len)
 	return 0;
 }
 
+/* There is one thread. */
+static int k_membarrier(int cmd)
+{
+	(void)cmd;
+	return 0;
+}
+
 /* Paths, files on disks and io_uring are not part of it, and calling one of them ends the run. */
 const struct vhi_sys vhi_sys = {
 	.calloc = kern_calloc,
@@ -479,6 +486,7 @@ const struct vhi_sys vhi_sys = {
 	.epoll_ctl = k_epoll_ctl,
 	.epoll_wait = k_epoll_wait,
 	.poll = k_poll,
+	.membarrier = k_membarrier,
 	.timerfd_create = k_timerfd_create,
 	.timerfd_settime = k_timerfd_settime,
 	.socketpair = k_socketpair,

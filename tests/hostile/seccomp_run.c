@@ -121,6 +121,7 @@ static const int allowed[] = {
 	SYS_gettid,
 	SYS_tgkill,
 	SYS_futex,
+	SYS_membarrier,
 	SYS_clock_gettime,
 };
 
