@@ -359,7 +359,7 @@ static inline int vhi_queue_enter(struct vh_queue *q)
 		return vhi_queue_enter_other(q);
 	__atomic_store_n(&pass->inside, 1, __ATOMIC_RELAXED);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	if (VHI_LIKELY(__atomic_load_n(&q->pass, __ATOMIC_ACQUIRE) == pass))
+	if (VHI_LIKELY(__atomic_load_n(&q->pass, __ATOMIC_RELAXED) == pass))
 		return 0;
 	return vhi_queue_enter_late(q, pass);
 }

@@ -111,6 +111,11 @@ def script(name, *args):
                                          env={"PYTHONPATH": MODULES}))
 
 
+def litmus(job):
+    """The orders of loads and stores that rings and the gate rely on, and each of them taken out."""
+    return last_line(job.run(PYTHON, "-B", os.path.join(TOP, "tests", "model", "litmus", "check.py"), "-v"))
+
+
 def pytest(folder, env=None, only="", but=None, options=()):
     """A folder of Python tests, or the files of it whose path matches and does not match. Tests that skip fail the kind, by
     name."""
@@ -284,6 +289,7 @@ KINDS = (
     Kind("clang", built_and_tested("clang"), about="clang, warnings are errors, whole C suite"),
     Kind("tsan", tsan, about="ThreadSanitizer, with two seeded bugs"),
     Kind("msan", built_and_tested("msan"), about="MemorySanitizer, whole C suite"),
+    Kind("litmus", litmus, about="what loads and stores may be seen in another order, by C11 and by processors"),
     Kind("mutation", mutation, ("mutate", "hostile"), about="a quarter of the numbered checks, drawn anew each time, removed once each"),
     Kind("faults", faults, ("gcc",), about="allocations and system calls that fail"),
     Kind("headers", script("headers.py"), about="the dialect of the public headers"),
