@@ -139,14 +139,11 @@ int vhi_snapshot_finish(struct vh_snapshot *s)
 	return 0;
 }
 
-bool vhi_snapshot_broken(const struct vh_snapshot *s, uint32_t *seen)
+/* Again, with what came before it: regions are marked before the faults are counted. */
+bool vhi_snapshot_look(const struct vh_snapshot *s, uint32_t *seen)
 {
-	uint32_t faults = __atomic_load_n(&vhi_guard_faults, __ATOMIC_RELAXED);
+	const uint32_t faults = __atomic_load_n(&vhi_guard_faults, __ATOMIC_ACQUIRE);
 
-	if (VHI_LIKELY(faults == *seen))
-		return false;
-	/* Again, with what came before it: regions are marked before the faults are counted. */
-	faults = __atomic_load_n(&vhi_guard_faults, __ATOMIC_ACQUIRE);
 	for (uint32_t i = 0; i < s->n; i++)
 		if (__atomic_load_n(&s->regions[i]->broken, __ATOMIC_RELAXED))
 			return true;

@@ -80,31 +80,37 @@ struct vh_snapshot *vhi_mem_snapshot(struct vh_mem *mem);
 int vhi_translate(const struct vh_snapshot *s, struct vhi_gpa addr, uint64_t len, uint32_t perm, struct vh_seg *segs,
 		  uint32_t max);
 
-/* The first region of the granule that holds addr, which need not hold addr; NULL when no granule does. */
-static inline const struct vhi_span *vhi_span_fast(const struct vh_snapshot *s, struct vhi_gpa addr)
+/* Does a range lie in this region? Then *host is its address in this process. An empty one lies nowhere. */
+static inline bool vhi_span_holds(const struct vhi_span *span, uint64_t addr, uint64_t len, uint64_t *host)
 {
-	uint64_t at = addr.v - s->base;
+	const uint64_t at = addr - span->gpa;
+	uint64_t last;
 
-	return VHI_LIKELY(at < s->span) ? &s->spans[s->granules[at >> s->shift]] : NULL;
+	if (__builtin_add_overflow(at, len - 1, &last) || last >= span->len)
+		return false;
+	*host = span->host + at;
+	return true;
 }
 
-/* The address in this process of a range that lies in this region, or 0. len must be > 0. */
-static inline uint64_t vhi_span_translate(const struct vhi_span *span, struct vhi_gpa addr, uint64_t len)
+/* Is there a granule that holds addr? */
+static inline bool vhi_span_any(const struct vh_snapshot *s, uint64_t addr)
 {
-	uint64_t at = addr.v - span->gpa;
+	return addr - s->base < s->span;
+}
 
-	return VHI_LIKELY(at < span->len && len <= span->len - at) ? span->host + at : 0;
+/* Then the first region of it, which need not hold addr. */
+static inline const struct vhi_span *vhi_span_first(const struct vh_snapshot *s, uint64_t addr)
+{
+	return &s->spans[s->granules[(addr - s->base) >> s->shift]];
 }
 
 /*
- * The data path's short cut: the address in this process of a range that lies in one region, the first of its
- * granule; or 0, and then vhi_translate() has the answer, which may still be a good one. len must be > 0.
+ * The data path's short cut: a range that lies in one region, the first of its granule. When this is false,
+ * vhi_translate() has the answer, which may still be a good one.
  */
-static inline uint64_t vhi_translate_fast(const struct vh_snapshot *s, struct vhi_gpa addr, uint64_t len)
+static inline bool vhi_translate_fast(const struct vh_snapshot *s, struct vhi_gpa addr, uint64_t len, uint64_t *host)
 {
-	const struct vhi_span *span = vhi_span_fast(s, addr);
-
-	return VHI_LIKELY(span) ? vhi_span_translate(span, addr, len) : 0;
+	return vhi_span_any(s, addr.v) && vhi_span_holds(vhi_span_first(s, addr.v), addr.v, len, host);
 }
 
 /* The region that holds gpa, or NULL. */
@@ -122,13 +128,20 @@ bool vhi_gpa_to_uva(const struct vh_snapshot *s, struct vhi_gpa gpa, uint64_t le
 /* Address in this process back to a guest address (driver side, dirty log): inside one region, or false. */
 bool vhi_host_to_gpa(const struct vh_snapshot *s, const void *host, uint64_t len, struct vhi_gpa *out);
 
+/* Counts faults that the guard took, process-wide; a queue compares it once a batch before it looks further. */
+extern uint32_t vhi_guard_faults; /* atomic */
+bool vhi_snapshot_look(const struct vh_snapshot *s, uint32_t *seen);
+
 /*
  * True when one of the snapshot's regions is broken, by the SIGBUS guard or by vhi_snapshot_mark_broken(). @seen is
  * the caller's, 0 for a snapshot that it hasn't asked about. One relaxed load when nothing happened since.
  */
-bool vhi_snapshot_broken(const struct vh_snapshot *s, uint32_t *seen);
-/* Counts faults that the guard took, process-wide; a queue compares it once a batch before it looks further. */
-extern uint32_t vhi_guard_faults; /* atomic */
+static inline bool vhi_snapshot_broken(const struct vh_snapshot *s, uint32_t *seen)
+{
+	return VHI_UNLIKELY(__atomic_load_n(&vhi_guard_faults, __ATOMIC_RELAXED) != *seen) &&
+	       vhi_snapshot_look(s, seen);
+}
+
 /* A system call on guest memory said EFAULT: the region of @host gets what a fault that the guard took does to it. */
 void vhi_snapshot_mark_broken(struct vh_snapshot *s, const void *host);
 

@@ -240,7 +240,7 @@ static bool overlaps(const struct vh_seg *a, const struct vh_seg *b)
 /* A device may have changed the segments that it was lent: then nobody knows where it writes. */
 static bool request_uses(struct vh_queue *q, const struct vhi_slot *slot, const struct vhi_unmapped *u)
 {
-	const uint32_t n_rd = q->dev.n_rd[slot - q->slots];
+	const uint32_t n_rd = slot->n_rd;
 	const struct vh_seg *end, *segs = vhi_chain_segs(q, slot, &end), *seg;
 	uint64_t written = 0;
 

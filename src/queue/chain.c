@@ -25,7 +25,7 @@ static struct vhi_pool *pool_of(struct vhi_pool *p, uint32_t block, uint32_t *at
 	return p;
 }
 
-void vhi_chain_free_block(struct vh_queue *q, uint32_t block)
+static void free_block(struct vh_queue *q, uint32_t block)
 {
 	uint32_t at;
 	struct vhi_pool *p = pool_of(q->dev.pools, block, &at);
@@ -47,7 +47,7 @@ const struct vh_seg *vhi_chain_segs(struct vh_queue *q, const struct vhi_slot *s
 
 void vhi_chain_put_block(struct vh_queue *q, struct vhi_slot *slot)
 {
-	vhi_chain_free_block(q, slot->block);
+	free_block(q, slot->block);
 	slot->block = 0;
 	if (q->starved) {
 		q->starved = false;
@@ -62,7 +62,7 @@ void vhi_chain_put_block(struct vh_queue *q, struct vhi_slot *slot)
 static bool grow(struct vh_queue *q)
 {
 	struct vhi_chain *c = &q->dev.chain;
-	const size_t n = (size_t)(c->next - c->segs), room = (size_t)(c->end - c->segs);
+	const size_t n = (size_t)(c->w.next - c->w.segs), room = (size_t)(c->end - c->w.segs);
 	uint32_t first = 1;
 
 	for (uint32_t i = 0; i < VHI_POOLS; i++) {
@@ -72,15 +72,14 @@ static bool grow(struct vh_queue *q)
 		if (at >= 0) {
 			struct vh_seg *to = p->base + (size_t)at * p->room;
 
-			memcpy(to, c->segs, n * sizeof(*to));
+			memcpy(to, c->w.segs, n * sizeof(*to));
 			if (c->block)
-				vhi_chain_free_block(q, c->block);
-			if (c->first)
-				c->first = to + (c->first - c->segs);
-			c->segs = to;
-			c->next = to + n;
+				free_block(q, c->block);
+			c->w.part = to + (c->w.part - c->w.segs);
+			c->w.next = to + n;
+			c->w.segs = to;
 			c->end = to + p->room;
-			c->block = first + (uint32_t)at;
+			c->block = (uint16_t)(first + (uint32_t)at);
 			return true;
 		}
 		first += p->count;
@@ -88,39 +87,87 @@ static bool grow(struct vh_queue *q)
 	return false;
 }
 
-void vhi_chain_open(struct vh_queue *q)
+/* A rare part of a walk begins; @entries are all that the table has. */
+static struct vhi_chain *go_off(struct vh_queue *q, const struct vhi_walk *w, uint32_t entries)
 {
 	struct vhi_chain *c = &q->dev.chain;
 
-	c->segs = c->next = c->end = q->dev.rows;
-	c->first = NULL;
-	/* A request in flight has one block, and there are more blocks than ids. Without one, the first segment would wait. */
-	grow(q);
+	if (!c->odd) {
+		c->odd = true;
+		c->block = 0;
+		c->beyond = entries - VHI_MIN(entries, q->dev.row_room);
+		c->end = w->segs + q->dev.row_room;
+	}
+	c->w = *w;
+	return c;
 }
 
-int vhi_chain_add(struct vh_queue *q, uint64_t addr, uint32_t len)
+/*
+ * So many descriptors may follow. The walk goes on for as many as there is room for; where there is none it looks into
+ * memory that has none, and so comes here with the next one that needs it.
+ */
+static void set_left(struct vh_queue *q, uint32_t follow, uint32_t with)
 {
 	struct vhi_chain *c = &q->dev.chain;
-	const uint32_t perm = c->first ? VH_MEM_WRITE : VH_MEM_READ;
+	const uint32_t room = (uint32_t)(c->end - c->w.next);
+
+	c->w.snap = room ? q->lookup : &vhi_no_memory;
+	c->w.span = c->w.snap->spans;
+	c->w.left = (room ? VHI_MIN(follow, room) : follow) + with;
+	c->beyond = follow + with - c->w.left;
+}
+
+void vhi_chain_enter(struct vh_queue *q, struct vhi_walk *w, uint32_t entries)
+{
+	struct vhi_chain *c = go_off(q, w, 0);
+
+	set_left(q, entries, 0);
+	*w = c->w;
+}
+
+bool vhi_chain_more(struct vh_queue *q, struct vhi_walk *w, uint32_t entries)
+{
+	struct vhi_chain *c = go_off(q, w, entries);
+	const bool more = c->beyond;
+
+	set_left(q, c->beyond, 0);
+	*w = c->w;
+	return more;
+}
+
+static int add(struct vh_queue *q, uint64_t addr, uint32_t len)
+{
+	struct vhi_chain *c = &q->dev.chain;
+	const uint32_t perm = c->w.side ? VH_MEM_WRITE : VH_MEM_READ;
 
 	for (;;) {
-		const uint32_t room = (uint32_t)(c->end - c->next);
-		int n = q->behind.iotlb ? vhi_behind_translate(q, addr, len, perm, c->next, room)
-					: vhi_translate(q->snap, (struct vhi_gpa){addr}, len, perm, c->next, room);
+		const uint32_t room = (uint32_t)(c->end - c->w.next);
+		int n = q->behind.iotlb ? vhi_behind_translate(q, addr, len, perm, c->w.next, room)
+					: vhi_translate(q->snap, (struct vhi_gpa){addr}, len, perm, c->w.next, room);
 
 		if (n > 0) {
-			c->next += n;
+			c->w.next += n;
+			set_left(q, c->w.left + c->beyond - 1, 1);
 			return 0;
 		}
 		if (n == VHI_MISS)
 			return -EAGAIN;
 		if (VHI_REFUSE(VHI_SITE_QUEUE_FAULT, n == VHI_FAULT))
 			return VHI_SITE_QUEUE_FAULT;
-		if (VHI_REFUSE(VHI_SITE_QUEUE_SEGS, c->end - c->segs == (ptrdiff_t)q->max_segs))
+		if (VHI_REFUSE(VHI_SITE_QUEUE_SEGS, c->end - c->w.segs == (ptrdiff_t)q->max_segs))
 			return VHI_SITE_QUEUE_SEGS;
 		if (!grow(q))
 			return -EAGAIN;
 	}
+}
+
+int vhi_chain_add(struct vh_queue *q, struct vhi_walk *w, uint32_t entries, uint64_t addr, uint32_t len)
+{
+	struct vhi_chain *c = go_off(q, w, entries);
+	const int rc = add(q, addr, len);
+
+	*w = c->w;
+	return rc;
 }
 
 /* The first piece of a range, which may be all of it: 1, or VHI_FAULT, VHI_MISS. */
@@ -142,8 +189,7 @@ static int first_piece(struct vh_queue *q, uint64_t addr, uint32_t len, struct v
 	return 1;
 }
 
-/* A table that is in several pieces, or not aligned, is copied together: *host = where it is. 1 or as above. */
-static int find_table(struct vh_queue *q, uint64_t addr, uint32_t len, uint64_t *host)
+int vhi_chain_copy_table(struct vh_queue *q, uint64_t addr, uint32_t len, uint64_t *host)
 {
 	char *to = (char *)q->dev.table;
 	struct vh_seg seg;
@@ -151,7 +197,7 @@ static int find_table(struct vh_queue *q, uint64_t addr, uint32_t len, uint64_t 
 
 	if (n == 1 && seg.len == len && !(seg.addr & 7)) {
 		*host = seg.addr;
-		return 1;
+		return 0;
 	}
 	for (; n == 1; n = first_piece(q, addr, len, &seg)) {
 		vhi_shm_copy_in(to, (const void VHI_SHM *)(uintptr_t)seg.addr, (size_t)seg.len);
@@ -162,58 +208,25 @@ static int find_table(struct vh_queue *q, uint64_t addr, uint32_t len, uint64_t 
 			break;
 	}
 	*host = (uintptr_t)q->dev.table;
-	return n;
+	if (n == VHI_MISS)
+		return -EAGAIN;
+	if (VHI_REFUSE(VHI_SITE_QUEUE_INDIRECT_FAULT, n != 1))
+		return VHI_SITE_QUEUE_INDIRECT_FAULT;
+	return 0;
 }
 
-/* On with the table of an indirect descriptor. Of the kinds there is one in each instance. */
-static inline __attribute__((always_inline)) int walk_table(struct vh_queue *q, uint64_t addr, uint64_t word,
-							    bool nested, const enum vhi_table kind)
+const struct vh_snapshot *vhi_chain_end(struct vh_queue *q, struct vhi_slot *slot)
 {
-	const uint32_t len = (uint32_t)word, flags = (uint32_t)(word >> (kind == VHI_PACKED_TABLE ? 48 : 32));
-	struct vhi_walk w;
-	uint64_t host;
-	int rc;
-
-	if (VHI_REFUSE(VHI_SITE_QUEUE_INDIRECT_NESTED, nested))
-		return VHI_SITE_QUEUE_INDIRECT_NESTED;
-	if (VHI_REFUSE(VHI_SITE_QUEUE_INDIRECT_OFF, !(q->ring.features & VHI_BIT(VH_F_RING_INDIRECT_DESC))))
-		return VHI_SITE_QUEUE_INDIRECT_OFF;
-	if (VHI_REFUSE(VHI_SITE_QUEUE_INDIRECT_NEXT, flags & VHI_DESC_NEXT))
-		return VHI_SITE_QUEUE_INDIRECT_NEXT;
-	if (VHI_REFUSE(VHI_SITE_QUEUE_INDIRECT_LEN, !len || len % VHI_DESC_SIZE))
-		return VHI_SITE_QUEUE_INDIRECT_LEN;
-	if (VHI_REFUSE(VHI_SITE_QUEUE_INDIRECT_BIG, len / VHI_DESC_SIZE > q->max_segs))
-		return VHI_SITE_QUEUE_INDIRECT_BIG;
-	vhi_walk_load(q, &w);
-	host = vhi_walk_find(q->lookup, &w, addr, len);
-	if (VHI_UNLIKELY(!host || host & 7)) {
-		rc = find_table(q, addr, len, &host);
-		if (rc == VHI_MISS)
-			return -EAGAIN;
-		if (VHI_REFUSE(VHI_SITE_QUEUE_INDIRECT_FAULT, rc != 1))
-			return VHI_SITE_QUEUE_INDIRECT_FAULT;
-	}
-	rc = vhi_chain_walk(q, q->lookup, (const uint64_t VHI_SHM *)(uintptr_t)host, len / VHI_DESC_SIZE, 0, kind, 0,
-			    &w);
-	vhi_walk_save(q, &w);
-	return rc;
-}
-
-int vhi_split_indirect(struct vh_queue *q, uint64_t addr, uint64_t word, bool nested)
-{
-	return walk_table(q, addr, word, nested, VHI_SPLIT_TABLE);
-}
-
-int vhi_packed_indirect(struct vh_queue *q, uint64_t addr, uint64_t word, bool nested)
-{
-	return walk_table(q, addr, word, nested, VHI_PACKED_TABLE);
+	slot->block = q->dev.chain.block;
+	q->dev.chain.odd = false;
+	return q->lookup;
 }
 
 int32_t vhi_take_failed(struct vh_queue *q, int rc, uint32_t n)
 {
-	if (q->dev.chain.block)
-		vhi_chain_free_block(q, q->dev.chain.block);
-	q->dev.chain.block = 0;
+	if (q->dev.chain.odd && q->dev.chain.block)
+		free_block(q, q->dev.chain.block);
+	q->dev.chain.odd = false;
 	if (rc == -EAGAIN) {
 		/* What a miss waits for is an update; everything else is a block. */
 		q->starved = !q->behind.missing;

@@ -73,22 +73,23 @@ static inline bool is_stale(const struct vh_queue *q, const struct vh_cpl *cpl)
 /* All or nothing: every token names a request in flight, once, or is stale. 1 when some are stale, or -EINVAL. */
 static int claim(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
 {
-	const uint32_t num = q->num, epoch = q->epoch;
+	const uint64_t epoch = (uint64_t)q->epoch << 32, num = q->num;
+	const struct vh_cpl *cpl = cpls, *const end = cpls + n;
 	struct vhi_slot *slots = q->slots;
-	uint32_t i, flags = 0;
+	uint32_t flags = 0;
 	int rc = 0;
 
-	for (i = 0; i < n; i++) {
-		const uint64_t token = cpls[i].token;
-		const uint32_t slot = (uint32_t)token;
+	for (; cpl != end; cpl++) {
+		/* Of another epoch it is no slot. */
+		const uint64_t slot = cpl->token - epoch;
 
-		flags |= cpls[i].flags;
-		if (VHI_UNLIKELY(token >> 32 != epoch)) {
-			rc = 1;
-			continue;
-		}
+		flags |= cpl->flags;
 		if (VHI_UNLIKELY(slot >= num || slots[slot].state != VHI_SLOT_IN_FLIGHT)) {
-			rc = not_in_flight(q, token);
+			if (is_stale(q, cpl)) {
+				rc = 1;
+				continue;
+			}
+			rc = not_in_flight(q, cpl->token);
 			break;
 		}
 		vhi_slot_state(&slots[slot], VHI_SLOT_CLAIMED);
@@ -96,9 +97,9 @@ static int claim(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
 	if (VHI_UNLIKELY(rc >= 0 && flags))
 		rc = vhi_fail_at(-EINVAL, VH_ERROR_ARGUMENT, 0, q->index, VH_ERROR_NONE,
 				 "vh_queue_push: vh_cpl.flags must be 0");
-	while (VHI_UNLIKELY(rc < 0) && i--)
-		if (!is_stale(q, &cpls[i]))
-			vhi_slot_state(&slots[(uint32_t)cpls[i].token], VHI_SLOT_IN_FLIGHT);
+	while (VHI_UNLIKELY(rc < 0) && cpl-- != cpls)
+		if (!is_stale(q, cpl))
+			vhi_slot_state(&slots[(uint32_t)cpl->token], VHI_SLOT_IN_FLIGHT);
 	return rc;
 }
 

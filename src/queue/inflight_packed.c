@@ -229,7 +229,7 @@ static uint16_t record(struct vh_queue *q, uint32_t id, uint16_t pos)
 {
 	struct vhi_track *t = q->track;
 	const uint16_t first = t->free;
-	const uint32_t n = q->dev.n_desc[id];
+	const uint32_t n = q->slots[id].n_desc;
 	uint32_t e = first, last = first;
 
 	for (uint32_t i = 0; i < n; i++) {
@@ -299,9 +299,7 @@ static uint32_t packed_parked(const struct vh_queue *q)
 
 static uint32_t packed_given(const struct vh_queue *q, uint32_t i)
 {
-	const uint32_t at = q->dev.turn + i;
-
-	return q->dev.order[at < q->num ? at : at - q->num];
+	return *vhi_order(q, q->seq + i);
 }
 
 static void packed_completing(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
@@ -314,7 +312,7 @@ static void packed_completing(struct vh_queue *q, const struct vh_cpl *cpls, uin
 		const uint32_t id = (uint32_t)cpls[i].token;
 
 		put_back(t, t->slot[id]);
-		pos = packed_on(q->num, pos, q->dev.n_desc[id]);
+		pos = packed_on(q->num, pos, q->slots[id].n_desc);
 	}
 	store_free(t, old);
 	store_used(t, pos, t->used);

@@ -130,7 +130,7 @@ static uint32_t split_parked(const struct vh_queue *q)
 
 static uint32_t split_given(const struct vh_queue *q, uint32_t i)
 {
-	return q->dev.order[(q->next_avail + i) & (q->num - 1)];
+	return *vhi_order(q, q->seq + i);
 }
 
 static void split_completing(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)

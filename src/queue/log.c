@@ -39,9 +39,8 @@ static bool mark_host(struct vh_queue *q, uint64_t addr, uint64_t len)
 
 static void mark_request(struct vh_queue *q, const struct vh_cpl *cpl)
 {
-	const uint32_t at = (uint32_t)cpl->token;
-	const struct vhi_slot *slot = &q->slots[at];
-	const struct vh_seg *end, *seg = vhi_chain_segs(q, slot, &end) + q->dev.n_rd[at];
+	const struct vhi_slot *slot = &q->slots[(uint32_t)cpl->token];
+	const struct vh_seg *end, *seg = vhi_chain_segs(q, slot, &end) + slot->n_rd;
 	uint64_t left = VHI_MIN(cpl->written, slot->wr_len);
 
 	for (; left && seg != end; seg++) {

@@ -7,47 +7,59 @@
 #include "vhi_packed.h"
 #include "vhi_track.h"
 
-/* Where a chain is taken from. */
-struct source {
-	const uint64_t VHI_SHM *table;
-	uint32_t entries; /* that it may have at most */
-	uint32_t at;
-	uint32_t exact; /* how many it has to have, 0 = that remains to be seen */
-};
-
-static inline __attribute__((always_inline)) int take_one(struct vh_queue *q, const struct vhi_batch *b,
-							  const struct source from, uint64_t word, uint32_t seq,
-							  struct vhi_walk *w, struct vh_req *req)
+/*
+ * A chain that did not say its id in its first descriptor, or there a bad one: its segments are in the row that is no
+ * slot's. 0 or a site.
+ */
+__attribute__((noinline)) static int find_slot(struct vh_queue *q, uint32_t id, struct vh_seg **segs,
+					       const struct vh_seg *end)
 {
-	struct vhi_chain *c = &q->dev.chain;
-	struct vhi_slot *slot;
-	uint32_t id;
-	int rc;
+	struct vh_seg *row = &q->dev.rows[(size_t)id * VHI_INLINE_SEGS];
 
-	vhi_chain_open(q);
-	vhi_take_begin(b, seq, req);
-	w->next = c->next;
-	w->len = 0;
-	rc = vhi_chain_walk(q, q->lookup, from.table, from.entries, from.at, VHI_PACKED_RING, word, w);
-	if (VHI_UNLIKELY(rc))
-		return rc;
-	if (VHI_REFUSE(VHI_SITE_QUEUE_INFLIGHT_LENGTH, from.exact && c->n_desc != from.exact))
-		return VHI_SITE_QUEUE_INFLIGHT_LENGTH;
-	id = c->id;
 	if (VHI_REFUSE(VHI_SITE_QUEUE_ID, id >= q->num))
 		return VHI_SITE_QUEUE_ID;
-	slot = &q->slots[id];
-	if (VHI_REFUSE(VHI_SITE_QUEUE_ID_BUSY, slot->state))
+	if (VHI_REFUSE(VHI_SITE_QUEUE_ID_BUSY, q->slots[id].state))
 		return VHI_SITE_QUEUE_ID_BUSY;
-	slot->seq = seq;
-	__atomic_store_n(&slot->since_ms, b->now, __ATOMIC_RELAXED);
-	req->token = b->epoch | id;
-	vhi_take_end(q, w, slot, req);
-	q->dev.n_desc[id] = (uint16_t)c->n_desc;
-	q->dev.order[q->dev.turn] = (uint16_t)id;
-	q->dev.turn = q->dev.turn + 1 < q->num ? q->dev.turn + 1 : 0;
-	q->dev.taken += c->n_desc;
-	q->next_avail = packed_on(q->num, q->next_avail, c->n_desc);
+	if (q->dev.chain.odd && q->dev.chain.block)
+		return 0;
+	memcpy(row, *segs, (size_t)(end - *segs) * sizeof(*row));
+	*segs = row;
+	return 0;
+}
+
+/*
+ * One chain. Its id, which names its slot and the row for its segments, is in its last descriptor; but drivers write it
+ * into all of them, and most chains have only one. So the first one's is taken for it, and the last one decides.
+ */
+static inline __attribute__((always_inline)) int take_one(struct vh_queue *q, struct vhi_batch *b, struct vhi_walk *w,
+							  const struct vhi_table from, size_t at, uint32_t exact,
+							  uint64_t word, uint32_t seq, uint32_t *n_desc,
+							  struct vh_req *req)
+{
+	uint32_t id = packed_id(word), row = id, guess = id;
+	int rc;
+
+	if (VHI_UNLIKELY(id >= b->num || b->slots[id].state)) {
+		guess = UINT32_MAX;
+		row = b->num;
+	}
+	vhi_take_begin(b, row, VHI_MIN(from.entries, b->row_room), seq, w, req);
+	rc = vhi_walk_packed(q, w, from, b->num, at, word, &id, n_desc, req);
+	if (VHI_UNLIKELY(rc))
+		return rc;
+	if (VHI_REFUSE(VHI_SITE_QUEUE_INFLIGHT_LENGTH, exact && *n_desc != exact))
+		return VHI_SITE_QUEUE_INFLIGHT_LENGTH;
+	if (VHI_UNLIKELY(id != guess)) {
+		struct vh_seg *segs = w->segs;
+
+		rc = find_slot(q, id, &segs, w->next);
+		if (rc)
+			return rc;
+		w->segs = segs;
+	}
+	vhi_take_end(q, b, id, seq, w, req);
+	b->slots[id].n_desc = (uint16_t)*n_desc;
+	q->dev.order[seq & q->dev.order_mask] = (uint16_t)id; /* without a skew */
 	return 0;
 }
 
@@ -58,141 +70,162 @@ static inline bool is_available(const struct vh_queue *q, uint64_t word)
 
 static int32_t packed_take(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
 {
-	uint64_t word = packed_look(q, q->next_avail), bytes = 0;
-	struct vhi_walk w = {.span = q->lookup->spans};
+	uint64_t word = packed_look(q, q->next_avail);
+	struct vh_req *req = reqs, *const end = reqs + max;
+	uint32_t marks, n, seq = q->seq;
+	struct vhi_table ring;
 	struct vhi_batch b;
+	struct vhi_walk w;
+	size_t at;
 	int rc = 0;
-	uint32_t n;
 
-	if (!is_available(q, word))
+	if (!max || !is_available(q, word))
 		return 0;
-	b = vhi_batch_begin(q);
-	for (n = 0; n < max && is_available(q, word); n++) {
-		const struct source ring = {.table = q->area[VHI_AREA_DESC],
-					    .entries = q->num - q->dev.taken,
-					    .at = packed_at(q->next_avail)};
+	b = vhi_batch_begin(q, &w);
+	at = packed_at(q->next_avail);
+	marks = packed_avail_marks(q->next_avail);
+	ring = (struct vhi_table){b.table, b.num - q->dev.taken};
+	do {
+		uint32_t n_desc;
 
-		rc = take_one(q, &b, ring, word, q->seq + n, &w, &reqs[n]);
+		rc = take_one(q, &b, &w, ring, at, 0, word, seq, &n_desc, req);
 		if (VHI_UNLIKELY(rc)) {
-			rc = vhi_take_failed(q, rc, n);
+			rc = vhi_take_failed(q, rc, (uint32_t)(req - reqs));
 			break;
 		}
-		bytes += reqs[n].rd_len;
-		word = packed_look(q, q->next_avail);
-	}
+		req++;
+		seq++;
+		ring.entries -= n_desc;
+		at += n_desc;
+		if (VHI_UNLIKELY(at >= b.num)) {
+			at -= b.num;
+			marks ^= VHI_PACKED_AVAIL | VHI_PACKED_USED;
+		}
+		if (req == end)
+			break;
+		word = vhi_shm_load64_acquire(b.table + 2 * at + 1);
+	} while (packed_is(word, marks));
+	n = (uint32_t)(req - reqs);
 	if (!n)
 		return rc;
-	vhi_took(q, reqs, n, bytes);
+	q->next_avail = (uint16_t)(at | (marks == VHI_PACKED_AVAIL ? VHI_PACKED_WRAP : 0));
+	q->dev.taken = b.num - ring.entries;
+	vhi_took(q, &b, reqs, n);
 	return (int32_t)n;
 }
 
 int32_t vhi_packed_take_again(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
 {
 	struct vhi_track *t = q->track;
-	struct vhi_walk w = {.span = q->lookup->spans};
-	const struct vhi_batch b = vhi_batch_begin(q);
-	uint64_t bytes = 0;
+	struct vhi_walk w;
+	struct vhi_batch b = vhi_batch_begin(q, &w);
 	int rc = 0;
 	uint32_t n;
 
 	for (n = 0; n < max && vhi_again_left(t); n++) {
 		const struct vhi_again *a = &t->again[t->at_again];
 		const uint64_t *chain = t->chains + 2 * (size_t)a->first;
-		const struct source record = {
-			.table = (const uint64_t VHI_SHM *)(uintptr_t)chain, .entries = a->n_desc, .exact = a->n_desc};
-		uint32_t id;
+		const struct vhi_table record = {(const uint64_t VHI_SHM *)(uintptr_t)chain, a->n_desc};
+		uint32_t id, n_desc;
 
-		rc = take_one(q, &b, record, chain[1], q->seq + n, &w, &reqs[n]);
+		rc = take_one(q, &b, &w, record, 0, a->n_desc, chain[1], q->seq + n, &n_desc, &reqs[n]);
 		if (rc) {
 			rc = vhi_take_failed(q, rc, n);
 			break;
 		}
+		q->dev.taken += n_desc;
+		q->next_avail = packed_on(q->num, q->next_avail, n_desc);
 		id = (uint32_t)reqs[n].token;
 		t->slot[id] = a->entry;
 		t->place[id] = (uint16_t)++t->at_again;
 		reqs[n].flags = VH_REQ_RESUBMITTED;
-		bytes += reqs[n].rd_len;
 	}
 	if (!n)
 		return rc;
-	vhi_took(q, reqs, n, bytes);
+	vhi_took(q, &b, reqs, n);
 	return (int32_t)n;
 }
 
-/* The second word of a used descriptor. WRITE says that the length means something. */
-static inline uint64_t used_word(uint16_t pos, uint32_t id, uint32_t len)
-{
-	return packed_word(len, id, packed_used_marks(pos) | (len ? VHI_DESC_WRITE : 0));
-}
+/* Where used descriptors go, and what is known of those that went there. */
+struct used {
+	size_t at;
+	uint64_t marks; /* of a second word */
+	uint64_t bytes;
+};
 
 /* A chain is used where the ring stands, whatever its own descriptors were, and as many are passed as it had. */
+static inline __attribute__((always_inline)) uint64_t use_one(struct vh_queue *q, struct vhi_slot *slots, uint32_t num,
+							      const struct vh_cpl *cpl, struct used *u)
+{
+	const uint64_t id = (uint32_t)cpl->token;
+	struct vhi_slot *slot = &slots[id];
+	const uint32_t len = VHI_MIN(cpl->written, slot->wr_len);
+	uint64_t word = u->marks | id << 32 | len;
+
+	/* It says that the length means something. */
+	if (len)
+		word |= (uint64_t)VHI_DESC_WRITE << 48;
+	u->bytes += len;
+	u->at += slot->n_desc;
+	if (VHI_UNLIKELY(u->at >= num)) {
+		u->at -= num;
+		u->marks ^= (uint64_t)(VHI_PACKED_AVAIL | VHI_PACKED_USED) << 48;
+	}
+	if (VHI_UNLIKELY(slot->block))
+		vhi_chain_put_block(q, slot);
+	vhi_slot_state(slot, VHI_SLOT_FREE);
+	return word;
+}
+
+/* n is 1 at least. The driver looks at the first one before the others: storing it last publishes them all. */
 static int32_t packed_publish(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
 {
+	const struct vh_cpl *const end = cpls + n;
 	const uint16_t old = q->next_used;
-	uint64_t first = 0, bytes = 0;
-	uint32_t passed = 0;
-	uint16_t pos = old;
+	uint64_t VHI_SHM *const ring = packed_desc(q, 0);
+	struct vhi_slot *const slots = q->slots;
+	const uint32_t num = q->num;
+	struct used u = {.at = packed_at(old), .marks = (uint64_t)packed_used_marks(old) << 48};
+	const uint64_t first = use_one(q, slots, num, cpls, &u);
+	uint32_t passed;
 
-	for (uint32_t i = 0; i < n; i++) {
-		const uint32_t id = (uint32_t)cpls[i].token;
-		struct vhi_slot *slot = &q->slots[id];
-		const uint32_t len = VHI_MIN(cpls[i].written, slot->wr_len);
-		const uint64_t word = used_word(pos, id, len);
+	for (const struct vh_cpl *cpl = cpls + 1; cpl != end; cpl++) {
+		uint64_t VHI_SHM *desc = ring + 2 * u.at;
 
-		/* The driver looks at the first one before the others: storing it last publishes them all. */
-		if (i)
-			vhi_shm_store64(packed_desc(q, packed_at(pos)) + 1, word);
-		else
-			first = word;
-		bytes += len;
-		pos = packed_on(q->num, pos, q->dev.n_desc[id]);
-		passed += q->dev.n_desc[id];
-		vhi_chain_put_block(q, slot);
-		vhi_slot_state(slot, VHI_SLOT_FREE);
+		vhi_shm_store64(desc + 1, use_one(q, slots, num, cpl, &u));
 	}
 	vhi_in_flight(q, q->in_flight - n);
 	if (vhi_poisoned(q)) {
 		q->dropped += n;
 		return vhi_queue_broke(q, VHI_SITE_QUEUE_POISONED);
 	}
-	q->next_used = pos;
+	q->next_used = (uint16_t)(u.at | (u.marks ? VHI_PACKED_WRAP : 0));
+	passed = packed_between(num, old, q->next_used);
 	q->dev.taken -= passed;
-	vhi_shm_store64_release(packed_desc(q, packed_at(old)) + 1, first);
+	vhi_shm_store64_release(ring + 2 * (size_t)packed_at(old) + 1, first);
 	vhi_count(&q->stats.completed, n);
-	vhi_count(&q->stats.bytes_out, bytes);
+	vhi_count(&q->stats.bytes_out, u.bytes);
 	packed_tell(q, VHI_AREA_DRIVER, old, passed);
 	return 0;
-}
-
-/* The slot that was popped i pops ago; i is at most num. */
-static inline struct vhi_slot *newest(const struct vh_queue *q, uint32_t i)
-{
-	const uint32_t at = q->dev.turn + q->num - i;
-
-	return &q->slots[q->dev.order[at < q->num ? at : at - q->num]];
 }
 
 static int32_t packed_give_back(struct vh_queue *q, uint32_t n)
 {
 	uint32_t passed = 0;
 
+	if (!vhi_newest_in_flight(q, n))
+		return -EINVAL;
 	for (uint32_t i = 1; i <= n; i++) {
-		const struct vhi_slot *slot = newest(q, i);
+		struct vhi_slot *slot = &q->slots[*vhi_order(q, q->seq - i)];
 
-		if (!slot->state || slot->seq != q->seq - i)
-			return -EINVAL;
-	}
-	for (uint32_t i = 1; i <= n; i++) {
-		struct vhi_slot *slot = newest(q, i);
-
-		passed += q->dev.n_desc[slot - q->slots];
-		vhi_chain_put_block(q, slot);
+		passed += slot->n_desc;
+		if (slot->block)
+			vhi_chain_put_block(q, slot);
 		vhi_slot_state(slot, VHI_SLOT_FREE);
 	}
 	/* Their descriptors are as they were: what was published meanwhile lies before them. */
 	q->next_avail = packed_back(q->num, q->next_avail, passed);
 	q->dev.taken -= passed;
-	q->dev.turn = q->dev.turn >= n ? q->dev.turn - n : q->dev.turn + q->num - n;
 	q->seq -= n;
 	vhi_in_flight(q, q->in_flight - n);
 	return 0;
@@ -225,7 +258,7 @@ static void packed_log_used(struct vh_queue *q, const struct vh_cpl *cpls, uint3
 	for (uint32_t i = 0; i < n; i++) {
 		vhi_dirty_mark(q->log.dirty, &q->dirty, ring.v + packed_at(pos) * (uint64_t)VHI_DESC_SIZE,
 			       VHI_DESC_SIZE);
-		pos = packed_on(q->num, pos, q->dev.n_desc[(uint32_t)cpls[i].token]);
+		pos = packed_on(q->num, pos, q->slots[(uint32_t)cpls[i].token].n_desc);
 	}
 }
 
@@ -240,7 +273,7 @@ static void packed_open(struct vh_queue *q, bool fresh)
 	(void)fresh;
 	q->next_avail = (uint16_t)q->ring.base;
 	q->next_used = (uint16_t)(q->ring.base >> 16);
-	q->dev.turn = 0;
+	q->dev.order_skew = 0;
 	q->dev.taken = q->dev.foreign = packed_between(q->num, q->next_used, q->next_avail);
 	q->armed = false;
 	packed_arm(q, true);

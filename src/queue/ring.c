@@ -127,6 +127,15 @@ static void *carve(char *base, size_t *at, size_t n, size_t size)
 	return p;
 }
 
+static uint32_t pow2_from(uint32_t n)
+{
+	uint32_t p = 1;
+
+	while (p < n)
+		p *= 2;
+	return p;
+}
+
 /* Called twice: with base NULL for the length. */
 static size_t lay_out(struct vh_queue *q, char *base, const struct vhi_ring *ring)
 {
@@ -136,7 +145,6 @@ static size_t lay_out(struct vh_queue *q, char *base, const struct vhi_ring *rin
 
 	q->slots = carve(base, &at, num, sizeof(struct vhi_slot));
 	if (q->role == VH_QUEUE_DRIVER) {
-		q->drv.cookies = carve(base, &at, num, sizeof(uint64_t));
 		q->drv.link = carve(base, &at, num, sizeof(uint16_t));
 		q->drv.order = carve(base, &at, num, sizeof(uint16_t));
 		q->drv.kept = carve(base, &at, packed && ring->keep ? num : 0, sizeof(struct vhi_kept));
@@ -144,15 +152,12 @@ static size_t lay_out(struct vh_queue *q, char *base, const struct vhi_ring *rin
 			q->drv.kept = NULL;
 		return at;
 	}
-	q->dev.order = carve(base, &at, num, sizeof(uint16_t));
-	q->dev.n_rd = carve(base, &at, num, sizeof(uint16_t));
+	q->dev.order_mask = pow2_from(num) - 1;
+	q->dev.order = carve(base, &at, q->dev.order_mask + 1, sizeof(uint16_t));
 	q->dev.table = carve(base, &at, q->max_segs, VHI_DESC_SIZE);
-	q->dev.chain.block = 0;
-	q->dev.row_bytes = VHI_MIN(VHI_INLINE_SEGS, q->max_segs) * sizeof(struct vh_seg);
-	q->dev.n_desc = carve(base, &at, packed ? num : 0, sizeof(uint16_t));
-	q->dev.rows = carve(base, &at, packed ? 0 : (size_t)num * VHI_INLINE_SEGS, sizeof(struct vh_seg));
-	q->dev.pools[VHI_POOL_ROWS] = (struct vhi_pool){.room = VHI_MIN(VHI_INLINE_SEGS, q->max_segs),
-							.count = packed ? num : 0};
+	q->dev.chain.odd = false;
+	q->dev.row_room = VHI_MIN(VHI_INLINE_SEGS, q->max_segs);
+	q->dev.rows = carve(base, &at, ((size_t)num + packed) * VHI_INLINE_SEGS, sizeof(struct vh_seg));
 	q->dev.pools[VHI_POOL_MEDIUM] = (struct vhi_pool){.room = VHI_MIN(MEDIUM_ROOM, q->max_segs),
 							  .count = VHI_MIN(num, MEDIUM_MAX)};
 	q->dev.pools[VHI_POOL_LARGE] = (struct vhi_pool){.room = q->max_segs, .count = LARGE_COUNT};

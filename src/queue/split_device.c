@@ -4,45 +4,42 @@
 #include "vhi_split.h"
 #include "vhi_track.h"
 
-/* One chain. What is known before the walk is stored there, because registers are short afterwards. */
-static inline __attribute__((always_inline)) int take_one(struct vh_queue *q, const struct vhi_batch *b, uint32_t at,
-							  uint32_t head, uint32_t seq, struct vhi_walk *w,
-							  struct vh_req *req)
+/* One chain. */
+static inline __attribute__((always_inline)) int take_one(struct vh_queue *q, struct vhi_batch *b, struct vhi_walk *w,
+							  size_t head, uint32_t at, uint32_t seq, struct vh_req *req)
 {
-	struct vhi_chain *c = &q->dev.chain;
-	struct vhi_slot *slot;
+	const struct vhi_table ring = {b->table, b->num};
+	struct vhi_table on;
 	int rc;
 
-	if (VHI_REFUSE(VHI_SITE_QUEUE_HEAD, head >= q->num))
+	if (VHI_REFUSE(VHI_SITE_QUEUE_HEAD, head >= b->num))
 		return VHI_SITE_QUEUE_HEAD;
-	slot = &q->slots[head];
-	if (VHI_REFUSE(VHI_SITE_QUEUE_HEAD_BUSY, slot->state))
+	if (VHI_REFUSE(VHI_SITE_QUEUE_HEAD_BUSY, b->slots[head].state))
 		return VHI_SITE_QUEUE_HEAD_BUSY;
 	q->dev.order[at] = (uint16_t)head;
-	slot->seq = seq;
-	__atomic_store_n(&slot->since_ms, b->now, __ATOMIC_RELAXED);
-	req->token = b->epoch | head;
-	vhi_take_begin(b, seq, req);
-	c->segs = &q->dev.rows[(size_t)head * VHI_INLINE_SEGS];
-	c->end = (struct vh_seg *)((char *)c->segs + q->dev.row_bytes);
-	c->first = NULL;
-	w->next = c->segs;
-	w->len = 0;
-	rc = vhi_chain_walk(q, q->lookup, q->area[VHI_AREA_DESC], q->num, head, VHI_SPLIT_RING, 0, w);
+	vhi_take_begin(b, head, b->left, seq, w, req);
+	rc = vhi_walk_linked(q, w, ring, head, false, &on, req);
+	if (!rc && on.at) {
+		const struct vhi_table table = on;
+
+		rc = vhi_walk_linked(q, w, table, 0, true, &on, req);
+	}
 	if (VHI_UNLIKELY(rc))
 		return rc;
-	vhi_take_end(q, w, slot, req);
+	vhi_take_end(q, b, head, seq, w, req);
 	return 0;
 }
 
 static int32_t split_take(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
 {
+	const uint16_t VHI_SHM *ring = avail(q) + RING;
 	const uint16_t idx = vhi_shm_load16_acquire(avail(q) + IDX);
-	const uint32_t ready = (uint16_t)(idx - q->next_avail);
-	struct vhi_walk w = {.span = q->lookup->spans};
-	uint32_t at, seq, n;
-	uint64_t bytes = 0;
+	const uint32_t ready = (uint16_t)(idx - q->next_avail), mask = q->num - 1;
+	const uint32_t skew = q->next_avail - q->seq;
+	struct vh_req *req = reqs, *end;
+	uint32_t seq = q->seq, n;
 	struct vhi_batch b;
+	struct vhi_walk w;
 	int rc = 0;
 
 	if (VHI_REFUSE(VHI_SITE_QUEUE_AVAIL_JUMP, ready > q->num))
@@ -50,23 +47,21 @@ static int32_t split_take(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
 	max = VHI_MIN(max, ready);
 	if (!max)
 		return 0;
-	b = vhi_batch_begin(q);
-	at = q->next_avail & (q->num - 1);
-	seq = q->seq;
-	for (n = 0; n < max; n++) {
-		rc = take_one(q, &b, at, vhi_shm_load16(avail(q) + RING + at), seq, &w, &reqs[n]);
+	b = vhi_batch_begin(q, &w);
+	for (end = reqs + max; req != end; req++, seq++) {
+		const uint32_t at = (seq + skew) & mask;
+
+		rc = take_one(q, &b, &w, vhi_shm_load16(ring + at), at, seq, req);
 		if (VHI_UNLIKELY(rc)) {
-			rc = vhi_take_failed(q, rc, n);
+			rc = vhi_take_failed(q, rc, (uint32_t)(req - reqs));
 			break;
 		}
-		bytes += reqs[n].rd_len;
-		at = (at + 1) & (q->num - 1);
-		seq++;
 	}
+	n = (uint32_t)(req - reqs);
 	if (!n)
 		return rc;
 	q->next_avail = (uint16_t)(q->next_avail + n);
-	vhi_took(q, reqs, n, bytes);
+	vhi_took(q, &b, reqs, n);
 	return (int32_t)n;
 }
 
@@ -74,30 +69,28 @@ int32_t vhi_split_take_again(struct vh_queue *q, struct vh_req *reqs, uint32_t m
 {
 	struct vhi_track *t = q->track;
 	const struct vhi_again *again = t->again + t->at_again;
-	const struct vhi_batch b = vhi_batch_begin(q);
-	struct vhi_walk w = {.span = q->lookup->spans};
-	uint64_t bytes = 0;
+	struct vhi_walk w;
+	struct vhi_batch b = vhi_batch_begin(q, &w);
 	int rc = 0;
 	uint32_t n;
 
 	max = VHI_MIN(max, t->n_again - t->at_again);
 	for (n = 0; n < max; n++) {
-		const uint32_t at = (q->next_avail + n) & (q->num - 1), head = again[n].entry;
+		const uint32_t head = again[n].entry, at = (q->next_avail + n) & (q->num - 1);
 
-		rc = take_one(q, &b, at, head, q->seq + n, &w, &reqs[n]);
+		rc = take_one(q, &b, &w, head, at, q->seq + n, &reqs[n]);
 		if (rc) {
 			rc = vhi_take_failed(q, rc, n);
 			break;
 		}
 		t->place[head] = (uint16_t)(t->at_again + n + 1);
 		reqs[n].flags = VH_REQ_RESUBMITTED;
-		bytes += reqs[n].rd_len;
 	}
 	if (!n)
 		return rc;
 	t->at_again += n;
 	q->next_avail = (uint16_t)(q->next_avail + n);
-	vhi_took(q, reqs, n, bytes);
+	vhi_took(q, &b, reqs, n);
 	return (int32_t)n;
 }
 
@@ -152,14 +145,10 @@ static int32_t split_publish(struct vh_queue *q, const struct vh_cpl *cpls, uint
 
 static int32_t split_give_back(struct vh_queue *q, uint32_t n)
 {
+	if (!vhi_newest_in_flight(q, n))
+		return -EINVAL;
 	for (uint32_t i = 1; i <= n; i++) {
-		const struct vhi_slot *slot = &q->slots[q->dev.order[(q->next_avail - i) & (q->num - 1)]];
-
-		if (!slot->state || slot->seq != q->seq - i)
-			return -EINVAL;
-	}
-	for (uint32_t i = 1; i <= n; i++) {
-		struct vhi_slot *slot = &q->slots[q->dev.order[(q->next_avail - i) & (q->num - 1)]];
+		struct vhi_slot *slot = &q->slots[*vhi_order(q, q->seq - i)];
 
 		if (slot->block)
 			vhi_chain_put_block(q, slot);
@@ -209,6 +198,7 @@ static void split_open(struct vh_queue *q, bool fresh)
 {
 	(void)fresh;
 	q->next_avail = (uint16_t)q->ring.base;
+	q->dev.order_skew = q->next_avail - q->seq;
 	q->next_used = vhi_shm_load16(used(q) + IDX);
 	q->armed = false;
 	split_arm(q, true);

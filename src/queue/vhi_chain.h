@@ -1,234 +1,392 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
 /*
- * From a chain of descriptors to segments. There is one walker, for rings of both layouts and for their indirect
- * tables. Each descriptor is loaded once, as two words; whatever the driver does to the table meanwhile, what was checked
- * is what is used, and a chain ends after as many descriptors as its table has, or when it has more segments than the
- * queue allows.
+ * Taking a chain of descriptors. Each descriptor is loaded once, as two words; whatever the driver does to the table
+ * meanwhile, what was checked is what is used, and a chain ends after as many descriptors as its table has, or when it
+ * has more segments than the queue allows.
  *
- * It is inline because it is the data path, and careful with registers: what it needs at each descriptor is in locals,
- * the rest in q->dev.chain. The rare parts are in chain.c.
+ * It is inline because it is the data path, and careful with registers: where a walk is, is in locals. The rare parts
+ * are in chain.c.
  */
 #ifndef VHI_CHAIN_H
 #define VHI_CHAIN_H
 
 #include "vhi_vring.h"
 
-/* A range that is not in one piece, or has no room where the others are. 0, a site, or -EAGAIN. */
-int vhi_chain_add(struct vh_queue *q, uint64_t addr, uint32_t len);
-/* On with the table of an indirect descriptor, which may not be in such a table itself. The same results. */
-int vhi_split_indirect(struct vh_queue *q, uint64_t addr, uint64_t word, bool nested);
-int vhi_packed_indirect(struct vh_queue *q, uint64_t addr, uint64_t word, bool nested);
-/* Begin a chain in a row of the pool. */
-void vhi_chain_open(struct vh_queue *q);
+/*
+ * The rare parts. They take a walk and put it back, so that for who calls them it can be in registers.
+ *
+ * A range that is not in one piece, or has no room where the others are. 0, a site, or -EAGAIN.
+ */
+int vhi_chain_add(struct vh_queue *q, struct vhi_walk *w, uint32_t entries, uint64_t addr, uint32_t len);
+/* No descriptor is left: may there be more? @entries as in vhi_walk_add(). */
+bool vhi_chain_more(struct vh_queue *q, struct vhi_walk *w, uint32_t entries);
+/* On in an indirect table, behind other descriptors. */
+void vhi_chain_enter(struct vh_queue *q, struct vhi_walk *w, uint32_t entries);
+/* An indirect table that is not in one piece, or not aligned: *host is a copy. 0, a site, or -EAGAIN. */
+int vhi_chain_copy_table(struct vh_queue *q, uint64_t addr, uint32_t len, uint64_t *host);
+/* The end of a chain that had such a part. Where the next walk looks. */
+const struct vh_snapshot *vhi_chain_end(struct vh_queue *q, struct vhi_slot *slot);
+/* The chain after the n good ones was refused, or has to wait. What pop returns if n is 0. */
+int32_t vhi_take_failed(struct vh_queue *q, int rc, uint32_t n);
 /* Where the segments of a request are, and the end of their room. */
 const struct vh_seg *vhi_chain_segs(struct vh_queue *q, const struct vhi_slot *slot, const struct vh_seg **end);
-/* Back to the pool. */
-void vhi_chain_free_block(struct vh_queue *q, uint32_t block);
-/* The same for a request that ends, which may be what a pop waits for. */
+/* Back to the pool when a request ends, which may be what a pop waits for. */
 void vhi_chain_put_block(struct vh_queue *q, struct vhi_slot *slot);
 
-/* The last descriptor of a packed chain, with its second word. */
-static inline void vhi_chain_name(struct vhi_chain *c, uint64_t word, uint32_t n_desc)
+/* Two fields as they lie one behind the other, to be stored at once. */
+static inline uint32_t vhi_lie16(uint16_t first, uint16_t second)
 {
-	c->id = (uint16_t)(word >> 32);
-	c->n_desc = n_desc;
+	return __BYTE_ORDER == __LITTLE_ENDIAN ? first | (uint32_t)second << 16 : (uint32_t)first << 16 | second;
 }
 
-/* Where a walk is. Inlined, these are locals; the rest of the chain is in q->dev.chain. */
-struct vhi_walk {
-	struct vh_seg *next;	     /* where the next segment goes */
-	uint64_t len;		     /* bytes */
-	const struct vhi_span *span; /* region of the last range: most requests stay in one */
+static inline uint64_t vhi_lie32(uint32_t first, uint32_t second)
+{
+	return __BYTE_ORDER == __LITTLE_ENDIAN ? first | (uint64_t)second << 32 : (uint64_t)first << 32 | second;
+}
+
+/* What all of a pop needs of the queue, so that it is not loaded again for each request. */
+struct vhi_batch {
+	const uint64_t VHI_SHM *table;
+	struct vhi_slot *slots;
+	struct vh_seg *rows;
+	uint64_t epoch;
+	uint64_t bytes; /* that were found readable */
+	uint32_t num;
+	uint32_t row_room;
+	uint32_t left; /* at the start of a walk, when there may be so many descriptors as the ring has */
+	uint32_t now;
+	uint32_t queue_flags; /* as they lie in vh_req */
+	uint64_t mem_reserved;
 };
 
-static inline __attribute__((always_inline)) void vhi_walk_save(struct vh_queue *q, const struct vhi_walk *w)
+static inline __attribute__((always_inline)) struct vhi_batch vhi_batch_begin(const struct vh_queue *q,
+									      struct vhi_walk *w)
 {
-	q->dev.chain.next = w->next;
-	q->dev.chain.len = w->len;
-	q->dev.chain.span = w->span;
+	w->snap = q->lookup;
+	w->span = w->snap->spans;
+	return (struct vhi_batch){
+		.table = q->area[VHI_AREA_DESC],
+		.slots = q->slots,
+		.rows = q->dev.rows,
+		.epoch = (uint64_t)q->epoch << 32,
+		.num = q->num,
+		.row_room = q->dev.row_room,
+		.left = VHI_MIN(q->num, q->dev.row_room),
+		.now = vhi_coarse_ms(),
+		.queue_flags = vhi_lie16((uint16_t)q->index, 0),
+		.mem_reserved = vhi_lie32(q->snap->number, 0),
+	};
 }
 
-static inline __attribute__((always_inline)) void vhi_walk_load(struct vh_queue *q, struct vhi_walk *w)
+/* A range in the region of the last one, or else in the first one of its granule. */
+static inline __attribute__((always_inline)) bool vhi_walk_find(struct vhi_walk *w, uint64_t addr, uint32_t len,
+								uint64_t *host)
 {
-	w->next = q->dev.chain.next;
-	w->len = q->dev.chain.len;
-	w->span = q->dev.chain.span;
+	if (VHI_LIKELY(vhi_span_holds(w->span, addr, len, host)))
+		return true;
+	if (VHI_UNLIKELY(!vhi_span_any(w->snap, addr)))
+		return false;
+	w->span = vhi_span_first(w->snap, addr);
+	return VHI_LIKELY(vhi_span_holds(w->span, addr, len, host));
 }
 
-/* A range in the region of the last one, or else in the first one of its granule. 0 when it takes more than that. */
-static inline __attribute__((always_inline)) uint64_t vhi_walk_find(const struct vh_snapshot *snap, struct vhi_walk *w,
-								    uint64_t addr, uint32_t len)
+/* One range of a chain in a table of so many @entries: a segment, or several; none when it is empty. 0, a site, or -EAGAIN. */
+static inline __attribute__((always_inline)) int vhi_walk_add(struct vh_queue *q, struct vhi_walk *w, uint32_t entries,
+							      uint64_t addr, uint32_t len)
 {
-	const struct vhi_span *span = w->span;
-	uint64_t at = addr - span->gpa;
+	struct vhi_walk away;
+	uint64_t host;
+	int rc;
 
-	/* Less one, so that an empty range is none of these. */
-	if (VHI_LIKELY(at < span->len && (uint64_t)len - 1 < span->len - at))
-		return span->host + at;
-	span = vhi_span_fast(snap, (struct vhi_gpa){addr});
-	if (!span || !len)
+	w->len += len;
+	if (VHI_LIKELY(vhi_walk_find(w, addr, len, &host))) {
+		w->next->addr = host;
+		w->next->len = len;
+		w->next++;
 		return 0;
-	w->span = span;
-	return vhi_span_translate(span, (struct vhi_gpa){addr}, len);
+	}
+	if (!len)
+		return 0;
+	away = *w;
+	rc = vhi_chain_add(q, &away, entries, addr, len);
+	*w = away;
+	return rc;
 }
 
-/* A constant at each place where there is a walk, so that each has only the code of its own. */
-enum vhi_table {
-	VHI_SPLIT_RING,
-	VHI_SPLIT_TABLE, /* indirect */
-	VHI_PACKED_RING,
-	VHI_PACKED_TABLE,
+/* Whether one more descriptor may follow. */
+static inline __attribute__((always_inline)) bool vhi_walk_more(struct vh_queue *q, struct vhi_walk *w,
+								uint32_t entries)
+{
+	struct vhi_walk away;
+	bool more;
+
+	if (VHI_LIKELY(w->left))
+		return true;
+	away = *w;
+	more = vhi_chain_more(q, &away, entries);
+	*w = away;
+	return more;
+}
+
+/* A descriptor of the other kind than those before it: the first writable one. 0 or a site. */
+static inline __attribute__((always_inline)) int vhi_walk_turn(struct vhi_walk *w, struct vh_req *req)
+{
+	if (VHI_REFUSE(VHI_SITE_QUEUE_ORDER, w->side))
+		return VHI_SITE_QUEUE_ORDER;
+	req->n_rd = (uint32_t)(w->next - w->part);
+	req->rd_len = w->len;
+	w->side = VHI_DESC_WRITE;
+	w->part = w->next;
+	w->len = 0;
+	return 0;
+}
+
+/* A table that an indirect descriptor points to. */
+struct vhi_table {
+	const uint64_t VHI_SHM *at; /* NULL: there is none */
+	uint32_t entries;
 };
 
-/*
- * Walk from descriptor @at of a table with so many entries, or, in a packed ring, so many that are free. 0, the site that
- * refused, or -EAGAIN when it has to wait. @word is the second word of the first descriptor of a packed chain: its flags
- * were looked at already.
- *
- * Linked descriptors exist in a split ring and its tables. In a packed ring one lies behind the other, AVAIL and USED
- * count in the first one only, which the driver stores last, and the last one says the chain's id; its tables have as
- * many as they are long, and no ids.
- */
-static inline __attribute__((always_inline)) int vhi_chain_walk(struct vh_queue *q, const struct vh_snapshot *snap,
-								const uint64_t VHI_SHM *table, uint32_t entries,
-								uint32_t at, const enum vhi_table kind, uint64_t word,
-								struct vhi_walk *w)
+/* An indirect descriptor, which may not be in such a table itself. 0, a site, or -EAGAIN. */
+static inline __attribute__((always_inline)) int vhi_walk_enter(struct vh_queue *q, struct vhi_walk *w, uint64_t addr,
+								uint32_t len, uint32_t flags, bool nested,
+								struct vhi_table *table)
 {
-	const bool packed = kind >= VHI_PACKED_RING, indirect = kind & 1;
-	struct vhi_chain *c = &q->dev.chain;
+	const uint32_t entries = len / VHI_DESC_SIZE;
+	uint64_t host;
+	int rc = 0;
 
-	for (uint32_t walked = 1;; walked++) {
-		uint64_t addr, host;
-		uint32_t flags, len;
+	if (VHI_REFUSE(VHI_SITE_QUEUE_INDIRECT_NESTED, nested))
+		return VHI_SITE_QUEUE_INDIRECT_NESTED;
+	if (VHI_REFUSE(VHI_SITE_QUEUE_INDIRECT_OFF, !(q->ring.features & VHI_BIT(VH_F_RING_INDIRECT_DESC))))
+		return VHI_SITE_QUEUE_INDIRECT_OFF;
+	if (VHI_REFUSE(VHI_SITE_QUEUE_INDIRECT_NEXT, flags & VHI_DESC_NEXT))
+		return VHI_SITE_QUEUE_INDIRECT_NEXT;
+	if (VHI_REFUSE(VHI_SITE_QUEUE_INDIRECT_LEN, !len || len % VHI_DESC_SIZE))
+		return VHI_SITE_QUEUE_INDIRECT_LEN;
+	if (VHI_REFUSE(VHI_SITE_QUEUE_INDIRECT_BIG, entries > q->max_segs))
+		return VHI_SITE_QUEUE_INDIRECT_BIG;
+	if (VHI_UNLIKELY(!vhi_walk_find(w, addr, len, &host) || host & 7)) {
+		uint64_t copy = 0;
+
+		rc = vhi_chain_copy_table(q, addr, len, &copy);
+		host = copy;
+	}
+	w->left = VHI_MIN(entries, q->dev.row_room);
+	if (VHI_UNLIKELY(w->next != w->segs || q->dev.chain.odd)) {
+		struct vhi_walk away = *w;
+
+		vhi_chain_enter(q, &away, entries);
+		*w = away;
+	}
+	*table = (struct vhi_table){(const uint64_t VHI_SHM *)(uintptr_t)host, entries};
+	return rc;
+}
+
+/* What there is to look at in a descriptor beyond where its range is: it is not of the kind that the last one was of. */
+#define VHI_DESC_KIND (VHI_DESC_WRITE | VHI_DESC_INDIRECT)
+
+/* Linked descriptors: those of a split ring, and of its tables. 0 and the table that the chain goes on in, a site, or -EAGAIN. */
+static inline __attribute__((always_inline)) int vhi_walk_linked(struct vh_queue *q, struct vhi_walk *w,
+								 const struct vhi_table in, size_t at, bool nested,
+								 struct vhi_table *on, struct vh_req *req)
+{
+	on->at = NULL;
+	for (;;) {
+		const uint64_t VHI_SHM *desc = in.at + 2 * at;
+		const uint64_t addr = vhi_shm_load64(desc), word = vhi_shm_load64(desc + 1);
+		const uint32_t flags = (uint32_t)(word >> 32), len = (uint32_t)word;
 		int rc;
 
-		if (kind == VHI_PACKED_RING && VHI_REFUSE(VHI_SITE_QUEUE_OVERRUN, walked > entries))
-			return VHI_SITE_QUEUE_OVERRUN;
-		addr = vhi_shm_load64(table + 2 * (size_t)at);
-		if (kind != VHI_PACKED_RING || walked > 1)
-			word = vhi_shm_load64(table + 2 * (size_t)at + 1);
-		flags = (uint32_t)(word >> (packed ? 48 : 32));
-		len = (uint32_t)word;
-		if (VHI_UNLIKELY(flags & VHI_DESC_INDIRECT)) {
-			if (kind == VHI_PACKED_RING && VHI_REFUSE(VHI_SITE_QUEUE_INDIRECT_MIXED, walked > 1))
-				return VHI_SITE_QUEUE_INDIRECT_MIXED;
-			if (kind == VHI_PACKED_RING)
-				vhi_chain_name(c, word, walked);
-			vhi_walk_save(q, w);
-			rc = (packed ? vhi_packed_indirect : vhi_split_indirect)(q, addr, word, indirect);
-			vhi_walk_load(q, w);
-			return rc;
-		}
-		if (flags & VHI_DESC_WRITE) {
-			if (!c->first) {
-				c->first = w->next;
-				c->rd_len = w->len;
-			}
-		} else if (VHI_REFUSE(VHI_SITE_QUEUE_ORDER, c->first != NULL)) {
-			return VHI_SITE_QUEUE_ORDER;
-		}
-		w->len += len;
-		host = vhi_walk_find(snap, w, addr, len);
-		if (VHI_LIKELY(host && w->next != c->end)) {
-			w->next->addr = host;
-			w->next->len = len;
-			w->next++;
-		} else if (len) {
-			vhi_walk_save(q, w);
-			rc = vhi_chain_add(q, addr, len);
+		if (VHI_UNLIKELY((flags & VHI_DESC_KIND) != w->side)) {
+			if (flags & VHI_DESC_INDIRECT)
+				return vhi_walk_enter(q, w, addr, len, flags, nested, on);
+			rc = vhi_walk_turn(w, req);
 			if (rc)
 				return rc;
-			w->next = c->next;
 		}
-		if (kind == VHI_PACKED_TABLE) {
-			if (++at == entries)
-				return 0;
-			continue;
-		}
-		if (!(flags & VHI_DESC_NEXT)) {
-			if (kind == VHI_PACKED_RING)
-				vhi_chain_name(c, word, walked);
+		rc = vhi_walk_add(q, w, in.entries, addr, len);
+		if (VHI_UNLIKELY(rc))
+			return rc;
+		if (!(flags & VHI_DESC_NEXT))
 			return 0;
-		}
-		if (kind == VHI_PACKED_RING) {
-			at = at + 1 < q->num ? at + 1 : 0;
-			continue;
-		}
 		at = flags >> 16;
-		if (VHI_REFUSE(VHI_SITE_QUEUE_NEXT, at >= entries))
+		if (VHI_REFUSE(VHI_SITE_QUEUE_NEXT, at >= in.entries))
 			return VHI_SITE_QUEUE_NEXT;
-		if (VHI_REFUSE(VHI_SITE_QUEUE_LOOP, walked >= entries))
+		w->left--;
+		if (VHI_REFUSE(VHI_SITE_QUEUE_LOOP, !vhi_walk_more(q, w, in.entries)))
 			return VHI_SITE_QUEUE_LOOP;
 	}
 }
 
-/* What requests of one pop have in common. */
-struct vhi_batch {
-	uint64_t epoch;
-	uint32_t now;
-	uint32_t mem;
-	uint16_t queue;
-};
-
-static inline struct vhi_batch vhi_batch_begin(const struct vh_queue *q)
+/* All descriptors of an indirect table in a packed ring. It has no ids, and of the flags only WRITE means something. */
+static inline __attribute__((always_inline)) int vhi_walk_packed_table(struct vh_queue *q, struct vhi_walk *w,
+								       const struct vhi_table in, struct vh_req *req)
 {
-	return (struct vhi_batch){(uint64_t)q->epoch << 32, vhi_coarse_ms(), q->snap->number, (uint16_t)q->index};
+	const uint64_t VHI_SHM *const last = in.at + 2 * ((size_t)in.entries - 1);
+
+	for (const uint64_t VHI_SHM *desc = in.at;; desc += 2) {
+		const uint64_t addr = vhi_shm_load64(desc), word = vhi_shm_load64(desc + 1);
+		const uint32_t flags = (uint32_t)(word >> 48), len = (uint32_t)word;
+		struct vhi_table none;
+		int rc;
+
+		if (VHI_UNLIKELY((flags & VHI_DESC_KIND) != w->side)) {
+			rc = flags & VHI_DESC_INDIRECT ? vhi_walk_enter(q, w, addr, len, flags, true, &none)
+						       : vhi_walk_turn(w, req);
+			if (rc)
+				return rc;
+		}
+		rc = vhi_walk_add(q, w, in.entries, addr, len);
+		if (VHI_UNLIKELY(rc))
+			return rc;
+		/* A table of one has no other end; in one that is longer than what was left, it is not the last one's. */
+		if (!--w->left && (desc == last || !vhi_walk_more(q, w, in.entries)))
+			return 0;
+	}
+}
+
+static inline int vhi_walk_overrun(bool is)
+{
+	return VHI_REFUSE(VHI_SITE_QUEUE_OVERRUN, is) ? VHI_SITE_QUEUE_OVERRUN : 0;
+}
+
+/* The descriptors of a chain in a packed ring that follow the first one at @at. */
+static inline __attribute__((always_inline)) int vhi_walk_packed_rest(struct vh_queue *q, struct vhi_walk *w,
+								      const struct vhi_table in, uint32_t num,
+								      size_t at, uint32_t *id, uint32_t *n_desc,
+								      struct vh_req *req)
+{
+	for (;;) {
+		uint64_t addr, word;
+		uint32_t flags, len;
+		int rc;
+
+		w->left--;
+		rc = vhi_walk_overrun(!vhi_walk_more(q, w, in.entries));
+		if (rc)
+			return rc;
+		at = at + 1 < num ? at + 1 : 0;
+		addr = vhi_shm_load64(in.at + 2 * at);
+		word = vhi_shm_load64(in.at + 2 * at + 1);
+		flags = (uint32_t)(word >> 48);
+		len = (uint32_t)word;
+		++*n_desc;
+		if (VHI_UNLIKELY((flags & VHI_DESC_KIND) != w->side)) {
+			if (VHI_REFUSE(VHI_SITE_QUEUE_INDIRECT_MIXED, flags & VHI_DESC_INDIRECT))
+				return VHI_SITE_QUEUE_INDIRECT_MIXED;
+			rc = vhi_walk_turn(w, req);
+			if (rc)
+				return rc;
+		}
+		rc = vhi_walk_add(q, w, in.entries, addr, len);
+		if (VHI_UNLIKELY(rc))
+			return rc;
+		if (!(flags & VHI_DESC_NEXT)) {
+			*id = (uint16_t)(word >> 32);
+			return 0;
+		}
+	}
 }
 
 /*
- * A request, but for what the walk finds out. What is stored before the walk means nothing if the walk fails: the slot
- * stays free.
+ * A chain of a packed ring of @num, from descriptor @at on; @in has as many entries as are free, and @word is the second
+ * word of the first one, whose marks were looked at already: they count in the first one only, which the driver stores
+ * last. One lies behind the other, and the last one says the chain's id. A chain is one indirect descriptor, or others.
  */
-static inline __attribute__((always_inline)) void vhi_take_begin(const struct vhi_batch *b, uint32_t seq,
+static inline __attribute__((always_inline)) int vhi_walk_packed(struct vh_queue *q, struct vhi_walk *w,
+								 const struct vhi_table in, uint32_t num, size_t at,
+								 uint64_t word, uint32_t *id, uint32_t *n_desc,
 								 struct vh_req *req)
+{
+	const uint64_t addr = vhi_shm_load64(in.at + 2 * at);
+	const uint32_t flags = (uint32_t)(word >> 48), len = (uint32_t)word;
+	int rc = vhi_walk_overrun(!in.entries);
+
+	if (rc)
+		return rc;
+	*n_desc = 1;
+	if ((flags & VHI_DESC_KIND) != w->side) {
+		if (flags & VHI_DESC_INDIRECT) {
+			struct vhi_table on;
+
+			rc = vhi_walk_enter(q, w, addr, len, flags, false, &on);
+			return rc ? rc : vhi_walk_packed_table(q, w, on, req);
+		}
+		rc = vhi_walk_turn(w, req);
+		if (rc)
+			return rc;
+	}
+	rc = vhi_walk_add(q, w, in.entries, addr, len);
+	if (VHI_UNLIKELY(rc))
+		return rc;
+	return flags & VHI_DESC_NEXT ? vhi_walk_packed_rest(q, w, in, num, at, id, n_desc, req) : 0;
+}
+
+/* A request is begun, its segments in a row. What is stored before the walk means nothing if the walk fails. */
+static inline __attribute__((always_inline)) void vhi_take_begin(const struct vhi_batch *b, size_t row, uint32_t left,
+								 uint32_t seq, struct vhi_walk *w, struct vh_req *req)
 {
 	req->user = 0;
 	req->seq = seq;
-	req->queue = b->queue;
-	req->flags = 0;
-	req->mem = b->mem;
-	req->reserved = 0;
+	memcpy(&req->queue, &b->queue_flags, sizeof(b->queue_flags));
+	memcpy(&req->mem, &b->mem_reserved, sizeof(b->mem_reserved));
+	w->segs = w->next = w->part = &b->rows[row * VHI_INLINE_SEGS];
+	w->len = 0;
+	w->side = 0;
+	w->left = left;
 }
 
 /* The walk was good: the rest of the request, and its slot, which is in flight from here on. */
-static inline __attribute__((always_inline)) void vhi_take_end(struct vh_queue *q, const struct vhi_walk *w,
-							       struct vhi_slot *slot, struct vh_req *req)
+static inline __attribute__((always_inline)) void vhi_take_end(struct vh_queue *q, struct vhi_batch *b, size_t at,
+							       uint32_t seq, struct vhi_walk *w, struct vh_req *req)
 {
-	struct vhi_chain *c = &q->dev.chain;
-	struct vh_seg *first = w->next;
-	uint64_t rd_len = w->len, wr_len;
+	struct vhi_slot *slot = &b->slots[at];
+	const uint32_t n = (uint32_t)(w->next - w->part);
 
-	if (c->first) {
-		first = c->first;
-		rd_len = c->rd_len;
+	req->token = b->epoch | at;
+	req->segs = (uintptr_t)w->segs;
+	slot->seq = seq;
+	__atomic_store_n(&slot->since_ms, b->now, __ATOMIC_RELAXED);
+	if (w->side) {
+		req->wr_len = w->len;
+		req->n_wr = n;
+		slot->wr_len = (uint32_t)VHI_MIN(w->len, (uint64_t)UINT32_MAX);
+	} else {
+		req->rd_len = w->len;
+		req->n_rd = n;
+		req->wr_len = 0;
+		req->n_wr = 0;
+		slot->wr_len = 0;
 	}
-	wr_len = w->len - rd_len;
-	req->segs = (uintptr_t)c->segs;
-	req->rd_len = rd_len;
-	req->wr_len = wr_len;
-	req->n_rd = (uint32_t)(first - c->segs);
-	req->n_wr = (uint32_t)(w->next - first);
-	slot->wr_len = (uint32_t)VHI_MIN(wr_len, (uint64_t)UINT32_MAX);
-	q->dev.n_rd[slot - q->slots] = (uint16_t)req->n_rd;
-	if (VHI_UNLIKELY(c->block)) {
-		slot->block = (uint16_t)c->block;
-		c->block = 0;
-	}
+	slot->n_rd = (uint16_t)req->n_rd;
+	b->bytes += req->rd_len;
+	if (VHI_UNLIKELY(q->dev.chain.odd))
+		w->snap = vhi_chain_end(q, slot), w->span = w->snap->spans;
 	vhi_slot_state(slot, VHI_SLOT_IN_FLIGHT);
 }
 
-/* The chain after the n good ones was refused, or has to wait. What pop returns if n is 0. */
-int32_t vhi_take_failed(struct vh_queue *q, int rc, uint32_t n);
-
-/* n requests (1 at least) with as many readable bytes are in flight. */
-static inline void vhi_took(struct vh_queue *q, struct vh_req *reqs, uint32_t n, uint64_t bytes)
+/* n requests (1 at least) are in flight. */
+static inline void vhi_took(struct vh_queue *q, const struct vhi_batch *b, struct vh_req *reqs, uint32_t n)
 {
 	reqs[n - 1].flags |= VH_REQ_LAST;
 	q->seq += n;
 	q->idle = false;
 	vhi_in_flight(q, q->in_flight + n);
 	vhi_count(&q->stats.requests, n);
-	vhi_count(&q->stats.bytes_in, bytes);
+	vhi_count(&q->stats.bytes_in, b->bytes);
+}
+
+/* The newest n requests: are they all in flight? */
+static inline bool vhi_newest_in_flight(const struct vh_queue *q, uint32_t n)
+{
+	for (uint32_t i = 1; i <= n; i++) {
+		const struct vhi_slot *slot = &q->slots[*vhi_order(q, q->seq - i)];
+
+		if (!slot->state || slot->seq != q->seq - i)
+			return false;
+	}
+	return true;
 }
 
 #endif

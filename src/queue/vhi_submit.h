@@ -96,7 +96,7 @@ static inline void vhi_submitted(struct vh_queue *q, const struct vh_req *req, u
 	slot->wr_len = (uint32_t)VHI_MIN(wr_len, (uint64_t)UINT32_MAX);
 	__atomic_store_n(&slot->since_ms, now, __ATOMIC_RELAXED);
 	vhi_slot_state(slot, VHI_SLOT_IN_FLIGHT);
-	q->drv.cookies[id] = req->user;
+	slot->cookie = req->user;
 	q->drv.order[q->drv.turn] = (uint16_t)(id + 1);
 	q->drv.turn = q->drv.turn + 1 < q->num ? q->drv.turn + 1 : 0;
 	vhi_count(&q->stats.bytes_out, rd_len);
@@ -114,7 +114,7 @@ static inline uint32_t vhi_reap_one(struct vh_queue *q, uint32_t id, uint32_t le
 		return VHI_SITE_QUEUE_USED_FREE;
 	if (VHI_REFUSE(VHI_SITE_QUEUE_USED_LEN, len > slot->wr_len))
 		return VHI_SITE_QUEUE_USED_LEN;
-	*cpl = (struct vh_cpl){.token = q->drv.cookies[id], .written = len};
+	*cpl = (struct vh_cpl){.token = slot->cookie, .written = len};
 	vhi_slot_state(slot, VHI_SLOT_FREE);
 	return 0;
 }

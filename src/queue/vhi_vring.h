@@ -38,19 +38,21 @@ enum vhi_queue_site {
 #define VHI_DESC_INDIRECT 4u
 #define VHI_DESC_SIZE	  16u
 
-/* A record of a request in flight, by slot. All zero: not in flight. */
+/*
+ * A record of a request in flight, by slot. All zero: not in flight. A power of two long, so that an index is a shift,
+ * and in one line of the cache.
+ */
 struct vhi_slot {
-	union {
-		uint32_t seq; /* device: as in vh_req */
-		struct {
-			uint16_t last;	 /* driver: last descriptor of the chain; packed: last kept */
-			uint16_t n_desc; /* driver: descriptors to give back */
-		};
-	};
+	uint32_t seq;	   /* device: as in vh_req */
 	uint32_t since_ms; /* atomic: coarse clock at pop or submit */
 	uint32_t wr_len;   /* writable bytes, or 2^32 - 1 when there are more */
 	uint16_t block;	   /* device: block that holds its segments, 0 = its own row; packed driver: first kept */
 	uint16_t state;	   /* atomic: VHI_SLOT_* */
+	uint16_t n_desc;   /* packed device: of its chain; driver: to give back */
+	uint16_t n_rd;	   /* device: readable segments */
+	uint16_t last;	   /* driver: last descriptor of the chain; packed: last kept */
+	uint16_t unused;
+	uint64_t cookie; /* driver */
 };
 
 enum {
@@ -72,8 +74,7 @@ struct vhi_pool {
 	uint32_t free;	/* number + 1 of the block given back last, 0 = none */
 };
 
-/* Rows: where a chain is named by its last descriptor only, its row has to come from a pool too. */
-enum { VHI_POOL_ROWS, VHI_POOL_MEDIUM, VHI_POOL_LARGE, VHI_POOLS };
+enum { VHI_POOL_MEDIUM, VHI_POOL_LARGE, VHI_POOLS };
 
 /*
  * A descriptor of a packed ring as the driver wrote it. The device overwrites the ones in the ring in the order in which
@@ -86,17 +87,25 @@ struct vhi_kept {
 	uint16_t next; /* of the chain, or of the free list: number + 1 */
 };
 
-/* A chain as far as it was walked. */
+/* Where a walk is. For who walks they are locals. */
+struct vhi_walk {
+	struct vh_seg *segs; /* of the chain, in a row or a block */
+	struct vh_seg *next; /* where the next segment goes */
+	struct vh_seg *part; /* first of the readable ones, or of the writable ones when these have begun */
+	uint64_t len;	     /* bytes in this part */
+	uint32_t side;	     /* VHI_DESC_WRITE when the writable ones have begun, else 0 */
+	uint32_t left;	     /* descriptors, this one included, for which there is room, and which there may be */
+	const struct vhi_span *span; /* region of the last range: most requests stay in one */
+	const struct vh_snapshot *snap;
+};
+
+/* What is known of a chain that is not as most are: once a rare part of the walk has run. */
 struct vhi_chain {
-	struct vh_seg *segs;
-	struct vh_seg *end;	     /* of the row or block that they are in */
-	struct vh_seg *first;	     /* writable one, NULL before there was a writable descriptor */
-	struct vh_seg *next;	     /* where the next segment goes */
-	const struct vhi_span *span; /* of the last range; valid during a walk */
-	uint64_t rd_len;	     /* bytes before the first writable descriptor; valid once first is set */
-	uint64_t len;		     /* bytes */
-	uint32_t block;		     /* 0 at the start of each chain */
-	uint32_t id, n_desc;	     /* packed; valid after the walk */
+	bool odd;	    /* the rest is valid */
+	uint16_t block;	    /* 0: the segments are in a row */
+	uint32_t beyond;    /* descriptors that there may be behind those in w.left */
+	struct vh_seg *end; /* of the row or block */
+	struct vhi_walk w;  /* while such a part runs */
 };
 
 /* What a layout of the ring does; chosen at start. */
@@ -257,20 +266,18 @@ struct vh_queue {
 	uint8_t in, out; /* which one tells us, and by which we tell the peer */
 	union {
 		struct {
-			struct vh_seg *rows; /* VHI_INLINE_SEGS for each slot; packed: they are a pool */
-			size_t row_bytes;    /* of these, how many a chain may use */
+			struct vh_seg *rows; /* VHI_INLINE_SEGS for each slot; packed: and for a chain without one */
+			uint32_t row_room;   /* of these, how many a chain may use */
 			struct vhi_chain chain;
-			uint16_t *order;  /* slots in order of pop, for unpop; split: by available index */
-			uint16_t *n_desc; /* packed: descriptors of each slot's chain */
-			uint16_t *n_rd;	  /* readable segments of each slot's chain */
-			uint32_t turn;	  /* packed: where the next pop goes in order */
-			uint32_t taken;	  /* packed: descriptors from next_used to next_avail */
-			uint32_t foreign; /* packed: of these, the ones that were taken before the start */
-			uint64_t *table;  /* copy of an indirect table that is not in one piece */
+			uint16_t *order; /* slots in order of pop, for unpop: see vhi_order() */
+			uint32_t order_mask;
+			uint32_t order_skew; /* split: so that it is in step with the available ring */
+			uint32_t taken;	     /* packed: descriptors from next_used to next_avail */
+			uint32_t foreign;    /* packed: of these, the ones that were taken before the start */
+			uint64_t *table;     /* copy of an indirect table that is not in one piece */
 			struct vhi_pool pools[VHI_POOLS];
 		} dev;
 		struct {
-			uint64_t *cookies;
 			uint16_t *link;	       /* next descriptor of a chain, or of the free list; packed: free ids */
 			uint32_t n_free;       /* descriptors that are not in flight */
 			uint32_t fresh;	       /* descriptors or ids from here on were never used */
@@ -477,6 +484,12 @@ static inline void vhi_in_flight(struct vh_queue *q, uint32_t n)
 	__atomic_store_n(&q->in_flight, n, __ATOMIC_RELAXED);
 	if (VHI_UNLIKELY(!n && !q->open))
 		q->after |= VHI_AFTER_WAKE;
+}
+
+/* The slot that was popped as that number, of the last num. */
+static inline uint16_t *vhi_order(const struct vh_queue *q, uint32_t seq)
+{
+	return &q->dev.order[(seq + q->dev.order_skew) & q->dev.order_mask];
 }
 
 /*
