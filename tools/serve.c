@@ -16,7 +16,7 @@ struct serve_opts {
 	const char *handover;
 	uint64_t fd, tries;
 	uint64_t poll_us;
-	bool poll, has_fd, packed, postcopy, verbose;
+	bool poll, has_fd, packed, in_order, postcopy, verbose;
 	struct serve_device device;
 };
 
@@ -48,6 +48,7 @@ static int parse(int argc, char **argv, const struct serve_kind *kind, struct se
 		{"packed", OPT_SWITCH, &o->packed, 0, NULL},
 		{"poll", OPT_FLAG, &o->poll, 0, NULL},
 		{"poll-us", OPT_NUMBER, &o->poll_us, 1000000, NULL},
+		{"in-order", OPT_SWITCH, &o->in_order, 0, NULL},
 		{"postcopy", OPT_FLAG, &o->postcopy, 0, NULL},
 		{"handover", OPT_TEXT, &o->handover, 0, NULL},
 		{"verbose", OPT_FLAG, &o->verbose, 0, NULL},
@@ -203,7 +204,8 @@ static int serve(const struct serve_opts *o, const char *kind, struct vh_device 
 	int exit_code;
 	int32_t rc;
 
-	so.more_features = o->iommu ? UINT64_C(1) << VH_F_ACCESS_PLATFORM : 0;
+	so.more_features = (o->iommu ? UINT64_C(1) << VH_F_ACCESS_PLATFORM : 0) |
+			   (o->in_order ? UINT64_C(1) << VH_F_IN_ORDER : 0);
 	so.more_protocol_features = o->guest_addresses ? UINT64_C(1) << VH_PF_GPA_ADDRESSES : 0;
 	vh_mem_guard_install();
 	rc = vh_slave_new(&so, dev, NULL, NULL, &s);

@@ -128,6 +128,28 @@ func (r *rings) submit(t testing.TB, n int) {
 	}
 }
 
+func TestScenarioInOrder(t *testing.T) {
+	r := newRings(t, 1<<vh.FInOrder)
+	r.submit(t, 3)
+	reqs, cpls := make([]vh.Req, 3), make([]vh.Cpl, 3)
+	if n, err := r.device.Pop(reqs); n != 3 || err != nil {
+		t.Fatal(n, err)
+	}
+	must(t, r.device.Push([]vh.Cpl{{Token: reqs[2].Token, Written: 3}, {Token: reqs[1].Token, Written: 2}}))
+	if n, err := r.driver.Reap(cpls); n != 0 || err != nil {
+		t.Fatal(n, err)
+	}
+	must(t, r.device.Push([]vh.Cpl{{Token: reqs[0].Token, Written: 1}}))
+	if n, err := r.driver.Reap(cpls); n != 3 || err != nil {
+		t.Fatal(n, err)
+	}
+	for i := range cpls {
+		if cpls[i].Written != uint32(i+1) {
+			t.Fatal(cpls)
+		}
+	}
+}
+
 func TestUnpopAndStop(t *testing.T) {
 	r := newRings(t, 0)
 	r.submit(t, 3)

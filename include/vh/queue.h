@@ -112,10 +112,9 @@ struct vh_queue_stats {
  * @since: VH_1.0
  * @thread: any
  * @blocks: no
- * @errors: EINVAL EBADF ENOMEM EMFILE EFAULT ENOTSUP
+ * @errors: EINVAL EBADF ENOMEM EMFILE EFAULT
  *
- * Return: 0, -EFAULT when a ring is not wholly inside one region, -ENOTSUP for a ring layout that is not built in,
- * -EINVAL also when an fd is no eventfd.
+ * Return: 0, -EFAULT when a ring is not wholly inside one region, -EINVAL also when an fd is no eventfd.
  */
 VH_API vh_rc vh_queue_open(struct vh_mem *mem, const struct vh_queue_opts *opts, vh_fd kick_fd, vh_fd call_fd,
 			   struct vh_queue **out);
@@ -165,6 +164,9 @@ VH_API vh_count vh_queue_pop(struct vh_queue *q, struct vh_req *reqs, uint32_t m
  *
  * All n are checked first; then they are published at once, and the driver is notified at most once. written is
  * clamped to what the chain can hold.
+ *
+ * With VIRTIO_F_IN_ORDER the driver is told in the order of pop: a request that is pushed before older ones waits for
+ * them, and counts as in flight until then. Its segments are the device's no more all the same.
  *
  * A connection that ends stops its queues with requests in flight. Push these as well: nothing is written then, and
  * their segments and memory go. After 4 connections that ended so, and have not got all their requests back, the queue

@@ -28,12 +28,12 @@ VH_BEGIN_DECLS
 
 /** struct vh_slave_opts - options of vh_slave_new(). Sized, zero means default. */
 struct vh_slave_opts {
-	uint32_t size;			 /* sizeof(struct vh_slave_opts) */
-	uint32_t message_timeout_ms;	 /* from the first byte of a message to its last; 0 = 10 s */
-	uint32_t drain_timeout_ms;	 /* how long an owed reply may wait for requests in flight; 0 = 30 s */
-	uint32_t budget;		 /* requests per queue and wake-up; 0 = 256 */
-	uint64_t more_features;		 /* bits that are offered when asked for only: VH_F_ACCESS_PLATFORM */
-	uint64_t mask_features;		 /* feature bits never offered */
+	uint32_t size;		     /* sizeof(struct vh_slave_opts) */
+	uint32_t message_timeout_ms; /* from the first byte of a message to its last; 0 = 10 s */
+	uint32_t drain_timeout_ms;   /* how long an owed reply may wait for requests in flight; 0 = 30 s */
+	uint32_t budget;	     /* requests per queue and wake-up; 0 = 256 */
+	uint64_t more_features; /* bits that are offered when asked for only: VH_F_ACCESS_PLATFORM, VH_F_IN_ORDER */
+	uint64_t mask_features; /* feature bits never offered */
 	uint64_t mask_protocol_features; /* protocol feature bits never offered, nor what can't be without them */
 	uint32_t require_seal;		 /* 1: memory whose memfd can shrink is refused */
 	uint32_t socket_mode;		 /* access mode of a listening socket's path; 0 = 0600 */

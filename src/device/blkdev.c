@@ -37,7 +37,7 @@ static void config_fill(struct vhi_blk *b)
 
 static uint64_t blk_features(const struct vh_blkdev_opts *o)
 {
-	uint64_t f = VHI_RING_FEATURES | VHI_BIT(VH_BLK_F_SEG_MAX) | VHI_BIT(VH_BLK_F_BLK_SIZE) |
+	uint64_t f = VHI_RING_OFFERED | VHI_BIT(VH_BLK_F_SEG_MAX) | VHI_BIT(VH_BLK_F_BLK_SIZE) |
 		     VHI_BIT(VH_BLK_F_FLUSH);
 
 	if (o->max_queues > 1)

@@ -50,7 +50,7 @@ static bool has_mac(const struct vh_netdev_opts *o)
 /* Which of several pairs run is for a driver to say on a control queue, which vhost-user front-ends keep to themselves. */
 static uint64_t net_features(const struct vh_netdev_opts *o)
 {
-	uint64_t f = VHI_RING_FEATURES | VHI_BIT(VH_NET_F_MRG_RXBUF) | VHI_BIT(VH_NET_F_STATUS);
+	uint64_t f = VHI_RING_OFFERED | VHI_BIT(VH_NET_F_MRG_RXBUF) | VHI_BIT(VH_NET_F_STATUS);
 
 	if (has_mac(o))
 		f |= VHI_BIT(VH_NET_F_MAC);

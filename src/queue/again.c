@@ -4,7 +4,7 @@
  * ring, reaped or not; the others take the places behind it, which are exactly as many. Their order is that in which
  * they were submitted, as far as it is known: a request that was overtaken by a whole ring comes first.
  */
-#include "vhi_vring.h"
+#include "vhi_in_order.h"
 
 /* Entries of the order that name a request which is in flight, and only the newest entry of each. */
 static void thin_out(struct vh_queue *q)
@@ -47,8 +47,12 @@ static int again(struct vh_queue *q, uint32_t *base)
 
 	if (good) {
 		*base = q->layout->base(q, &left);
-		thin_out(q);
-		write_all(q);
+		if (q->flags & VHI_QF_IN_ORDER) {
+			vhi_order_again(q);
+		} else {
+			thin_out(q);
+			write_all(q);
+		}
 		q->notify_next = true;
 	}
 	for (uint32_t id = 0; id < q->num; id++)

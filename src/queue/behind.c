@@ -265,7 +265,8 @@ static bool uses(struct vh_queue *q, const struct vhi_unmapped *u)
 	for (uint32_t i = 0; i < q->num; i++) {
 		const struct vhi_slot *slot = &q->slots[i];
 
-		if (slot->state && (int32_t)(slot->seq - q->behind.mark) < 0 && request_uses(q, slot, u))
+		if (slot->state && slot->state != VHI_SLOT_DONE && (int32_t)(slot->seq - q->behind.mark) < 0 &&
+		    request_uses(q, slot, u))
 			return true;
 	}
 	return false;

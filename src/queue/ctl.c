@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
 /* Changes from other threads than the one that pops and pushes: what they are, and how they are applied. */
-#include "vhi_vring.h"
+#include "vhi_in_order.h"
 
 void vhi_queue_refresh(struct vh_queue *q)
 {
@@ -123,6 +123,8 @@ static void apply_abort(struct vh_queue *q, bool park)
 		q->base = park ? vhi_track_base(q) : q->layout->base(q, &left);
 		q->parked = park && q->in_flight ? q->epoch : 0;
 	}
+	if (q->role == VH_QUEUE_DEVICE && q->flags & VHI_QF_IN_ORDER)
+		vhi_in_flight(q, q->in_flight - vhi_order_forget(q));
 	if (q->role == VH_QUEUE_DEVICE && q->in_flight)
 		vhi_dead_bury(q);
 	vhi_queue_halt(q);

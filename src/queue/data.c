@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
 /* The calls of the data path: what all layouts of a ring have in common. */
-#include "vhi_vring.h"
+#include "vhi_in_order.h"
 
 __attribute__((noinline, cold)) static int wrong_args(const struct vh_queue *q, const char *call, uint32_t role)
 {
@@ -108,6 +108,8 @@ static int drop(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++)
 		vhi_slot_state(&q->slots[(uint32_t)cpls[i].token], VHI_SLOT_FREE);
+	if (q->flags & VHI_QF_IN_ORDER)
+		n += vhi_order_forget(q);
 	q->dropped += n;
 	vhi_in_flight(q, q->in_flight - n);
 	return vhi_failure_raise(&q->failure);
@@ -119,32 +121,34 @@ static int publish(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
 }
 
 /* The data is in the log before the driver can see that it is there; the ring itself can only be logged afterwards. */
-static int complete_logged(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
-{
-	const uint16_t old = q->next_used;
-	int rc;
-
-	vhi_queue_log_data(q, cpls, n);
-	if (q->flags & VHI_QF_BROKEN)
-		return drop(q, cpls, n);
-	rc = publish(q, cpls, n);
-	q->layout->log_used(q, cpls, n, old);
-	vhi_queue_log_flush(q);
-	return rc;
-}
-
 __attribute__((noinline)) static int complete_rarely(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
 {
+	const uint16_t old = q->next_used;
+	int rc = 0;
+
 	if (q->flags & VHI_QF_WATCHED)
 		q->after |= VHI_AFTER_WAKE;
 	if (q->flags & VHI_QF_LOGGED)
-		return complete_logged(q, cpls, n);
-	return q->flags & VHI_QF_BROKEN ? drop(q, cpls, n) : publish(q, cpls, n);
+		vhi_queue_log_data(q, cpls, n);
+	if (q->flags & VHI_QF_BROKEN)
+		return drop(q, cpls, n);
+	if (q->flags & VHI_QF_IN_ORDER) {
+		n = vhi_order_hold(q, cpls, n);
+		cpls = q->dev.run;
+	}
+	if (n)
+		rc = publish(q, cpls, n);
+	if (n && q->flags & VHI_QF_LOGGED) {
+		q->layout->log_used(q, cpls, n, old);
+		vhi_queue_log_flush(q);
+	}
+	return rc;
 }
 
 static inline int complete(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
 {
-	if (VHI_UNLIKELY(q->flags & (VHI_QF_BROKEN | VHI_QF_LOGGED | VHI_QF_TRACKED | VHI_QF_WATCHED)))
+	if (VHI_UNLIKELY(q->flags &
+			 (VHI_QF_BROKEN | VHI_QF_LOGGED | VHI_QF_TRACKED | VHI_QF_WATCHED | VHI_QF_IN_ORDER)))
 		return complete_rarely(q, cpls, n);
 	return q->layout->publish(q, cpls, n);
 }
@@ -250,6 +254,8 @@ vh_count vh_queue_reap(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max)
 		n = closed(q);
 	else if (vhi_poisoned(q))
 		n = vhi_queue_broke(q, VHI_SITE_QUEUE_POISONED);
+	else if (VHI_UNLIKELY(q->flags & VHI_QF_IN_ORDER))
+		n = vhi_order_reap(q, cpls, max);
 	else
 		n = q->layout->reap(q, cpls, max);
 	vhi_queue_leave(q);
@@ -287,7 +293,8 @@ vh_count vh_queue_arm(struct vh_queue *q)
 		if (VHI_UNLIKELY(q->flags & VHI_QF_LOGGED))
 			vhi_queue_log_event(q);
 		vhi_full_fence();
-		if (q->layout->more(q) || (q->flags & VHI_QF_TRACKED && vhi_track_more(q)))
+		if (q->layout->more(q) || (q->flags & VHI_QF_TRACKED && vhi_track_more(q)) ||
+		    (q->flags & VHI_QF_IN_ORDER && vhi_order_more(q)))
 			rc = VH_QUEUE_MORE;
 		if (vhi_poisoned(q))
 			rc = vhi_queue_broke(q, VHI_SITE_QUEUE_POISONED);

@@ -4,6 +4,7 @@
  * in by is in the ring before the chain is whole: a descriptor's second word, which has its flags, is stored after all
  * first words of the chain were found, and that of the first chain of a batch after everything else.
  */
+#include "vhi_in_order.h"
 #include "vhi_packed.h"
 #include "vhi_submit.h"
 
@@ -168,6 +169,13 @@ static bool is_used(const struct vh_queue *q, uint16_t pos, uint32_t busy, uint6
 	return packed_is(*word, packed_used_marks(pos));
 }
 
+static void packed_release(struct vh_queue *q, uint32_t id)
+{
+	vhi_link_give(q, (uint16_t)id, (uint16_t)id);
+	keep_no_more(q, &q->slots[id]);
+	q->drv.n_free += q->slots[id].n_desc;
+}
+
 static int32_t packed_reap(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max)
 {
 	uint64_t word, bytes = 0;
@@ -184,9 +192,7 @@ static int32_t packed_reap(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max
 				break;
 			return vhi_queue_broke(q, site);
 		}
-		vhi_link_give(q, (uint16_t)id, (uint16_t)id);
-		keep_no_more(q, &q->slots[id]);
-		q->drv.n_free += q->slots[id].n_desc;
+		packed_release(q, id);
 		q->next_used = packed_on(q->num, q->next_used, q->slots[id].n_desc);
 		bytes += len;
 	}
@@ -221,24 +227,38 @@ static void packed_open(struct vh_queue *q, bool fresh)
 	packed_arm(q, true);
 }
 
-/* A device that is gone may have left its wish for no kicks behind. */
-static bool packed_settle(struct vh_queue *q)
+/* What the device completed, up to *pos, is marked. */
+static bool mark_used(struct vh_queue *q, uint16_t *pos)
 {
 	uint32_t busy = q->num - q->drv.n_free;
-	uint16_t pos = q->next_used;
 	uint64_t word;
 
-	if (!q->drv.kept)
-		return false;
-	while (is_used(q, pos, busy, &word)) {
+	for (*pos = q->next_used; is_used(q, *pos, busy, &word);) {
 		const uint32_t id = packed_id(word);
 
 		if (id >= q->num || q->slots[id].state != VHI_SLOT_IN_FLIGHT || q->slots[id].n_desc > busy)
 			return false;
 		vhi_slot_state(&q->slots[id], VHI_SLOT_DONE);
 		busy -= q->slots[id].n_desc;
-		pos = packed_on(q->num, pos, q->slots[id].n_desc);
+		*pos = packed_on(q->num, *pos, q->slots[id].n_desc);
 	}
+	return true;
+}
+
+/* A device that is gone may have left its wish for no kicks behind. */
+static bool packed_settle(struct vh_queue *q)
+{
+	uint16_t pos = 0;
+	bool good;
+
+	if (!q->drv.kept)
+		return false;
+	if (q->flags & VHI_QF_IN_ORDER)
+		vhi_order_completed(q, true, &pos, &good);
+	else
+		good = mark_used(q, &pos);
+	if (!good)
+		return false;
 	vhi_shm_store32(q->area[VHI_AREA_DEVICE], VHI_EVENT_ALWAYS << 16);
 	q->drv.again = pos;
 	return true;
@@ -267,7 +287,12 @@ static uint32_t packed_base(struct vh_queue *q, uint32_t *left)
 	uint32_t busy = q->num - q->drv.n_free, n = 0;
 	uint16_t pos = q->next_used;
 	uint64_t word;
+	bool good;
 
+	if (q->flags & VHI_QF_IN_ORDER) {
+		n = vhi_order_completed(q, false, &pos, &good);
+		busy = 0;
+	}
 	for (; is_used(q, pos, busy, &word); n++) {
 		const uint32_t id = packed_id(word);
 
@@ -291,5 +316,6 @@ const struct vhi_layout vhi_packed_driver = {
 	.arm = packed_arm,
 	.settle = packed_settle,
 	.again = packed_again,
+	.release = packed_release,
 	.more = packed_more,
 };

@@ -23,10 +23,6 @@ static int check_ring(const struct vh_queue *q, const struct vhi_ring *ring)
 	const bool packed = ring->features & VHI_BIT(VH_F_RING_PACKED);
 	const bool fits = vhi_ring_base_fits(ring->num, ring->features, ring->base);
 
-	/* Of those that change what a ring looks like. */
-	if (ring->features & VHI_BIT(VH_F_IN_ORDER) & ~VHI_RING_FEATURES)
-		return vhi_fail_at(-ENOTSUP, VH_ERROR_QUEUE, 0, q->index, VH_ERROR_NONE,
-				   "queue %u: in-order rings are not built in; don't negotiate them", q->index);
 	if (VHI_REFUSE(VHI_SITE_QUEUE_SIZE, !ring->num || ring->num > VH_QUEUE_MAX_SIZE))
 		return refuse(q, VHI_SITE_QUEUE_SIZE, ring->num);
 	if (VHI_REFUSE(VHI_SITE_QUEUE_POW2, !vhi_ring_num_fits(ring->num, ring->features)))
@@ -154,6 +150,8 @@ static size_t lay_out(struct vh_queue *q, char *base, const struct vhi_ring *rin
 	}
 	q->dev.order_mask = pow2_from(num) - 1;
 	q->dev.order = carve(base, &at, q->dev.order_mask + 1, sizeof(uint16_t));
+	q->dev.run = carve(base, &at, ring->features & VHI_BIT(VH_F_IN_ORDER) ? num : 0, sizeof(struct vh_cpl));
+	q->dev.held = 0;
 	q->dev.table = carve(base, &at, q->max_segs, VHI_DESC_SIZE);
 	q->dev.chain.odd = false;
 	q->dev.row_room = VHI_MIN(VHI_INLINE_SEGS, q->max_segs);
@@ -199,6 +197,7 @@ static int make_tables(struct vh_queue *q, const struct vhi_ring *ring)
 		q->drv.turn = 0;
 		q->drv.kept_fresh = 0;
 		q->drv.kept_free = 0;
+		q->drv.run = 0;
 	}
 	q->num = ring->num;
 	return 0;
@@ -264,6 +263,8 @@ static int start(struct vh_queue *q, const struct vhi_ring *ring, struct vh_snap
 	q->faults_seen = 0;
 	q->layout = layouts[vhi_is_packed(q)][q->role == VH_QUEUE_DRIVER];
 	q->event_idx = ring->features & VHI_BIT(VH_F_RING_EVENT_IDX);
+	q->flags &= ~VHI_QF_IN_ORDER;
+	q->flags |= ring->features & VHI_BIT(VH_F_IN_ORDER) ? VHI_QF_IN_ORDER : 0;
 	q->failure.code = 0;
 	q->epoch++;
 	q->seq = 0;

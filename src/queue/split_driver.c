@@ -3,6 +3,7 @@
  * The driver side of a split ring (virtio 1.2 section 2.7). The descriptor table, the available ring and the indirect
  * tables are written and never read: what is free and what is in flight is kept here.
  */
+#include "vhi_in_order.h"
 #include "vhi_split.h"
 #include "vhi_submit.h"
 
@@ -32,8 +33,14 @@ static uint16_t desc_take(struct vh_queue *q)
 
 static void desc_give(struct vh_queue *q, uint16_t head, uint16_t last, uint32_t n)
 {
-	vhi_link_give(q, head, last);
+	if (!(q->flags & VHI_QF_IN_ORDER))
+		vhi_link_give(q, head, last);
 	q->drv.n_free += n;
+}
+
+static void split_release(struct vh_queue *q, uint32_t id)
+{
+	desc_give(q, (uint16_t)id, q->slots[id].last, q->slots[id].n_desc);
 }
 
 static enum vhi_refusal put_direct(struct vh_queue *q, const struct vh_req *req, uint32_t k, uint16_t *head,
@@ -89,6 +96,8 @@ static enum vhi_refusal submit_one(struct vh_queue *q, const struct vh_req *req,
 	rc = indirect ? put_indirect(q, req, k, &head, &last) : put_direct(q, req, k, &head, &last);
 	if (rc) {
 		desc_give(q, head, last, indirect ? 1 : k);
+		if (q->flags & VHI_QF_IN_ORDER)
+			q->drv.fresh = head;
 		return rc;
 	}
 	vhi_submitted(q, req, head, indirect ? 1 : k, now);
@@ -144,7 +153,7 @@ static uint32_t reap_one(struct vh_queue *q, struct vh_cpl *cpl)
 
 	if (VHI_UNLIKELY(site))
 		return site;
-	desc_give(q, (uint16_t)id, q->slots[id].last, q->slots[id].n_desc);
+	split_release(q, id);
 	q->next_used++;
 	return 0;
 }
@@ -188,14 +197,13 @@ static bool split_more(struct vh_queue *q)
 	return vhi_shm_load16_acquire(used(q) + IDX) != q->next_used;
 }
 
-/* A device that is gone may have left its wish for no kicks behind. */
-static bool split_settle(struct vh_queue *q)
+/* What the device completed, up to *idx, is marked. */
+static bool mark_used(struct vh_queue *q, uint16_t *idx)
 {
-	const uint16_t idx = vhi_shm_load16_acquire(used(q) + IDX);
-
-	if ((uint16_t)(idx - q->next_used) > q->in_flight)
+	*idx = vhi_shm_load16_acquire(used(q) + IDX);
+	if ((uint16_t)(*idx - q->next_used) > q->in_flight)
 		return false;
-	for (uint16_t at = q->next_used; at != idx; at++) {
+	for (uint16_t at = q->next_used; at != *idx; at++) {
 		const uint32_t VHI_SHM *elem = (const uint32_t VHI_SHM *)(used(q) + RING) + 2 * (at & (q->num - 1));
 		const uint32_t id = vhi_shm_load32(elem);
 
@@ -203,6 +211,21 @@ static bool split_settle(struct vh_queue *q)
 			return false;
 		vhi_slot_state(&q->slots[id], VHI_SLOT_DONE);
 	}
+	return true;
+}
+
+/* A device that is gone may have left its wish for no kicks behind. */
+static bool split_settle(struct vh_queue *q)
+{
+	uint16_t idx = 0;
+	bool good;
+
+	if (q->flags & VHI_QF_IN_ORDER)
+		vhi_order_completed(q, true, &idx, &good);
+	else
+		good = mark_used(q, &idx);
+	if (!good)
+		return false;
 	vhi_shm_store16(used(q) + FLAGS, 0);
 	vhi_shm_store16(avail(q) + IDX, q->next_avail);
 	q->drv.again = idx;
@@ -244,5 +267,6 @@ const struct vhi_layout vhi_split_driver = {
 	.arm = split_arm,
 	.settle = split_settle,
 	.again = split_again,
+	.release = split_release,
 	.more = split_more,
 };

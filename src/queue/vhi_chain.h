@@ -383,7 +383,7 @@ static inline bool vhi_newest_in_flight(const struct vh_queue *q, uint32_t n)
 	for (uint32_t i = 1; i <= n; i++) {
 		const struct vhi_slot *slot = &q->slots[*vhi_order(q, q->seq - i)];
 
-		if (!slot->state || slot->seq != q->seq - i)
+		if (slot->state != VHI_SLOT_IN_FLIGHT || slot->seq != q->seq - i)
 			return false;
 	}
 	return true;

@@ -28,8 +28,12 @@ static inline uint16_t vhi_link_take(struct vh_queue *q)
 {
 	uint32_t at;
 
-	if (!q->drv.free)
+	if (!q->drv.free) {
+		/* In order descriptors go round: none is ever in the list. */
+		if (q->drv.fresh == q->num)
+			q->drv.fresh = 0;
 		return (uint16_t)q->drv.fresh++;
+	}
 	at = q->drv.free - 1;
 	q->drv.free = q->drv.link[at];
 	return (uint16_t)at;

@@ -59,7 +59,8 @@ enum {
 	VHI_SLOT_FREE,
 	VHI_SLOT_IN_FLIGHT,
 	VHI_SLOT_CLAIMED, /* named in the push in progress */
-	VHI_SLOT_DONE	  /* driver, while requests are made available again: the device has completed it */
+	/* Device, in order: pushed, waits for older ones. Driver, while requests are made available again: completed. */
+	VHI_SLOT_DONE
 };
 
 /* A row of segments that each slot has for itself; longer chains take a block from a bounded pool. */
@@ -121,7 +122,8 @@ struct vhi_layout {
 	void (*arm)(struct vh_queue *q, bool on); /* ask for notifications, or ask for none */
 	/* Driver, for vhi_queue_again(): mark what the device has completed. False when that can't be. */
 	bool (*settle)(struct vh_queue *q);
-	void (*again)(struct vh_queue *q, uint32_t id); /* the next one that is available */
+	void (*again)(struct vh_queue *q, uint32_t id);	  /* the next one that is available */
+	void (*release)(struct vh_queue *q, uint32_t id); /* driver: descriptors of a request that was reaped */
 	/* Device: mark what publishing from @old on wrote into the ring, or what arm did. */
 	void (*log_used)(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n, uint16_t old);
 	void (*log_event)(struct vh_queue *q);
@@ -198,6 +200,7 @@ struct vhi_pass {
 #define VHI_QF_LOGGED	32u  /* log.dirty is there */
 #define VHI_QF_TRACKED	64u  /* track is there */
 #define VHI_QF_WATCHED	128u /* somebody waits for what is in flight: wake him at each push */
+#define VHI_QF_IN_ORDER 256u /* since the start: VIRTIO_F_IN_ORDER */
 
 /* What leaving has to do beyond opening the gate. */
 #define VHI_AFTER_WAKE 1u /* hooks.wake */
@@ -276,6 +279,8 @@ struct vh_queue {
 			uint32_t foreign;    /* packed: of these, the ones that were taken before the start */
 			uint64_t *table;     /* copy of an indirect table that is not in one piece */
 			struct vhi_pool pools[VHI_POOLS];
+			struct vh_cpl *run; /* in order: what can be published */
+			uint32_t held;	    /* in order: pushed, not published */
 		} dev;
 		struct {
 			uint16_t *link;	       /* next descriptor of a chain, or of the free list; packed: free ids */
@@ -290,6 +295,8 @@ struct vh_queue {
 			uint16_t again;		      /* where the next one that is available again goes */
 			const struct vhi_region *hit; /* of the last segment, when hit_mem is the present snapshot */
 			uint32_t hit_mem;
+			uint32_t run;	  /* in order: requests that the last used element still completes */
+			uint32_t run_len; /* what it says of the last of them */
 		} drv;
 	};
 	struct vhi_queue_log log; /* a reference */

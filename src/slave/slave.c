@@ -18,8 +18,11 @@
 /* What a device may offer beside that, because it costs nothing. */
 #define HARMLESS_BITS (VHI_BIT(VH_F_ANY_LAYOUT) | VHI_BIT(VH_F_PROTOCOL_FEATURES) | VHI_BIT(VH_F_ORDER_PLATFORM))
 
-/* What is offered only to who asks: front-ends acknowledge it that do nothing of what it needs. */
-#define ASKED_BITS VHI_BIT(VH_F_ACCESS_PLATFORM)
+/*
+ * What is offered only to who asks: front-ends acknowledge ACCESS_PLATFORM that do nothing of what it needs, and in order
+ * quick requests wait for slow ones.
+ */
+#define ASKED_BITS (VHI_BIT(VH_F_ACCESS_PLATFORM) | VHI_BIT(VH_F_IN_ORDER))
 
 static void slave_destroy(struct vh_slave *s, bool tell);
 
@@ -119,7 +122,7 @@ static int set_defaults(struct vh_slave *s, const struct vh_slave_opts *opts, co
 	if (o->reserved)
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_slave_new: reserved is %u; it must be 0",
 				o->reserved);
-	s->features = (dev->opts.features | VHI_RING_FEATURES | VHI_BIT(VH_F_PROTOCOL_FEATURES)) & ~o->mask_features;
+	s->features = (dev->opts.features | VHI_RING_OFFERED | VHI_BIT(VH_F_PROTOCOL_FEATURES)) & ~o->mask_features;
 	if (s->features & VHI_BIT(VH_F_PROTOCOL_FEATURES))
 		s->pf = offered_pf(o, dev);
 	if (s->pf & VHI_BIT(VH_PF_LOG_SHMFD))
@@ -129,7 +132,7 @@ static int set_defaults(struct vh_slave *s, const struct vh_slave_opts *opts, co
 	o->budget = o->budget ? o->budget : DEFAULT_BUDGET;
 	if (o->more_features & ~ASKED_BITS)
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
-				"vh_slave_new: more_features can have VH_F_ACCESS_PLATFORM");
+				"vh_slave_new: more_features can have VH_F_ACCESS_PLATFORM and VH_F_IN_ORDER");
 	s->features |= o->more_features & ~o->mask_features;
 	o->socket_mode = o->socket_mode ? o->socket_mode : DEFAULT_MODE;
 	o->max_state_bytes = o->max_state_bytes ? o->max_state_bytes : DEFAULT_MAX_STATE;

@@ -68,7 +68,8 @@ def main():
         session.driver.start()
         exercise(session, frames, random.Random(layout))
         session.driver.stop()
-        print(f"{2 * frames} frames came back, rings {layout}")
+        in_order = ", in order" if session.driver.features & vh.Features.IN_ORDER else ""
+        print(f"{2 * frames} frames came back, rings {layout}{in_order}")
         session.driver.close()
 
 

@@ -591,7 +591,7 @@ static void case_19_other_kinds_of_fd_are_not_adopted(void **state)
 static void arguments_are_checked(void **state)
 {
 	const struct vh_slave_opts mode = {.size = sizeof(mode), .socket_mode = 01777};
-	const struct vh_device_opts in_order = {.size = sizeof(in_order), .features = UINT64_C(1) << VH_F_IN_ORDER};
+	const struct vh_device_opts data = {.size = sizeof(data), .features = UINT64_C(1) << 38};
 	const struct vh_device_opts plain = {.size = sizeof(plain)};
 	const struct vh_device_ops ops = {.size = sizeof(ops)};
 	const struct vh_slave_ops flagged = {.size = sizeof(flagged), .flags = 1};
@@ -605,7 +605,7 @@ static void arguments_are_checked(void **state)
 	assert_int_equal(vh_slave_new(NULL, NULL, NULL, NULL, &s), -EINVAL);
 	assert_int_equal(vh_slave_new(NULL, p->dev, NULL, NULL, NULL), -EINVAL);
 	assert_int_equal(vh_slave_new(NULL, p->dev, NULL, NULL, &s), -EBUSY);
-	assert_int_equal(vh_device_new(&in_order, &ops, NULL, &dev), 0);
+	assert_int_equal(vh_device_new(&data, &ops, NULL, &dev), 0);
 	assert_int_equal(vh_slave_new(NULL, dev, NULL, NULL, &s), -EINVAL);
 	vh_device_free(dev);
 	assert_int_equal(vh_device_new(&plain, &ops, NULL, &dev), 0);

@@ -139,11 +139,13 @@ RING, FAR = 0x100000, 0x10000000
 class Pair:
     """Both sides of one ring over one memory, and no socket: a driver's queue, a device's queue."""
 
-    def __init__(self, num=64, **device_options):
+    def __init__(self, num=64, features=0, **device_options):
         self.memory = vh.Memory()
         self.memory.alloc(RING, 4 * MIB)
         self.memory.alloc(FAR, MIB)
-        where = {"num": num, "desc": RING, "driver": RING + 0x40000, "device": RING + 0x80000}
+        packed = bool(features & vh.Features.RING_PACKED)
+        where = {"num": num, "features": features, "base": vh.QUEUE_PACKED_BASE if packed else 0,
+                 "desc": RING, "driver": RING + 0x40000, "device": RING + 0x80000}
         self.driver = vh.Queue(self.memory, role=vh.QUEUE_DRIVER, **where)
         self.device = vh.Queue(self.memory, role=vh.QUEUE_DEVICE, **where, **device_options)
         self.ram = self.memory.view(RING + MIB, 3 * MIB)

@@ -86,6 +86,19 @@ def test_requests_are_pushed_one_by_one_in_any_order(pair):
         pair.device.push(batch)
 
 
+@pytest.mark.parametrize("packed", (0, vh.Features.RING_PACKED))
+def test_scenario_in_order(packed):
+    """Pushed in any order, told in the order of pop."""
+    with Pair(features=vh.Features.IN_ORDER | packed) as pair:
+        pair.offer(4)
+        batch = pair.device.pop()
+        batch[2].written = 7
+        pair.device.push([batch[2], batch[1]])
+        assert not pair.driver.reap() and pair.device.stats.in_flight == 4
+        pair.device.push([batch[3], batch[0]])
+        assert [(c.user, c.written) for c in pair.driver.reap()] == [(0, 0), (1, 0), (2, 7), (3, 0)]
+
+
 def test_a_request_of_another_queue_is_refused(pair):
     with Pair() as other:
         other.offer(1)

@@ -354,6 +354,17 @@ def test_a_back_end_with_small_rings(serve):
     assert vhctl("io", "blk", s.target, "verify", "--queue-size", 8).returncode == DONE
 
 
+@pytest.mark.parametrize("packed", ["on", "off"])
+def test_requests_complete_in_order_when_asked_to(serve, tmp_path, packed):
+    image = tmp_path / "i"
+    image.write_bytes(bytes(4 * MIB))
+    s = serve("--file", image, "--in-order", "on", "--packed", packed)
+    assert "IN_ORDER" in json.loads(vhctl("probe", s.target, "--json").stdout)["features"]["names"]
+    assert vhctl("io", "blk", s.target, "verify").returncode == DONE
+    assert vhctl("io", "blk", s.target, "bench", "--time", 1, "--iodepth", 32).returncode == DONE
+    assert "IN_ORDER" not in json.loads(vhctl("probe", serve("--ram", "1M").target, "--json").stdout)["features"]["names"]
+
+
 @pytest.mark.parametrize("ours", ["on", "off"])
 @pytest.mark.parametrize("theirs", ["on", "off"])
 def test_rings_are_packed_when_both_want_it(serve, ours, theirs):

@@ -187,6 +187,7 @@ static void every_request_completes_once_whatever_device_completes_it(void **sta
 		a_run(0);
 		a_run(VHT_IND_DESC);
 		a_run(VHT_IND_DESC | VHT_EVENT_IDX);
+		a_run(VHT_IND_DESC | UINT64_C(1) << VH_F_IN_ORDER);
 	}
 }
 

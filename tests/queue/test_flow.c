@@ -266,9 +266,6 @@ static void wrong_options_are_refused(void **state)
 	ring.opts.flags = 2;
 	expect_open(-EINVAL, 0);
 	ring.opts = good;
-	ring.opts.features |= UINT64_C(1) << VH_F_IN_ORDER;
-	expect_open(-ENOTSUP, 0);
-	ring.opts = good;
 	assert_int_equal(pipe(fds), 0);
 	assert_int_equal(vh_queue_open(ring.mem, &good, fds[0], -1, &q), -EINVAL);
 	assert_int_equal(vht_ring_site(), SITE(FD_KIND));

@@ -20,6 +20,7 @@
 #define ROOM	 512u /* more than any ring here has */
 #define TABLES	 (VHT_BASE + 0xc0000)
 #define SEG_LEN	 16u
+#define IN_ORDER (UINT64_C(1) << VH_F_IN_ORDER)
 
 struct model {
 	uint64_t x;
@@ -30,10 +31,13 @@ struct model {
 	struct {
 		struct vh_seg segs[MAX_SEGS];
 		uint32_t n_rd, n_wr, written;
+		bool done;
 	} slots[ROOM];
 	uint16_t idle[ROOM], offered[ROOM], popped[ROOM], pushed[ROOM]; /* slots; the last three in their order */
 	uint64_t tokens[ROOM];						/* of popped ones */
 	uint32_t n_idle, n_offered, n_popped, n_pushed;
+	uint16_t line[ROOM]; /* popped and not published, in order */
+	uint32_t n_line;
 	uint32_t newest; /* of the popped ones, so many are the newest pops */
 	bool device_sleeps, driver_sleeps;
 	uint64_t done;
@@ -43,6 +47,11 @@ static uint32_t rnd(struct model *m, uint32_t n)
 {
 	m->x = m->x * UINT64_C(6364136223846793005) + 1442695040888963407;
 	return (uint32_t)(m->x >> 33) % n;
+}
+
+static bool in_order(const struct model *m)
+{
+	return m->r.opts.features & IN_ORDER;
 }
 
 static uint16_t take_at(uint16_t *list, uint32_t *n, uint32_t at)
@@ -103,12 +112,26 @@ static void pop(struct model *m)
 		assert_memory_equal(segs, m->slots[slot].segs, (reqs[i].n_rd + reqs[i].n_wr) * sizeof(*segs));
 		m->tokens[m->n_popped] = reqs[i].token;
 		m->popped[m->n_popped++] = slot;
+		if (in_order(m))
+			m->line[m->n_line++] = slot;
+		m->slots[slot].done = false;
 		m->newest++;
 	}
 }
 
+/* In order the driver gets what was pushed only when all older ones were. */
+static bool publish(struct model *m)
+{
+	const uint32_t before = m->n_pushed;
+
+	while (m->n_line && m->slots[m->line[0]].done)
+		m->pushed[m->n_pushed++] = take_at(m->line, &m->n_line, 0);
+	return m->n_pushed > before;
+}
+
 static void push(struct model *m)
 {
+	bool published;
 	struct vh_cpl cpls[6] = {{0}};
 	uint32_t n = 1 + rnd(m, 6);
 
@@ -122,12 +145,15 @@ static void push(struct model *m)
 		memmove(&m->tokens[at], &m->tokens[at + 1], (room - 1) * sizeof(m->tokens[0]));
 		slot = take_at(m->popped, &m->n_popped, at);
 		m->slots[slot].written = VHI_MIN(written, wr_len);
-		m->pushed[m->n_pushed++] = slot;
+		m->slots[slot].done = true;
+		if (!in_order(m))
+			m->pushed[m->n_pushed++] = slot;
 		if (room <= m->newest)
 			m->newest = room - 1;
 	}
 	assert_int_equal(vh_queue_push(m->r.q, cpls, n), 0);
-	if (n && m->driver_sleeps) {
+	published = in_order(m) ? publish(m) : n;
+	if (published && m->driver_sleeps) {
 		assert_true(vht_drain(m->r.call));
 		m->driver_sleeps = false;
 	}
@@ -146,6 +172,7 @@ static void unpop(struct model *m)
 	memcpy(m->offered, &m->popped[m->n_popped - n], n * sizeof(m->offered[0]));
 	m->n_offered += n;
 	m->n_popped -= n;
+	m->n_line -= in_order(m) ? n : 0;
 	m->newest -= n;
 }
 
@@ -197,7 +224,7 @@ static void restart(struct model *m)
 	assert_int_equal(vh_queue_stop(m->r.q, &m->r.opts.base), 0);
 	vh_queue_free(m->r.q);
 	assert_int_equal(vh_queue_open(m->r.mem, &m->r.opts, m->r.kick, m->r.call, &m->r.q), 0);
-	m->newest = 0;
+	m->newest = m->n_line = 0;
 	m->device_sleeps = false;
 }
 
@@ -243,7 +270,12 @@ static void run(uint32_t num, uint64_t features, uint64_t seed)
 static void random_calls_of_both_sides_agree_with_the_model(void **state)
 {
 	static const uint32_t sizes[] = {1, 2, 8, 256, 3, 5, 7, 100, 255};
-	static const uint64_t features[] = {0, VHT_EVENT_IDX, VHT_IND_DESC, VHT_EVENT_IDX | VHT_IND_DESC};
+	static const uint64_t features[] = {0,
+					    VHT_EVENT_IDX,
+					    VHT_IND_DESC,
+					    VHT_EVENT_IDX | VHT_IND_DESC,
+					    IN_ORDER,
+					    IN_ORDER | VHT_EVENT_IDX | VHT_IND_DESC};
 	const char *wanted = getenv("VH_SEED");
 	const uint64_t seed = wanted ? strtoull(wanted, NULL, 0) : vhi_now_ns();
 

@@ -159,7 +159,7 @@ static int fake_get_features(void *ctx, uint64_t *offered)
 {
 	struct vht_fake *f = ctx;
 
-	*offered = (f->dev->opts.features | VHI_RING_FEATURES | VHI_BIT(VH_F_LOG_ALL)) & ~f->hidden;
+	*offered = (f->dev->opts.features | VHI_RING_OFFERED | VHI_BIT(VH_F_LOG_ALL)) & ~f->hidden;
 	return dead(f) ? -ENODEV : 0;
 }
 

@@ -1255,7 +1255,7 @@ type SlaveOpts struct {
 	MessageTimeoutMS     uint32 // from the first byte of a message to its last; 0 = 10 s
 	DrainTimeoutMS       uint32 // how long an owed reply may wait for requests in flight; 0 = 30 s
 	Budget               uint32 // requests per queue and wake-up; 0 = 256
-	MoreFeatures         uint64 // bits that are offered when asked for only: VH_F_ACCESS_PLATFORM
+	MoreFeatures         uint64 // bits that are offered when asked for only: VH_F_ACCESS_PLATFORM, VH_F_IN_ORDER
 	MaskFeatures         uint64 // feature bits never offered
 	MaskProtocolFeatures uint64 // protocol feature bits never offered, nor what can't be without them
 	RequireSeal          uint32 // 1: memory whose memfd can shrink is refused
