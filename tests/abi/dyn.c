@@ -13,7 +13,7 @@
 #define ARCHS(x86_64, i386, aarch64) x86_64
 #elif defined(__i386__)
 #define ARCHS(x86_64, i386, aarch64) i386
-#elif defined(__aarch64__)
+#elif defined(__aarch64__) || defined(__s390x__)
 #define ARCHS(x86_64, i386, aarch64) aarch64
 #else
 #error "there are no goldens for this architecture"

@@ -12,7 +12,7 @@ from lib import read_outcomes
 TESTS = Path(__file__).resolve().parents[1]
 DEFINED = {".c": r"^static void {}\(void \*\*", ".py": r"^def {}\("}
 #: cases that a front-end meets too, and those of what both speak; first and last
-BOTH, EITHER = (1, 112), ((113, 141), (152, 226), (237, 252), (255, 255))
+BOTH, EITHER = (1, 112), ((113, 141), (152, 226), (237, 252), (255, 255), (257, 258), (260, 260))
 
 
 def rows():
@@ -34,8 +34,10 @@ def defined(path, name):
 
 
 def exists(test):
-    """file::function, where file may begin with its folder."""
+    """file::function, where file may begin with its folder, or kind::name."""
     file, _, name = test.partition("::")
+    if file == "kind":
+        return re.search(rf'^    Kind\("{re.escape(name)}", ', (TESTS / "gates" / "kinds.py").read_text("utf-8"), re.M) is not None
     return bool(name) and any(defined(path, name) for path in TESTS.glob(f"**/{file}"))
 
 

@@ -32,25 +32,25 @@ def _site():
     raise Missing("apt", "no package lists of this release; run apt-get update")
 
 
-def _options(work, suite):
+def _options(work, suite, arch=None):
     for d in ("lists/partial", "archives/partial"):
         os.makedirs(os.path.join(work, d), exist_ok=True)
     source = os.path.join(work, "sources.list")
     with open(source, "w", encoding="utf-8") as f:
-        f.write(f"deb [signed-by={KEYRING}] {_site()} {suite} main\n")
+        f.write(f"deb [signed-by={KEYRING}{f' arch={arch}' if arch else ''}] {_site()} {suite} main\n")
     none = os.path.join(work, "none")
     os.makedirs(none, exist_ok=True)
     settings = {"Dir::Etc::SourceList": source, "Dir::Etc::SourceParts": none, "Dir::Etc::Preferences": "/dev/null",
                 "Dir::Etc::PreferencesParts": none, "Dir::State::Lists": os.path.join(work, "lists"),
                 "Dir::Cache::pkgcache": "", "Dir::Cache::srcpkgcache": "", "Acquire::Languages": "none",
-                "APT::Sandbox::User": "root"}
+                "APT::Sandbox::User": "root", **({"APT::Architecture": arch, "APT::Architectures::": arch} if arch else {})}
     return [word for k, v in settings.items() for word in ("-o", f"{k}={v}")]
 
 
-def unpack(suite, *packages):
-    """The folder that holds the packages' files (usr/...), fetched when they are not there yet."""
-    return _unpacked(suite, packages, "", lambda options, archives: _run(
-        "apt-get", *options, "download", "-qq", *packages, cwd=archives))
+def unpack(suite, *packages, arch=None):
+    """The folder that holds the packages' files (usr/...), fetched when they are not there yet. @arch: not this machine's."""
+    return _unpacked(suite, packages, f"-{arch}" if arch else "", lambda options, archives: _run(
+        "apt-get", *options, "download", "-qq", *packages, cwd=archives), arch)
 
 
 def unpack_whole(suite, *packages):
@@ -69,14 +69,14 @@ def run_in(root, program):
             os.path.join(root, program)]
 
 
-def _unpacked(suite, packages, kind, fetch):
+def _unpacked(suite, packages, kind, fetch, arch=None):
     dest = os.path.join(cache_dir(), f"{suite}{kind}-{'-'.join(packages)}")
     with open(os.path.join(cache_dir(), f"lock-{suite}"), "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if os.path.exists(os.path.join(dest, ".complete")):
             return dest
-        work = os.path.join(cache_dir(), f"apt-{suite}")
-        options = _options(work, suite)
+        work = os.path.join(cache_dir(), f"apt-{suite}{f'-{arch}' if arch else ''}")
+        options = _options(work, suite, arch)
         rc, out = _run("apt-get", *options, "update", "-qq")
         if rc:
             raise Missing(packages[0], f"no lists of {suite}: {out.strip()[-200:]}")
@@ -97,7 +97,10 @@ def _unpacked(suite, packages, kind, fetch):
 
 
 if __name__ == "__main__":
+    words, machine = sys.argv[1:], None
+    if words[:1] == ["--arch"]:
+        machine, words = words[1], words[2:]
     try:
-        print(unpack(*sys.argv[1:]))
+        print(unpack(*words, arch=machine))
     except Missing as e:
         sys.exit(str(e))
