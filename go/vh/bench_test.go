@@ -140,12 +140,15 @@ func inC(b *testing.B, program string, batch, requests int) float64 {
 }
 
 // BenchmarkCost prints a JSON line for each batch size: what pop and push cost for each request. With VH_QUEUE_COST, the C
-// program that measures the same, each line has the ratio.
+// program that measures the same, each line has the ratio. VH_PASSES is how often all is measured, 15 without it.
 //
 //	VH_QUEUE_COST=build/tests/bench/queue_cost go test ./vh -run '^$' -bench Cost -benchtime 1x
 func BenchmarkCost(b *testing.B) {
-	const requests, passes = 60000, 15
-	program := os.Getenv("VH_QUEUE_COST")
+	const requests = 60000
+	program, passes := os.Getenv("VH_QUEUE_COST"), 15
+	if n, err := strconv.Atoi(os.Getenv("VH_PASSES")); err == nil {
+		passes = n
+	}
 	fmt.Printf("\n{\"mode\": \"go\", \"crossing_ns\": %.1f}\n", crossing())
 	h := newHand(b)
 	for _, batch := range []int{1, 16, 64, 256} {

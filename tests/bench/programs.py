@@ -9,7 +9,7 @@ import proc
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-BUILD = os.path.join(ROOT, "build")
+BUILD = os.environ.get("VH_BUILD") or os.path.join(ROOT, "build")
 
 
 def call(argv, timeout=120, **options):

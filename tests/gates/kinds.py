@@ -235,6 +235,15 @@ def go(what):
     return lambda job: last_line(job.run(PYTHON, os.path.join(TOP, "tests", "go", "run.py"), what, RELEASE))
 
 
+def bench(job):
+    """./run bench in small: that it builds, measures, draws and sums up. What it finds is no matter here."""
+    out = job.run(PYTHON, os.path.join(TOP, "tests", "bench", "bench.py"), "micro", "cores", "languages", "--pairs", "2",
+                  "--small", env={"VH_BUILD": GCC})
+    if "written: " not in out or "no pictures" in out:
+        raise Failed("no files, or no pictures", [line for line in out.splitlines() if "written" in line])
+    return last_line(out)
+
+
 def run_command(job):
     """What ./run says to people, and the shape of demo.json's rows."""
     for words, code in ((("help",), 0), (("nonsense",), 2)):
@@ -346,6 +355,7 @@ KINDS = (
     Kind("go-get", go("get"), ("build",), about="go get from a module proxy, without swig"),
     Kind("go-pie", go("pie"), ("build",), about="the Go tests as position-independent programs"),
     Kind("go-386", go("386"), ("build",), about="library and Go tests for i386, 32 bits wide"),
+    Kind("bench", bench, ("gcc",), about="the benchmark, in small"),
     Kind("run", run_command, about="the script's own words"),
 )
 
