@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
-"""Pictures, as SVG and PNG, from the JSON files of a run: charts.py [FOLDER [OUT]] draws those of a folder again.
+"""Pictures, as SVG and PNG, from the JSON files of a run: charts.py [FOLDER [OUT [KIND...]]] draws those of a folder again,
+in all kinds or in these.
 
 A group's module has charts(data), which gives what to draw as plain values: a name, a title, and either bars or lines.
 """
@@ -10,6 +11,7 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.append(os.path.join(os.path.dirname(HERE), "lab"))  # what groups import
+KINDS = ("svg", "png")
 COLOURS = {"libvh": "#1b6ca8", "floor": "#9aa5b1", "rust virtio-queue": "#c8553d"}
 OTHERS = ("#e0a030", "#5b8c5a", "#7d5ba6", "#444444", "#b0b0b0")
 
@@ -54,7 +56,7 @@ def _lines(axes, chart):
     axes.set_xlabel(chart["x"])
 
 
-def draw(chart, out):
+def draw(chart, out, kinds=KINDS):
     """The paths that were written."""
     plt = _setup()
     figure, axes = plt.subplots(figsize=chart.get("inches", (7.2, 3.4)))
@@ -68,21 +70,21 @@ def draw(chart, out):
     axes.legend(frameon=False, fontsize=8)
     figure.text(0.01, 0.005, chart.get("foot", ""), fontsize=6, color="#666666")
     figure.tight_layout(rect=(0, 0.02, 1, 1))
-    paths = [os.path.join(out, f"{chart['name']}.{kind}") for kind in ("svg", "png")]
+    paths = [os.path.join(out, f"{chart['name']}.{kind}") for kind in kinds]
     for path in paths:
         figure.savefig(path, dpi=120, **({"metadata": {"Date": None}} if path.endswith("svg") else {}))
     plt.close(figure)
     return paths
 
 
-def draw_group(path, out):
+def draw_group(path, out, kinds=KINDS):
     """All pictures of one GROUP.json; those that have nothing to show are not drawn."""
     with open(path, encoding="utf-8") as f:
         data = json.load(f)
     module = importlib.import_module(data["group"])
-    foot = f"{data['machine']['cpu']}, {data['machine']['cpus']} CPUs; {data['versions'].get('libvh', '')}; {data['date'][:10]}"
+    foot = f"{data['machine']['cpu']}, {data['machine']['cpus']} CPUs; {data['versions'].get('gcc', '')}; {data['date'][:10]}"
     charts = [dict(c, foot=foot) for c in getattr(module, "charts", lambda _: [])(data) if any((c.get("bars") or c.get("lines")).values())]
-    return [p for c in charts for p in draw(c, out)]
+    return [p for c in charts for p in draw(c, out, kinds)]
 
 
 def main():
@@ -91,7 +93,7 @@ def main():
     os.makedirs(out, exist_ok=True)
     for name in sorted(os.listdir(folder)):
         if name.endswith(".json"):
-            for path in draw_group(os.path.join(folder, name), out):
+            for path in draw_group(os.path.join(folder, name), out, sys.argv[3:] or KINDS):
                 print(path)
     return 0
 

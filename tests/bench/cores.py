@@ -31,8 +31,6 @@ def run(bench, group):
             rows += [{"shape": shape, "depth": depth, "driver": d, "device": v, "ns for a chain": statistics.median(got[d, v]),
                       "least": min(got[d, v])} for d, v in SIDES]
     group.table("medians (p: packed ring)", rows)
-    if os.getloadavg()[0] > 1:
-        group.note(f"the machine was busy (load {os.getloadavg()[0]:.1f}): polling sides wait for whole time slices then")
 
 
 def charts(data):

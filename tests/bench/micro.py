@@ -14,11 +14,14 @@ GOALS = {"s0": 150, "s1": 300, "s2": 650, "s3": 340, "ps0": 170, "ps1": 330, "ps
 REGIONS = (1, 8, 64, 509)
 REGIONS_GOAL = 1.25  # instructions with 509 regions / those with 1
 BATCHES = (1, 4, 32, 256)
+DRIVER_GOAL = 1.5  # instructions to submit and reap / the floor's
 # Time as a multiple of virtio-queue's: (shape, regions, batch) to goal, None is only told.
 TIMES = {("s0", 1, 32): None, ("s1", 1, 32): None, ("s2", 1, 32): None, ("s3", 1, 32): None, ("s1", 509, 32): 0.25,
          ("s1", 1, 1): 0.4, ("s3", 1, 256): None, ("ps1", 1, 32): None, ("ps1", 509, 32): None}
 SMALL = {"s1", "ps1"}
-CHAINS = 1_000_000  # in a sample of time
+# In a sample of time, whose program tells the median of 21 parts: each is over before a busy machine takes the core away.
+# With long parts the slower side would be interrupted in most of them, and the faster one in few.
+CHAINS = 21 * 640
 
 
 def find(bench, group):
@@ -74,8 +77,24 @@ def count(bench, group, exes):
                     [{"shape": shape, "batch": n, **counts.row(shape, batch=n)} for shape in ("s3", "ps3") for n in BATCHES])
 
 
-def sample(exe, shape, regions, batch, chains):
-    return programs.call_json([exe, shape, str(regions), str(batch), str(max(21, chains // batch))])["ns_median"]
+def count_driver(bench, group):
+    """Submit and reap: the driver's side, whose device is by hand."""
+    words = {LIBVH: [programs.target("driver_cost")], FLOOR: [programs.target("floor"), "driver"]}
+    rows = []
+    for shape in [s for s in GOALS if not s.endswith("s3") and (s in SMALL or not bench.small)]:
+        bench.tell(f"driver: {shape}")
+        row = {"shape": shape, **{lib: programs.instructions([*argv, shape, "1", "32"], functions=("driver_submit", "driver_reap"))
+                                  for lib, argv in words.items()}}
+        row["ratio"] = row[LIBVH] / row[FLOOR]
+        row["goal"] = f"<= {DRIVER_GOAL}"
+        row["verdict"] = group.exact(f"instructions to submit and reap / the floor's, {shape}", row["ratio"],
+                                     pairs.at_most(DRIVER_GOAL))
+        rows.append(row)
+    group.table("driver: instructions to submit and reap a chain, one region, batches of 32", rows)
+
+
+def sample(exe, shape, regions, batch):
+    return programs.call_json([exe, shape, str(regions), str(batch), str(max(21, CHAINS // batch))])["ns_median"]
 
 
 def without_clock(samples, clock, batch):
@@ -88,9 +107,8 @@ def time(bench, group, exes):
         if bench.small and goal is None:
             continue
         where = f"{shape}, {regions} region{'s' * (regions > 1)}, batch {batch}"
-        chains = CHAINS // 20 if bench.small else CHAINS
         libs = [lib for lib in exes if can(lib, shape)]
-        sides = {lib: lambda lib=lib: sample(exes[lib], shape, regions, batch, chains) for lib in libs}
+        sides = {lib: lambda lib=lib: sample(exes[lib], shape, regions, batch) for lib in libs}
         sides["clock"] = lambda: programs.call_json([exes[FLOOR], "clock"])["clock_ns"]
         got = pairs.interleave(sides, bench.pairs, lambda line: bench.tell(f"{where}: {line}"))
         clock = got.pop("clock")
@@ -107,6 +125,7 @@ def run(bench, group):
         group.missing("instructions", "valgrind is not there")
     else:
         count(bench, group, exes)
+        count_driver(bench, group)
     time(bench, group, exes)
     group.note("shapes: s0 64 bytes readable; s1 16 readable, 4096 and 1 writable; s2 4 readable, 4 writable; s3 s1 in an "
                "indirect table. The floor has no tokens, epochs, statistics, event idx, log or records; virtio-queue has no "
@@ -114,7 +133,7 @@ def run(bench, group):
 
 
 def charts(data):
-    tables = {t["title"].partition(",")[2].strip().partition(" (")[0].partition(",")[0]: t["rows"] for t in data["tables"]}
+    tables = {t["title"].partition(", ")[2].partition(",")[0].partition(" (")[0]: t["rows"] for t in data["tables"]}
     libraries = (LIBVH, FLOOR, RUST)
 
     def series(rows, x, want):
