@@ -133,9 +133,9 @@ int vhi_snapshot_finish(struct vh_snapshot *s)
 	for (uint64_t g = 0; g < granules; g++) {
 		while (last_byte(s->regions[at]) - s->base < g << s->shift)
 			at++;
-		s->granules[g] = at;
+		s->granules[g] = (uint16_t)(at * VHI_SPAN_WORDS);
 	}
-	s->granules[granules] = (uint16_t)(s->n - 1);
+	s->granules[granules] = (uint16_t)((s->n - 1) * VHI_SPAN_WORDS);
 	return 0;
 }
 

@@ -10,8 +10,8 @@ static uint32_t span_find(const struct vh_snapshot *s, uint64_t addr)
 
 	if (at >= s->span)
 		return s->n;
-	lo = s->granules[at >> s->shift];
-	n = s->granules[(at >> s->shift) + 1] - lo + 1u;
+	lo = s->granules[at >> s->shift] / VHI_SPAN_WORDS;
+	n = s->granules[(at >> s->shift) + 1] / VHI_SPAN_WORDS - lo + 1u;
 	/* The last that begins at addr or before; by halves and without a branch, which a peer's addresses would miss. */
 	while (n > 1) {
 		uint32_t half = n / 2;

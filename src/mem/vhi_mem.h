@@ -50,6 +50,9 @@ struct vhi_span {
  */
 #define VHI_MAX_GRANULES 32767 /* and one entry as the end: 64 KiB */
 
+/* An entry is not the region's index, but where its span is, in words: that spares the data path a multiplication. */
+#define VHI_SPAN_WORDS ((uint32_t)(sizeof(struct vhi_span) / sizeof(uint64_t)))
+
 struct vh_snapshot {
 	uint32_t refs;	 /* atomic */
 	uint32_t number; /* from 1, unique in this vh_mem */
@@ -101,7 +104,9 @@ static inline bool vhi_span_any(const struct vh_snapshot *s, uint64_t addr)
 /* Then the first region of it, which need not hold addr. */
 static inline const struct vhi_span *vhi_span_first(const struct vh_snapshot *s, uint64_t addr)
 {
-	return &s->spans[s->granules[(addr - s->base) >> s->shift]];
+	const uint64_t *spans = (const uint64_t *)s->spans;
+
+	return (const struct vhi_span *)(spans + s->granules[(addr - s->base) >> s->shift]);
 }
 
 /*

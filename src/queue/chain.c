@@ -49,9 +49,20 @@ void vhi_chain_put_block(struct vh_queue *q, struct vhi_slot *slot)
 {
 	free_block(q, slot->block);
 	slot->block = 0;
+	q->dev.blocks--;
 	if (q->starved) {
 		q->starved = false;
 		q->after |= VHI_AFTER_SELF | VHI_AFTER_WAKE;
+	}
+}
+
+void vhi_chain_put_blocks_of(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		struct vhi_slot *slot = &q->slots[(uint32_t)cpls[i].token];
+
+		if (slot->block)
+			vhi_chain_put_block(q, slot);
 	}
 }
 
@@ -218,6 +229,7 @@ int vhi_chain_copy_table(struct vh_queue *q, uint64_t addr, uint32_t len, uint64
 const struct vh_snapshot *vhi_chain_end(struct vh_queue *q, struct vhi_slot *slot)
 {
 	slot->block = q->dev.chain.block;
+	q->dev.blocks += slot->block != 0;
 	q->dev.chain.odd = false;
 	return q->lookup;
 }

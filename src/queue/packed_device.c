@@ -7,23 +7,27 @@
 #include "vhi_packed.h"
 #include "vhi_track.h"
 
-/*
- * A chain that did not say its id in its first descriptor, or there a bad one: its segments are in the row that is no
- * slot's. 0 or a site.
- */
-__attribute__((noinline)) static int find_slot(struct vh_queue *q, uint32_t id, struct vh_seg **segs,
-					       const struct vh_seg *end)
+static int check_id(const struct vh_queue *q, uint32_t id)
 {
-	struct vh_seg *row = &q->dev.rows[(size_t)id * VHI_INLINE_SEGS];
-
 	if (VHI_REFUSE(VHI_SITE_QUEUE_ID, id >= q->num))
 		return VHI_SITE_QUEUE_ID;
-	if (VHI_REFUSE(VHI_SITE_QUEUE_ID_BUSY, q->slots[id].state))
-		return VHI_SITE_QUEUE_ID_BUSY;
-	if (q->dev.chain.odd && q->dev.chain.block)
-		return 0;
-	memcpy(row, *segs, (size_t)(end - *segs) * sizeof(*row));
-	*segs = row;
+	return VHI_REFUSE(VHI_SITE_QUEUE_ID_BUSY, q->slots[id].state) ? VHI_SITE_QUEUE_ID_BUSY : 0;
+}
+
+/* A chain whose first descriptor said another id than its last one, @id: all that is known of it moves there. 0 or a site. */
+__attribute__((noinline)) static int move(struct vh_queue *q, uint32_t id, const struct vhi_walk *w, struct vh_req *req)
+{
+	const uint32_t guess = (uint32_t)req->token;
+	struct vh_seg *row = &q->dev.rows[(size_t)id * VHI_INLINE_SEGS];
+	int rc = check_id(q, id);
+
+	if (rc)
+		return rc;
+	*vhi_order(q, req->seq) = (uint16_t)id;
+	q->slots[id].seq = req->seq;
+	__atomic_store_n(&q->slots[id].since_ms, q->slots[guess].since_ms, __ATOMIC_RELAXED);
+	if (!q->dev.chain.odd || !q->dev.chain.block)
+		memcpy(row, w->segs, (size_t)(w->next - w->segs) * sizeof(*row));
 	return 0;
 }
 
@@ -36,30 +40,39 @@ static inline __attribute__((always_inline)) int take_one(struct vh_queue *q, st
 							  uint64_t word, uint32_t seq, uint32_t *n_desc,
 							  struct vh_req *req)
 {
-	uint32_t id = packed_id(word), row = id, guess = id;
+	size_t id = packed_id(word), guess = id;
+	struct vhi_slot *slot;
 	int rc;
 
 	if (VHI_UNLIKELY(id >= b->num || b->slots[id].state)) {
-		guess = UINT32_MAX;
-		row = b->num;
+		/* Its only descriptor. (Where none is free the walk has the reason.) */
+		if (from.entries && !(packed_flags(word) & VHI_DESC_NEXT)) {
+			rc = check_id(q, (uint32_t)id);
+			if (rc)
+				return rc;
+		}
+		guess = b->num; /* nobody's */
 	}
-	vhi_take_begin(b, row, VHI_MIN(from.entries, b->row_room), seq, w, req);
+	q->dev.order[seq & q->dev.order_mask] = (uint16_t)guess; /* without a skew */
+	slot = vhi_take_begin(b, guess, seq, w, req);
 	rc = vhi_walk_packed(q, w, from, b->num, at, word, &id, n_desc, req);
 	if (VHI_UNLIKELY(rc))
 		return rc;
 	if (VHI_REFUSE(VHI_SITE_QUEUE_INFLIGHT_LENGTH, exact && *n_desc != exact))
 		return VHI_SITE_QUEUE_INFLIGHT_LENGTH;
-	if (VHI_UNLIKELY(id != guess)) {
-		struct vh_seg *segs = w->segs;
+	if (VHI_UNLIKELY(*n_desc > 1 && id != guess)) {
+		const struct vhi_walk away = *w;
 
-		rc = find_slot(q, id, &segs, w->next);
+		rc = move(q, (uint32_t)id, &away, req);
 		if (rc)
 			return rc;
-		w->segs = segs;
+		req->token = b->epoch | id;
+		slot = &b->slots[id];
+		if (!q->dev.chain.odd || !q->dev.chain.block)
+			w->segs = &b->rows[id * VHI_INLINE_SEGS];
 	}
-	vhi_take_end(q, b, id, seq, w, req);
-	b->slots[id].n_desc = (uint16_t)*n_desc;
-	q->dev.order[seq & q->dev.order_mask] = (uint16_t)id; /* without a skew */
+	vhi_take_end(q, b, slot, w, req);
+	slot->n_desc = (uint16_t)*n_desc;
 	return 0;
 }
 
@@ -154,7 +167,7 @@ struct used {
 };
 
 /* A chain is used where the ring stands, whatever its own descriptors were, and as many are passed as it had. */
-static inline __attribute__((always_inline)) uint64_t use_one(struct vh_queue *q, struct vhi_slot *slots, uint32_t num,
+static inline __attribute__((always_inline)) uint64_t use_one(struct vhi_slot *slots, uint32_t num,
 							      const struct vh_cpl *cpl, struct used *u)
 {
 	const uint64_t id = (uint32_t)cpl->token;
@@ -171,8 +184,6 @@ static inline __attribute__((always_inline)) uint64_t use_one(struct vh_queue *q
 		u->at -= num;
 		u->marks ^= (uint64_t)(VHI_PACKED_AVAIL | VHI_PACKED_USED) << 48;
 	}
-	if (VHI_UNLIKELY(slot->block))
-		vhi_chain_put_block(q, slot);
 	vhi_slot_state(slot, VHI_SLOT_FREE);
 	return word;
 }
@@ -186,14 +197,15 @@ static int32_t packed_publish(struct vh_queue *q, const struct vh_cpl *cpls, uin
 	struct vhi_slot *const slots = q->slots;
 	const uint32_t num = q->num;
 	struct used u = {.at = packed_at(old), .marks = (uint64_t)packed_used_marks(old) << 48};
-	const uint64_t first = use_one(q, slots, num, cpls, &u);
+	const uint64_t first = use_one(slots, num, cpls, &u);
 	uint32_t passed;
 
 	for (const struct vh_cpl *cpl = cpls + 1; cpl != end; cpl++) {
 		uint64_t VHI_SHM *desc = ring + 2 * u.at;
 
-		vhi_shm_store64(desc + 1, use_one(q, slots, num, cpl, &u));
+		vhi_shm_store64(desc + 1, use_one(slots, num, cpl, &u));
 	}
+	vhi_chain_put_blocks(q, cpls, n);
 	vhi_in_flight(q, q->in_flight - n);
 	if (vhi_poisoned(q)) {
 		q->dropped += n;

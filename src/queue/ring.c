@@ -136,10 +136,11 @@ static uint32_t pow2_from(uint32_t n)
 static size_t lay_out(struct vh_queue *q, char *base, const struct vhi_ring *ring)
 {
 	const bool packed = ring->features & VHI_BIT(VH_F_RING_PACKED);
-	const uint32_t num = ring->num;
+	/* For a chain of which it is not known whose it is. */
+	const uint32_t num = ring->num, spare = packed && q->role == VH_QUEUE_DEVICE;
 	size_t at = 0;
 
-	q->slots = carve(base, &at, num, sizeof(struct vhi_slot));
+	q->slots = carve(base, &at, num + spare, sizeof(struct vhi_slot));
 	if (q->role == VH_QUEUE_DRIVER) {
 		q->drv.link = carve(base, &at, num, sizeof(uint16_t));
 		q->drv.order = carve(base, &at, num, sizeof(uint16_t));
@@ -154,8 +155,9 @@ static size_t lay_out(struct vh_queue *q, char *base, const struct vhi_ring *rin
 	q->dev.held = 0;
 	q->dev.table = carve(base, &at, q->max_segs, VHI_DESC_SIZE);
 	q->dev.chain.odd = false;
+	q->dev.blocks = 0;
 	q->dev.row_room = VHI_MIN(VHI_INLINE_SEGS, q->max_segs);
-	q->dev.rows = carve(base, &at, ((size_t)num + packed) * VHI_INLINE_SEGS, sizeof(struct vh_seg));
+	q->dev.rows = carve(base, &at, ((size_t)num + spare) * VHI_INLINE_SEGS, sizeof(struct vh_seg));
 	q->dev.pools[VHI_POOL_MEDIUM] = (struct vhi_pool){.room = VHI_MIN(MEDIUM_ROOM, q->max_segs),
 							  .count = VHI_MIN(num, MEDIUM_MAX)};
 	q->dev.pools[VHI_POOL_LARGE] = (struct vhi_pool){.room = q->max_segs, .count = LARGE_COUNT};

@@ -9,6 +9,7 @@ static inline __attribute__((always_inline)) int take_one(struct vh_queue *q, st
 							  size_t head, uint32_t at, uint32_t seq, struct vh_req *req)
 {
 	const struct vhi_table ring = {b->table, b->num};
+	struct vhi_slot *slot;
 	struct vhi_table on;
 	int rc;
 
@@ -17,7 +18,7 @@ static inline __attribute__((always_inline)) int take_one(struct vh_queue *q, st
 	if (VHI_REFUSE(VHI_SITE_QUEUE_HEAD_BUSY, b->slots[head].state))
 		return VHI_SITE_QUEUE_HEAD_BUSY;
 	q->dev.order[at] = (uint16_t)head;
-	vhi_take_begin(b, head, b->left, seq, w, req);
+	slot = vhi_take_begin(b, head, seq, w, req);
 	rc = vhi_walk_linked(q, w, ring, head, false, &on, req);
 	if (!rc && on.at) {
 		const struct vhi_table table = on;
@@ -26,7 +27,7 @@ static inline __attribute__((always_inline)) int take_one(struct vh_queue *q, st
 	}
 	if (VHI_UNLIKELY(rc))
 		return rc;
-	vhi_take_end(q, b, head, seq, w, req);
+	vhi_take_end(q, b, slot, w, req);
 	return 0;
 }
 
@@ -126,10 +127,9 @@ static int32_t split_publish(struct vh_queue *q, const struct vh_cpl *cpls, uint
 		vhi_shm_store32(elem, head);
 		vhi_shm_store32(elem + 1, len);
 		bytes += len;
-		if (VHI_UNLIKELY(slot->block))
-			vhi_chain_put_block(q, slot);
 		vhi_slot_state(slot, VHI_SLOT_FREE);
 	}
+	vhi_chain_put_blocks(q, cpls, n);
 	vhi_in_flight(q, q->in_flight - n);
 	if (vhi_poisoned(q)) {
 		q->dropped += n;

@@ -32,6 +32,14 @@ int32_t vhi_take_failed(struct vh_queue *q, int rc, uint32_t n);
 const struct vh_seg *vhi_chain_segs(struct vh_queue *q, const struct vhi_slot *slot, const struct vh_seg **end);
 /* Back to the pool when a request ends, which may be what a pop waits for. */
 void vhi_chain_put_block(struct vh_queue *q, struct vhi_slot *slot);
+void vhi_chain_put_blocks_of(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n);
+
+/* All these requests end. Most have no block, and mostly none of any has. */
+static inline void vhi_chain_put_blocks(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
+{
+	if (VHI_UNLIKELY(q->dev.blocks))
+		vhi_chain_put_blocks_of(q, cpls, n);
+}
 
 /* Two fields as they lie one behind the other, to be stored at once. */
 static inline uint32_t vhi_lie16(uint16_t first, uint16_t second)
@@ -254,7 +262,7 @@ static inline int vhi_walk_overrun(bool is)
 /* The descriptors of a chain in a packed ring that follow the first one at @at. */
 static inline __attribute__((always_inline)) int vhi_walk_packed_rest(struct vh_queue *q, struct vhi_walk *w,
 								      const struct vhi_table in, uint32_t num,
-								      size_t at, uint32_t *id, uint32_t *n_desc,
+								      size_t at, size_t *id, uint32_t *n_desc,
 								      struct vh_req *req)
 {
 	for (;;) {
@@ -296,15 +304,19 @@ static inline __attribute__((always_inline)) int vhi_walk_packed_rest(struct vh_
  */
 static inline __attribute__((always_inline)) int vhi_walk_packed(struct vh_queue *q, struct vhi_walk *w,
 								 const struct vhi_table in, uint32_t num, size_t at,
-								 uint64_t word, uint32_t *id, uint32_t *n_desc,
+								 uint64_t word, size_t *id, uint32_t *n_desc,
 								 struct vh_req *req)
 {
 	const uint64_t addr = vhi_shm_load64(in.at + 2 * at);
 	const uint32_t flags = (uint32_t)(word >> 48), len = (uint32_t)word;
-	int rc = vhi_walk_overrun(!in.entries);
+	int rc = 0;
 
-	if (rc)
-		return rc;
+	if (VHI_UNLIKELY(in.entries < w->left)) {
+		rc = vhi_walk_overrun(!in.entries);
+		if (rc)
+			return rc;
+		w->left = in.entries;
+	}
 	*n_desc = 1;
 	if ((flags & VHI_DESC_KIND) != w->side) {
 		if (flags & VHI_DESC_INDIRECT) {
@@ -323,31 +335,36 @@ static inline __attribute__((always_inline)) int vhi_walk_packed(struct vh_queue
 	return flags & VHI_DESC_NEXT ? vhi_walk_packed_rest(q, w, in, num, at, id, n_desc, req) : 0;
 }
 
-/* A request is begun, its segments in a row. What is stored before the walk means nothing if the walk fails. */
-static inline __attribute__((always_inline)) void vhi_take_begin(const struct vhi_batch *b, size_t row, uint32_t left,
-								 uint32_t seq, struct vhi_walk *w, struct vh_req *req)
+/*
+ * A request is begun, in a slot with its row. What is stored before the walk means nothing if the walk fails: the slot
+ * stays free.
+ */
+static inline __attribute__((always_inline)) struct vhi_slot *
+vhi_take_begin(const struct vhi_batch *b, size_t at, uint32_t seq, struct vhi_walk *w, struct vh_req *req)
 {
+	struct vhi_slot *slot = &b->slots[at];
+
+	slot->seq = seq;
+	__atomic_store_n(&slot->since_ms, b->now, __ATOMIC_RELAXED);
+	req->token = b->epoch | at;
 	req->user = 0;
 	req->seq = seq;
 	memcpy(&req->queue, &b->queue_flags, sizeof(b->queue_flags));
 	memcpy(&req->mem, &b->mem_reserved, sizeof(b->mem_reserved));
-	w->segs = w->next = w->part = &b->rows[row * VHI_INLINE_SEGS];
+	w->segs = w->next = w->part = &b->rows[at * VHI_INLINE_SEGS];
 	w->len = 0;
 	w->side = 0;
-	w->left = left;
+	w->left = b->left;
+	return slot;
 }
 
-/* The walk was good: the rest of the request, and its slot, which is in flight from here on. */
-static inline __attribute__((always_inline)) void vhi_take_end(struct vh_queue *q, struct vhi_batch *b, size_t at,
-							       uint32_t seq, struct vhi_walk *w, struct vh_req *req)
+/* The walk was good: the rest of the request, and of its slot, which is in flight from here on. */
+static inline __attribute__((always_inline)) void
+vhi_take_end(struct vh_queue *q, struct vhi_batch *b, struct vhi_slot *slot, struct vhi_walk *w, struct vh_req *req)
 {
-	struct vhi_slot *slot = &b->slots[at];
 	const uint32_t n = (uint32_t)(w->next - w->part);
 
-	req->token = b->epoch | at;
 	req->segs = (uintptr_t)w->segs;
-	slot->seq = seq;
-	__atomic_store_n(&slot->since_ms, b->now, __ATOMIC_RELAXED);
 	if (w->side) {
 		req->wr_len = w->len;
 		req->n_wr = n;
@@ -361,8 +378,10 @@ static inline __attribute__((always_inline)) void vhi_take_end(struct vh_queue *
 	}
 	slot->n_rd = (uint16_t)req->n_rd;
 	b->bytes += req->rd_len;
-	if (VHI_UNLIKELY(q->dev.chain.odd))
-		w->snap = vhi_chain_end(q, slot), w->span = w->snap->spans;
+	if (VHI_UNLIKELY(q->dev.chain.odd)) {
+		w->snap = vhi_chain_end(q, slot);
+		w->span = w->snap->spans;
+	}
 	vhi_slot_state(slot, VHI_SLOT_IN_FLIGHT);
 }
 

@@ -281,6 +281,7 @@ struct vh_queue {
 			struct vhi_pool pools[VHI_POOLS];
 			struct vh_cpl *run; /* in order: what can be published */
 			uint32_t held;	    /* in order: pushed, not published */
+			uint32_t blocks; /* that requests in flight have */
 		} dev;
 		struct {
 			uint16_t *link;	       /* next descriptor of a chain, or of the free list; packed: free ids */

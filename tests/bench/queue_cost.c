@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
 /*
- * What pop and push cost on the device side, per chain. The driver is a few lines of C over the same memory and costs
- * nothing in the measured calls: device_batch() is all that is timed, and all that callgrind counts:
+ * What a queue costs, per chain. The other side is a few lines of C over the same memory, and costs nothing in what is
+ * measured: device_batch(), or driver_submit() and driver_reap(), are all that is timed, and all that callgrind counts:
  *
- *	valgrind --tool=callgrind --toggle-collect=device_batch queue_cost s1 1 32 20000
+ *	valgrind --tool=callgrind --toggle-collect=device_batch queue_cost s1 1 32 2100
  *
  * Shapes: s0 = 64 readable bytes; s1 = 16 readable, 4096 and 1 writable (a block read); s2 = 4 readable and 4 writable;
- * s3 = s1 in an indirect table. A p before the shape makes the ring packed. With more than one region, rings and tables are in the first and every
- * buffer is in a pseudo-random one of the others.
+ * s3 = s1 in an indirect table; s4 = 64 writable bytes. A p before the shape makes the ring packed. With more than one
+ * region, rings and tables are in the first and every buffer is in a pseudo-random one of the others.
+ *
+ * Modes: device = pop and push; copy = pop, copy each segment out of memory or into it, push; event = pop, push and arm,
+ * with an event index; driver = submit and reap.
  */
 #include <inttypes.h>
 #include <stdbool.h>
@@ -50,12 +53,17 @@ static const struct shape {
 	 false,
 	 {{64, false}, {64, false}, {64, false}, {64, false}, {64, true}, {64, true}, {64, true}, {64, true}}},
 	{"s3", 3, true, {{16, false}, {4096, true}, {1, true}}},
+	{"s4", 1, false, {{64, true}}},
 };
+
+static const char *const modes[] = {"device", "copy", "event", "driver"};
+enum { DEVICE, COPY, EVENT, DRIVER };
 
 static struct vh_mem *mem;
 static struct vh_queue *q;
+static uint32_t mode;
 static struct desc *table;
-static uint16_t *avail;
+static uint16_t *avail, *used;
 static uint16_t next;
 static uint32_t n_heads, head_step;
 static bool packed;
@@ -114,10 +122,31 @@ static void swap(struct desc *d, uint16_t id, uint16_t marks)
 	d->flags = id;
 }
 
+static void open_queue(const struct shape *s)
+{
+	struct vh_queue_opts opts = {.size = sizeof(opts), .num = NUM};
+
+	opts.role = mode == DRIVER ? VH_QUEUE_DRIVER : VH_QUEUE_DEVICE;
+	opts.features = UINT64_C(1) << VH_F_VERSION_1 | UINT64_C(1) << VH_F_RING_INDIRECT_DESC |
+			(uint64_t)packed << VH_F_RING_PACKED | (uint64_t)(mode == EVENT) << VH_F_RING_EVENT_IDX;
+	opts.base = packed ? VH_QUEUE_PACKED_BASE : 0;
+	opts.desc = RING_GPA;
+	opts.driver = RING_GPA + 0x4000;
+	opts.device = RING_GPA + 0x8000;
+	if (mode == DRIVER && s->indirect) {
+		opts.indirect = TABLES;
+		opts.max_indirect = s->n;
+	}
+	if (vh_queue_open(mem, &opts, -1, -1, &q))
+		die("open");
+	table = host(opts.desc);
+	avail = host(opts.driver);
+	used = host(opts.device);
+}
+
 static void set_up(const struct shape *s, uint32_t regions)
 {
 	static struct desc plan[NUM];
-	struct vh_queue_opts opts = {.size = sizeof(opts), .role = VH_QUEUE_DEVICE, .num = NUM};
 
 	if (vh_mem_new(NULL, &mem) || vh_mem_alloc(mem, RING_GPA, ONE_LEN, 0))
 		die("memory");
@@ -125,29 +154,21 @@ static void set_up(const struct shape *s, uint32_t regions)
 	for (uint32_t i = 0; i < regions - 1; i++)
 		if (vh_mem_alloc(mem, FIRST_GPA + i * 2 * REGION_LEN, REGION_LEN, 0))
 			die("region");
-	opts.features = UINT64_C(1) << VH_F_VERSION_1 | UINT64_C(1) << VH_F_RING_INDIRECT_DESC |
-			(uint64_t)packed << VH_F_RING_PACKED;
-	opts.base = packed ? VH_QUEUE_PACKED_BASE : 0;
-	opts.desc = RING_GPA;
-	opts.driver = RING_GPA + 0x4000;
-	opts.device = RING_GPA + 0x8000;
-	if (vh_queue_open(mem, &opts, -1, -1, &q))
-		die("open");
-	table = host(opts.desc);
-	avail = host(opts.driver);
-	avail[packed] = 1; /* no interrupts: the decision is measured, the system call is not */
+	open_queue(s);
+	/* No interrupts and no kicks: the decision is measured, the system call is not. */
+	(mode == DRIVER ? used : avail)[packed] = 1;
 	head_step = s->indirect ? 1 : s->n;
 	n_heads = NUM / head_step;
 	for (uint32_t i = 0; i < n_heads; i++) {
 		uint64_t gpa = TABLES + i * 16 * s->n;
 
-		chains[i] = packed ? &plan[i * head_step] : &table[i * head_step];
-		if (s->indirect) {
+		chains[i] = packed || mode == DRIVER ? &plan[i * head_step] : &table[i * head_step];
+		if (s->indirect && mode != DRIVER) {
 			fill(host(gpa), s, regions, 0);
 			for (uint32_t k = 0; packed && k < s->n; k++)
 				swap(&((struct desc *)host(gpa))[k], 0, 0);
 			*chains[i] = (struct desc){.addr = gpa, .len = 16 * s->n, .flags = 4};
-		} else {
+		} else if (mode != DRIVER) {
 			fill(chains[i], s, regions, i * s->n);
 		}
 	}
@@ -179,19 +200,97 @@ static void offer(uint32_t batch)
 	__atomic_store_n(&avail[1], next, __ATOMIC_RELEASE);
 }
 
-/* Not static, so that it keeps its name. */
-void device_batch(struct vh_req *reqs, struct vh_cpl *cpls, uint32_t batch);
+/* As the driver: requests over buffers in guest memory. */
+static void make_requests(const struct shape *s, uint32_t regions, struct vh_req *reqs, uint32_t batch)
+{
+	static struct vh_seg segs[NUM][8];
 
-__attribute__((noinline)) void device_batch(struct vh_req *reqs, struct vh_cpl *cpls, uint32_t batch)
+	for (uint32_t i = 0; i < batch; i++) {
+		uint32_t n_rd = 0;
+
+		for (uint32_t k = 0; k < s->n; k++) {
+			segs[i][k].addr = (uintptr_t)host(buffer(regions, s->d[k].len));
+			segs[i][k].len = s->d[k].len;
+			n_rd += !s->d[k].write;
+		}
+		reqs[i] = (struct vh_req){.segs = (uintptr_t)segs[i], .n_rd = n_rd, .n_wr = s->n - n_rd, .user = i};
+	}
+}
+
+/* As the device: complete a batch in order. */
+static void use(uint32_t batch)
+{
+	for (uint32_t i = 0; i < batch && packed; i++, next += (uint16_t)head_step) {
+		const struct desc *last = &table[(next + head_step - 1) % NUM];
+		struct desc *d = &table[next % NUM];
+
+		d->flags = last->flags; /* the id */
+		d->len = 0;
+		__atomic_store_n(&d->next, (uint16_t)((next / NUM % 2 ? 0 : 0x8080)), __ATOMIC_RELEASE);
+	}
+	for (uint32_t i = 0; i < batch && !packed; i++, next++) {
+		const uint32_t elem[2] = {avail[2 + next % NUM], 0};
+
+		memcpy(used + 2 + 4 * (next % NUM), elem, sizeof(elem));
+	}
+	if (!packed)
+		__atomic_store_n(&used[1], next, __ATOMIC_RELEASE);
+}
+
+/* Not static, so that they keep their names. */
+void device_batch(struct vh_req *reqs, struct vh_cpl *cpls, uint32_t batch);
+void driver_submit(const struct vh_req *reqs, uint32_t batch);
+void driver_reap(struct vh_cpl *cpls, uint32_t batch);
+
+static void copy(const struct vh_req *req, struct vh_cpl *cpl)
+{
+	const struct vh_seg *segs = (const struct vh_seg *)(uintptr_t)req->segs;
+	static char buffer64[64];
+
+	/* Frames of this size have no more than one. */
+	if (req->n_rd)
+		memcpy(buffer64, (const void *)(uintptr_t)segs[0].addr, 64);
+	else
+		memcpy((void *)(uintptr_t)segs[0].addr, buffer64, 64);
+	cpl->written = req->n_rd ? 0 : 64;
+}
+
+static inline __attribute__((always_inline)) void pop_and_push(struct vh_req *reqs, struct vh_cpl *cpls, uint32_t batch,
+							       bool copying)
 {
 	vh_count n = vh_queue_pop(q, reqs, batch);
 
 	if (n != (vh_count)batch)
 		die("pop");
-	for (vh_count i = 0; i < n; i++)
+	for (vh_count i = 0; i < n; i++) {
 		cpls[i] = (struct vh_cpl){.token = reqs[i].token, .written = 1};
+		if (copying)
+			copy(&reqs[i], &cpls[i]);
+	}
 	if (vh_queue_push(q, cpls, (uint32_t)n))
 		die("push");
+}
+
+__attribute__((noinline)) void device_batch(struct vh_req *reqs, struct vh_cpl *cpls, uint32_t batch)
+{
+	if (mode == COPY)
+		pop_and_push(reqs, cpls, batch, true);
+	else
+		pop_and_push(reqs, cpls, batch, false);
+	if (mode == EVENT && vh_queue_arm(q) != VH_QUEUE_SLEEP)
+		die("arm");
+}
+
+__attribute__((noinline)) void driver_submit(const struct vh_req *reqs, uint32_t batch)
+{
+	if (vh_queue_submit(q, reqs, batch) != (vh_count)batch)
+		die("submit");
+}
+
+__attribute__((noinline)) void driver_reap(struct vh_cpl *cpls, uint32_t batch)
+{
+	if (vh_queue_reap(q, cpls, batch) != (vh_count)batch)
+		die("reap");
 }
 
 static double now_ns(void)
@@ -220,14 +319,37 @@ static double crossing_ns(void)
 	return (now_ns() - t) / CALLS;
 }
 
+static double measure(struct vh_req *reqs, struct vh_cpl *cpls, uint32_t batch)
+{
+	double t, sum;
+
+	if (mode != DRIVER) {
+		offer(batch);
+		t = now_ns();
+		device_batch(reqs, cpls, batch);
+		return now_ns() - t;
+	}
+	t = now_ns();
+	driver_submit(reqs, batch);
+	sum = now_ns() - t;
+	use(batch);
+	t = now_ns();
+	driver_reap(cpls, batch);
+	return sum + now_ns() - t;
+}
+
+static uint32_t number(int argc, char **argv, int i, uint32_t otherwise)
+{
+	return argc > i ? (uint32_t)atoi(argv[i]) : otherwise;
+}
+
 int main(int argc, char **argv)
 {
 	static struct vh_req reqs[MAX_BATCH];
 	static struct vh_cpl cpls[MAX_BATCH];
+	const uint32_t regions = number(argc, argv, 2, 1), batch = number(argc, argv, 3, 32);
+	const uint32_t rounds = number(argc, argv, 4, 200000);
 	const struct shape *s = NULL;
-	uint32_t regions = argc > 2 ? (uint32_t)atoi(argv[2]) : 1;
-	uint32_t batch = argc > 3 ? (uint32_t)atoi(argv[3]) : 32;
-	uint32_t rounds = argc > 4 ? (uint32_t)atoi(argv[4]) : 200000;
 	enum { SAMPLES = 21 };
 	double ns[SAMPLES];
 
@@ -239,29 +361,28 @@ int main(int argc, char **argv)
 	for (size_t i = 0; argc > 1 && i < sizeof(shapes) / sizeof(shapes[0]); i++)
 		if (!strcmp(argv[1] + packed, shapes[i].name))
 			s = &shapes[i];
-	if (!s || !regions || regions > 509 || !batch || batch > (s->indirect ? NUM : NUM / s->n) || rounds < SAMPLES) {
-		fprintf(stderr, "usage: queue_cost [p]s0|[p]s1|[p]s2|[p]s3 [regions [batch [rounds]]], or queue_cost "
-				"crossing\n");
+	for (uint32_t i = 0; argc > 5 && i < sizeof(modes) / sizeof(modes[0]); i++)
+		if (!strcmp(argv[5], modes[i]))
+			mode = i;
+	if (!s || !regions || regions > 509 || !batch || batch > (s->indirect ? NUM : NUM / s->n) || rounds < SAMPLES ||
+	    (argc > 5 && strcmp(argv[5], modes[mode]))) {
+		fprintf(stderr, "usage: queue_cost [p]s0|[p]s1|[p]s2|[p]s3|[p]s4 [regions [batch [rounds "
+				"[device|copy|event|driver]]]], or queue_cost crossing\n");
 		return 2;
 	}
 	set_up(s, regions);
+	make_requests(s, regions, reqs, mode == DRIVER ? batch : 0);
 	for (uint32_t k = 0; k < SAMPLES; k++) {
 		double sum = 0;
 
-		for (uint32_t i = 0; i < rounds / SAMPLES; i++) {
-			double t;
-
-			offer(batch);
-			t = now_ns();
-			device_batch(reqs, cpls, batch);
-			sum += now_ns() - t;
-		}
+		for (uint32_t i = 0; i < rounds / SAMPLES; i++)
+			sum += measure(reqs, cpls, batch);
 		ns[k] = sum / (rounds / SAMPLES) / batch;
 	}
 	qsort(ns, SAMPLES, sizeof(ns[0]), by_value);
-	printf("{\"shape\": \"%s\", \"regions\": %u, \"batch\": %u, \"chains\": %u, \"ns_median\": %.1f, \"ns_min\": "
-	       "%.1f}\n",
-	       argv[1], regions, batch, rounds / SAMPLES * SAMPLES * batch, ns[SAMPLES / 2], ns[0]);
+	printf("{\"mode\": \"%s\", \"shape\": \"%s\", \"regions\": %u, \"batch\": %u, \"chains\": %u, "
+	       "\"ns_median\": %.1f, \"ns_min\": %.1f}\n",
+	       modes[mode], argv[1], regions, batch, rounds / SAMPLES * SAMPLES * batch, ns[SAMPLES / 2], ns[0]);
 	vh_queue_free(q);
 	vh_mem_free(mem);
 	return 0;
