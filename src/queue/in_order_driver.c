@@ -98,7 +98,7 @@ int32_t vhi_order_reap(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max)
 	while (n < max && (c.run || next_run(q, &c, &site))) {
 		const uint32_t id = id_at(q, &c);
 
-		site = vhi_reap_one(q, id, c.run > 1 ? q->slots[id].wr_len : c.len, &cpls[n]);
+		site = vhi_reap_one(q->slots, q->num, id, c.run > 1 ? q->slots[id].wr_len : c.len, &cpls[n]);
 		if (VHI_UNLIKELY(site))
 			break;
 		q->layout->release(q, id);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
 /*
- * The driver side of a packed ring (virtio 1.2 section 2.8). A slot is a buffer id. Nothing that the device can be taken
- * in by is in the ring before the chain is whole: a descriptor's second word, which has its flags, is stored after all
- * first words of the chain were found, and that of the first chain of a batch after everything else.
+ * The driver side of a packed ring (virtio 1.2 section 2.8). A slot is a buffer id. The device looks at a chain's first
+ * descriptor before the others, so that one's second word, which has the marks, is stored after the rest of the chain,
+ * and that of the first chain of a batch after everything else. Of a chain that is refused half-way nothing looks
+ * available any more.
  */
 #include "vhi_in_order.h"
 #include "vhi_packed.h"
@@ -25,28 +26,8 @@ static void keep(struct vh_queue *q, struct vhi_slot *slot, uint32_t i, struct v
 
 static void keep_no_more(struct vh_queue *q, const struct vhi_slot *slot)
 {
-	if (!q->drv.kept)
-		return;
 	q->drv.kept[slot->last].next = (uint16_t)q->drv.kept_free;
 	q->drv.kept_free = slot->block + 1u;
-}
-
-/* The first words of k descriptors: in the ring from at on, or from d on in a table (entries is k). */
-static enum vhi_refusal put_addrs(struct vh_queue *q, const struct vh_req *req, uint64_t VHI_SHM *d, uint32_t entries,
-				  uint32_t at)
-{
-	const struct vh_seg *segs = (const struct vh_seg *)(uintptr_t)req->segs;
-
-	for (uint32_t i = 0; i < req->n_rd + req->n_wr; i++) {
-		uint64_t gpa;
-		enum vhi_refusal rc = vhi_seg_gpa(q, &segs[i], &gpa);
-
-		if (rc)
-			return rc;
-		vhi_shm_store64(d + 2 * (size_t)at, gpa);
-		at = at + 1 < entries ? at + 1 : 0;
-	}
-	return TAKEN;
 }
 
 /* Every segment was found a moment ago. */
@@ -63,69 +44,128 @@ static void keep_chain(struct vh_queue *q, const struct vh_req *req, uint16_t id
 	}
 }
 
-/* A chain at next_avail; *head is the second word of its first descriptor, which is still to be stored. */
-static enum vhi_refusal put_direct(struct vh_queue *q, const struct vh_req *req, uint16_t id, uint64_t *head)
+/* Descriptors that are being written: in the ring, or one behind the other in a table. */
+struct writer {
+	uint64_t VHI_SHM *table;
+	const bool direct; /* a constant at each place */
+	size_t at;
+	uint64_t common; /* what the second words have in common: id and marks */
+	uint64_t head;	 /* direct: the second word of the first, which is still to be stored */
+	uint64_t word;	 /* of the last */
+	size_t last;	 /* and where */
+	uint32_t n;
+};
+
+/* The readable segments of a request, or the writable ones. */
+static inline __attribute__((always_inline)) enum vhi_refusal put_part(struct vh_queue *q, struct writer *w,
+								       const struct vh_seg *seg,
+								       const struct vh_seg *end, uint32_t kind,
+								       uint64_t *bytes)
 {
-	const struct vh_seg *segs = (const struct vh_seg *)(uintptr_t)req->segs;
-	const uint32_t k = req->n_rd + req->n_wr;
-	uint16_t pos = q->next_avail;
-	enum vhi_refusal rc = put_addrs(q, req, packed_desc(q, 0), q->num, packed_at(pos));
+	uint64_t sum = 0;
 
-	if (!rc && q->drv.kept)
-		keep_chain(q, req, id);
-	for (uint32_t i = 0; !rc && i < k; i++) {
-		const uint64_t word = packed_word((uint32_t)segs[i].len, id,
-						  packed_avail_marks(pos) | vhi_seg_flags(req, i, k));
+	for (; seg != end; seg++) {
+		uint64_t VHI_SHM *d = w->table + 2 * w->at;
+		enum vhi_refusal rc;
+		uint64_t gpa;
 
-		if (i)
-			vhi_shm_store64(packed_desc(q, packed_at(pos)) + 1, word);
+		rc = vhi_seg_gpa(q, seg, &gpa);
+		if (VHI_UNLIKELY(rc))
+			return rc;
+		vhi_shm_store64(d, gpa);
+		w->word = w->common | seg->len | (uint64_t)kind << 48;
+		if (!w->direct || w->n)
+			vhi_shm_store64(d + 1, w->word);
 		else
-			*head = word;
-		pos = packed_on(q->num, pos, 1);
+			w->head = w->word;
+		sum += seg->len;
+		w->n++;
+		w->last = w->at++;
+		if (w->direct && VHI_UNLIKELY(w->at == q->num)) {
+			w->at = 0;
+			w->common ^= (uint64_t)(VHI_PACKED_AVAIL | VHI_PACKED_USED) << 48;
+		}
 	}
-	return rc;
-}
-
-/* The same with a table, in which descriptors have no links, no id and no marks. */
-static enum vhi_refusal put_indirect(struct vh_queue *q, const struct vh_req *req, uint16_t id, uint64_t *head)
-{
-	const struct vh_seg *segs = (const struct vh_seg *)(uintptr_t)req->segs;
-	const uint64_t row = (uint64_t)id * q->ring.max_indirect * VHI_DESC_SIZE;
-	uint64_t VHI_SHM *table = (uint64_t VHI_SHM *)q->area[VHI_AREA_INDIRECT] + row / sizeof(*table);
-	const uint32_t k = req->n_rd + req->n_wr;
-	enum vhi_refusal rc = put_addrs(q, req, table, k, 0);
-
-	if (rc)
-		return rc;
-	for (uint32_t i = 0; i < k; i++)
-		vhi_shm_store64(table + 2 * (size_t)i + 1,
-				packed_word((uint32_t)segs[i].len, 0, i >= req->n_rd ? VHI_DESC_WRITE : 0));
-	vhi_shm_store64(packed_desc(q, packed_at(q->next_avail)), q->ring.indirect.v + q->ring.iova_shift + row);
-	if (q->drv.kept)
-		keep(q, &q->slots[id], 0,
-		     (struct vhi_kept){.addr = q->ring.indirect.v + q->ring.iova_shift + row,
-				       .len = k * VHI_DESC_SIZE,
-				       .flags = VHI_DESC_INDIRECT});
-	*head = packed_word(k * VHI_DESC_SIZE, id, packed_avail_marks(q->next_avail) | VHI_DESC_INDIRECT);
+	*bytes = sum;
 	return TAKEN;
 }
 
-static enum vhi_refusal submit_one(struct vh_queue *q, const struct vh_req *req, uint32_t now, uint64_t *head)
+/* Those of them that were stored look available behind a head that is not: no more. */
+__attribute__((noinline, cold)) static void take_back(struct vh_queue *q, uint32_t n)
+{
+	uint16_t pos = q->next_avail;
+
+	for (uint32_t i = 0; i < n; i++, pos = packed_on(q->num, pos, 1))
+		vhi_shm_store64(packed_desc(q, packed_at(pos)) + 1, packed_word(0, 0, packed_used_marks(pos)));
+}
+
+/* A chain at next_avail; *head is the second word of its first descriptor, which is still to be stored. */
+static inline __attribute__((always_inline)) enum vhi_refusal
+put_direct(struct vh_queue *q, const struct vh_req *req, uint16_t id, uint64_t *head, struct vhi_sent *sent)
+{
+	const struct vh_seg *segs = (const struct vh_seg *)(uintptr_t)req->segs, *turn = segs + req->n_rd;
+	struct writer w = {.table = packed_desc(q, 0),
+			   .direct = true,
+			   .at = packed_at(q->next_avail),
+			   .common = packed_word(0, id, packed_avail_marks(q->next_avail) | VHI_DESC_NEXT)};
+	enum vhi_refusal rc = put_part(q, &w, segs, turn, 0, &sent->rd_len);
+
+	if (!rc)
+		rc = put_part(q, &w, turn, turn + req->n_wr, VHI_DESC_WRITE, &sent->wr_len);
+	if (VHI_UNLIKELY(rc)) {
+		take_back(q, w.n);
+		return rc;
+	}
+	w.word &= ~((uint64_t)VHI_DESC_NEXT << 48);
+	if (w.n == 1)
+		w.head = w.word;
+	else
+		vhi_shm_store64(w.table + 2 * w.last + 1, w.word);
+	*head = w.head;
+	if (VHI_UNLIKELY(q->drv.kept))
+		keep_chain(q, req, id);
+	return TAKEN;
+}
+
+/* The same with a table, in which descriptors have no links, no id and no marks. */
+static inline __attribute__((always_inline)) enum vhi_refusal
+put_indirect(struct vh_queue *q, const struct vh_req *req, uint16_t id, uint64_t *head, struct vhi_sent *sent)
+{
+	const struct vh_seg *segs = (const struct vh_seg *)(uintptr_t)req->segs, *turn = segs + req->n_rd;
+	const uint64_t row = (uint64_t)id * q->ring.max_indirect * VHI_DESC_SIZE;
+	const uint64_t at = q->ring.indirect.v + q->ring.iova_shift + row;
+	struct writer w = {.table = (uint64_t VHI_SHM *)q->area[VHI_AREA_INDIRECT] + row / sizeof(*w.table)};
+	enum vhi_refusal rc = put_part(q, &w, segs, turn, 0, &sent->rd_len);
+
+	if (!rc)
+		rc = put_part(q, &w, turn, turn + req->n_wr, VHI_DESC_WRITE, &sent->wr_len);
+	if (VHI_UNLIKELY(rc))
+		return rc;
+	vhi_shm_store64(packed_desc(q, packed_at(q->next_avail)), at);
+	if (VHI_UNLIKELY(q->drv.kept))
+		keep(q, &q->slots[id], 0,
+		     (struct vhi_kept){.addr = at, .len = w.n * VHI_DESC_SIZE, .flags = VHI_DESC_INDIRECT});
+	*head = packed_word(w.n * VHI_DESC_SIZE, id, packed_avail_marks(q->next_avail) | VHI_DESC_INDIRECT);
+	return TAKEN;
+}
+
+static inline __attribute__((always_inline)) enum vhi_refusal submit_one(struct vh_queue *q, const struct vh_req *req,
+									 uint32_t now, uint64_t *head, uint64_t *bytes)
 {
 	const bool indirect = vhi_goes_indirect(q, req);
 	const uint32_t n_desc = indirect ? 1 : req->n_rd + req->n_wr;
 	enum vhi_refusal rc = vhi_submit_check(q, req, indirect);
-	uint16_t id;
+	const uint16_t id = q->drv.free;
+	struct vhi_sent sent;
 
 	if (rc)
 		return rc;
-	id = vhi_link_take(q);
-	rc = indirect ? put_indirect(q, req, id, head) : put_direct(q, req, id, head);
-	if (rc) {
-		vhi_link_give(q, id, id);
+	rc = indirect ? put_indirect(q, req, id, head, &sent) : put_direct(q, req, id, head, &sent);
+	if (VHI_UNLIKELY(rc))
 		return rc;
-	}
-	vhi_submitted(q, req, id, n_desc, now);
+	q->drv.free = vhi_link(q, id);
+	vhi_submitted(q, req, &sent, id, n_desc, now);
+	*bytes += sent.rd_len;
 	q->drv.n_free -= n_desc;
 	q->next_avail = packed_on(q->num, q->next_avail, n_desc);
 	return TAKEN;
@@ -136,14 +176,15 @@ static int32_t packed_submit(struct vh_queue *q, const struct vh_req *reqs, uint
 	const uint32_t now = vhi_coarse_ms(), n_free = q->drv.n_free;
 	const uint16_t old = q->next_avail;
 	enum vhi_refusal rc = TAKEN;
-	uint64_t first = 0;
+	uint64_t first = 0, bytes = 0;
 	uint32_t i;
 
+	vhi_seg_begin(q);
 	for (i = 0; i < n; i++) {
 		const uint16_t pos = q->next_avail;
 		uint64_t head = 0;
 
-		rc = submit_one(q, &reqs[i], now, &head);
+		rc = submit_one(q, &reqs[i], now, &head, &bytes);
 		if (rc)
 			break;
 		if (i)
@@ -156,6 +197,7 @@ static int32_t packed_submit(struct vh_queue *q, const struct vh_req *reqs, uint
 	vhi_shm_store64_release(packed_desc(q, packed_at(old)) + 1, first);
 	vhi_in_flight(q, q->in_flight + i);
 	vhi_count(&q->stats.requests, i);
+	vhi_count(&q->stats.bytes_out, bytes);
 	packed_tell(q, VHI_AREA_DEVICE, old, n_free - q->drv.n_free);
 	return (int32_t)i;
 }
@@ -172,33 +214,42 @@ static bool is_used(const struct vh_queue *q, uint16_t pos, uint32_t busy, uint6
 static void packed_release(struct vh_queue *q, uint32_t id)
 {
 	vhi_link_give(q, (uint16_t)id, (uint16_t)id);
-	keep_no_more(q, &q->slots[id]);
+	if (q->drv.kept)
+		keep_no_more(q, &q->slots[id]);
 	q->drv.n_free += q->slots[id].n_desc;
 }
 
 static int32_t packed_reap(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max)
 {
+	struct vh_cpl *cpl = cpls, *const end = cpls + max;
+	struct vhi_slot *const slots = q->slots;
+	const uint32_t num = q->num;
+	uint32_t busy = num - q->drv.n_free, site = 0;
+	uint16_t pos = q->next_used;
 	uint64_t word, bytes = 0;
-	uint32_t n;
 
-	for (n = 0; n < max && is_used(q, q->next_used, q->num - q->drv.n_free, &word); n++) {
+	for (; cpl != end && is_used(q, pos, busy, &word); cpl++) {
 		const uint32_t id = packed_id(word);
 		/* Without WRITE a length says nothing. */
 		const uint32_t len = packed_flags(word) & VHI_DESC_WRITE ? (uint32_t)word : 0;
-		const uint32_t site = vhi_reap_one(q, id, len, &cpls[n]);
 
-		if (VHI_UNLIKELY(site)) {
-			if (n)
-				break;
-			return vhi_queue_broke(q, site);
-		}
-		packed_release(q, id);
-		q->next_used = packed_on(q->num, q->next_used, q->slots[id].n_desc);
+		site = vhi_reap_one(slots, num, id, len, cpl);
+		if (VHI_UNLIKELY(site))
+			break;
+		vhi_link_give(q, (uint16_t)id, (uint16_t)id);
+		if (VHI_UNLIKELY(q->drv.kept))
+			keep_no_more(q, &slots[id]);
+		busy -= slots[id].n_desc;
+		pos = packed_on(num, pos, slots[id].n_desc);
 		bytes += len;
 	}
-	if (n)
-		vhi_reaped(q, n, bytes);
-	return (int32_t)n;
+	q->next_used = pos;
+	q->drv.n_free = num - busy;
+	if (cpl != cpls)
+		vhi_reaped(q, (uint32_t)(cpl - cpls), bytes);
+	else if (site)
+		return vhi_queue_broke(q, site);
+	return (int32_t)(cpl - cpls);
 }
 
 static void packed_arm(struct vh_queue *q, bool on)
@@ -222,7 +273,7 @@ static void packed_open(struct vh_queue *q, bool fresh)
 			vhi_shm_store64(packed_desc(q, at) + 1, 0);
 		vhi_shm_store32(q->area[VHI_AREA_DEVICE], VHI_EVENT_ALWAYS << 16);
 	}
-	q->drv.hit_mem = 0;
+	q->drv.near_mem = 0;
 	q->armed = false;
 	packed_arm(q, true);
 }

@@ -194,12 +194,14 @@ static int make_tables(struct vh_queue *q, const struct vhi_ring *ring)
 	lay_out(q, arena, ring);
 	if (q->role == VH_QUEUE_DRIVER) {
 		q->drv.n_free = ring->num;
-		q->drv.fresh = 0;
 		q->drv.free = 0;
 		q->drv.turn = 0;
 		q->drv.kept_fresh = 0;
 		q->drv.kept_free = 0;
 		q->drv.run = 0;
+		/* In order descriptors go round. */
+		if (ring->features & VHI_BIT(VH_F_IN_ORDER))
+			q->drv.link[ring->num - 1] = (uint16_t)-ring->num;
 	}
 	q->num = ring->num;
 	return 0;

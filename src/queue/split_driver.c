@@ -7,101 +7,105 @@
 #include "vhi_split.h"
 #include "vhi_submit.h"
 
-static void desc_write(uint64_t VHI_SHM *d, uint64_t addr, uint64_t len, uint32_t flags, uint32_t next)
+/* The second word of a descriptor. */
+static inline uint64_t word_of(uint64_t len, uint32_t flags, uint32_t next)
 {
-	vhi_shm_store64(d, addr);
-	vhi_shm_store64(d + 1, len | (uint64_t)flags << 32 | (uint64_t)next << 48);
-}
-
-/* A segment as a descriptor at d. */
-static enum vhi_refusal put_seg(struct vh_queue *q, uint64_t VHI_SHM *d, const struct vh_seg *seg, uint32_t flags,
-				uint32_t next)
-{
-	uint64_t gpa;
-	enum vhi_refusal rc = vhi_seg_gpa(q, seg, &gpa);
-
-	if (!rc)
-		desc_write(d, gpa, seg->len, flags, next);
-	return rc;
-}
-
-static uint16_t desc_take(struct vh_queue *q)
-{
-	q->drv.n_free--;
-	return vhi_link_take(q);
-}
-
-static void desc_give(struct vh_queue *q, uint16_t head, uint16_t last, uint32_t n)
-{
-	if (!(q->flags & VHI_QF_IN_ORDER))
-		vhi_link_give(q, head, last);
-	q->drv.n_free += n;
+	return len | (uint64_t)flags << 32 | (uint64_t)next << 48;
 }
 
 static void split_release(struct vh_queue *q, uint32_t id)
 {
-	desc_give(q, (uint16_t)id, q->slots[id].last, q->slots[id].n_desc);
+	/* In order descriptors go round: the free list is a circle that never changes. */
+	if (!(q->flags & VHI_QF_IN_ORDER))
+		vhi_link_give(q, (uint16_t)id, q->slots[id].last);
+	q->drv.n_free += q->slots[id].n_desc;
 }
 
-static enum vhi_refusal put_direct(struct vh_queue *q, const struct vh_req *req, uint32_t k, uint16_t *head,
-				   uint16_t *last)
+/* Descriptors that are being written: in the ring they follow the free list, in a table they lie one behind the other. */
+struct writer {
+	uint64_t VHI_SHM *table;
+	const bool direct; /* a constant at each place */
+	uint16_t at, last;
+	uint64_t word; /* of the last */
+};
+
+/* The readable segments of a request, or the writable ones. */
+static inline __attribute__((always_inline)) enum vhi_refusal put_part(struct vh_queue *q, struct writer *w,
+								       const struct vh_seg *seg,
+								       const struct vh_seg *end, uint32_t kind,
+								       uint64_t *bytes)
 {
-	const struct vh_seg *segs = (const struct vh_seg *)(uintptr_t)req->segs;
-	uint64_t VHI_SHM *table = q->area[VHI_AREA_DESC];
-	uint32_t at = *head = desc_take(q);
-	enum vhi_refusal rc = TAKEN;
+	uint64_t sum = 0;
 
-	for (uint32_t i = 0; i < k; i++) {
-		uint32_t next = i + 1 < k ? desc_take(q) : 0;
+	for (; seg != end; seg++) {
+		const uint16_t next = w->direct ? vhi_link(q, w->at) : (uint16_t)(w->at + 1);
+		uint64_t VHI_SHM *d = w->table + 2 * (size_t)w->at;
+		enum vhi_refusal rc;
+		uint64_t gpa;
 
-		if (!rc)
-			rc = put_seg(q, table + 2 * at, &segs[i], vhi_seg_flags(req, i, k), next);
-		q->drv.link[at] = (uint16_t)(next + 1);
-		*last = (uint16_t)at;
-		at = next;
-	}
-	return rc;
-}
-
-static enum vhi_refusal put_indirect(struct vh_queue *q, const struct vh_req *req, uint32_t k, uint16_t *head,
-				     uint16_t *last)
-{
-	const struct vh_seg *segs = (const struct vh_seg *)(uintptr_t)req->segs;
-	uint64_t VHI_SHM *table = q->area[VHI_AREA_INDIRECT];
-	uint64_t row;
-
-	*head = *last = desc_take(q);
-	row = (uint64_t)*head * q->ring.max_indirect * VHI_DESC_SIZE;
-	table += row / sizeof(*table);
-	for (uint32_t i = 0; i < k; i++) {
-		enum vhi_refusal rc = put_seg(q, table + 2 * i, &segs[i], vhi_seg_flags(req, i, k), i + 1);
-
-		if (rc)
+		rc = vhi_seg_gpa(q, seg, &gpa);
+		if (VHI_UNLIKELY(rc))
 			return rc;
+		w->word = word_of(seg->len, kind | VHI_DESC_NEXT, next);
+		vhi_shm_store64(d, gpa);
+		vhi_shm_store64(d + 1, w->word);
+		sum += seg->len;
+		w->last = w->at;
+		w->at = next;
 	}
-	desc_write((uint64_t VHI_SHM *)q->area[VHI_AREA_DESC] + 2 * *head,
-		   q->ring.indirect.v + q->ring.iova_shift + row, (uint64_t)k * VHI_DESC_SIZE, VHI_DESC_INDIRECT, 0);
+	*bytes = sum;
 	return TAKEN;
 }
 
-static enum vhi_refusal submit_one(struct vh_queue *q, const struct vh_req *req, uint32_t now)
+static inline __attribute__((always_inline)) enum vhi_refusal put_chain(struct vh_queue *q, struct writer *w,
+									const struct vh_req *req, struct vhi_sent *sent)
+{
+	const struct vh_seg *segs = (const struct vh_seg *)(uintptr_t)req->segs, *turn = segs + req->n_rd;
+	enum vhi_refusal rc = put_part(q, w, segs, turn, 0, &sent->rd_len);
+
+	if (!rc)
+		rc = put_part(q, w, turn, turn + req->n_wr, VHI_DESC_WRITE, &sent->wr_len);
+	if (!rc)
+		vhi_shm_store64(w->table + 2 * (size_t)w->last + 1,
+				(w->word & ~((uint64_t)VHI_DESC_NEXT << 32)) << 16 >> 16);
+	return rc;
+}
+
+static inline __attribute__((always_inline)) enum vhi_refusal submit_one(struct vh_queue *q, const struct vh_req *req,
+									 uint32_t now, uint64_t *bytes)
 {
 	const bool indirect = vhi_goes_indirect(q, req);
-	const uint32_t k = req->n_rd + req->n_wr;
+	const uint32_t n_desc = indirect ? 1 : req->n_rd + req->n_wr;
 	enum vhi_refusal rc = vhi_submit_check(q, req, indirect);
-	uint16_t head = 0, last = 0;
+	const uint16_t head = q->drv.free;
+	uint16_t next, last = head;
+	struct vhi_sent sent;
 
 	if (rc)
 		return rc;
-	rc = indirect ? put_indirect(q, req, k, &head, &last) : put_direct(q, req, k, &head, &last);
-	if (rc) {
-		desc_give(q, head, last, indirect ? 1 : k);
-		if (q->flags & VHI_QF_IN_ORDER)
-			q->drv.fresh = head;
-		return rc;
+	if (indirect) {
+		const uint64_t row = (uint64_t)head * q->ring.max_indirect * VHI_DESC_SIZE;
+		uint64_t VHI_SHM *d = (uint64_t VHI_SHM *)q->area[VHI_AREA_DESC] + 2 * (size_t)head;
+		struct writer w = {.table = (uint64_t VHI_SHM *)q->area[VHI_AREA_INDIRECT] + row / sizeof(*w.table)};
+
+		rc = put_chain(q, &w, req, &sent);
+		next = vhi_link(q, head);
+		vhi_shm_store64(d, q->ring.indirect.v + q->ring.iova_shift + row);
+		vhi_shm_store64(d + 1, word_of((uint64_t)w.at * VHI_DESC_SIZE, VHI_DESC_INDIRECT, 0));
+	} else {
+		struct writer w = {.table = q->area[VHI_AREA_DESC], .direct = true, .at = head};
+
+		rc = put_chain(q, &w, req, &sent);
+		next = w.at;
+		last = w.last;
 	}
-	vhi_submitted(q, req, head, indirect ? 1 : k, now);
-	q->slots[head].last = last;
+	/* Only now they are taken: one that is refused leaves no trace but what nobody looks at. */
+	if (VHI_UNLIKELY(rc))
+		return rc;
+	q->drv.free = next;
+	q->drv.n_free -= n_desc;
+	vhi_submitted(q, req, &sent, head, n_desc, now)->last = last;
+	*bytes += sent.rd_len;
 	vhi_shm_store16(avail(q) + RING + (q->next_avail & (q->num - 1)), head);
 	q->next_avail++;
 	return TAKEN;
@@ -127,10 +131,12 @@ static int32_t split_submit(struct vh_queue *q, const struct vh_req *reqs, uint3
 	const uint16_t old = q->next_avail;
 	const uint32_t now = vhi_coarse_ms();
 	enum vhi_refusal rc = TAKEN;
+	uint64_t bytes = 0;
 	uint32_t i;
 
+	vhi_seg_begin(q);
 	for (i = 0; i < n; i++) {
-		rc = submit_one(q, &reqs[i], now);
+		rc = submit_one(q, &reqs[i], now, &bytes);
 		if (rc)
 			break;
 	}
@@ -139,48 +145,41 @@ static int32_t split_submit(struct vh_queue *q, const struct vh_req *reqs, uint3
 	vhi_shm_store16_release(avail(q) + IDX, q->next_avail);
 	vhi_in_flight(q, q->in_flight + i);
 	vhi_count(&q->stats.requests, i);
+	vhi_count(&q->stats.bytes_out, bytes);
 	tell_device(q, old);
 	return (int32_t)i;
 }
 
-/* 0 or the site that refused. */
-static uint32_t reap_one(struct vh_queue *q, struct vh_cpl *cpl)
-{
-	const uint32_t VHI_SHM *elem = (const uint32_t VHI_SHM *)(used(q) + RING) + 2 * (q->next_used & (q->num - 1));
-	const uint32_t id = vhi_shm_load32(elem);
-	const uint32_t len = vhi_shm_load32(elem + 1);
-	const uint32_t site = vhi_reap_one(q, id, len, cpl);
-
-	if (VHI_UNLIKELY(site))
-		return site;
-	split_release(q, id);
-	q->next_used++;
-	return 0;
-}
-
 static int32_t split_reap(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max)
 {
+	const uint32_t VHI_SHM *const ring = (const uint32_t VHI_SHM *)(used(q) + RING);
 	const uint16_t idx = vhi_shm_load16_acquire(used(q) + IDX);
-	const uint32_t ready = (uint16_t)(idx - q->next_used);
+	const uint32_t ready = (uint16_t)(idx - q->next_used), num = q->num;
+	struct vhi_slot *const slots = q->slots;
+	struct vh_cpl *cpl = cpls, *end;
+	uint32_t at = q->next_used, given = 0, site = 0;
 	uint64_t bytes = 0;
-	uint32_t n;
 
 	if (VHI_REFUSE(VHI_SITE_QUEUE_USED_JUMP, ready > q->in_flight))
 		return vhi_queue_broke(q, VHI_SITE_QUEUE_USED_JUMP);
-	max = VHI_MIN(max, ready);
-	for (n = 0; n < max; n++) {
-		uint32_t site = reap_one(q, &cpls[n]);
+	for (end = cpls + VHI_MIN(max, ready); cpl != end; cpl++, at++) {
+		const uint32_t VHI_SHM *elem = ring + 2 * (size_t)(at & (num - 1));
+		const uint32_t id = vhi_shm_load32(elem), len = vhi_shm_load32(elem + 1);
 
-		if (VHI_UNLIKELY(site)) {
-			if (n)
-				break;
-			return vhi_queue_broke(q, site);
-		}
-		bytes += cpls[n].written;
+		site = vhi_reap_one(slots, num, id, len, cpl);
+		if (VHI_UNLIKELY(site))
+			break;
+		vhi_link_give(q, (uint16_t)id, slots[id].last);
+		given += slots[id].n_desc;
+		bytes += len;
 	}
-	if (n)
-		vhi_reaped(q, n, bytes);
-	return (int32_t)n;
+	q->next_used = (uint16_t)at;
+	q->drv.n_free += given;
+	if (cpl != cpls)
+		vhi_reaped(q, (uint32_t)(cpl - cpls), bytes);
+	else if (site)
+		return vhi_queue_broke(q, site);
+	return (int32_t)(cpl - cpls);
 }
 
 static void split_arm(struct vh_queue *q, bool on)
@@ -244,7 +243,7 @@ static void split_open(struct vh_queue *q, bool fresh)
 		vhi_shm_store16(avail(q) + IDX, q->next_avail);
 		vhi_shm_store16(used(q) + IDX, q->next_used);
 	}
-	q->drv.hit_mem = 0;
+	q->drv.near_mem = 0;
 	q->armed = false;
 	split_arm(q, true);
 }

@@ -22,12 +22,15 @@ int vhi_refused(const struct vh_queue *q, enum vhi_refusal why)
 
 bool vhi_find_gpa(struct vh_queue *q, uint64_t addr, uint64_t len, uint64_t *gpa)
 {
+	const struct vhi_region *r;
 	struct vhi_gpa found;
 
 	if (!vhi_host_to_gpa(q->snap, (const void *)(uintptr_t)addr, len, &found))
 		return false;
 	*gpa = found.v + q->ring.iova_shift;
-	q->drv.hit = vhi_find(q->snap, found);
-	q->drv.hit_mem = q->snap->number;
+	r = vhi_find(q->snap, found);
+	q->drv.near = (struct vhi_span){
+		.gpa = (uintptr_t)r->host, .len = r->len, .host = r->gpa.v + q->ring.iova_shift};
+	q->drv.near_mem = q->snap->number;
 	return true;
 }

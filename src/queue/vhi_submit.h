@@ -23,43 +23,43 @@ int vhi_refused(const struct vh_queue *q, enum vhi_refusal why);
 /* Where a segment is in the guest, when it is not in the region of the last one. */
 bool vhi_find_gpa(struct vh_queue *q, uint64_t addr, uint64_t len, uint64_t *gpa);
 
-/* Links are numbers + 1, 0 ends a list: a chain goes back to the free list as it is. */
-static inline uint16_t vhi_link_take(struct vh_queue *q)
+/*
+ * The free list. A link is how far the next one is from the one behind, so that what was never touched, all zero, is the
+ * list of everything in order. It needs no end: n_free says how many there are. A chain goes back as it is.
+ */
+static inline uint16_t vhi_link(const struct vh_queue *q, uint16_t at)
 {
-	uint32_t at;
-
-	if (!q->drv.free) {
-		/* In order descriptors go round: none is ever in the list. */
-		if (q->drv.fresh == q->num)
-			q->drv.fresh = 0;
-		return (uint16_t)q->drv.fresh++;
-	}
-	at = q->drv.free - 1;
-	q->drv.free = q->drv.link[at];
-	return (uint16_t)at;
+	return (uint16_t)(at + 1 + q->drv.link[at]);
 }
 
 static inline void vhi_link_give(struct vh_queue *q, uint16_t head, uint16_t last)
 {
-	q->drv.link[last] = (uint16_t)q->drv.free;
-	q->drv.free = head + 1u;
+	q->drv.link[last] = (uint16_t)(q->drv.free - last - 1);
+	q->drv.free = head;
 }
 
-static inline enum vhi_refusal vhi_seg_gpa(struct vh_queue *q, const struct vh_seg *seg, uint64_t *gpa)
+/* Before the first segment of a batch. */
+static inline void vhi_seg_begin(struct vh_queue *q)
 {
-	const struct vhi_region *r = q->drv.hit;
-	uint64_t at;
+	if (VHI_UNLIKELY(q->drv.near_mem != q->snap->number))
+		q->drv.near.len = 0;
+}
 
-	if (!seg->len || seg->len > UINT32_MAX)
+/* Where a segment is in the guest. */
+static inline __attribute__((always_inline)) enum vhi_refusal vhi_seg_gpa(struct vh_queue *q, const struct vh_seg *seg,
+									  uint64_t *gpa)
+{
+	const uint64_t addr = seg->addr, len = seg->len;
+	uint64_t far;
+
+	if (VHI_UNLIKELY(len - 1 >= UINT32_MAX))
 		return BAD_LEN;
-	if (q->drv.hit_mem == q->snap->number) {
-		at = seg->addr - (uintptr_t)r->host;
-		if (VHI_LIKELY(at < r->len && seg->len <= r->len - at)) {
-			*gpa = r->gpa.v + at + q->ring.iova_shift;
-			return TAKEN;
-		}
-	}
-	return vhi_find_gpa(q, seg->addr, seg->len, gpa) ? TAKEN : BAD_ADDR;
+	if (VHI_LIKELY(vhi_span_holds(&q->drv.near, addr, len, gpa)))
+		return TAKEN;
+	if (!vhi_find_gpa(q, addr, len, &far))
+		return BAD_ADDR;
+	*gpa = far;
+	return TAKEN;
 }
 
 /* Of segment i of k. */
@@ -86,39 +86,46 @@ static inline enum vhi_refusal vhi_submit_check(const struct vh_queue *q, const 
 	return q->drv.n_free < (indirect ? 1 : k) ? RING_FULL : TAKEN;
 }
 
-/* The record of a request whose descriptors are written. */
-static inline void vhi_submitted(struct vh_queue *q, const struct vh_req *req, uint16_t id, uint32_t n_desc,
-				 uint32_t now)
-{
-	const struct vh_seg *segs = (const struct vh_seg *)(uintptr_t)req->segs;
-	struct vhi_slot *slot = &q->slots[id];
-	uint64_t wr_len = 0, rd_len = 0;
+/* Bytes of a request, as its segments were written. */
+struct vhi_sent {
+	uint64_t rd_len, wr_len;
+};
 
-	for (uint32_t i = 0; i < req->n_rd + req->n_wr; i++)
-		*(i < req->n_rd ? &rd_len : &wr_len) += segs[i].len;
+/* The record of a request whose descriptors are written. */
+static inline __attribute__((always_inline)) struct vhi_slot *vhi_submitted(struct vh_queue *q,
+									    const struct vh_req *req,
+									    const struct vhi_sent *sent, uint16_t id,
+									    uint32_t n_desc, uint32_t now)
+{
+	struct vhi_slot *slot = &q->slots[id];
+	const uint32_t turn = q->drv.turn;
+
 	slot->n_desc = (uint16_t)n_desc;
-	slot->wr_len = (uint32_t)VHI_MIN(wr_len, (uint64_t)UINT32_MAX);
+	slot->wr_len = (uint32_t)VHI_MIN(sent->wr_len, (uint64_t)UINT32_MAX);
+	slot->cookie = req->user;
 	__atomic_store_n(&slot->since_ms, now, __ATOMIC_RELAXED);
 	vhi_slot_state(slot, VHI_SLOT_IN_FLIGHT);
-	slot->cookie = req->user;
-	q->drv.order[q->drv.turn] = (uint16_t)(id + 1);
-	q->drv.turn = q->drv.turn + 1 < q->num ? q->drv.turn + 1 : 0;
-	vhi_count(&q->stats.bytes_out, rd_len);
+	q->drv.order[turn] = (uint16_t)(id + 1);
+	q->drv.turn = turn + 1 < q->num ? turn + 1 : 0;
+	return slot;
 }
 
 /* What the device says of a request, against our record: 0, and the slot is free, or the site that refused. */
-static inline uint32_t vhi_reap_one(struct vh_queue *q, uint32_t id, uint32_t len, struct vh_cpl *cpl)
+static inline __attribute__((always_inline)) uint32_t vhi_reap_one(struct vhi_slot *slots, uint32_t num, uint32_t id,
+								   uint32_t len, struct vh_cpl *cpl)
 {
 	struct vhi_slot *slot;
 
-	if (VHI_REFUSE(VHI_SITE_QUEUE_USED_ID, id >= q->num))
+	if (VHI_REFUSE(VHI_SITE_QUEUE_USED_ID, id >= num))
 		return VHI_SITE_QUEUE_USED_ID;
-	slot = &q->slots[id];
+	slot = &slots[id];
 	if (VHI_REFUSE(VHI_SITE_QUEUE_USED_FREE, !slot->state))
 		return VHI_SITE_QUEUE_USED_FREE;
 	if (VHI_REFUSE(VHI_SITE_QUEUE_USED_LEN, len > slot->wr_len))
 		return VHI_SITE_QUEUE_USED_LEN;
-	*cpl = (struct vh_cpl){.token = slot->cookie, .written = len};
+	cpl->token = slot->cookie;
+	cpl->written = len;
+	cpl->flags = 0;
 	vhi_slot_state(slot, VHI_SLOT_FREE);
 	return 0;
 }

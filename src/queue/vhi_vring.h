@@ -284,18 +284,17 @@ struct vh_queue {
 			uint32_t blocks; /* that requests in flight have */
 		} dev;
 		struct {
-			uint16_t *link;	       /* next descriptor of a chain, or of the free list; packed: free ids */
+			uint16_t *link;	       /* of the free list: see vhi_link() */
 			uint32_t n_free;       /* descriptors that are not in flight */
-			uint32_t fresh;	       /* descriptors or ids from here on were never used */
-			uint32_t free;	       /* first of the free list, + 1 */
+			uint16_t free;	       /* first of the free list; packed: of ids */
 			uint16_t *order;       /* the last num that were submitted, as number + 1, 0 = none */
 			uint32_t turn;	       /* where the next one goes in order */
 			struct vhi_kept *kept; /* packed: NULL unless ring.keep */
 			uint32_t kept_fresh;
-			uint32_t kept_free;	      /* number + 1 */
-			uint16_t again;		      /* where the next one that is available again goes */
-			const struct vhi_region *hit; /* of the last segment, when hit_mem is the present snapshot */
-			uint32_t hit_mem;
+			uint32_t kept_free;   /* number + 1 */
+			uint16_t again;	      /* where the next one that is available again goes */
+			struct vhi_span near; /* of the last segment: its address here, and in the guest */
+			uint32_t near_mem;    /* the snapshot that this is of */
 			uint32_t run;	  /* in order: requests that the last used element still completes */
 			uint32_t run_len; /* what it says of the last of them */
 		} drv;

@@ -203,6 +203,12 @@ def mutation(job):
     return last_line(job.run(PYTHON, os.path.join(GATES, "mutate.py"), build_dir("mutate"), *([] if FULL else [SITE_LOGS])))
 
 
+def cost(job):
+    """Instructions, fences and system calls of the data path, counted by callgrind against tests/bench/goals.py."""
+    build("gcc", "queue_cost")(job)
+    return last_line(job.run(PYTHON, os.path.join(GATES, "cost.py"), os.path.join(GCC, "tests", "bench", "queue_cost")))
+
+
 def faults(job):
     """Allocations and system calls made to fail one after the other."""
     parts = []
@@ -322,6 +328,7 @@ KINDS = (
     Kind("msan", built_and_tested("msan"), about="MemorySanitizer, whole C suite"),
     Kind("litmus", litmus, about="what loads and stores may be seen in another order, by C11 and by processors"),
     Kind("mutation", mutation, ("mutate", "hostile"), about="a quarter of the numbered checks, drawn anew each time, removed once each"),
+    Kind("cost", cost, ("gcc",), about="instructions, fences and system calls of the data path, by callgrind"),
     Kind("faults", faults, ("gcc",), about="allocations and system calls that fail"),
     Kind("aarch64", emulated("aarch64"), about="the C suite on AArch64 in an emulator: what knows the rings and the wire, with VH_FULL=1 all"),
     Kind("s390x", emulated("s390x"), about="the same on s390x, which is big endian"),
