@@ -86,7 +86,6 @@ static bool grow(struct vh_queue *q)
 			memcpy(to, c->w.segs, n * sizeof(*to));
 			if (c->block)
 				free_block(q, c->block);
-			c->w.part = to + (c->w.part - c->w.segs);
 			c->w.next = to + n;
 			c->w.segs = to;
 			c->end = to + p->room;

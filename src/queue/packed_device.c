@@ -24,8 +24,7 @@ __attribute__((noinline)) static int move(struct vh_queue *q, uint32_t id, const
 	if (rc)
 		return rc;
 	*vhi_order(q, req->seq) = (uint16_t)id;
-	q->slots[id].seq = req->seq;
-	__atomic_store_n(&q->slots[id].since_ms, q->slots[guess].since_ms, __ATOMIC_RELAXED);
+	__atomic_store_n(&q->slots[id].stamp, q->slots[guess].stamp, __ATOMIC_RELAXED);
 	if (!q->dev.chain.odd || !q->dev.chain.block)
 		memcpy(row, w->segs, (size_t)(w->next - w->segs) * sizeof(*row));
 	return 0;
@@ -37,8 +36,7 @@ __attribute__((noinline)) static int move(struct vh_queue *q, uint32_t id, const
  */
 static inline __attribute__((always_inline)) int take_one(struct vh_queue *q, struct vhi_batch *b, struct vhi_walk *w,
 							  const struct vhi_table from, size_t at, uint32_t exact,
-							  uint64_t word, uint32_t seq, uint32_t *n_desc,
-							  struct vh_req *req)
+							  uint64_t word, uint32_t *n_desc, struct vh_req *req)
 {
 	size_t id = packed_id(word), guess = id;
 	struct vhi_slot *slot;
@@ -53,8 +51,8 @@ static inline __attribute__((always_inline)) int take_one(struct vh_queue *q, st
 		}
 		guess = b->num; /* nobody's */
 	}
-	q->dev.order[seq & q->dev.order_mask] = (uint16_t)guess; /* without a skew */
-	slot = vhi_take_begin(b, guess, seq, w, req);
+	q->dev.order[vhi_first32(b->stamp) & q->dev.order_mask] = (uint16_t)guess; /* without a skew */
+	slot = vhi_take_begin(b, guess, w, req);
 	rc = vhi_walk_packed(q, w, from, b->num, at, word, &id, n_desc, req);
 	if (VHI_UNLIKELY(rc))
 		return rc;
@@ -68,8 +66,10 @@ static inline __attribute__((always_inline)) int take_one(struct vh_queue *q, st
 			return rc;
 		req->token = b->epoch | id;
 		slot = &b->slots[id];
-		if (!q->dev.chain.odd || !q->dev.chain.block)
+		if (!q->dev.chain.odd || !q->dev.chain.block) {
 			w->segs = &b->rows[id * VHI_INLINE_SEGS];
+			w->next = w->segs + (away.next - away.segs);
+		}
 	}
 	vhi_take_end(q, b, slot, w, req);
 	slot->n_desc = (uint16_t)*n_desc;
@@ -85,7 +85,7 @@ static int32_t packed_take(struct vh_queue *q, struct vh_req *reqs, uint32_t max
 {
 	uint64_t word = packed_look(q, q->next_avail);
 	struct vh_req *req = reqs, *const end = reqs + max;
-	uint32_t marks, n, seq = q->seq;
+	uint32_t marks, n;
 	struct vhi_table ring;
 	struct vhi_batch b;
 	struct vhi_walk w;
@@ -101,13 +101,12 @@ static int32_t packed_take(struct vh_queue *q, struct vh_req *reqs, uint32_t max
 	do {
 		uint32_t n_desc;
 
-		rc = take_one(q, &b, &w, ring, at, 0, word, seq, &n_desc, req);
+		rc = take_one(q, &b, &w, ring, at, 0, word, &n_desc, req);
 		if (VHI_UNLIKELY(rc)) {
 			rc = vhi_take_failed(q, rc, (uint32_t)(req - reqs));
 			break;
 		}
 		req++;
-		seq++;
 		ring.entries -= n_desc;
 		at += n_desc;
 		if (VHI_UNLIKELY(at >= b.num)) {
@@ -141,7 +140,7 @@ int32_t vhi_packed_take_again(struct vh_queue *q, struct vh_req *reqs, uint32_t 
 		const struct vhi_table record = {(const uint64_t VHI_SHM *)(uintptr_t)chain, a->n_desc};
 		uint32_t id, n_desc;
 
-		rc = take_one(q, &b, &w, record, 0, a->n_desc, chain[1], q->seq + n, &n_desc, &reqs[n]);
+		rc = take_one(q, &b, &w, record, 0, a->n_desc, chain[1], &n_desc, &reqs[n]);
 		if (rc) {
 			rc = vhi_take_failed(q, rc, n);
 			break;

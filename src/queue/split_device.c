@@ -6,7 +6,7 @@
 
 /* One chain. */
 static inline __attribute__((always_inline)) int take_one(struct vh_queue *q, struct vhi_batch *b, struct vhi_walk *w,
-							  size_t head, uint32_t at, uint32_t seq, struct vh_req *req)
+							  size_t head, uint32_t at, struct vh_req *req)
 {
 	const struct vhi_table ring = {b->table, b->num};
 	struct vhi_slot *slot;
@@ -18,7 +18,7 @@ static inline __attribute__((always_inline)) int take_one(struct vh_queue *q, st
 	if (VHI_REFUSE(VHI_SITE_QUEUE_HEAD_BUSY, b->slots[head].state))
 		return VHI_SITE_QUEUE_HEAD_BUSY;
 	q->dev.order[at] = (uint16_t)head;
-	slot = vhi_take_begin(b, head, seq, w, req);
+	slot = vhi_take_begin(b, head, w, req);
 	rc = vhi_walk_linked(q, w, ring, head, false, &on, req);
 	if (!rc && on.at) {
 		const struct vhi_table table = on;
@@ -38,7 +38,7 @@ static int32_t split_take(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
 	const uint32_t ready = (uint16_t)(idx - q->next_avail), mask = q->num - 1;
 	const uint32_t skew = q->next_avail - q->seq;
 	struct vh_req *req = reqs, *end;
-	uint32_t seq = q->seq, n;
+	uint32_t n;
 	struct vhi_batch b;
 	struct vhi_walk w;
 	int rc = 0;
@@ -49,10 +49,10 @@ static int32_t split_take(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
 	if (!max)
 		return 0;
 	b = vhi_batch_begin(q, &w);
-	for (end = reqs + max; req != end; req++, seq++) {
-		const uint32_t at = (seq + skew) & mask;
+	for (end = reqs + max; req != end; req++) {
+		const uint32_t at = (vhi_first32(b.stamp) + skew) & mask;
 
-		rc = take_one(q, &b, &w, vhi_shm_load16(ring + at), at, seq, req);
+		rc = take_one(q, &b, &w, vhi_shm_load16(ring + at), at, req);
 		if (VHI_UNLIKELY(rc)) {
 			rc = vhi_take_failed(q, rc, (uint32_t)(req - reqs));
 			break;
@@ -79,7 +79,7 @@ int32_t vhi_split_take_again(struct vh_queue *q, struct vh_req *reqs, uint32_t m
 	for (n = 0; n < max; n++) {
 		const uint32_t head = again[n].entry, at = (q->next_avail + n) & (q->num - 1);
 
-		rc = take_one(q, &b, &w, head, at, q->seq + n, &reqs[n]);
+		rc = take_one(q, &b, &w, head, at, &reqs[n]);
 		if (rc) {
 			rc = vhi_take_failed(q, rc, n);
 			break;

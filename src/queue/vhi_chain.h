@@ -52,6 +52,11 @@ static inline uint64_t vhi_lie32(uint32_t first, uint32_t second)
 	return __BYTE_ORDER == __LITTLE_ENDIAN ? first | (uint64_t)second << 32 : (uint64_t)first << 32 | second;
 }
 
+static inline uint32_t vhi_first32(uint64_t both)
+{
+	return (uint32_t)(__BYTE_ORDER == __LITTLE_ENDIAN ? both : both >> 32);
+}
+
 /* What all of a pop needs of the queue, so that it is not loaded again for each request. */
 struct vhi_batch {
 	const uint64_t VHI_SHM *table;
@@ -61,8 +66,8 @@ struct vhi_batch {
 	uint64_t bytes; /* that were found readable */
 	uint32_t num;
 	uint32_t row_room;
-	uint32_t left; /* at the start of a walk, when there may be so many descriptors as the ring has */
-	uint32_t now;
+	uint32_t left;	      /* at the start of a walk, when there may be so many descriptors as the ring has */
+	uint64_t stamp;	      /* of the next slot */
 	uint32_t queue_flags; /* as they lie in vh_req */
 	uint64_t mem_reserved;
 };
@@ -80,7 +85,7 @@ static inline __attribute__((always_inline)) struct vhi_batch vhi_batch_begin(co
 		.num = q->num,
 		.row_room = q->dev.row_room,
 		.left = VHI_MIN(q->num, q->dev.row_room),
-		.now = vhi_coarse_ms(),
+		.stamp = vhi_lie32(q->seq, vhi_coarse_ms()),
 		.queue_flags = vhi_lie16((uint16_t)q->index, 0),
 		.mem_reserved = vhi_lie32(q->snap->number, 0),
 	};
@@ -141,10 +146,9 @@ static inline __attribute__((always_inline)) int vhi_walk_turn(struct vhi_walk *
 {
 	if (VHI_REFUSE(VHI_SITE_QUEUE_ORDER, w->side))
 		return VHI_SITE_QUEUE_ORDER;
-	req->n_rd = (uint32_t)(w->next - w->part);
+	req->n_rd = (uint32_t)(w->next - w->segs);
 	req->rd_len = w->len;
 	w->side = VHI_DESC_WRITE;
-	w->part = w->next;
 	w->len = 0;
 	return 0;
 }
@@ -339,19 +343,20 @@ static inline __attribute__((always_inline)) int vhi_walk_packed(struct vh_queue
  * A request is begun, in a slot with its row. What is stored before the walk means nothing if the walk fails: the slot
  * stays free.
  */
-static inline __attribute__((always_inline)) struct vhi_slot *
-vhi_take_begin(const struct vhi_batch *b, size_t at, uint32_t seq, struct vhi_walk *w, struct vh_req *req)
+static inline __attribute__((always_inline)) struct vhi_slot *vhi_take_begin(struct vhi_batch *b, size_t at,
+									     struct vhi_walk *w, struct vh_req *req)
 {
 	struct vhi_slot *slot = &b->slots[at];
+	const uint32_t seq = vhi_first32(b->stamp);
 
-	slot->seq = seq;
-	__atomic_store_n(&slot->since_ms, b->now, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->stamp, b->stamp, __ATOMIC_RELAXED);
+	b->stamp += vhi_lie32(1, 0); /* where seq begins anew the clock is a millisecond ahead for once */
 	req->token = b->epoch | at;
 	req->user = 0;
 	req->seq = seq;
 	memcpy(&req->queue, &b->queue_flags, sizeof(b->queue_flags));
 	memcpy(&req->mem, &b->mem_reserved, sizeof(b->mem_reserved));
-	w->segs = w->next = w->part = &b->rows[at * VHI_INLINE_SEGS];
+	w->segs = w->next = &b->rows[at * VHI_INLINE_SEGS];
 	w->len = 0;
 	w->side = 0;
 	w->left = b->left;
@@ -362,12 +367,12 @@ vhi_take_begin(const struct vhi_batch *b, size_t at, uint32_t seq, struct vhi_wa
 static inline __attribute__((always_inline)) void
 vhi_take_end(struct vh_queue *q, struct vhi_batch *b, struct vhi_slot *slot, struct vhi_walk *w, struct vh_req *req)
 {
-	const uint32_t n = (uint32_t)(w->next - w->part);
+	const uint32_t n = (uint32_t)(w->next - w->segs);
 
 	req->segs = (uintptr_t)w->segs;
 	if (w->side) {
 		req->wr_len = w->len;
-		req->n_wr = n;
+		req->n_wr = n - req->n_rd;
 		slot->wr_len = (uint32_t)VHI_MIN(w->len, (uint64_t)UINT32_MAX);
 	} else {
 		req->rd_len = w->len;

@@ -43,14 +43,19 @@ enum vhi_queue_site {
  * and in one line of the cache.
  */
 struct vhi_slot {
-	uint32_t seq;	   /* device: as in vh_req */
-	uint32_t since_ms; /* atomic: coarse clock at pop or submit */
-	uint32_t wr_len;   /* writable bytes, or 2^32 - 1 when there are more */
-	uint16_t block;	   /* device: block that holds its segments, 0 = its own row; packed driver: first kept */
-	uint16_t state;	   /* atomic: VHI_SLOT_* */
-	uint16_t n_desc;   /* packed device: of its chain; driver: to give back */
-	uint16_t n_rd;	   /* device: readable segments */
-	uint16_t last;	   /* driver: last descriptor of the chain; packed: last kept */
+	union {
+		struct {
+			uint32_t seq;	   /* device: as in vh_req */
+			uint32_t since_ms; /* atomic: coarse clock at pop or submit */
+		};
+		uint64_t stamp; /* both at once: vhi_lie32() */
+	};
+	uint32_t wr_len; /* writable bytes, or 2^32 - 1 when there are more */
+	uint16_t block;	 /* device: block that holds its segments, 0 = its own row; packed driver: first kept */
+	uint16_t state;	 /* atomic: VHI_SLOT_* */
+	uint16_t n_desc; /* packed device: of its chain; driver: to give back */
+	uint16_t n_rd;	 /* device: readable segments */
+	uint16_t last;	 /* driver: last descriptor of the chain; packed: last kept */
 	uint16_t unused;
 	uint64_t cookie; /* driver */
 };
