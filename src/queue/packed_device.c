@@ -51,9 +51,9 @@ static inline __attribute__((always_inline)) int take_one(struct vh_queue *q, st
 		}
 		guess = b->num; /* nobody's */
 	}
-	q->dev.order[vhi_first32(b->stamp) & q->dev.order_mask] = (uint16_t)guess; /* without a skew */
+	b->order[vhi_first32(b->stamp) & b->order_mask] = (uint16_t)guess; /* without a skew */
 	slot = vhi_take_begin(b, guess, w, req);
-	rc = vhi_walk_packed(q, w, from, b->num, at, word, &id, n_desc, req);
+	rc = vhi_walk_packed(q, w, from, (uint32_t)b->num, at, word, &id, n_desc, req);
 	if (VHI_UNLIKELY(rc))
 		return rc;
 	if (VHI_REFUSE(VHI_SITE_QUEUE_INFLIGHT_LENGTH, exact && *n_desc != exact))
@@ -97,7 +97,7 @@ static int32_t packed_take(struct vh_queue *q, struct vh_req *reqs, uint32_t max
 	b = vhi_batch_begin(q, &w);
 	at = packed_at(q->next_avail);
 	marks = packed_avail_marks(q->next_avail);
-	ring = (struct vhi_table){b.table, b.num - q->dev.taken};
+	ring = (struct vhi_table){b.table, (uint32_t)b.num - q->dev.taken};
 	do {
 		uint32_t n_desc;
 
@@ -121,7 +121,7 @@ static int32_t packed_take(struct vh_queue *q, struct vh_req *reqs, uint32_t max
 	if (!n)
 		return rc;
 	q->next_avail = (uint16_t)(at | (marks == VHI_PACKED_AVAIL ? VHI_PACKED_WRAP : 0));
-	q->dev.taken = b.num - ring.entries;
+	q->dev.taken = (uint32_t)b.num - ring.entries;
 	vhi_took(q, &b, reqs, n);
 	return (int32_t)n;
 }
@@ -171,7 +171,7 @@ static inline __attribute__((always_inline)) uint64_t use_one(struct vhi_slot *s
 {
 	const uint64_t id = (uint32_t)cpl->token;
 	struct vhi_slot *slot = &slots[id];
-	const uint32_t len = VHI_MIN(cpl->written, slot->wr_len);
+	const uint64_t written = cpl->written, most = slot->wr_len, len = VHI_MIN(written, most);
 	uint64_t word = u->marks | id << 32 | len;
 
 	/* It says that the length means something. */

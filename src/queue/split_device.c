@@ -8,7 +8,7 @@
 static inline __attribute__((always_inline)) int take_one(struct vh_queue *q, struct vhi_batch *b, struct vhi_walk *w,
 							  size_t head, uint32_t at, struct vh_req *req)
 {
-	const struct vhi_table ring = {b->table, b->num};
+	const struct vhi_table ring = {b->table, (uint32_t)b->num};
 	struct vhi_slot *slot;
 	struct vhi_table on;
 	int rc;

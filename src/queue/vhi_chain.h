@@ -64,7 +64,9 @@ struct vhi_batch {
 	struct vh_seg *rows;
 	uint64_t epoch;
 	uint64_t bytes; /* that were found readable */
-	uint32_t num;
+	uint64_t num;
+	uint16_t *order; /* of the queue, for a layout whose order has no skew */
+	uint32_t order_mask;
 	uint32_t row_room;
 	uint32_t left;	      /* at the start of a walk, when there may be so many descriptors as the ring has */
 	uint64_t stamp;	      /* of the next slot */
@@ -83,6 +85,8 @@ static inline __attribute__((always_inline)) struct vhi_batch vhi_batch_begin(co
 		.rows = q->dev.rows,
 		.epoch = (uint64_t)q->epoch << 32,
 		.num = q->num,
+		.order = q->dev.order,
+		.order_mask = q->dev.order_mask,
 		.row_room = q->dev.row_room,
 		.left = VHI_MIN(q->num, q->dev.row_room),
 		.stamp = vhi_lie32(q->seq, vhi_coarse_ms()),
@@ -374,15 +378,17 @@ vhi_take_end(struct vh_queue *q, struct vhi_batch *b, struct vhi_slot *slot, str
 		req->wr_len = w->len;
 		req->n_wr = n - req->n_rd;
 		slot->wr_len = (uint32_t)VHI_MIN(w->len, (uint64_t)UINT32_MAX);
+		slot->n_rd = (uint16_t)req->n_rd;
+		b->bytes += req->rd_len;
 	} else {
 		req->rd_len = w->len;
-		req->n_rd = n;
 		req->wr_len = 0;
+		req->n_rd = n;
 		req->n_wr = 0;
 		slot->wr_len = 0;
+		slot->n_rd = (uint16_t)n;
+		b->bytes += w->len;
 	}
-	slot->n_rd = (uint16_t)req->n_rd;
-	b->bytes += req->rd_len;
 	if (VHI_UNLIKELY(q->dev.chain.odd)) {
 		w->snap = vhi_chain_end(q, slot);
 		w->span = w->snap->spans;

@@ -286,7 +286,7 @@ struct vh_queue {
 			struct vhi_pool pools[VHI_POOLS];
 			struct vh_cpl *run; /* in order: what can be published */
 			uint32_t held;	    /* in order: pushed, not published */
-			uint32_t blocks; /* that requests in flight have */
+			uint32_t blocks;    /* that requests in flight have */
 		} dev;
 		struct {
 			uint16_t *link;	       /* of the free list: see vhi_link() */
@@ -300,8 +300,8 @@ struct vh_queue {
 			uint16_t again;	      /* where the next one that is available again goes */
 			struct vhi_span near; /* of the last segment: its address here, and in the guest */
 			uint32_t near_mem;    /* the snapshot that this is of */
-			uint32_t run;	  /* in order: requests that the last used element still completes */
-			uint32_t run_len; /* what it says of the last of them */
+			uint32_t run;	      /* in order: requests that the last used element still completes */
+			uint32_t run_len;     /* what it says of the last of them */
 		} drv;
 	};
 	struct vhi_queue_log log; /* a reference */
