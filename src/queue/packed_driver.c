@@ -39,7 +39,7 @@ static void keep_chain(struct vh_queue *q, const struct vh_req *req, uint16_t id
 	for (uint32_t i = 0; i < k; i++) {
 		struct vhi_kept d = {.len = (uint32_t)segs[i].len, .flags = (uint16_t)vhi_seg_flags(req, i, k)};
 
-		vhi_seg_gpa(q, &segs[i], &d.addr);
+		vhi_seg_gpa(q, segs[i].addr, segs[i].len, &d.addr);
 		keep(q, &q->slots[id], i, d);
 	}
 }
@@ -47,158 +47,155 @@ static void keep_chain(struct vh_queue *q, const struct vh_req *req, uint16_t id
 /* Descriptors that are being written: in the ring, or one behind the other in a table. */
 struct writer {
 	uint64_t VHI_SHM *table;
-	const bool direct; /* a constant at each place */
-	size_t at;
-	uint64_t common; /* what the second words have in common: id and marks */
-	uint64_t head;	 /* direct: the second word of the first, which is still to be stored */
+	size_t at, last;
+	uint64_t common; /* what second words have in common: id and marks */
 	uint64_t word;	 /* of the last */
-	size_t last;	 /* and where */
-	uint32_t n;
+	uint64_t head;	 /* in the ring: of the first, which is still to be stored */
 };
 
-/* The readable segments of a request, or the writable ones. */
-static inline __attribute__((always_inline)) enum vhi_refusal put_part(struct vh_queue *q, struct writer *w,
-								       const struct vh_seg *seg,
-								       const struct vh_seg *end, uint32_t kind,
-								       uint64_t *bytes)
+#define BOTH_MARKS ((uint64_t)(VHI_PACKED_AVAIL | VHI_PACKED_USED) << 48)
+
+/* The readable segments of a request, or the writable ones. The chain begins at @first. */
+static inline __attribute__((always_inline)) enum vhi_refusal
+put_part(struct vh_queue *q, struct writer *w, const bool direct, size_t first, uint32_t num, const struct vh_seg *seg,
+	 const struct vh_seg *end, uint32_t kind, uint64_t *bytes)
 {
 	uint64_t sum = 0;
 
 	for (; seg != end; seg++) {
 		uint64_t VHI_SHM *d = w->table + 2 * w->at;
+		const uint64_t len = seg->len;
 		enum vhi_refusal rc;
 		uint64_t gpa;
 
-		rc = vhi_seg_gpa(q, seg, &gpa);
+		rc = vhi_seg_gpa(q, seg->addr, len, &gpa);
 		if (VHI_UNLIKELY(rc))
 			return rc;
 		vhi_shm_store64(d, gpa);
-		w->word = w->common | seg->len | (uint64_t)kind << 48;
-		if (!w->direct || w->n)
+		w->word = w->common | len | (uint64_t)kind << 48;
+		if (!direct || w->at != first)
 			vhi_shm_store64(d + 1, w->word);
 		else
 			w->head = w->word;
-		sum += seg->len;
-		w->n++;
+		sum += len;
 		w->last = w->at++;
-		if (w->direct && VHI_UNLIKELY(w->at == q->num)) {
+		if (direct && VHI_UNLIKELY(w->at == num)) {
 			w->at = 0;
-			w->common ^= (uint64_t)(VHI_PACKED_AVAIL | VHI_PACKED_USED) << 48;
+			w->common ^= BOTH_MARKS;
 		}
 	}
 	*bytes = sum;
 	return TAKEN;
 }
 
-/* Those of them that were stored look available behind a head that is not: no more. */
-__attribute__((noinline, cold)) static void take_back(struct vh_queue *q, uint32_t n)
+/* Those of them that were stored look available behind a head that is not: no more. From the head on, up to @end. */
+__attribute__((noinline, cold)) static void take_back(struct vh_queue *q, uint16_t pos, size_t end)
 {
-	uint16_t pos = q->next_avail;
-
-	for (uint32_t i = 0; i < n; i++, pos = packed_on(q->num, pos, 1))
+	for (; packed_at(pos) != end; pos = packed_on(q->num, pos, 1))
 		vhi_shm_store64(packed_desc(q, packed_at(pos)) + 1, packed_word(0, 0, packed_used_marks(pos)));
 }
 
-/* A chain at next_avail; *head is the second word of its first descriptor, which is still to be stored. */
-static inline __attribute__((always_inline)) enum vhi_refusal
-put_direct(struct vh_queue *q, const struct vh_req *req, uint16_t id, uint64_t *head, struct vhi_sent *sent)
+/* A chain at *pos, which moves behind it; *head is the second word of its first descriptor, which is still to be stored. */
+static inline __attribute__((always_inline)) enum vhi_refusal put_direct(struct vh_queue *q, const struct vhi_submit *b,
+									 const struct vh_req *req, uint16_t *pos,
+									 uint64_t *head, struct vhi_sent *sent)
 {
 	const struct vh_seg *segs = (const struct vh_seg *)(uintptr_t)req->segs, *turn = segs + req->n_rd;
+	const size_t first = packed_at(*pos);
 	struct writer w = {.table = packed_desc(q, 0),
-			   .direct = true,
-			   .at = packed_at(q->next_avail),
-			   .common = packed_word(0, id, packed_avail_marks(q->next_avail) | VHI_DESC_NEXT)};
-	enum vhi_refusal rc = put_part(q, &w, segs, turn, 0, &sent->rd_len);
+			   .at = first,
+			   .common = packed_word(0, b->free, packed_avail_marks(*pos) | VHI_DESC_NEXT)};
+	enum vhi_refusal rc = put_part(q, &w, true, first, b->num, segs, turn, 0, &sent->rd_len);
 
 	if (!rc)
-		rc = put_part(q, &w, turn, turn + req->n_wr, VHI_DESC_WRITE, &sent->wr_len);
+		rc = put_part(q, &w, true, first, b->num, turn, turn + req->n_wr, VHI_DESC_WRITE, &sent->wr_len);
 	if (VHI_UNLIKELY(rc)) {
-		take_back(q, w.n);
+		take_back(q, *pos, w.at);
 		return rc;
 	}
 	w.word &= ~((uint64_t)VHI_DESC_NEXT << 48);
-	if (w.n == 1)
+	if (w.last == first)
 		w.head = w.word;
 	else
 		vhi_shm_store64(w.table + 2 * w.last + 1, w.word);
 	*head = w.head;
 	if (VHI_UNLIKELY(q->drv.kept))
-		keep_chain(q, req, id);
+		keep_chain(q, req, b->free);
+	*pos = (uint16_t)(w.at | (w.common >> 48 & VHI_PACKED_AVAIL ? VHI_PACKED_WRAP : 0));
 	return TAKEN;
 }
 
 /* The same with a table, in which descriptors have no links, no id and no marks. */
-static inline __attribute__((always_inline)) enum vhi_refusal
-put_indirect(struct vh_queue *q, const struct vh_req *req, uint16_t id, uint64_t *head, struct vhi_sent *sent)
+static inline __attribute__((always_inline)) enum vhi_refusal put_indirect(struct vh_queue *q,
+									   const struct vhi_submit *b,
+									   const struct vh_req *req, uint16_t *pos,
+									   uint64_t *head, struct vhi_sent *sent)
 {
 	const struct vh_seg *segs = (const struct vh_seg *)(uintptr_t)req->segs, *turn = segs + req->n_rd;
-	const uint64_t row = (uint64_t)id * q->ring.max_indirect * VHI_DESC_SIZE;
+	const uint64_t row = (uint64_t)b->free * q->ring.max_indirect * VHI_DESC_SIZE;
 	const uint64_t at = q->ring.indirect.v + q->ring.iova_shift + row;
 	struct writer w = {.table = (uint64_t VHI_SHM *)q->area[VHI_AREA_INDIRECT] + row / sizeof(*w.table)};
-	enum vhi_refusal rc = put_part(q, &w, segs, turn, 0, &sent->rd_len);
+	enum vhi_refusal rc = put_part(q, &w, false, 0, 0, segs, turn, 0, &sent->rd_len);
+	uint32_t len;
 
 	if (!rc)
-		rc = put_part(q, &w, turn, turn + req->n_wr, VHI_DESC_WRITE, &sent->wr_len);
+		rc = put_part(q, &w, false, 0, 0, turn, turn + req->n_wr, VHI_DESC_WRITE, &sent->wr_len);
 	if (VHI_UNLIKELY(rc))
 		return rc;
-	vhi_shm_store64(packed_desc(q, packed_at(q->next_avail)), at);
+	len = (uint32_t)w.at * VHI_DESC_SIZE;
+	vhi_shm_store64(packed_desc(q, packed_at(*pos)), at);
 	if (VHI_UNLIKELY(q->drv.kept))
-		keep(q, &q->slots[id], 0,
-		     (struct vhi_kept){.addr = at, .len = w.n * VHI_DESC_SIZE, .flags = VHI_DESC_INDIRECT});
-	*head = packed_word(w.n * VHI_DESC_SIZE, id, packed_avail_marks(q->next_avail) | VHI_DESC_INDIRECT);
+		keep(q, &b->slots[b->free], 0, (struct vhi_kept){.addr = at, .len = len, .flags = VHI_DESC_INDIRECT});
+	*head = packed_word(len, b->free, packed_avail_marks(*pos) | VHI_DESC_INDIRECT);
+	*pos = packed_on(b->num, *pos, 1);
 	return TAKEN;
 }
 
-static inline __attribute__((always_inline)) enum vhi_refusal submit_one(struct vh_queue *q, const struct vh_req *req,
-									 uint32_t now, uint64_t *head, uint64_t *bytes)
+static inline __attribute__((always_inline)) enum vhi_refusal
+submit_one(struct vh_queue *q, struct vhi_submit *b, const struct vh_req *req, uint16_t *pos, uint64_t *head)
 {
 	const bool indirect = vhi_goes_indirect(q, req);
 	const uint32_t n_desc = indirect ? 1 : req->n_rd + req->n_wr;
-	enum vhi_refusal rc = vhi_submit_check(q, req, indirect);
-	const uint16_t id = q->drv.free;
+	enum vhi_refusal rc = vhi_submit_check(b, req, indirect);
 	struct vhi_sent sent;
 
 	if (rc)
 		return rc;
-	rc = indirect ? put_indirect(q, req, id, head, &sent) : put_direct(q, req, id, head, &sent);
+	rc = indirect ? put_indirect(q, b, req, pos, head, &sent) : put_direct(q, b, req, pos, head, &sent);
 	if (VHI_UNLIKELY(rc))
 		return rc;
-	q->drv.free = vhi_link(q, id);
-	vhi_submitted(q, req, &sent, id, n_desc, now);
-	*bytes += sent.rd_len;
-	q->drv.n_free -= n_desc;
-	q->next_avail = packed_on(q->num, q->next_avail, n_desc);
+	vhi_submitted(b, req, &sent, b->free, n_desc, vhi_link(b->link, b->free));
 	return TAKEN;
 }
 
 static int32_t packed_submit(struct vh_queue *q, const struct vh_req *reqs, uint32_t n)
 {
-	const uint32_t now = vhi_coarse_ms(), n_free = q->drv.n_free;
+	struct vhi_submit b = vhi_submit_begin(q);
 	const uint16_t old = q->next_avail;
+	const uint32_t n_free = b.n_free;
 	enum vhi_refusal rc = TAKEN;
-	uint64_t first = 0, bytes = 0;
+	uint16_t pos = old;
+	uint64_t first = 0;
 	uint32_t i;
 
-	vhi_seg_begin(q);
 	for (i = 0; i < n; i++) {
-		const uint16_t pos = q->next_avail;
+		const size_t at = packed_at(pos);
 		uint64_t head = 0;
 
-		rc = submit_one(q, &reqs[i], now, &head, &bytes);
+		rc = submit_one(q, &b, &reqs[i], &pos, &head);
 		if (rc)
 			break;
 		if (i)
-			vhi_shm_store64(packed_desc(q, packed_at(pos)) + 1, head);
+			vhi_shm_store64(packed_desc(q, 0) + 2 * at + 1, head);
 		else
 			first = head;
 	}
 	if (!i)
 		return vhi_refused(q, rc);
+	q->next_avail = pos;
 	vhi_shm_store64_release(packed_desc(q, packed_at(old)) + 1, first);
-	vhi_in_flight(q, q->in_flight + i);
-	vhi_count(&q->stats.requests, i);
-	vhi_count(&q->stats.bytes_out, bytes);
-	packed_tell(q, VHI_AREA_DEVICE, old, n_free - q->drv.n_free);
+	vhi_submit_end(q, &b, i);
+	packed_tell(q, VHI_AREA_DEVICE, old, n_free - b.n_free);
 	return (int32_t)i;
 }
 

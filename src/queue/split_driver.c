@@ -24,32 +24,33 @@ static void split_release(struct vh_queue *q, uint32_t id)
 /* Descriptors that are being written: in the ring they follow the free list, in a table they lie one behind the other. */
 struct writer {
 	uint64_t VHI_SHM *table;
-	const bool direct; /* a constant at each place */
+	const uint16_t *link;
 	uint16_t at, last;
 	uint64_t word; /* of the last */
 };
 
 /* The readable segments of a request, or the writable ones. */
 static inline __attribute__((always_inline)) enum vhi_refusal put_part(struct vh_queue *q, struct writer *w,
-								       const struct vh_seg *seg,
+								       const bool direct, const struct vh_seg *seg,
 								       const struct vh_seg *end, uint32_t kind,
 								       uint64_t *bytes)
 {
 	uint64_t sum = 0;
 
 	for (; seg != end; seg++) {
-		const uint16_t next = w->direct ? vhi_link(q, w->at) : (uint16_t)(w->at + 1);
+		const uint16_t next = direct ? vhi_link(w->link, w->at) : (uint16_t)(w->at + 1);
 		uint64_t VHI_SHM *d = w->table + 2 * (size_t)w->at;
+		const uint64_t len = seg->len;
 		enum vhi_refusal rc;
 		uint64_t gpa;
 
-		rc = vhi_seg_gpa(q, seg, &gpa);
+		rc = vhi_seg_gpa(q, seg->addr, len, &gpa);
 		if (VHI_UNLIKELY(rc))
 			return rc;
-		w->word = word_of(seg->len, kind | VHI_DESC_NEXT, next);
+		w->word = word_of(len, kind | VHI_DESC_NEXT, next);
 		vhi_shm_store64(d, gpa);
 		vhi_shm_store64(d + 1, w->word);
-		sum += seg->len;
+		sum += len;
 		w->last = w->at;
 		w->at = next;
 	}
@@ -57,27 +58,27 @@ static inline __attribute__((always_inline)) enum vhi_refusal put_part(struct vh
 	return TAKEN;
 }
 
-static inline __attribute__((always_inline)) enum vhi_refusal put_chain(struct vh_queue *q, struct writer *w,
-									const struct vh_req *req, struct vhi_sent *sent)
+static inline __attribute__((always_inline)) enum vhi_refusal
+put_chain(struct vh_queue *q, struct writer *w, const bool direct, const struct vh_req *req, struct vhi_sent *sent)
 {
 	const struct vh_seg *segs = (const struct vh_seg *)(uintptr_t)req->segs, *turn = segs + req->n_rd;
-	enum vhi_refusal rc = put_part(q, w, segs, turn, 0, &sent->rd_len);
+	enum vhi_refusal rc = put_part(q, w, direct, segs, turn, 0, &sent->rd_len);
 
 	if (!rc)
-		rc = put_part(q, w, turn, turn + req->n_wr, VHI_DESC_WRITE, &sent->wr_len);
+		rc = put_part(q, w, direct, turn, turn + req->n_wr, VHI_DESC_WRITE, &sent->wr_len);
 	if (!rc)
 		vhi_shm_store64(w->table + 2 * (size_t)w->last + 1,
 				(w->word & ~((uint64_t)VHI_DESC_NEXT << 32)) << 16 >> 16);
 	return rc;
 }
 
-static inline __attribute__((always_inline)) enum vhi_refusal submit_one(struct vh_queue *q, const struct vh_req *req,
-									 uint32_t now, uint64_t *bytes)
+static inline __attribute__((always_inline)) enum vhi_refusal
+submit_one(struct vh_queue *q, struct vhi_submit *b, const struct vh_req *req, uint16_t VHI_SHM *avail)
 {
 	const bool indirect = vhi_goes_indirect(q, req);
 	const uint32_t n_desc = indirect ? 1 : req->n_rd + req->n_wr;
-	enum vhi_refusal rc = vhi_submit_check(q, req, indirect);
-	const uint16_t head = q->drv.free;
+	enum vhi_refusal rc = vhi_submit_check(b, req, indirect);
+	const uint16_t head = b->free;
 	uint16_t next, last = head;
 	struct vhi_sent sent;
 
@@ -88,26 +89,22 @@ static inline __attribute__((always_inline)) enum vhi_refusal submit_one(struct 
 		uint64_t VHI_SHM *d = (uint64_t VHI_SHM *)q->area[VHI_AREA_DESC] + 2 * (size_t)head;
 		struct writer w = {.table = (uint64_t VHI_SHM *)q->area[VHI_AREA_INDIRECT] + row / sizeof(*w.table)};
 
-		rc = put_chain(q, &w, req, &sent);
-		next = vhi_link(q, head);
+		rc = put_chain(q, &w, false, req, &sent);
+		next = vhi_link(b->link, head);
 		vhi_shm_store64(d, q->ring.indirect.v + q->ring.iova_shift + row);
 		vhi_shm_store64(d + 1, word_of((uint64_t)w.at * VHI_DESC_SIZE, VHI_DESC_INDIRECT, 0));
 	} else {
-		struct writer w = {.table = q->area[VHI_AREA_DESC], .direct = true, .at = head};
+		struct writer w = {.table = q->area[VHI_AREA_DESC], .link = b->link, .at = head};
 
-		rc = put_chain(q, &w, req, &sent);
+		rc = put_chain(q, &w, true, req, &sent);
 		next = w.at;
 		last = w.last;
 	}
 	/* Only now they are taken: one that is refused leaves no trace but what nobody looks at. */
 	if (VHI_UNLIKELY(rc))
 		return rc;
-	q->drv.free = next;
-	q->drv.n_free -= n_desc;
-	vhi_submitted(q, req, &sent, head, n_desc, now)->last = last;
-	*bytes += sent.rd_len;
-	vhi_shm_store16(avail(q) + RING + (q->next_avail & (q->num - 1)), head);
-	q->next_avail++;
+	vhi_submitted(b, req, &sent, head, n_desc, next)->last = last;
+	vhi_shm_store16(avail, head);
 	return TAKEN;
 }
 
@@ -128,24 +125,23 @@ static void tell_device(struct vh_queue *q, uint16_t old)
 
 static int32_t split_submit(struct vh_queue *q, const struct vh_req *reqs, uint32_t n)
 {
+	uint16_t VHI_SHM *const ring = avail(q) + RING;
 	const uint16_t old = q->next_avail;
-	const uint32_t now = vhi_coarse_ms();
+	struct vhi_submit b = vhi_submit_begin(q);
+	const uint32_t mask = b.num - 1;
 	enum vhi_refusal rc = TAKEN;
-	uint64_t bytes = 0;
 	uint32_t i;
 
-	vhi_seg_begin(q);
 	for (i = 0; i < n; i++) {
-		rc = submit_one(q, &reqs[i], now, &bytes);
+		rc = submit_one(q, &b, &reqs[i], ring + ((old + i) & mask));
 		if (rc)
 			break;
 	}
 	if (!i)
 		return vhi_refused(q, rc);
+	q->next_avail = (uint16_t)(old + i);
 	vhi_shm_store16_release(avail(q) + IDX, q->next_avail);
-	vhi_in_flight(q, q->in_flight + i);
-	vhi_count(&q->stats.requests, i);
-	vhi_count(&q->stats.bytes_out, bytes);
+	vhi_submit_end(q, &b, i);
 	tell_device(q, old);
 	return (int32_t)i;
 }

@@ -27,9 +27,9 @@ bool vhi_find_gpa(struct vh_queue *q, uint64_t addr, uint64_t len, uint64_t *gpa
  * The free list. A link is how far the next one is from the one behind, so that what was never touched, all zero, is the
  * list of everything in order. It needs no end: n_free says how many there are. A chain goes back as it is.
  */
-static inline uint16_t vhi_link(const struct vh_queue *q, uint16_t at)
+static inline uint16_t vhi_link(const uint16_t *link, uint16_t at)
 {
-	return (uint16_t)(at + 1 + q->drv.link[at]);
+	return (uint16_t)(at + 1 + link[at]);
 }
 
 static inline void vhi_link_give(struct vh_queue *q, uint16_t head, uint16_t last)
@@ -38,18 +38,48 @@ static inline void vhi_link_give(struct vh_queue *q, uint16_t head, uint16_t las
 	q->drv.free = head;
 }
 
-/* Before the first segment of a batch. */
-static inline void vhi_seg_begin(struct vh_queue *q)
+/* What all of a submit needs of the queue: loaded once, and put back at its end. */
+struct vhi_submit {
+	struct vhi_slot *slots;
+	const uint16_t *link;
+	uint16_t *order;
+	uint64_t bytes; /* readable ones, of what was taken */
+	uint32_t num;
+	uint32_t n_free;
+	uint32_t turn;
+	uint32_t now;
+	uint16_t free;
+};
+
+static inline __attribute__((always_inline)) struct vhi_submit vhi_submit_begin(struct vh_queue *q)
 {
 	if (VHI_UNLIKELY(q->drv.near_mem != q->snap->number))
 		q->drv.near.len = 0;
+	return (struct vhi_submit){.slots = q->slots,
+				   .link = q->drv.link,
+				   .order = q->drv.order,
+				   .num = q->num,
+				   .n_free = q->drv.n_free,
+				   .turn = q->drv.turn,
+				   .now = vhi_coarse_ms(),
+				   .free = q->drv.free};
+}
+
+/* n requests were taken, and can be seen. */
+static inline void vhi_submit_end(struct vh_queue *q, const struct vhi_submit *b, uint32_t n)
+{
+	q->drv.n_free = b->n_free;
+	q->drv.turn = b->turn;
+	q->drv.free = b->free;
+	vhi_in_flight(q, q->in_flight + n);
+	vhi_count(&q->stats.requests, n);
+	vhi_count(&q->stats.bytes_out, b->bytes);
 }
 
 /* Where a segment is in the guest. */
-static inline __attribute__((always_inline)) enum vhi_refusal vhi_seg_gpa(struct vh_queue *q, const struct vh_seg *seg,
-									  uint64_t *gpa)
+static inline __attribute__((always_inline)) enum vhi_refusal vhi_seg_gpa(struct vh_queue *q, uint64_t addr,
+									  uint64_t len, uint64_t *gpa)
 {
-	const uint64_t addr = seg->addr, len = seg->len;
 	uint64_t far;
 
 	if (VHI_UNLIKELY(len - 1 >= UINT32_MAX))
@@ -75,15 +105,16 @@ static inline bool vhi_goes_indirect(const struct vh_queue *q, const struct vh_r
 	return k > 1 && k <= q->ring.max_indirect && q->ring.features & VHI_BIT(VH_F_RING_INDIRECT_DESC);
 }
 
-static inline enum vhi_refusal vhi_submit_check(const struct vh_queue *q, const struct vh_req *req, bool indirect)
+static inline enum vhi_refusal vhi_submit_check(const struct vhi_submit *b, const struct vh_req *req, bool indirect)
 {
 	const uint64_t k = (uint64_t)req->n_rd + req->n_wr;
 
-	if (req->flags || req->reserved)
+	if (req->flags | req->reserved)
 		return BAD_RESERVED;
-	if (!req->segs || !k || (!indirect && k > q->num))
+	/* One that has none is more than any number when one is taken from it. */
+	if (!req->segs || (!indirect && k - 1 >= b->num))
 		return BAD_COUNT;
-	return q->drv.n_free < (indirect ? 1 : k) ? RING_FULL : TAKEN;
+	return b->n_free < (indirect ? 1 : k) ? RING_FULL : TAKEN;
 }
 
 /* Bytes of a request, as its segments were written. */
@@ -91,22 +122,25 @@ struct vhi_sent {
 	uint64_t rd_len, wr_len;
 };
 
-/* The record of a request whose descriptors are written. */
-static inline __attribute__((always_inline)) struct vhi_slot *vhi_submitted(struct vh_queue *q,
+/* The record of a request whose descriptors are written; @next is the free list from here on. */
+static inline __attribute__((always_inline)) struct vhi_slot *vhi_submitted(struct vhi_submit *b,
 									    const struct vh_req *req,
 									    const struct vhi_sent *sent, uint16_t id,
-									    uint32_t n_desc, uint32_t now)
+									    uint32_t n_desc, uint16_t next)
 {
-	struct vhi_slot *slot = &q->slots[id];
-	const uint32_t turn = q->drv.turn;
+	struct vhi_slot *slot = &b->slots[id];
 
 	slot->n_desc = (uint16_t)n_desc;
 	slot->wr_len = (uint32_t)VHI_MIN(sent->wr_len, (uint64_t)UINT32_MAX);
 	slot->cookie = req->user;
-	__atomic_store_n(&slot->since_ms, now, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->since_ms, b->now, __ATOMIC_RELAXED);
 	vhi_slot_state(slot, VHI_SLOT_IN_FLIGHT);
-	q->drv.order[turn] = (uint16_t)(id + 1);
-	q->drv.turn = turn + 1 < q->num ? turn + 1 : 0;
+	b->order[b->turn] = (uint16_t)(id + 1);
+	if (VHI_UNLIKELY(++b->turn == b->num))
+		b->turn = 0;
+	b->free = next;
+	b->n_free -= n_desc;
+	b->bytes += sent->rd_len;
 	return slot;
 }
 

@@ -90,6 +90,8 @@ def main():
         print(f"{name}: {cost:.1f} of at most {row.most}; {n:.2f} fences, {profile.syscalls} system calls")
         if (row.mode, row.regions, row.batch) == ("device", 1, 32) and cost > goals.PROMISED.get(row.shape, cost):
             wrong.append(f"{name}: {cost:.1f} instructions, and {goals.PROMISED[row.shape]} were promised")
+        if row.mode == "driver" and cost > goals.BY_DRIVER * goals.DRIVER_FLOORS.get(row.shape, cost):
+            wrong.append(f"{name}: {cost:.1f} instructions, more than {goals.BY_DRIVER} x {goals.DRIVER_FLOORS[row.shape]}")
         if not profile.by_address:
             wrong.append(f"{name}: nothing was counted in the program")
         if cost > row.most:
