@@ -114,8 +114,10 @@ def script(name, *args):
 
 
 def litmus(job):
-    """The orders of loads and stores that rings and the gate rely on, and each of them taken out."""
-    return last_line(job.run(PYTHON, "-B", os.path.join(TOP, "tests", "model", "litmus", "check.py"), "-v"))
+    """The orders of loads and stores that rings and the gate rely on, and each of them taken out; then the code."""
+    tests = last_line(job.run(PYTHON, "-B", os.path.join(TOP, "tests", "model", "litmus", "check.py"), "-v"))
+    code = last_line(job.run(os.path.join(GCC, "tests", "model", "litmus", "litmus_rings")))
+    return f"{tests}; {code}"
 
 
 def pytest(folder, env=None, only="", but=None, options=()):
@@ -326,7 +328,7 @@ KINDS = (
     Kind("clang", built_and_tested("clang"), about="clang, warnings are errors, whole C suite"),
     Kind("tsan", tsan, about="ThreadSanitizer, with two seeded bugs"),
     Kind("msan", built_and_tested("msan"), about="MemorySanitizer, whole C suite"),
-    Kind("litmus", litmus, about="what loads and stores may be seen in another order, by C11 and by processors"),
+    Kind("litmus", litmus, ("gcc",), about="what loads and stores may be seen in another order, by C11 and by processors"),
     Kind("mutation", mutation, ("mutate", "hostile"), about="a quarter of the numbered checks, drawn anew each time, removed once each"),
     Kind("cost", cost, ("gcc",), about="instructions, fences and system calls of the data path, by callgrind"),
     Kind("faults", faults, ("gcc",), about="allocations and system calls that fail"),
