@@ -41,8 +41,8 @@ static int32_t disk_get_config(void *ctx, uint32_t offset, void *buf, uint32_t l
 
 	(void)later;
 	memset(buf, 0, len);
-	if (offset < CONFIG_LEN)
-		memcpy(buf, d->config + offset, len < CONFIG_LEN - offset ? len : CONFIG_LEN - offset);
+	for (uint32_t i = 0; offset < CONFIG_LEN && i < len && i < CONFIG_LEN - offset; i++)
+		((uint8_t *)buf)[i] = __atomic_load_n(&d->config[offset + i], __ATOMIC_RELAXED);
 	return 0;
 }
 
@@ -205,7 +205,8 @@ struct vht_disk *vht_disk_new(uint64_t bytes, uint64_t features, uint32_t queues
 
 void vht_disk_config(struct vht_disk *d, uint32_t offset, const void *bytes, uint32_t n)
 {
-	memcpy(d->config + offset, bytes, n);
+	for (uint32_t i = 0; i < n; i++)
+		__atomic_store_n(&d->config[offset + i], ((const uint8_t *)bytes)[i], __ATOMIC_RELAXED);
 }
 
 void vht_disk_hold(struct vht_disk *d, bool on)
