@@ -107,20 +107,31 @@ void vhi_events_raise(struct vhi_events *e, uint32_t kind, uint32_t queue, int32
 	uint32_t at = slot_of(kind, queue);
 	struct vhi_event_slot *slot = &e->slots[at];
 
-	if (slot->event.count)
+	if (slot->count)
 		unlink_slot(e, slot);
 	append_slot(e, at);
-	slot->event = (struct vh_event){.size = sizeof(slot->event),
-					.kind = kind,
-					.queue = queue,
-					.reason = reason,
-					.value = value,
-					.count = slot->event.count + 1};
+	slot->reason = reason;
+	slot->value = value;
+	slot->count++;
+}
+
+static struct vh_event event_at(const struct vhi_event_slot *slot, uint32_t at)
+{
+	const bool of_queue = at >= FIRST_QUEUE;
+	const uint32_t row = of_queue ? (at - FIRST_QUEUE) % QUEUE_KINDS : at - FIRST_DEVICE + QUEUE_KINDS;
+
+	return (struct vh_event){.size = sizeof(struct vh_event),
+				 .kind = kinds[row].kind,
+				 .queue = of_queue ? (at - FIRST_QUEUE) / QUEUE_KINDS : VH_ERROR_NONE,
+				 .reason = slot->reason,
+				 .value = slot->value,
+				 .count = slot->count};
 }
 
 vh_count vhi_events_next(struct vhi_events *e, struct vh_event *out, const char *who)
 {
-	static const struct vh_event none;
+	const struct vh_event none = {0};
+	struct vh_event event;
 	uint32_t at = e->slots[0].next;
 	struct vhi_event_slot *slot = &e->slots[at];
 	vh_rc rc;
@@ -128,10 +139,11 @@ vh_count vhi_events_next(struct vhi_events *e, struct vh_event *out, const char 
 	/* A bad @out is told also when there is nothing for it. */
 	if (!at && out && out->size >= 2 * sizeof(uint32_t))
 		return 0;
-	rc = vhi_out_fill(out, at ? &slot->event : &none, sizeof(none), who);
+	event = at ? event_at(slot, at) : none;
+	rc = vhi_out_fill(out, &event, sizeof(event), who);
 	if (rc)
 		return rc;
 	unlink_slot(e, slot);
-	slot->event.count = 0;
+	slot->count = 0;
 	return 1;
 }

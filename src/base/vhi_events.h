@@ -11,8 +11,11 @@
 
 #include "vh/event.h"
 
+/* Kind and queue are in its place. */
 struct vhi_event_slot {
-	struct vh_event event; /* count 0 = not pending */
+	uint64_t value;
+	int32_t reason;
+	uint32_t count; /* 0 = not pending */
 	uint32_t prev, next;
 };
 

@@ -79,6 +79,7 @@ static void device_destroy(struct vh_device *dev)
 
 	pthread_mutex_destroy(&dev->lock);
 	vhi_free(dev->shmem);
+	vhi_free(dev->more_laters);
 	vhi_free(dev);
 	if (destroy)
 		destroy(ctx);

@@ -5,6 +5,15 @@
 /* The place of a token is in its low bits, so that a late answer finds it without a search. */
 #define PLACE(token) ((token) % VHI_DEVICE_LATERS)
 
+static struct vhi_later *place_of(struct vh_device *dev, uint64_t token)
+{
+	const uint64_t at = PLACE(token);
+
+	if (at < VHI_DEVICE_FIRST_LATERS)
+		return &dev->first_laters[at];
+	return dev->more_laters ? &dev->more_laters[at - VHI_DEVICE_FIRST_LATERS] : NULL;
+}
+
 static void forget(struct vhi_later *l)
 {
 	vhi_free(l->buf);
@@ -12,18 +21,32 @@ static void forget(struct vhi_later *l)
 	*l = (struct vhi_later){.fd = -1};
 }
 
+/* One that was never given out, with that place. */
+static uint64_t next_token(struct vh_device *dev, uint32_t at)
+{
+	uint64_t token = dev->last_later - PLACE(dev->last_later) + at;
+
+	if (token <= dev->last_later)
+		token += VHI_DEVICE_LATERS;
+	dev->last_later = token;
+	return token;
+}
+
 static uint64_t arm(struct vh_device *dev, uint32_t len, bool at_most)
 {
 	uint64_t token = 0;
 
 	pthread_mutex_lock(&dev->lock);
-	for (uint32_t i = 0; i < VHI_DEVICE_LATERS && !token; i++) {
-		struct vhi_later *l = &dev->laters[++dev->last_later % VHI_DEVICE_LATERS];
+	for (uint32_t at = 0; at < VHI_DEVICE_LATERS && !token; at++) {
+		struct vhi_later *l;
 
-		if (l->token)
+		if (at == VHI_DEVICE_FIRST_LATERS && !dev->more_laters)
+			dev->more_laters = vhi_calloc(VHI_DEVICE_LATERS - at, sizeof(*l));
+		l = place_of(dev, at);
+		if (!l || l->token)
 			continue;
-		*l = (struct vhi_later){.token = dev->last_later, .len = len, .at_most = at_most, .fd = -1};
-		token = l->token;
+		token = next_token(dev, at);
+		*l = (struct vhi_later){.token = token, .len = len, .at_most = at_most, .fd = -1};
 	}
 	pthread_mutex_unlock(&dev->lock);
 	return token;
@@ -42,17 +65,25 @@ uint64_t vhi_later_arm_at_most(struct vh_device *dev, uint32_t len)
 void vhi_later_disarm(struct vh_device *dev)
 {
 	pthread_mutex_lock(&dev->lock);
-	for (uint32_t i = 0; i < VHI_DEVICE_LATERS; i++)
-		if (dev->laters[i].token)
-			forget(&dev->laters[i]);
+	for (uint32_t at = 0; at < VHI_DEVICE_LATERS; at++) {
+		struct vhi_later *l = place_of(dev, at);
+
+		if (l && l->token)
+			forget(l);
+	}
 	pthread_mutex_unlock(&dev->lock);
 }
 
 int32_t vhi_later_result(struct vh_device *dev, uint64_t token, int32_t rc, void *buf, int *fd)
 {
-	struct vhi_later *l = &dev->laters[PLACE(token)];
+	struct vhi_later *l;
 
 	pthread_mutex_lock(&dev->lock);
+	l = place_of(dev, token);
+	if (!l) {
+		pthread_mutex_unlock(&dev->lock);
+		return rc;
+	}
 	if (rc == -EINPROGRESS && l->token == token && l->answered) {
 		rc = l->rc;
 		if (!rc && l->buf)
@@ -73,10 +104,10 @@ int32_t vhi_later_result(struct vh_device *dev, uint64_t token, int32_t rc, void
 /* Under the lock; what is given is taken if somebody waits for it. */
 static int answer(struct vh_device *dev, const char *who, const struct vhi_later *given)
 {
-	struct vhi_later *l = &dev->laters[PLACE(given->token)];
+	struct vhi_later *l = place_of(dev, given->token);
 	bool at_most;
 
-	if (l->token != given->token || l->answered)
+	if (!l || l->token != given->token || l->answered)
 		return vhi_fail(-ESTALE, VH_ERROR_STATE, 0, "%s: nobody waits for this answer any more", who);
 	if (!given->rc && (l->at_most ? given->len > l->len : given->len != l->len))
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,

@@ -20,8 +20,9 @@ struct vhi_carrier {
 };
 
 /* As many as the answers that a connection can owe at a time. */
-#define VHI_DEVICE_LATERS    32u
-#define VHI_DEVICE_REPLY_MAX 65536u
+#define VHI_DEVICE_LATERS	32u
+#define VHI_DEVICE_FIRST_LATERS 2u
+#define VHI_DEVICE_REPLY_MAX	65536u
 
 /* A callback that answers later, from any thread. */
 struct vhi_later {
@@ -45,7 +46,8 @@ struct vh_device {
 	uint64_t *shmem;     /* sizes by number, VH_SHMEM_MAX of them; NULL = none was ever set */
 	bool free_later;     /* vh_device_free() came while attached */
 	uint64_t last_later; /* tokens given out */
-	struct vhi_later laters[VHI_DEVICE_LATERS];
+	struct vhi_later first_laters[VHI_DEVICE_FIRST_LATERS];
+	struct vhi_later *more_laters; /* the others, when there were too few for the first time */
 };
 
 bool vhi_device_has_shmem(const struct vh_device *dev);

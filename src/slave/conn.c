@@ -214,6 +214,7 @@ bool vhi_conn_receive(struct vh_slave *s)
 	struct vhi_conn *c = &s->conn;
 
 	for (uint32_t i = 0; i < MESSAGES_PER_ROUND; i++) {
+		const uint64_t answers = c->main.messages_out;
 		uint32_t site = c->held_site;
 		bool clean;
 		int rc;
@@ -228,7 +229,8 @@ bool vhi_conn_receive(struct vh_slave *s)
 				return false;
 		}
 		handle(s, site);
-		if (c->held || vhi_slave_ended(s))
+		/* Who gets an answer reads it first, so a look for more would be in vain; if not, epoll tells. */
+		if (c->held || vhi_slave_ended(s) || c->main.messages_out != answers)
 			return false;
 	}
 	return true;

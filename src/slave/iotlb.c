@@ -13,14 +13,25 @@ int vhi_slave_iotlb_begin(struct vh_slave *s)
 {
 	const struct vh_iotlb_opts opts = {.size = sizeof(opts), .flags = VH_IOTLB_USER_ADDR | VH_IOTLB_EVICT};
 
+	int rc;
+
 	s->conn.iotlb = NULL;
-	return s->features & VHI_BIT(VH_F_ACCESS_PLATFORM) ? vh_iotlb_new(&opts, s->mem, &s->conn.iotlb) : 0;
+	s->conn.unmapped = NULL;
+	if (!(s->features & VHI_BIT(VH_F_ACCESS_PLATFORM)))
+		return 0;
+	s->conn.unmapped = vhi_calloc(1, sizeof(*s->conn.unmapped));
+	rc = s->conn.unmapped ? vh_iotlb_new(&opts, s->mem, &s->conn.iotlb) : -ENOMEM;
+	if (rc)
+		vhi_slave_iotlb_end(s);
+	return rc;
 }
 
 void vhi_slave_iotlb_end(struct vh_slave *s)
 {
 	vh_iotlb_free(s->conn.iotlb);
+	vhi_free(s->conn.unmapped);
 	s->conn.iotlb = NULL;
+	s->conn.unmapped = NULL;
 }
 
 bool vhi_slave_behind(const struct vh_slave *s)
@@ -146,7 +157,7 @@ static void note_range(struct vhi_tlb *t, uint64_t first, uint64_t last, struct 
 static enum vhi_outcome invalidate_step(struct vh_slave *s, struct vhi_job *job)
 {
 	for (uint32_t i = 0; i < s->n_queues; i++)
-		if (vhi_queue_unmapped(s->rings[i].q, &s->conn.unmapped))
+		if (vhi_queue_unmapped(s->rings[i].q, s->conn.unmapped))
 			return VHI_PENDING;
 	for (uint32_t i = 0; i < s->n_queues; i++)
 		vhi_queue_ctl(s->rings[i].q, VHI_CTL_UNWATCH, NULL);
@@ -159,12 +170,12 @@ static enum vhi_outcome invalidate(struct vh_slave *s, const struct vhi_wire_iot
 	struct vhi_tlb *before = vhi_iotlb_table(s->conn.iotlb);
 	int rc;
 
-	note_range(before, msg->iova, last, &s->conn.unmapped);
+	note_range(before, msg->iova, last, s->conn.unmapped);
 	vhi_tlb_put(before);
 	rc = vh_iotlb_invalidate(s->conn.iotlb, msg->iova, msg->size);
 	if (rc)
 		return refused(job, 0);
-	if (!s->conn.unmapped.n && !s->conn.unmapped.all)
+	if (!s->conn.unmapped->n && !s->conn.unmapped->all)
 		return vhi_reply_u64(job, 0);
 	for (uint32_t i = 0; i < s->n_queues; i++)
 		vhi_queue_ctl(s->rings[i].q, VHI_CTL_IOTLB, NULL);

@@ -153,8 +153,8 @@ struct vhi_conn {
 	uint8_t status;
 	struct vhi_chan main;
 	struct vhi_wire_features f;
-	struct vh_iotlb *iotlb;	      /* NULL: ACCESS_PLATFORM is not offered */
-	struct vhi_unmapped unmapped; /* what the invalidation that is owed took back */
+	struct vh_iotlb *iotlb;	       /* NULL: ACCESS_PLATFORM is not offered */
+	struct vhi_unmapped *unmapped; /* what the invalidation that is owed took back; there with iotlb */
 	struct vhi_job *jobs, **jobs_tail;
 	uint32_t n_jobs;
 	uint32_t main_interest; /* epoll events asked for */

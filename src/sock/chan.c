@@ -38,6 +38,7 @@ void vhi_chan_init(struct vhi_chan *c, struct vhi_transport transport, enum vhi_
 	c->trace = trace;
 	c->message_timeout_ns = message_timeout_ns;
 	c->out_tail = &c->out_head;
+	c->in.payload = c->in.small;
 }
 
 bool vhi_chan_open(const struct vhi_chan *c)
@@ -48,6 +49,9 @@ bool vhi_chan_open(const struct vhi_chan *c)
 static void message_begin(struct vhi_chan *c)
 {
 	vhi_msg_close_fds(&c->in);
+	if (c->in.payload != c->in.small)
+		vhi_free(c->in.payload);
+	c->in.payload = c->in.small;
 	c->got = 0;
 	c->whole = false;
 	c->late_fds = false;
@@ -137,6 +141,17 @@ static int read_ended(struct vhi_chan *c, ssize_t n, bool *clean, uint32_t *site
 	return 0;
 }
 
+static int make_room(struct vhi_chan *c)
+{
+	if (c->in.header.size <= VHI_MSG_SMALL)
+		return 0;
+	c->in.payload = vhi_calloc(1, VHI_WIRE_MAX_PAYLOAD);
+	if (c->in.payload)
+		return 0;
+	c->in.payload = c->in.small;
+	return -ENOMEM;
+}
+
 static void translate_pf(const struct vhi_chan *c, const struct vhi_wire_header *h, void *payload,
 			 uint64_t (*translate)(uint32_t dialect, uint64_t bits))
 {
@@ -167,6 +182,8 @@ int vhi_chan_recv(struct vhi_chan *c, bool *clean, uint32_t *site)
 		*site = vhi_wire_check_header(&c->in.header, c->requests_from == c->we_are);
 		if (*site)
 			return -EPROTO;
+		if (make_room(c))
+			return -ENOMEM;
 		c->in.header.request = vhi_dialect_id_in(c->dialect, c->requests_from, c->in.header.request);
 	}
 	c->whole = true;

@@ -61,13 +61,17 @@ void vhi_sock_remove(struct vhi_sock_file *file);
 /* True when nothing will ever come or go here any more: closed, or at end of stream (looks, takes nothing). */
 bool vhi_sock_peer_gone(int fd);
 
+#define VHI_MSG_SMALL 64u
+
 /* One message as received. The fds are owned by it: take what is wanted (set the slot to -1), the rest is closed. */
 struct vhi_msg {
 	struct vhi_wire_header header;
 	uint32_t n_fds;
 	int fds[VHI_WIRE_MAX_FDS];
-	/* Aligned for every payload struct. */
-	_Alignas(8) uint8_t payload[VHI_WIRE_MAX_PAYLOAD];
+	/* Aligned for every payload struct. Small is as much as all but a few kinds of message have: a device that idles
+	 * is not to keep room for the others. */
+	uint8_t *payload;
+	_Alignas(8) uint8_t small[VHI_MSG_SMALL];
 };
 void vhi_msg_close_fds(struct vhi_msg *m);
 

@@ -26,6 +26,7 @@ GROUPS = {
     "micro": "popping and pushing one chain: instructions, and time in pairs, beside a floor and the Rust crates",
     "cores": "driver and device on two cores, polling, beside the same by hand",
     "languages": "the same from Go and Python, beside C",
+    "control": "the control plane: messages, the way to the first request, idle devices",
     "block": "block requests between libvh and its peers: IOPS and latency",
 }
 
