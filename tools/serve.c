@@ -14,7 +14,7 @@ struct serve_opts {
 	const char *socket;
 	const char *connect;
 	const char *handover;
-	uint64_t fd, tries;
+	uint64_t fd, tries, coalesce;
 	uint64_t poll_us;
 	bool poll, has_fd, packed, in_order, postcopy, verbose;
 	struct serve_device device;
@@ -49,6 +49,7 @@ static int parse(int argc, char **argv, const struct serve_kind *kind, struct se
 		{"poll", OPT_FLAG, &o->poll, 0, NULL},
 		{"poll-us", OPT_NUMBER, &o->poll_us, 1000000, NULL},
 		{"in-order", OPT_SWITCH, &o->in_order, 0, NULL},
+		{"coalesce", OPT_NUMBER, &o->coalesce, VH_QUEUE_MAX_SIZE, NULL},
 		{"postcopy", OPT_FLAG, &o->postcopy, 0, NULL},
 		{"handover", OPT_TEXT, &o->handover, 0, NULL},
 		{"verbose", OPT_FLAG, &o->verbose, 0, NULL},
@@ -198,6 +199,7 @@ static int serve(const struct serve_opts *o, const char *kind, struct vh_device 
 	struct vh_slave_opts so = {.size = sizeof(so),
 				   .mask_features = o->packed ? 0 : UINT64_C(1) << VH_F_RING_PACKED,
 				   .postcopy = o->postcopy,
+				   .coalesce = (uint32_t)o->coalesce,
 				   .poll_us = o->poll ? VH_POLL_ALWAYS : (uint32_t)o->poll_us};
 	struct sources from = {.successor = -1, .verbose = o->verbose, .once = o->has_fd && !is_listening((int)o->fd)};
 	struct vh_slave *s;

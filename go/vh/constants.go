@@ -16,6 +16,7 @@ const (
 	FRingPacked       = 34
 	FInOrder          = 35
 	FOrderPlatform    = 36
+	FNotificationData = 38
 	FRingReset        = 40
 )
 

@@ -194,6 +194,24 @@ func (q *Queue) waiter() (*waiter, error) {
 // Disarm asks not to be notified while polling.
 func (q *Queue) Disarm() error { return q.call(func() error { return raw.QueueDisarm(q.p) }) }
 
+// SetCoalescing has the driver called once so many were completed, when nothing is in flight any more, and by Arm and Wait;
+// 0: at each Push.
+func (q *Queue) SetCoalescing(completions uint32) error {
+	return q.call(func() error { return raw.QueueSetCoalescing(q.p, completions) })
+}
+
+// Doorbell is what a driver's queue without a kick file has to write to its device's doorbell; ring says whether the device
+// wants to be told of what was submitted.
+func (q *Queue) Doorbell() (data uint32, ring bool, err error) {
+	err = q.call(func() error {
+		var n int
+		n, err = raw.QueueDoorbell(q.p, &data).Get()
+		ring = n > 0
+		return err
+	})
+	return data, ring, err
+}
+
 // State is QueueStopped, QueueRunning, QueueDraining or QueueBroken.
 func (q *Queue) State() (state int, err error) {
 	err = q.call(func() error {

@@ -150,6 +150,28 @@ func TestScenarioInOrder(t *testing.T) {
 	}
 }
 
+func TestScenarioCoalescing(t *testing.T) {
+	r := newRings(t, 0)
+	must(t, r.device.SetCoalescing(2))
+	r.submit(t, 3)
+	reqs := make([]vh.Req, 3)
+	if n, err := r.device.Pop(reqs); n != 3 || err != nil {
+		t.Fatal(n, err)
+	}
+	for i, calls := range []uint64{0, 1, 2} {
+		must(t, r.device.Push([]vh.Cpl{{Token: reqs[i].Token}}))
+		if stats, err := r.device.Stats(); err != nil || stats.Calls != calls {
+			t.Fatal(i, stats.Calls, err)
+		}
+	}
+	if _, ring, err := r.driver.Doorbell(); ring || err != nil {
+		t.Fatal(ring, err) // it has a kick file
+	}
+	if _, _, err := r.device.Doorbell(); err == nil {
+		t.Fatal("a device has no doorbell")
+	}
+}
+
 func TestUnpopAndStop(t *testing.T) {
 	r := newRings(t, 0)
 	r.submit(t, 3)

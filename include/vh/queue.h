@@ -67,17 +67,17 @@ struct vh_cpl {
 
 /** struct vh_queue_opts - a queue over rings in guest memory. Sized. */
 struct vh_queue_opts {
-	uint32_t size;	       /* sizeof(struct vh_queue_opts) */
-	uint32_t role;	       /* VH_QUEUE_DEVICE, VH_QUEUE_DRIVER */
-	uint32_t num;	       /* ring size, 1..32768, a power of two for a split ring */
-	uint32_t index;	       /* queue index, for vh_req.queue and errors */
-	uint64_t features;     /* negotiated feature bits: RING_INDIRECT_DESC, RING_EVENT_IDX, RING_PACKED, IN_ORDER */
-	vh_gpa desc;	       /* descriptor table, 16-byte aligned */
-	vh_gpa driver;	       /* available ring, 2-byte aligned; packed: the driver's event area, 4-byte aligned */
-	vh_gpa device;	       /* used ring, or the device's event area; 4-byte aligned */
-	uint32_t base;	       /* as vh_queue_stop() gives it; to begin 0, packed VH_QUEUE_PACKED_BASE */
-	uint32_t max_segs;     /* most segments in a chain; 0 = the larger of num and 1024 */
-	vh_gpa indirect;       /* driver: num * max_indirect * 16 bytes for indirect tables, 16-byte aligned */
+	uint32_t size;	   /* sizeof(struct vh_queue_opts) */
+	uint32_t role;	   /* VH_QUEUE_DEVICE, VH_QUEUE_DRIVER */
+	uint32_t num;	   /* ring size, 1..32768, a power of two for a split ring */
+	uint32_t index;	   /* queue index, for vh_req.queue and errors */
+	uint64_t features; /* negotiated feature bits: RING_INDIRECT_DESC, RING_EVENT_IDX, RING_PACKED, IN_ORDER, ... */
+	vh_gpa desc;	   /* descriptor table, 16-byte aligned */
+	vh_gpa driver;	   /* available ring, 2-byte aligned; packed: the driver's event area, 4-byte aligned */
+	vh_gpa device;	   /* used ring, or the device's event area; 4-byte aligned */
+	uint32_t base;	   /* as vh_queue_stop() gives it; to begin 0, packed VH_QUEUE_PACKED_BASE */
+	uint32_t max_segs; /* most segments in a chain; 0 = the larger of num and 1024 */
+	vh_gpa indirect;   /* driver: num * max_indirect * 16 bytes for indirect tables, 16-byte aligned */
 	uint32_t max_indirect; /* driver: descriptors in one of these tables; 0 = chains are linked descriptors */
 	uint32_t flags;	       /* 0 or VH_QUEUE_HOLD */
 };
@@ -261,6 +261,41 @@ VH_API vh_count vh_queue_arm(struct vh_queue *q);
  * @errors: EINVAL EBUSY
  */
 VH_API vh_rc vh_queue_disarm(struct vh_queue *q);
+
+/**
+ * vh_queue_set_coalescing() - fewer calls than pushes
+ * @q: device-side queue
+ * @completions: call the driver once so many were completed since the last call; 0 and 1: at each push, as it is at first
+ *
+ * Completions are published at once whatever this says. A call that the driver wants comes earlier when nothing is in flight
+ * any more, and from vh_queue_arm(), so it is never missed by a driver whose device arms before it waits. A device that
+ * neither arms nor completes what it has (it polls, and keeps buffers to receive into) leaves its driver waiting: it sets
+ * 0. Stays in force when the queue stops and starts.
+ *
+ * @since: VH_1.0
+ * @thread: queue
+ * @blocks: no
+ * @errors: EINVAL EBUSY
+ */
+VH_API vh_rc vh_queue_set_coalescing(struct vh_queue *q, uint32_t completions);
+
+/**
+ * vh_queue_doorbell() - notify a device that has no kick fd
+ * @q: driver-side queue that was opened without one
+ * @data: (out) what to write to its doorbell: the queue's index; with NOTIFICATION_DATA in the features (virtio 1.2 section
+ *   2.9) in the upper half where the next request will be available: split, the index; packed, the place in the ring and, in
+ *   the highest bit, the wrap counter
+ *
+ * Ask after vh_queue_submit(), and write behind what that wrote to memory.
+ *
+ * @since: VH_1.0
+ * @thread: queue
+ * @blocks: no
+ * @errors: EINVAL EBUSY
+ *
+ * Return: 1 when the device wants to be told of what was submitted since this was asked last, 0 when it does not.
+ */
+VH_API vh_count vh_queue_doorbell(struct vh_queue *q, uint32_t *data);
 
 /**
  * vh_queue_fd() - a pollable fd that is readable when the queue wants attention

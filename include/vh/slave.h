@@ -52,7 +52,7 @@ struct vh_slave_opts {
 	 * VH_DEVICE_MANUAL_QUEUES.
 	 */
 	uint32_t poll_us;
-	uint32_t reserved; /* must be 0 */
+	uint32_t coalesce; /* completions for a call, see vh_queue_set_coalescing(); 0 = a call for each push */
 };
 
 /** struct vh_slave_ops - what a back-end asks its user. Sized; any may be NULL. */

@@ -73,6 +73,7 @@ struct vh_postcopy;
 #define VH_F_RING_PACKED	34
 #define VH_F_IN_ORDER		35
 #define VH_F_ORDER_PLATFORM	36
+#define VH_F_NOTIFICATION_DATA	38
 #define VH_F_RING_RESET		40
 
 /* Virtio device types (virtio 1.2 section 5). */

@@ -364,7 +364,7 @@ struct vh_slave_opts {
     uint32_t dialect;
     uint32_t postcopy;
     uint32_t poll_us;
-    uint32_t reserved;
+    uint32_t coalesce;
 };
 struct vh_slave_ops {
     uint32_t size;
@@ -510,6 +510,7 @@ struct vh_blk_info {
 #define VH_F_RING_PACKED 34
 #define VH_F_IN_ORDER 35
 #define VH_F_ORDER_PLATFORM 36
+#define VH_F_NOTIFICATION_DATA 38
 #define VH_F_RING_RESET 40
 #define VH_TYPE_NET 1
 #define VH_TYPE_BLK 2
@@ -783,6 +784,8 @@ vh_count vh_queue_submit(struct vh_queue *q, const struct vh_req *reqs, uint32_t
 vh_count vh_queue_reap(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max);
 vh_count vh_queue_arm(struct vh_queue *q);
 vh_rc vh_queue_disarm(struct vh_queue *q);
+vh_rc vh_queue_set_coalescing(struct vh_queue *q, uint32_t completions);
+vh_count vh_queue_doorbell(struct vh_queue *q, uint32_t *data);
 vh_fd vh_queue_fd(struct vh_queue *q);
 vh_count vh_queue_state(struct vh_queue *q);
 vh_rc vh_queue_stop(struct vh_queue *q, uint32_t *base);
@@ -1146,6 +1149,8 @@ THREAD = {
     "vh_queue_reap": "queue",
     "vh_queue_arm": "queue",
     "vh_queue_disarm": "queue",
+    "vh_queue_set_coalescing": "queue",
+    "vh_queue_doorbell": "queue",
     "vh_queue_fd": "any",
     "vh_queue_state": "any",
     "vh_queue_stop": "queue",

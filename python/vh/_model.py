@@ -16,6 +16,7 @@ F_ACCESS_PLATFORM = 33
 F_RING_PACKED = 34
 F_IN_ORDER = 35
 F_ORDER_PLATFORM = 36
+F_NOTIFICATION_DATA = 38
 F_RING_RESET = 40
 TYPE_NET = 1
 TYPE_BLK = 2
@@ -255,6 +256,7 @@ class Features(enum.IntFlag, boundary=enum.KEEP):
     RING_PACKED = 1 << 34
     IN_ORDER = 1 << 35
     ORDER_PLATFORM = 1 << 36
+    NOTIFICATION_DATA = 1 << 38
     RING_RESET = 1 << 40
 
 

@@ -558,6 +558,15 @@ class Queue(Handle):
         self._call("vh_queue_get_stats", out)
         return record(QueueStats, out)  # type: ignore[no-any-return]
 
+    def set_coalescing(self, completions: int) -> None:
+        """Device: call the driver once so many were completed, nothing is in flight any more, or at arm(). 0: at each push."""
+        self._call("vh_queue_set_coalescing", completions)
+
+    def doorbell(self) -> "int | None":
+        """Driver without a kick fd: what to write to the device's doorbell. None: the device does not want to be told."""
+        out = ffi.new("uint32_t *")
+        return int(out[0]) if self._call("vh_queue_doorbell", out) else None
+
     def set_dirty(self, log: "Dirty | None", used: "int | None" = None) -> None:
         """Log what a stand-alone queue's device writes; used: the ring too, under that guest address. None: no more."""
         with pointer(log, Dirty) as ptr:

@@ -45,10 +45,11 @@ class Slave(Asking):
                  more_features: int = 0,
                  budget: int = 0, mask_features: int = 0, mask_protocol_features: int = 0, require_seal: bool = False,
                  socket_mode: int = 0, postcopy: bool = False, poll: float = 0, max_state_bytes: int = 0,
-                 more_protocol_features: int = 0, dialect: int = 0,
+                 more_protocol_features: int = 0, dialect: int = 0, coalesce: int = 0,
                  on_request: "Callable[[FrontendRequest], int | FrontendRequest | None] | None" = None):
         """Times in seconds; poll: how long a queue is looked at after its last request, before its driver is asked to kick
-        again (math.inf: always, which takes a processor); budget: requests per queue and wake-up; dialect: DIALECT_SPEC or what the front-end speaks.
+        again (math.inf: always, which takes a processor); budget: requests per queue and wake-up; dialect: DIALECT_SPEC or what the front-end speaks;
+        coalesce: completions for a call, see Queue.set_coalescing().
 
         on_request gets the requests of the front-end that neither the library nor the device answers, those of
         more_protocol_features among them: it returns None for yes, a negative errno value to refuse, the request itself
@@ -58,7 +59,8 @@ class Slave(Asking):
                          drain_timeout_ms=milliseconds(drain_timeout), budget=budget, mask_features=mask_features,
                          mask_protocol_features=mask_protocol_features, require_seal=int(require_seal),
                          socket_mode=socket_mode, postcopy=int(postcopy), poll_us=microseconds(poll),
-                         max_state_bytes=max_state_bytes, more_protocol_features=more_protocol_features, dialect=dialect)
+                         max_state_bytes=max_state_bytes, more_protocol_features=more_protocol_features, dialect=dialect,
+                         coalesce=coalesce)
         self._on_request = callable_or_none("on_request", on_request)
         ops, ctx = ffi.NULL, ffi.NULL
         ptr = expect(device, Device)._enter()

@@ -23,6 +23,7 @@ void vhi_queue_refresh(struct vh_queue *q)
 static void broken(struct vh_queue *q, uint32_t site)
 {
 	q->flags |= VHI_QF_BROKEN;
+	vhi_coalesce_flush(q);
 	vhi_count(&q->stats.errors, 1);
 	__atomic_store_n(&q->stats.broken_site, site, __ATOMIC_RELAXED);
 	vhi_queue_refresh(q);
@@ -98,6 +99,7 @@ static void apply_snapshot(struct vh_queue *q, struct vh_snapshot *snap)
 void vhi_queue_halt(struct vh_queue *q)
 {
 	q->flags &= ~VHI_QF_STARTED;
+	vhi_coalesce_flush(q);
 	q->epoch++;
 	vhi_behind_end(q);
 	vhi_snapshot_put(q->snap);

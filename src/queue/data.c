@@ -142,13 +142,15 @@ __attribute__((noinline)) static int complete_rarely(struct vh_queue *q, const s
 		q->layout->log_used(q, cpls, n, old);
 		vhi_queue_log_flush(q);
 	}
+	if (q->flags & VHI_QF_COALESCED)
+		vhi_coalesced(q, n);
 	return rc;
 }
 
 static inline int complete(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
 {
-	if (VHI_UNLIKELY(q->flags &
-			 (VHI_QF_BROKEN | VHI_QF_LOGGED | VHI_QF_TRACKED | VHI_QF_WATCHED | VHI_QF_IN_ORDER)))
+	if (VHI_UNLIKELY(q->flags & (VHI_QF_BROKEN | VHI_QF_LOGGED | VHI_QF_TRACKED | VHI_QF_WATCHED | VHI_QF_IN_ORDER |
+				     VHI_QF_COALESCED)))
 		return complete_rarely(q, cpls, n);
 	return q->layout->publish(q, cpls, n);
 }
@@ -223,6 +225,8 @@ vh_rc vh_queue_unpop(struct vh_queue *q, uint32_t n)
 		return -EBUSY;
 	if (n > q->in_flight || (n && give_back(q, n)))
 		rc = unpop_others(q, n);
+	if (VHI_UNLIKELY(q->flags & VHI_QF_COALESCED))
+		vhi_coalesced(q, 0);
 	if (VHI_UNLIKELY(q->flags & VHI_QF_WATCHED))
 		q->after |= VHI_AFTER_WAKE;
 	vhi_queue_leave(q);
@@ -283,6 +287,8 @@ vh_count vh_queue_arm(struct vh_queue *q)
 	if (vhi_queue_enter(q))
 		return -EBUSY;
 	drain(q);
+	if (VHI_UNLIKELY(q->flags & VHI_QF_COALESCED))
+		vhi_coalesce_flush(q);
 	if (VHI_UNLIKELY(q->behind.iotlb))
 		behind(q);
 	if ((q->flags & (VHI_QF_STARTED | VHI_QF_BROKEN)) != VHI_QF_STARTED) {

@@ -63,12 +63,39 @@ uint32_t vhi_queue_take_told(struct vh_queue *q)
 
 void vhi_queue_notify(struct vh_queue *q)
 {
+	if (q->flags & VHI_QF_COALESCED)
+		q->tell_due = true;
+	else
+		vhi_queue_signal(q);
+}
+
+void vhi_queue_signal(struct vh_queue *q)
+{
 	if (q->fds[q->out] < 0) {
+		q->tell_due = q->role == VH_QUEUE_DRIVER;
 		tell(q, VHI_TELL_CALL);
 		return;
 	}
 	signal_fd(q->fds[q->out], q->out_poll);
 	vhi_count(q->role == VH_QUEUE_DEVICE ? &q->stats.calls : &q->stats.kicks, 1);
+}
+
+vh_count vh_queue_doorbell(struct vh_queue *q, uint32_t *data)
+{
+	bool owed;
+
+	if (!q || q->role != VH_QUEUE_DRIVER || !data)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
+				"vh_queue_doorbell: give a queue on the driver side, and a place for the data");
+	if (vhi_queue_enter(q))
+		return -EBUSY;
+	owed = q->tell_due;
+	q->tell_due = false;
+	*data = (uint16_t)q->index;
+	if (q->ring.features & VHI_BIT(VH_F_NOTIFICATION_DATA))
+		*data |= (uint32_t)q->next_avail << 16;
+	vhi_queue_leave(q);
+	return owed;
 }
 
 void vhi_queue_signal_err(struct vh_queue *q)
@@ -160,7 +187,7 @@ void vhi_queue_put_fd(struct vh_queue *q, enum vhi_queue_fd which, int fd)
 	flags = vhi_sys.fcntl(fd, F_GETFL, 0);
 	q->out_poll = flags < 0 || !(flags & O_NONBLOCK);
 	if (q->flags & VHI_QF_STARTED)
-		vhi_queue_notify(q);
+		vhi_queue_signal(q);
 }
 
 int vhi_queue_set_fd(struct vh_queue *q, enum vhi_queue_fd which, int fd)

@@ -200,6 +200,8 @@ int vhi_queue_get_fd(struct vh_queue *q, enum vhi_queue_fd which); /* borrowed, 
 bool vhi_queue_ack(struct vh_queue *q);
 /* Before the fd is given back, with hooks.edges: who has it next finds no kick that was taken here. */
 void vhi_queue_drain(struct vh_queue *q);
+/* Who polls a queue found nothing: make the call that was put off, see vh_queue_set_coalescing(). */
+void vhi_queue_call(struct vh_queue *q);
 /* Wake a thread that sleeps on vh_queue_fd(). */
 void vhi_queue_wake(struct vh_queue *q);
 /* Break it: site and reason are kept, the err fd is signalled once. */

@@ -197,15 +197,16 @@ struct vhi_pass {
 #define VHI_PASS_PRICE_MAX 65536u
 
 /* Control flags. */
-#define VHI_QF_ENABLED	1u
-#define VHI_QF_PAUSED	2u
-#define VHI_QF_DRAINING 4u
-#define VHI_QF_STARTED	8u
-#define VHI_QF_BROKEN	16u
-#define VHI_QF_LOGGED	32u  /* log.dirty is there */
-#define VHI_QF_TRACKED	64u  /* track is there */
-#define VHI_QF_WATCHED	128u /* somebody waits for what is in flight: wake him at each push */
-#define VHI_QF_IN_ORDER 256u /* since the start: VIRTIO_F_IN_ORDER */
+#define VHI_QF_ENABLED	 1u
+#define VHI_QF_PAUSED	 2u
+#define VHI_QF_DRAINING	 4u
+#define VHI_QF_STARTED	 8u
+#define VHI_QF_BROKEN	 16u
+#define VHI_QF_LOGGED	 32u  /* log.dirty is there */
+#define VHI_QF_TRACKED	 64u  /* track is there */
+#define VHI_QF_WATCHED	 128u /* somebody waits for what is in flight: wake him at each push */
+#define VHI_QF_IN_ORDER	 256u /* since the start: VIRTIO_F_IN_ORDER */
+#define VHI_QF_COALESCED 512u /* device: coalesce is above 1 */
 
 /* What leaving has to do beyond opening the gate. */
 #define VHI_AFTER_WAKE 1u /* hooks.wake */
@@ -308,6 +309,9 @@ struct vh_queue {
 	bool log_told;		  /* that it is incomplete */
 	struct vhi_dirty_cache dirty;
 	struct vhi_track *track;     /* device: inflight records, NULL = none */
+	uint32_t coalesce;	     /* device: completions for a call; see coalesce.c */
+	uint32_t untold;	     /* completed since the last call */
+	bool tell_due;		     /* the peer wants to be told, and was not: a call; a doorbell */
 	bool by_message;	     /* atomic: where there is no fd, the peer is told by messages */
 	uint32_t told;		     /* atomic: VHI_TELL_* that are to be sent */
 	bool track_lost;	     /* atomic: their file was truncated */
@@ -428,12 +432,17 @@ int32_t vhi_split_take_again(struct vh_queue *q, struct vh_req *reqs, uint32_t m
 int32_t vhi_packed_take_again(struct vh_queue *q, struct vh_req *reqs, uint32_t max);
 
 /* fds.c */
-void vhi_queue_notify(struct vh_queue *q); /* signal the peer */
+void vhi_queue_notify(struct vh_queue *q); /* signal the peer, or, when calls are coalesced, owe it that */
+void vhi_queue_signal(struct vh_queue *q); /* signal the peer */
 bool vhi_queue_drain_in(struct vh_queue *q);
 void vhi_queue_drain_wake(struct vh_queue *q);
 void vhi_queue_harvest(struct vh_queue *q);
 void vhi_queue_signal_err(struct vh_queue *q);
 void vhi_queue_put_fd(struct vh_queue *q, enum vhi_queue_fd which, int fd); /* lock and gate are held */
+
+/* coalesce.c. The gate is held; VHI_QF_COALESCED. */
+void vhi_coalesced(struct vh_queue *q, uint32_t n); /* so many were completed, or given back: is it time for a call? */
+void vhi_coalesce_flush(struct vh_queue *q);	    /* it is */
 
 /* behind.c. The gate is held. */
 extern const struct vh_snapshot vhi_no_memory;

@@ -469,6 +469,8 @@ static void rest(const struct vh_slave *s, struct vhi_vring *r, bool took)
 	vh_count rc;
 
 	if (polls(s, r, took)) {
+		if (!took)
+			vhi_queue_call(r->q);
 		r->pending = r->polling = true;
 		return;
 	}

@@ -15,8 +15,13 @@
 
 /* Feature bits of rings and transport; below and above them are the device's own. */
 #define TRANSPORT_BITS (VHI_BIT(42) - VHI_BIT(24))
-/* What a device may offer beside that, because it costs nothing. */
-#define HARMLESS_BITS (VHI_BIT(VH_F_ANY_LAYOUT) | VHI_BIT(VH_F_PROTOCOL_FEATURES) | VHI_BIT(VH_F_ORDER_PLATFORM))
+/*
+ * What a device may offer beside that, because it costs nothing. NOTIFICATION_DATA is for a device that shares doorbells of
+ * its own (vh_slave_set_host_notifier()); a kick that comes by eventfd has none, and is a kick all the same.
+ */
+#define HARMLESS_BITS                                                                                \
+	(VHI_BIT(VH_F_ANY_LAYOUT) | VHI_BIT(VH_F_PROTOCOL_FEATURES) | VHI_BIT(VH_F_ORDER_PLATFORM) | \
+	 VHI_BIT(VH_F_NOTIFICATION_DATA))
 
 /*
  * What is offered only to who asks: front-ends acknowledge ACCESS_PLATFORM that do nothing of what it needs, and in order
@@ -119,9 +124,6 @@ static int set_defaults(struct vh_slave *s, const struct vh_slave_opts *opts, co
 	if (o->require_seal > 1 || o->socket_mode & ~0777u || o->postcopy > 1)
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
 				"vh_slave_new: require_seal and postcopy are 0 or 1, socket_mode at most 0777");
-	if (o->reserved)
-		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_slave_new: reserved is %u; it must be 0",
-				o->reserved);
 	s->features = (dev->opts.features | VHI_RING_OFFERED | VHI_BIT(VH_F_PROTOCOL_FEATURES)) & ~o->mask_features;
 	if (s->features & VHI_BIT(VH_F_PROTOCOL_FEATURES))
 		s->pf = offered_pf(o, dev);
@@ -169,6 +171,8 @@ static int make_rings(struct vh_slave *s, const struct vh_device *dev)
 	for (; s->n_queues < n; s->n_queues++) {
 		int rc = vhi_queue_new(s->n_queues, VH_QUEUE_DEVICE, &hooks, &s->rings[s->n_queues].q);
 
+		if (!rc)
+			rc = vh_queue_set_coalescing(s->rings[s->n_queues].q, s->opts.coalesce);
 		if (rc)
 			return rc;
 	}

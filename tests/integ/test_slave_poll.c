@@ -175,16 +175,6 @@ static void a_wait_can_be_ended_from_anywhere(void **state)
 	assert_int_equal(vh_slave_wait(p->s, 0), 0);
 }
 
-static void what_is_reserved_is_zero(void **state)
-{
-	const struct vh_slave_opts opts = {.size = sizeof(opts), .reserved = 1};
-	struct vh_slave *s;
-
-	(void)state;
-	up(0);
-	assert_int_equal(vh_slave_new(&opts, p->dev, NULL, NULL, &s), -EINVAL);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -196,7 +186,6 @@ int main(void)
 		T(the_end_of_a_connection_is_heard_too),
 		T(kicks_are_counted_where_they_are_and_none_is_left_behind),
 		T(a_wait_can_be_ended_from_anywhere),
-		T(what_is_reserved_is_zero),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

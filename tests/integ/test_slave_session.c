@@ -599,7 +599,7 @@ static void case_19_other_kinds_of_fd_are_not_adopted(void **state)
 static void arguments_are_checked(void **state)
 {
 	const struct vh_slave_opts mode = {.size = sizeof(mode), .socket_mode = 01777};
-	const struct vh_device_opts data = {.size = sizeof(data), .features = UINT64_C(1) << 38};
+	const struct vh_device_opts data = {.size = sizeof(data), .features = UINT64_C(1) << 41};
 	const struct vh_device_opts plain = {.size = sizeof(plain)};
 	const struct vh_device_ops ops = {.size = sizeof(ops)};
 	const struct vh_slave_ops flagged = {.size = sizeof(flagged), .flags = 1};

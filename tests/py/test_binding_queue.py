@@ -2,6 +2,7 @@
 """Batches: lazy, without copies, and safe whatever is kept of them."""
 import errno
 import gc
+import os
 import threading
 import time
 
@@ -97,6 +98,28 @@ def test_scenario_in_order(packed):
         assert not pair.driver.reap() and pair.device.stats.in_flight == 4
         pair.device.push([batch[3], batch[0]])
         assert [(c.user, c.written) for c in pair.driver.reap()] == [(0, 0), (1, 0), (2, 7), (3, 0)]
+
+
+def test_scenario_coalescing():
+    """Four completions are a call, and so is the last one."""
+    call = os.eventfd(0, os.EFD_NONBLOCK)
+    with Pair(call=call) as pair:
+        pair.device.set_coalescing(4)
+        pair.offer(6)
+        batch = pair.device.pop()
+        for n, calls in enumerate((0, 0, 0, 1, 1, 2)):
+            pair.device.push(batch[n])
+            assert pair.device.stats.calls == calls
+        with pytest.raises(OSError):
+            pair.driver.set_coalescing(4)
+    os.close(call)
+
+
+def test_a_doorbell_has_what_the_device_is_told():
+    with Pair(num=4, features=vh.Features.NOTIFICATION_DATA) as pair:
+        pair.offer(2)
+        assert pair.driver.doorbell() == 2 << 16
+        assert pair.driver.doorbell() is None
 
 
 def test_a_request_of_another_queue_is_refused(pair):

@@ -40,6 +40,7 @@ struct model {
 	uint32_t n_line;
 	uint32_t newest; /* of the popped ones, so many are the newest pops */
 	bool device_sleeps, driver_sleeps;
+	uint32_t coalesce, untold; /* completions for a call; the driver slept when these were published */
 	uint64_t done;
 };
 
@@ -129,8 +130,24 @@ static bool publish(struct model *m)
 	return m->n_pushed > before;
 }
 
+static uint32_t flying(const struct model *m)
+{
+	return in_order(m) ? m->n_line : m->n_popped;
+}
+
+/* Who sleeps was told of what was published, now or before. */
+static void called(struct model *m, bool now)
+{
+	if (!now || !m->untold)
+		return;
+	assert_true(vht_drain(m->r.call));
+	m->driver_sleeps = false;
+	m->untold = 0;
+}
+
 static void push(struct model *m)
 {
+	const uint32_t before = m->n_pushed;
 	bool published;
 	struct vh_cpl cpls[6] = {{0}};
 	uint32_t n = 1 + rnd(m, 6);
@@ -153,10 +170,9 @@ static void push(struct model *m)
 	}
 	assert_int_equal(vh_queue_push(m->r.q, cpls, n), 0);
 	published = in_order(m) ? publish(m) : n;
-	if (published && m->driver_sleeps) {
-		assert_true(vht_drain(m->r.call));
-		m->driver_sleeps = false;
-	}
+	if (published && m->driver_sleeps)
+		m->untold += m->n_pushed - before;
+	called(m, m->untold >= VHI_MAX(m->coalesce, 1u) || !flying(m));
 }
 
 static void unpop(struct model *m)
@@ -174,6 +190,7 @@ static void unpop(struct model *m)
 	m->n_popped -= n;
 	m->n_line -= in_order(m) ? n : 0;
 	m->newest -= n;
+	called(m, !flying(m));
 }
 
 static void reap(struct model *m)
@@ -196,13 +213,15 @@ static void reap(struct model *m)
 static void arm(struct model *m)
 {
 	vht_drain(m->r.kick);
-	vht_drain(m->r.call);
 	if (rnd(m, 2)) {
 		assert_int_equal(vh_queue_arm(m->r.q), m->n_offered ? VH_QUEUE_MORE : VH_QUEUE_SLEEP);
 		m->device_sleeps = !m->n_offered;
+		called(m, true);
 	} else {
+		vht_drain(m->r.call);
 		assert_int_equal(vh_queue_arm(m->driver), m->n_pushed ? VH_QUEUE_MORE : VH_QUEUE_SLEEP);
 		m->driver_sleeps = !m->n_pushed;
+		m->untold = 0;
 	}
 }
 
@@ -212,6 +231,7 @@ static void disarm(struct model *m)
 
 	assert_int_equal(vh_queue_disarm(device ? m->r.q : m->driver), 0);
 	*(device ? &m->device_sleeps : &m->driver_sleeps) = false;
+	m->untold = device ? m->untold : 0;
 }
 
 /* Another device goes on, maybe the front-end has moved to another back-end. */
@@ -224,6 +244,7 @@ static void restart(struct model *m)
 	assert_int_equal(vh_queue_stop(m->r.q, &m->r.opts.base), 0);
 	vh_queue_free(m->r.q);
 	assert_int_equal(vh_queue_open(m->r.mem, &m->r.opts, m->r.kick, m->r.call, &m->r.q), 0);
+	assert_int_equal(vh_queue_set_coalescing(m->r.q, m->coalesce), 0);
 	m->newest = m->n_line = 0;
 	m->device_sleeps = false;
 }
@@ -233,6 +254,7 @@ static void start(struct model *m, uint32_t num, uint64_t features)
 	struct vh_queue_opts opts;
 
 	m->num = num;
+	m->coalesce = rnd(m, 3) ? 0 : rnd(m, 12);
 	vht_ring_init_fds(&m->r, num, features);
 	vh_queue_free(m->r.q);
 	opts = m->r.opts;
@@ -241,6 +263,7 @@ static void start(struct model *m, uint32_t num, uint64_t features)
 	opts.max_indirect = features & VHT_IND_DESC ? 4 : 0;
 	assert_int_equal(vh_queue_open(m->r.mem, &opts, m->r.kick, m->r.call, &m->driver), 0);
 	assert_int_equal(vh_queue_open(m->r.mem, &m->r.opts, m->r.kick, m->r.call, &m->r.q), 0);
+	assert_int_equal(vh_queue_set_coalescing(m->r.q, m->coalesce), 0);
 	for (uint32_t i = 0; i < ROOM; i++) {
 		m->idle[m->n_idle++] = (uint16_t)i;
 		for (uint32_t k = 0; k < MAX_SEGS; k++)

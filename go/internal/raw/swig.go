@@ -97,6 +97,8 @@ extern void _wrap_QueueFree_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_QueueUnpop_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
 extern uintptr_t _wrap_QueueArm_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_QueueDisarm_raw_38bee8dda103c01b(swig_voidp arg1);
+extern uintptr_t _wrap_QueueSetCoalescing_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
+extern uintptr_t _wrap_QueueDoorbell_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_QueueFD_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_QueueState_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_QueueStop_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
@@ -592,6 +594,26 @@ func QueueDisarm(arg1 *Queue) (_swig_ret error) {
 	swig_r = (uintptr)(C._wrap_QueueDisarm_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func QueueSetCoalescing(arg1 *Queue, arg2 uint32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	swig_r = (uintptr)(C._wrap_QueueSetCoalescing_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func QueueDoorbell(arg1 *Queue, arg2 *uint32) (_swig_ret Count) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	swig_r = (uintptr)(C._wrap_QueueDoorbell_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	var swig_r_1 Count
+	swig_r_1 = countOf(swig_r)
 	return swig_r_1
 }
 

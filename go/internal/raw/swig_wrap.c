@@ -703,6 +703,36 @@ vhgo_rc _wrap_QueueDisarm_raw_38bee8dda103c01b(struct vh_queue *_swig_go_0) {
 }
 
 
+vhgo_rc _wrap_QueueSetCoalescing_raw_38bee8dda103c01b(struct vh_queue *_swig_go_0, int _swig_go_1) {
+  struct vh_queue *arg1 = (struct vh_queue *) 0 ;
+  uint32_t arg2 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_queue **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  
+  result = (vhgo_rc)vh_queue_set_coalescing(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_count _wrap_QueueDoorbell_raw_38bee8dda103c01b(struct vh_queue *_swig_go_0, int *_swig_go_1) {
+  struct vh_queue *arg1 = (struct vh_queue *) 0 ;
+  uint32_t *arg2 = (uint32_t *) 0 ;
+  vhgo_count result;
+  vhgo_count _swig_go_result;
+  
+  arg1 = *(struct vh_queue **)&_swig_go_0; 
+  arg2 = *(uint32_t **)&_swig_go_1; 
+  
+  result = (vhgo_count)vh_queue_doorbell(arg1,arg2);
+  _swig_go_result = vhgo_count_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
 vhgo_count _wrap_QueueFD_raw_38bee8dda103c01b(struct vh_queue *_swig_go_0) {
   struct vh_queue *arg1 = (struct vh_queue *) 0 ;
   vhgo_count result;

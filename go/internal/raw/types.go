@@ -833,7 +833,7 @@ type QueueOpts struct {
 	Role        uint32 // VH_QUEUE_DEVICE, VH_QUEUE_DRIVER
 	Num         uint32 // ring size, 1..32768, a power of two for a split ring
 	Index       uint32 // queue index, for vh_req.queue and errors
-	Features    uint64 // negotiated feature bits: RING_INDIRECT_DESC, RING_EVENT_IDX, RING_PACKED, IN_ORDER
+	Features    uint64 // negotiated feature bits: RING_INDIRECT_DESC, RING_EVENT_IDX, RING_PACKED, IN_ORDER, ...
 	Desc        GPA    // descriptor table, 16-byte aligned
 	Driver      GPA    // available ring, 2-byte aligned; packed: the driver's event area, 4-byte aligned
 	Device      GPA    // used ring, or the device's event area; 4-byte aligned
@@ -1265,7 +1265,7 @@ type SlaveOpts struct {
 	Dialect              uint32 // VH_DIALECT_*: numbers that the front-end has
 	Postcopy             uint32 // 1: offer PAGEFAULT where userfaultfd may be used; see VH_EVENT_POSTCOPY
 	PollUS               uint32
-	reserved             uint32
+	Coalesce             uint32 // completions for a call, see vh_queue_set_coalescing(); 0 = a call for each push
 }
 
 var (
@@ -1284,7 +1284,7 @@ var (
 	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.Dialect)-64]
 	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.Postcopy)-68]
 	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.PollUS)-72]
-	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.reserved)-76]
+	_ = [1]struct{}{}[unsafe.Offsetof(SlaveOpts{}.Coalesce)-76]
 )
 
 // sized is a copy that says how large it is, nil for nil.
