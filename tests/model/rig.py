@@ -20,7 +20,8 @@ SEED = int(os.environ.get("VH_SEED") or str(random.SystemRandom().randrange(1 <<
 #: How many times the usual number of steps.
 SCALE = float(os.environ.get("VH_MODEL_SCALE") or (40 if FULL else 1))
 
-INDIRECT, EVENT_IDX, PACKED = 1 << vh.F_RING_INDIRECT_DESC, 1 << vh.F_RING_EVENT_IDX, 1 << vh.F_RING_PACKED
+INDIRECT, EVENT_IDX, PACKED, IN_ORDER = (
+    1 << bit for bit in (vh.F_RING_INDIRECT_DESC, vh.F_RING_EVENT_IDX, vh.F_RING_PACKED, vh.F_IN_ORDER))
 REQ, SEG, CPL = struct.Struct("=QQQQQIIIHHII"), struct.Struct("=QQ"), struct.Struct("=QII")
 
 RINGS, TABLES, BORDER = 0x10000000, 0x40000000, 0x40008000
@@ -66,10 +67,10 @@ class World:
                             for (gpa, _), view in zip(regions, self.views)])
         self.num = num
 
-    def geometry(self, event_idx, indirect):
+    def geometry(self, *features):
         driver = RINGS + 16 * self.num
         device = driver + -(-(6 + 2 * self.num) // 4) * 4
-        return Geometry(self.num, RINGS, driver, device, event_idx, indirect)
+        return Geometry(self.num, RINGS, driver, device, *features)
 
     def table(self, name):
         """Where the indirect table of a name goes, none for large names."""
@@ -89,7 +90,8 @@ class Lib:
 
     def __init__(self, world, ring, packed, role, base, max_indirect=0, max_segs=0):
         self.kick, self.call = (os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC) for _ in range(2))
-        features = 1 << vh.F_VERSION_1 | PACKED * packed | EVENT_IDX * ring.event_idx | INDIRECT * ring.indirect
+        features = (1 << vh.F_VERSION_1 | PACKED * packed | EVENT_IDX * ring.event_idx | INDIRECT * ring.indirect
+                    | IN_ORDER * ring.in_order)
         self.queue = vh.Queue(world.mem, role=role, num=ring.num, desc=ring.desc, driver=ring.driver, device=ring.device,
                               features=features, base=base, max_segs=max_segs, kick=self.kick, call=self.call,
                               indirect=TABLES if max_indirect else 0, max_indirect=max_indirect)

@@ -7,7 +7,7 @@ stores into the ring it goes through `store`, so that a test can have it say wha
 """
 import struct
 from bisect import bisect_right
-from itertools import islice
+from itertools import islice, takewhile
 from typing import NamedTuple
 
 NEXT, WRITE, INDIRECT, AVAIL, USED = 1, 2, 4, 1 << 7, 1 << 15
@@ -64,6 +64,7 @@ class Geometry(NamedTuple):
     device: int
     event_idx: bool = False
     indirect: bool = False
+    in_order: bool = False
 
     def sizes(self, packed):
         """Bytes of the three areas."""
@@ -169,6 +170,8 @@ class Device(Side):
         self.flying = {}  # name -> Request, in the order in which they were taken
         self.numbers = {}  # name -> how many were taken before it
         self.taken = 0
+        self.held = {}  # in order: name -> written, of what is done and waits for older ones
+        self.brief = lambda: False  # in order: whether a run gets one used element, of its last
 
     def take(self):
         """The next request, or None. Wrong: there is something else."""
@@ -181,9 +184,9 @@ class Device(Side):
         return got
 
     def newest(self, n):
-        """Whether the newest n that were taken are all in flight."""
+        """Whether the newest n that were taken are all in flight, and not done."""
         names = list(islice(reversed(self.flying), n))
-        return [self.numbers[name] for name in names] == [self.taken - 1 - i for i in range(n)]
+        return not self.held.keys() & set(names) and [self.numbers[name] for name in names] == [self.taken - 1 - i for i in range(n)]
 
     def give_back(self):
         """The newest one, as if it had not been taken."""
@@ -193,10 +196,24 @@ class Device(Side):
         self.step(-got.places)
 
     def put(self, name, written):
-        """A request is done. The driver knows after publish()."""
-        got = self.flying.pop(name)
-        del self.numbers[name]
-        self.done(got, min(written, got.room, 0xFFFFFFFF))
+        """A request is done. The driver knows after publish(). What it is told of by then: [(name, written)]; of a run that
+        has one used element it takes all but the last for filled."""
+        self.held[name] = min(written, self.flying[name].room, 0xFFFFFFFF)
+        run = [name]
+        if self.ring.in_order:
+            run = list(takewhile(self.held.__contains__, self.flying))
+        brief = len(run) > 1 and self.brief()
+        if brief:
+            self.held.update((one, min(self.flying[one].room, 0xFFFFFFFF)) for one in run[:-1])
+        told, group = [], []
+        for one in run:
+            del self.numbers[one]
+            told.append((one, self.held.pop(one)))
+            group.append(self.flying.pop(one))
+            if not brief or len(group) == len(run):
+                self.done(group, told[-1][1])
+                group = []
+        return told
 
 
 class SplitDevice(Device):
@@ -243,9 +260,9 @@ class SplitDevice(Device):
                 raise Wrong(*chain.wrong, *(["next"] if follows >= size else []), *(["loop"] if seen == size else []))
             at = follows
 
-    def done(self, got, written):
-        self.store("device", 4 + 8 * (self.used % self.num), ELEM.pack(got.name, written))
-        self.used = (self.used + 1) % 65536
+    def done(self, group, written):
+        self.store("device", 4 + 8 * (self.used % self.num), ELEM.pack(group[-1].name, written))
+        self.used = (self.used + len(group)) % 65536
 
     def publish(self):
         """What was put is the driver's. Whether it wants to hear of it."""
@@ -312,12 +329,12 @@ class PackedDevice(Device):
             chain.wrong.add("busy")
         return chain.request(name, seen)
 
-    def done(self, got, written):
-        """Used descriptors go one after the other where the ring stands; each passes over the places of its chain."""
+    def done(self, group, written):
+        """Used descriptors go one after the other where the ring stands; each passes over the places of its chains."""
         mine = AVAIL | USED if self.used < self.num else 0
-        word = WORD.pack(written, got.name, mine | (WRITE if written else 0))
+        word = WORD.pack(written, group[-1].name, mine | (WRITE if written else 0))
         self.batch.append((16 * (self.used % self.num) + 8, word))
-        self.used = (self.used + got.places) % self.turn
+        self.used = (self.used + sum(got.places for got in group)) % self.turn
 
     def publish(self):
         """The first one last, since it is where the driver looks."""
@@ -374,9 +391,9 @@ class Driver(Side):
     """The driver's side, of either layout. Parts are (address, length, is for the device to write)."""
 
     def __init__(self, guest, ring, pick):
-        """pick(list): takes one of what is free out of it."""
+        """pick(list): takes one of what is free out of it. In order descriptors go round."""
         super().__init__(guest, ring)
-        self.pick = pick
+        self.pick = (lambda free: free.pop(0)) if ring.in_order else pick
         self.places = {}  # name -> what is its own in the ring
         self.free = list(range(ring.num))
 
