@@ -69,6 +69,62 @@ static bool expect(uint32_t n, uint32_t at, uint32_t *id, uint32_t *len)
 	return (flags & (VHT_AVAIL | VHT_USED)) == (VHT_AVAIL | VHT_USED);
 }
 
+/* In order: what the next used element completes, from request n on. False: there is none, or it is refused. */
+static bool expect_run(uint32_t n, uint32_t *last, uint32_t *len, bool *refused)
+{
+	uint32_t ready = n_reqs - n, id;
+
+	if (vht_layout && !ready)
+		return false;
+	if (!vht_layout) {
+		ready = (uint16_t)((uint16_t)tree_value(&ring.used[1]) - n);
+		*refused = ready > n_reqs - n;
+		if (!ready || *refused)
+			return false;
+	}
+	if (!expect(n, n * n_parts, &id, len))
+		return false;
+	for (*last = n; *last < n + ready && id_of(*last) != id;)
+		++*last;
+	*refused = *last == n + ready;
+	return !*refused;
+}
+
+/* All but the last request of a run are filled. */
+static void run_in_order(void)
+{
+	uint32_t n = 0, last = 0, len = 0;
+	struct vh_cpl cpls[NUM];
+	bool refused = false;
+	vh_count got;
+
+	submit();
+	tree_begin();
+	got = vh_queue_reap(ring.q, cpls, NUM);
+	tree_end();
+	while (n < NUM && !refused && expect_run(n, &last, &len, &refused))
+		for (; n <= last && !refused; n += !refused) {
+			const uint32_t said = n < last ? ROOM(n) : len;
+
+			refused = said > ROOM(n);
+			if (refused)
+				continue;
+			assert_true(got > (vh_count)n);
+			assert_int_equal(cpls[n].token, COOKIE + n);
+			assert_int_equal(cpls[n].written, said);
+		}
+	if (n || !refused)
+		assert_int_equal(got, n);
+	else
+		assert_int_equal(got, -EPROTO);
+	/* An element is read before it is known how far the index may be. */
+	assert_true(refused || !tree_unasked());
+	seen.reaped += n;
+	seen.refused += refused;
+	seen.none += !n && !refused;
+	vh_queue_free(ring.q);
+}
+
 static void run(void)
 {
 	struct vh_cpl cpls[NUM];
@@ -157,11 +213,11 @@ static void choices(void)
 		}
 }
 
-static void start(void)
+static void start(uint64_t features)
 {
 	struct vh_seg seg;
 
-	vht_ring_prepare(&ring, NUM, 0);
+	vht_ring_prepare(&ring, NUM, features);
 	ring.opts.role = VH_QUEUE_DRIVER;
 	ring.avail = vht_host(&ring, ring.opts.driver);
 	ring.used = vht_host(&ring, ring.opts.device);
@@ -173,16 +229,15 @@ static void start(void)
 	choices();
 }
 
-static void what_is_reaped_was_loaded_once(void **state)
+static void reap_all_sorts(uint64_t features, void (*one)(void))
 {
-	(void)state;
 	for (n_parts = 1; n_parts <= 2; n_parts++)
 		for (n_reqs = 1; n_reqs * n_parts <= NUM; n_reqs++) {
 			const uint64_t before = tree.runs;
 
-			start();
+			start(features);
 			seen.reaped = seen.refused = seen.none = 0;
-			tree_explore(run);
+			tree_explore(one);
 			print_message("%u requests of %u: %llu runs, %llu reaped, %llu refused\n", n_reqs, n_parts,
 				      (unsigned long long)(tree.runs - before), (unsigned long long)seen.reaped,
 				      (unsigned long long)seen.refused);
@@ -191,12 +246,25 @@ static void what_is_reaped_was_loaded_once(void **state)
 		}
 }
 
+static void what_is_reaped_was_loaded_once(void **state)
+{
+	(void)state;
+	reap_all_sorts(0, run);
+}
+
+static void what_is_reaped_in_order_was_loaded_once(void **state)
+{
+	(void)state;
+	reap_all_sorts(UINT64_C(1) << VH_F_IN_ORDER, run_in_order);
+}
+
 static void a_device_that_lies_while_its_driver_stops(void **state)
 {
 	(void)state;
 	n_parts = 1;
-	for (n_reqs = 1; n_reqs <= 2; n_reqs++) {
-		start();
+	for (uint32_t i = 0; i < 4; i++) {
+		n_reqs = 1 + i / 2;
+		start(i & 1 ? UINT64_C(1) << VH_F_IN_ORDER : 0);
 		seen.reaped = 0;
 		tree_explore(run_stop);
 		assert_true(seen.reaped > 4);
@@ -208,6 +276,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_reaped_was_loaded_once),
+		cmocka_unit_test(what_is_reaped_in_order_was_loaded_once),
 		cmocka_unit_test(a_device_that_lies_while_its_driver_stops),
 	};
 
