@@ -10,7 +10,7 @@ from scratch import Failed, Scratch, run
 
 TESTS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "model")
 SPLIT, PACKED = "src/queue/split_device.c", "src/queue/packed_device.c"
-SPLIT_DRIVER, PACKED_DRIVER = "src/queue/split_driver.c", "src/queue/packed_driver.c"
+ORDER, ORDER_DRIVER = "src/queue/in_order.c", "src/queue/in_order_driver.c"
 CHAIN, POSITION, RING, SUBMIT = "src/queue/vhi_chain.h", "src/queue/vhi_packed.h", "src/queue/vhi_vring.h", "src/queue/vhi_submit.h"
 QUICK = True
 # name, quick, edits
@@ -27,18 +27,17 @@ MUTANTS = (
     ("a wrap counter that does not turn back", False, ((POSITION, "(at + num - n) | (wrap ^ VHI_PACKED_WRAP)", "(at + num - n) | wrap"),)),
     ("a packed event that is one too late", False, ((POSITION, "packed_between(q->num, old, event) < n", "packed_between(q->num, old, event) <= n"),)),
     ("an event behind the ring is believed", False, ((POSITION, " && packed_at(event) < q->num)", ")"),)),
-    ("a chain is one place in the ring", False, ((PACKED, "pos = packed_on(q->num, pos, q->dev.n_desc[id]);\n\t\tpassed",
-                                                  "pos = packed_on(q->num, pos, 1);\n\t\tpassed"),)),
-    ("no WRITE in what is used", False, ((PACKED, "packed_used_marks(pos) | (len ? VHI_DESC_WRITE : 0)", "packed_used_marks(pos)"),)),
-    ("a next descriptor just outside", False, ((CHAIN, "VHI_REFUSE(VHI_SITE_QUEUE_NEXT, at >= entries)", "VHI_REFUSE(VHI_SITE_QUEUE_NEXT, at > entries)"),)),
-    ("an empty writable buffer is none", False, ((CHAIN, "if (flags & VHI_DESC_WRITE) {", "if (flags & VHI_DESC_WRITE && len) {"),)),
+    ("a chain is one place in the ring", False, ((PACKED, "u->at += slot->n_desc;", "u->at += 1;"),)),
+    ("no WRITE in what is used", False, ((PACKED, "word |= (uint64_t)VHI_DESC_WRITE << 48;", ";"),)),
+    ("a next descriptor just outside", False, ((CHAIN, "VHI_SITE_QUEUE_NEXT, at >= ", "VHI_SITE_QUEUE_NEXT, at > "),)),
+    ("writable buffers begin anew at each", False, ((CHAIN, "w->side = VHI_DESC_WRITE;", ""),)),
     ("arm looks one ahead", False, ((SPLIT, "on ? vhi_shm_load16(avail(q) + IDX) :", "on ? vhi_shm_load16(avail(q) + IDX) + 1 :"),)),
     ("a driver's chain without its WRITE", False, ((SUBMIT, "(i >= req->n_rd ? VHI_DESC_WRITE : 0)", "(i > req->n_rd ? VHI_DESC_WRITE : 0)"),)),
     ("a used length that is one too long", False, ((SUBMIT, "len > slot->wr_len", "len > slot->wr_len + 1"),)),
-    ("a driver that forgets a descriptor", False, ((SPLIT_DRIVER, "q->drv.n_free += n;", "q->drv.n_free += n > 1 ? n - 1 : n;"),)),
-    ("a used id just outside", False, ((SUBMIT, "id >= q->num", "id > q->num"),)),
-    ("a driver that passes one place", False, ((PACKED_DRIVER, "q->next_used = packed_on(q->num, q->next_used, q->slots[id].n_desc);",
-                                                "q->next_used = packed_on(q->num, q->next_used, 1);"),)),
+    ("a used id just outside", False, ((SUBMIT, "VHI_SITE_QUEUE_USED_ID, id >= ", "VHI_SITE_QUEUE_USED_ID, id > "),)),
+    ("a used id that is free", False, ((SUBMIT, "VHI_SITE_QUEUE_USED_FREE, !slot->state", "VHI_SITE_QUEUE_USED_FREE, 0"),)),
+    ("in order: what is done is told at once", False, ((ORDER, "if (q->slots[id].state != VHI_SLOT_DONE)\n\t\t\tbreak;", ""),)),
+    ("in order: a run ends one too early", False, ((ORDER_DRIVER, "c->run = n;", "c->run = n > 1 ? n - 1 : n;"),)),
 )
 
 
