@@ -119,6 +119,7 @@ static void run_in_order(void)
 		assert_int_equal(got, -EPROTO);
 	/* An element is read before it is known how far the index may be. */
 	assert_true(refused || !tree_unasked());
+	assert_false(tree.missing);
 	seen.reaped += n;
 	seen.refused += refused;
 	seen.none += !n && !refused;
@@ -161,6 +162,7 @@ static void run(void)
 	else
 		assert_int_equal(got, -EPROTO);
 	assert_int_equal(tree_unasked(), 0);
+	assert_false(tree.missing);
 	seen.reaped += n;
 	seen.refused += refused;
 	seen.none += !n && !refused;

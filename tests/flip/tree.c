@@ -81,6 +81,7 @@ void tree_begin(void)
 {
 	tree.n_loads = 0;
 	tree.on = true;
+	tree.missing = false;
 }
 
 void tree_end(void)
@@ -127,7 +128,10 @@ uint64_t tree_value(const volatile void *at)
 {
 	struct tree_load *load = unasked(at);
 
-	assert_non_null(load);
+	if (!load) {
+		tree.missing = true;
+		return 0;
+	}
 	load->asked = true;
 	return load->value;
 }
@@ -141,7 +145,10 @@ uint64_t tree_only(const volatile void *at)
 			assert_null(only);
 			only = &tree.loads[i];
 		}
-	assert_non_null(only);
+	if (!only) {
+		tree.missing = true;
+		return 0;
+	}
 	only->asked = true;
 	return only->value;
 }

@@ -32,7 +32,7 @@ struct tree {
 	uint32_t choice[TREE_LOADS], of[TREE_LOADS], n_choices, next;
 	uint64_t runs;
 	uint64_t low, high; /* where loads may be */
-	bool on;
+	bool on, missing;
 };
 
 extern struct tree tree;
@@ -46,7 +46,7 @@ void tree_explore(void (*run)(void));
 void tree_begin(void);
 void tree_end(void);
 
-/* What the first load of this word gave that was not asked for yet; there must be one. */
+/* What the first load of this word gave that was not asked for yet. When there is none, tree.missing is set. */
 uint64_t tree_value(const volatile void *at);
 /* What the only load of this word gave, asked for as often as one likes. */
 uint64_t tree_only(const volatile void *at);
