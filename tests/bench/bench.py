@@ -28,6 +28,7 @@ GROUPS = {
     "languages": "the same from Go and Python, beside C",
     "control": "the control plane: messages, the way to the first request, idle devices",
     "block": "block requests between libvh and its peers: IOPS and latency",
+    "net": "frames between DPDK's driver and a back-end, ours or DPDK's",
 }
 
 # What a group's run() is given: how many pairs, seconds for one sample, whether to leave out all but the goals that matter

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
 /*
  * 4 KiB random requests through libblkio's virtio-blk-vhost-user driver: the front-end that is not ours.
- * usage: blkio_bench SOCKET randread|randwrite DEPTH SECONDS; prints one line of JSON.
+ * usage: blkio_bench SOCKET randread|randwrite DEPTH SECONDS [poll]; prints one line of JSON.
  */
 #include <blkio.h>
 #include <inttypes.h>
@@ -69,7 +69,9 @@ int main(int argc, char **argv)
 	uint64_t capacity, n = 0, begin, end;
 	unsigned depth, in_flight;
 
-	if (argc != 5)
+	const bool poll = argc == 6 && !strcmp(argv[5], "poll");
+
+	if (argc != 5 && !poll)
 		return 2;
 	r.write = !strcmp(argv[2], "randwrite");
 	depth = in_flight = (unsigned)atoi(argv[3]);
@@ -78,12 +80,16 @@ int main(int argc, char **argv)
 	must(blkio_create("virtio-blk-vhost-user", &b), "create");
 	must(blkio_set_str(b, "path", argv[1]), "path");
 	must(blkio_connect(b), "connect");
+	if (poll) {
+		must(blkio_set_int(b, "num-queues", 0), "num-queues");
+		must(blkio_set_int(b, "num-poll-queues", 1), "num-poll-queues");
+	}
 	must(blkio_start(b), "start");
 	must(blkio_get_uint64(b, "capacity", &capacity), "capacity");
 	r.blocks = capacity / BS;
 	must(blkio_alloc_mem_region(b, &r.mem, (size_t)depth * BS), "alloc_mem_region");
 	must(blkio_map_mem_region(b, &r.mem), "map_mem_region");
-	r.q = blkio_get_queue(b, 0);
+	r.q = poll ? blkio_get_poll_queue(b, 0) : blkio_get_queue(b, 0);
 	begin = now_ns();
 	end = begin + (uint64_t)(atof(argv[4]) * 1e9);
 	for (unsigned i = 0; i < depth; i++)

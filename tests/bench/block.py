@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
 """Block requests of 4 KiB: our back-end beside qemu-storage-daemon under the same front-end, and our front-end beside
-libblkio on the same back-end. All sides of a load are measured once in each pass, in turn."""
+libblkio on the same back-end, sleeping and polling. All sides of a load are measured once in each pass, in turn.
+
+Polling, the front-end spins and our back-end does too; qemu-storage-daemon does as it does, which is to poll for 32 us."""
 import contextlib
+import itertools
 import os
 import shutil
 import statistics
@@ -14,8 +17,9 @@ from kernel import Missing
 
 SIZE = 64 << 20
 VHCTL = os.path.join(programs.BUILD, "vhctl")
-LOADS = tuple((rw, depth) for depth in (1, 32) for rw in ("randread", "randwrite"))
-STORES = ("null", "file")
+LOADS = tuple((mode, rw, depth) for mode in ("event", "poll") for depth in (1, 32) for rw in ("randread", "randwrite"))
+STORES = ("null", "ram", "file")
+MODES = {"libvh": ("event", "poll"), "qsd": ("event",)}
 
 
 class Sides:
@@ -43,9 +47,9 @@ class Sides:
             with open(self.image, "wb") as f:
                 f.truncate(SIZE)
             for back, start in self.backs.items():
-                for store in STORES:
-                    name = f"{back}-{store}"
-                    self.running[name] = proc.Process(name, start(store, self._socket(name)), self.bench.folder)
+                for store, mode in itertools.product(self.stores(back), MODES[back]):
+                    name = f"{back}-{store}-{mode}"
+                    self.running[name] = proc.Process(name, start(store, mode, self._socket(name)), self.bench.folder)
                     self.running[name].wait_for_socket(self._socket(name))
             undo.pop_all()
         return self
@@ -62,24 +66,29 @@ class Sides:
     def _socket(self, name):
         return os.path.join(self.bench.folder, name + ".sock")
 
-    def _libvh_serve(self, store, sock):
-        return [VHCTL, "serve", "blk", "--socket", sock,
-                *{"null": ("--null", str(SIZE)), "file": ("--file", self.image)}[store]]
+    @staticmethod
+    def stores(back):
+        return [s for s in STORES if back == "libvh" or s != "ram"]  # the other one has no disk in memory
 
-    def _qsd(self, store, sock):
+    def _libvh_serve(self, store, mode, sock):
+        return [VHCTL, "serve", "blk", "--socket", sock, *(["--poll"] if mode == "poll" else []),
+                *{"null": ("--null", str(SIZE)), "ram": ("--ram", str(SIZE)), "file": ("--file", self.image)}[store]]
+
+    def _qsd(self, store, _, sock):
         node = {"null": f"null-co,node-name=n,size={SIZE},read-zeroes=off", "file": f"file,node-name=n,filename={self.image}"}
         return ["qemu-storage-daemon", "--blockdev", node[store], "--export",
                 f"vhost-user-blk,id=e,node-name=n,addr.type=unix,addr.path={sock},writable=on"]
 
-    def _libvh_io(self, sock, rw, depth):
-        return [VHCTL, "io", "blk", f"unix:{sock}", "bench", "--rw", rw, "--iodepth", str(depth), "--time",
-                str(max(1, round(self.bench.seconds))), "--json"]
+    def _libvh_io(self, sock, mode, rw, depth):
+        return [VHCTL, "io", "blk", f"unix:{sock}", "bench", "--rw", rw, "--iodepth", str(depth), "--time-ms",
+                str(max(1, round(1000 * self.bench.seconds))), "--json", *(["--poll"] if mode == "poll" else [])]
 
-    def _libblkio_io(self, sock, rw, depth):
-        return [self.blkio, sock, rw, str(depth), str(self.bench.seconds)]
+    def _libblkio_io(self, sock, mode, rw, depth):
+        return [self.blkio, sock, rw, str(depth), str(self.bench.seconds), *(["poll"] if mode == "poll" else [])]
 
-    def measure(self, front, back, store, rw, depth):
-        return programs.call_json(self.fronts[front](self._socket(f"{back}-{store}"), rw, depth))
+    def measure(self, front, back, store, load):
+        mode = load[0] if load[0] in MODES[back] else MODES[back][0]
+        return programs.call_json(self.fronts[front](self._socket(f"{back}-{store}-{mode}"), *load))
 
 
 def build_blkio():
@@ -102,11 +111,11 @@ def judge(group, label, ours, theirs):
 def run(bench, group):
     rows = []
     with Sides(bench, group) as sides:
-        for rw, depth, store in [(rw, depth, store) for rw, depth in LOADS for store in STORES]:
-            load = f"{rw} qd{depth} {store}"
-            got = pairs.interleave({(f, b): lambda f=f, b=b: sides.measure(f, b, store, rw, depth)
-                                    for f in sides.fronts for b in sides.backs}, bench.pairs,
-                                   lambda line: bench.tell(f"{load}: {line}"))
+        for of, store in itertools.product(LOADS, STORES):
+            load = "{1} qd{2} {3}, {0}".format(*of, store)
+            got = pairs.interleave({(f, b): lambda f=f, b=b, of=of, store=store: sides.measure(f, b, store, of)
+                                    for f in sides.fronts for b in sides.backs if store in sides.stores(b)}, bench.pairs,
+                                   lambda line, load=load: bench.tell(f"{load}: {line}"))
             for (front, back), samples in got.items():
                 rows.append({"front-end": front, "back-end": back, "4 KiB": load,
                              "IOPS": statistics.median(s["iops"] for s in samples),
@@ -116,7 +125,7 @@ def run(bench, group):
                 if (front, "qsd") in got:
                     judge(group, f"{load}: libvh / qsd as back-end of {front}", got[front, "libvh"], got[front, "qsd"])
             for back in sides.backs:
-                if ("libblkio", back) in got:
+                if ("libblkio", back) in got and ("libvh", back) in got:
                     judge(group, f"{load}: libvh / libblkio as front-end of {back}", got["libvh", back], got["libblkio", back])
     group.table("medians", rows)
 
@@ -128,7 +137,7 @@ def charts(data):
                              ("block-latency", "p50 us", "Block requests of 4 KiB: median latency by pair")):
         series = {}
         for r in rows:
-            if r["4 KiB"].startswith("randread"):
-                series.setdefault(f"{r['front-end']} on {r['back-end']}", {})[r["4 KiB"].partition(" ")[2]] = r[key]
+            if r["4 KiB"].startswith("randread") and r["4 KiB"].endswith("event"):
+                series.setdefault(f"{r['front-end']} on {r['back-end']}", {})[r["4 KiB"].split(" ", 1)[1].partition(",")[0]] = r[key]
         pictures.append({"name": name, "title": title, "y": key, "log": True, "bars": series})
     return pictures
