@@ -197,11 +197,14 @@ static void driver_submits(void)
 
 static void device_waits(void)
 {
+	vh_count rc;
+
 	do {
 		while (serve())
 			;
-		device_sleeps = vh_queue_arm(device) == VH_QUEUE_SLEEP;
-	} while (!device_sleeps && popped < MOST);
+		rc = vh_queue_arm(device);
+	} while (rc == VH_QUEUE_MORE && popped < MOST);
+	device_sleeps = rc == VH_QUEUE_SLEEP;
 }
 
 static void begin_with_two(void)
@@ -214,11 +217,15 @@ static void begin_with_two(void)
 
 static void driver_waits(void)
 {
-	do {
+	vh_count rc = VH_QUEUE_MORE;
+
+	while (rc == VH_QUEUE_MORE && reaped < submitted) {
 		while (reap())
 			;
-		driver_sleeps = reaped < submitted && vh_queue_arm(driver) == VH_QUEUE_SLEEP;
-	} while (!driver_sleeps && reaped < submitted);
+		if (reaped < submitted)
+			rc = vh_queue_arm(driver);
+	}
+	driver_sleeps = rc == VH_QUEUE_SLEEP;
 }
 
 static const struct {
