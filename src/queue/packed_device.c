@@ -38,7 +38,7 @@ static inline __attribute__((always_inline)) int take_one(struct vh_queue *q, st
 							  const struct vhi_table from, size_t at, uint32_t exact,
 							  uint64_t word, uint32_t *n_desc, struct vh_req *req)
 {
-	size_t id = packed_id(word), guess = id;
+	size_t id = packed_id(word), row = id, guess = id;
 	struct vhi_slot *slot;
 	int rc;
 
@@ -49,10 +49,11 @@ static inline __attribute__((always_inline)) int take_one(struct vh_queue *q, st
 			if (rc)
 				return rc;
 		}
-		guess = b->num; /* nobody's */
+		row = b->num; /* nobody's */
+		guess = SIZE_MAX;
 	}
-	b->order[vhi_first32(b->stamp) & b->order_mask] = (uint16_t)guess; /* without a skew */
-	slot = vhi_take_begin(b, guess, w, req);
+	b->order[vhi_first32(b->stamp) & b->order_mask] = (uint16_t)row; /* without a skew */
+	slot = vhi_take_begin(b, row, w, req);
 	rc = vhi_walk_packed(q, w, from, (uint32_t)b->num, at, word, &id, n_desc, req);
 	if (VHI_UNLIKELY(rc))
 		return rc;

@@ -311,6 +311,13 @@ static void case_146_buffer_ids_are_checked(void **state)
 		vht_offer(&ring, bad[i]);
 		vht_expect_break(&ring, -EPROTO, SITE(ID));
 	}
+	/* And where all descriptors of a chain say so. */
+	for (size_t i = 0; i < VHI_ARRAY_SIZE(bad); i++) {
+		open_at(BASE(AT(0), AT(0)));
+		ring.packed.ring[1] = (struct vht_pdesc){VHT_DATA, 16, (uint16_t)bad[i], VHT_AVAIL};
+		ring.packed.ring[0] = (struct vht_pdesc){VHT_DATA, 16, (uint16_t)bad[i], VHT_AVAIL | VHT_NEXT};
+		vht_expect_break(&ring, -EPROTO, SITE(ID));
+	}
 	open_at(BASE(AT(0), AT(0)));
 	vht_chain(&ring, 1, 0, 1);
 	vht_chain(&ring, 0, 0, 1);
