@@ -377,6 +377,8 @@ static void case_134_indices_wrap_three_times(void **state)
 	if (vht_layout) {
 		run(3, 3 * 65536);
 		run(5, 3 * 65536);
+		run(7, 3 * 65536);
+		run(8, 3 * 65536);
 		run(32767, 3 * 65536);
 	}
 }
