@@ -150,8 +150,10 @@ vh_count vh_gpu_get_modes(struct vh_gpu *g, struct vh_gpu_mode *out, uint32_t ma
 	if (rc)
 		return rc;
 	rc = ask(g, VH_GPU_GET_DISPLAY_INFO, NULL);
-	if (!rc && n)
+	if (!rc && n) {
 		memcpy(out, g->payload + offsetof(struct vhi_gpu_displays, modes), n * sizeof(*out));
+		vhi_gpu_swap_modes(out, n);
+	}
 	return vhi_gpu_leave(g, rc ? rc : (vh_count)n);
 }
 
@@ -165,6 +167,7 @@ static vh_count get_edid(struct vh_gpu *g, uint32_t scanout_id, void *buf, uint3
 	if (rc)
 		return rc;
 	memcpy(&edid, g->payload, sizeof(edid));
+	edid.size = le32toh(edid.size);
 	if (VHI_REFUSE(VHI_SITE_GPU_EDID_SIZE, edid.size > VH_GPU_EDID_MAX))
 		return vhi_gpu_fail(g, -EPROTO, VHI_SITE_GPU_EDID_SIZE, "");
 	if (edid.size > cap)

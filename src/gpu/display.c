@@ -95,19 +95,20 @@ static vh_rc answer(struct vh_gpu *g, uint32_t id, const void *payload, uint32_t
 
 vh_rc vh_gpu_reply_modes(struct vh_gpu *g, const struct vh_gpu_mode *modes, uint32_t n)
 {
-	struct vhi_gpu_displays r = {.head = {.type = RESP_OK_DISPLAY_INFO}};
+	struct vhi_gpu_displays r = {.head = {.type = htole32(RESP_OK_DISPLAY_INFO)}};
 
 	if ((!modes && n) || n > VH_GPU_MAX_SCANOUTS)
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
 				"vh_gpu_reply_modes: modes is NULL, or there are more than 16");
 	if (n)
 		memcpy(r.modes, modes, n * sizeof(*modes));
+	vhi_gpu_swap_modes(r.modes, n);
 	return answer(g, VH_GPU_GET_DISPLAY_INFO, &r, sizeof(r), "vh_gpu_reply_modes");
 }
 
 vh_rc vh_gpu_reply_edid(struct vh_gpu *g, const void *edid, uint32_t len)
 {
-	struct vhi_gpu_edid r = {.head = {.type = RESP_OK_EDID}, .size = len};
+	struct vhi_gpu_edid r = {.head = {.type = htole32(RESP_OK_EDID)}, .size = htole32(len)};
 
 	if ((!edid && len) || len > VH_GPU_EDID_MAX)
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,

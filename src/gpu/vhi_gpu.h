@@ -6,6 +6,8 @@
 #ifndef VHI_GPU_H
 #define VHI_GPU_H
 
+#include <endian.h>
+
 #include "vh/gpu.h"
 #include "vhi_gate.h"
 #include "vhi_sock.h"
@@ -40,7 +42,7 @@ struct vhi_gpu_header {
 	uint32_t size;
 };
 
-/* Replies. */
+/* Replies that are structs of virtio-gpu: little-endian, unlike all else here. */
 struct vhi_gpu_ctrl {
 	uint32_t type; /* of virtio-gpu: VIRTIO_GPU_RESP_OK_* */
 	uint32_t flags;
@@ -58,6 +60,9 @@ struct vhi_gpu_edid {
 	uint32_t padding;
 	uint8_t edid[VH_GPU_EDID_MAX];
 };
+
+/* From or to the order of their bytes on the wire, which is the same change. */
+void vhi_gpu_swap_modes(struct vh_gpu_mode *modes, uint32_t n);
 
 struct vh_gpu {
 	struct vhi_gate gate;

@@ -128,3 +128,16 @@ uint32_t vhi_gpu_check_request(const struct vh_gpu *g, struct vh_gpu_msg *out)
 	out->data = out->data_size ? (uintptr_t)(g->payload + row->fixed) : 0;
 	return 0;
 }
+
+void vhi_gpu_swap_modes(struct vh_gpu_mode *modes, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		modes[i] = (struct vh_gpu_mode){
+			.x = htole32(modes[i].x),
+			.y = htole32(modes[i].y),
+			.width = htole32(modes[i].width),
+			.height = htole32(modes[i].height),
+			.enabled = htole32(modes[i].enabled),
+			.flags = htole32(modes[i].flags),
+		};
+}

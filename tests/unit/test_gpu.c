@@ -97,6 +97,14 @@ static void put(const uint32_t *words, size_t n, int fd)
 	assert_int_equal(sendmsg(raw, &msg, MSG_NOSIGNAL), n * sizeof(*words));
 }
 
+/* What is 64 bits wide lies in native order, the structs of virtio-gpu are little-endian. */
+#if __BYTE_ORDER == __LITTLE_ENDIAN
+#define U64(low, high) low, high
+#define LE32(v)	       (v)
+#else
+#define U64(low, high) high, low
+#define LE32(v)	       ((v) >> 24 | ((v) >> 8 & 0xff00u) | ((v) << 8 & 0xff0000u) | (uint32_t)(v) << 24)
+#endif
 #define WORDS(...)	((const uint32_t[]){__VA_ARGS__})
 #define N_WORDS(...)	(sizeof(WORDS(__VA_ARGS__)) / sizeof(uint32_t))
 #define PUT(...)	put(WORDS(__VA_ARGS__), N_WORDS(__VA_ARGS__), -1)
@@ -220,9 +228,9 @@ static void features_are_settled_inside(void **state)
 	(void)state;
 	PUT(1, 0, 0);
 	assert_int_equal(vh_gpu_recv(gpu, &m, &fd), 0);
-	EXPECT(1, REPLY, 8, /**/ EDID | BUF2, 0);
-	PUT(2, 0, 8, /**/ BUF2, 0);
-	PUT(12, 0, 48, /**/ 2, 1, 2, 640, 480, 800, 600, 3200, 7, 0x34325258, 0x89abcdef, 0x01234567);
+	EXPECT(1, REPLY, 8, /**/ U64(EDID | BUF2, 0));
+	PUT(2, 0, 8, /**/ U64(BUF2, 0));
+	PUT(12, 0, 48, /**/ 2, 1, 2, 640, 480, 800, 600, 3200, 7, 0x34325258, U64(0x89abcdef, 0x01234567));
 	m = take(NULL);
 	assert_int_equal(m.request, VH_GPU_DMABUF_SCANOUT2);
 	assert_int_equal(m.modifier, UINT64_C(0x0123456789abcdef));
@@ -237,7 +245,7 @@ static void answers_have_their_layout_and_are_owed(void **state)
 
 	(void)state;
 	assert_int_equal(vh_gpu_reply_shown(gpu), -EINVAL);
-	PUT(2, 0, 8, /**/ EDID, 0);
+	PUT(2, 0, 8, /**/ U64(EDID, 0));
 	PUT(3, 0, 0);
 	assert_int_equal(take(NULL).request, VH_GPU_GET_DISPLAY_INFO);
 	assert_int_equal(vh_gpu_recv(gpu, &m, &fd), -EALREADY);
@@ -245,7 +253,10 @@ static void answers_have_their_layout_and_are_owed(void **state)
 	assert_int_equal(vh_gpu_reply_modes(gpu, &one, 17), -EINVAL);
 	assert_int_equal(vh_gpu_reply_modes(gpu, &one, 1), 0);
 	assert_int_equal(vh_gpu_reply_modes(gpu, &one, 1), -EINVAL);
-	memcpy(words, WORDS(3, REPLY, 408, /**/ 0x1101, 0, 0, 0, 0, 0, /**/ 1, 2, 640, 480, 1, 9), 15 * 4);
+	memcpy(words,
+	       WORDS(3, REPLY, 408, /**/ LE32(0x1101), 0, 0, 0, 0, 0, /**/ LE32(1), LE32(2), LE32(640), LE32(480),
+		     LE32(1), LE32(9)),
+	       15 * 4);
 	expect(words, 3 + 408 / 4);
 	PUT(11, 0, 4, /**/ 5);
 	m = take(NULL);
@@ -254,7 +265,7 @@ static void answers_have_their_layout_and_are_owed(void **state)
 	assert_int_equal(vh_gpu_reply_edid(gpu, words, 1025), -EINVAL);
 	assert_int_equal(vh_gpu_reply_edid(gpu, "EDID", 4), 0);
 	memset(words, 0, sizeof(words));
-	memcpy(words, WORDS(11, REPLY, 1056, /**/ 0x1104, 0, 0, 0, 0, 0, /**/ 4, 0), 11 * 4);
+	memcpy(words, WORDS(11, REPLY, 1056, /**/ LE32(0x1104), 0, 0, 0, 0, 0, /**/ LE32(4), 0), 11 * 4);
 	memcpy(&words[11], "EDID", 4);
 	expect(words, 3 + 1056 / 4);
 }
@@ -308,8 +319,8 @@ static void what_a_display_refuses(void **state)
 		{VHI_SITE_GPU_DATA, 8, {8, 0, 20, 0, 0, 0, 0xffffffff, 0xffffffff}, false},
 		{VHI_SITE_GPU_DATA, 8, {8, 0, 20, 0, 0, 0, 0x80000000, 0x80000000}, false},
 		{VHI_SITE_GPU_DATA, 8, {6, 0, 20, 0, 0, 0, 0, 0}, false},
-		{VHI_SITE_GPU_ACK, 5, {2, 0, 8, 4, 0}, false},
-		{VHI_SITE_GPU_ACK, 5, {2, 0, 8, 0, 1}, false},
+		{VHI_SITE_GPU_ACK, 5, {2, 0, 8, U64(4, 0)}, false},
+		{VHI_SITE_GPU_ACK, 5, {2, 0, 8, U64(0, 1)}, false},
 	};
 	int memfd = memfd_create("dma-buf", MFD_CLOEXEC);
 
@@ -530,7 +541,7 @@ static void a_reply_that_nobody_asked_for_ends_it(void **state)
 
 static void an_edid_has_a_limit(void **state)
 {
-	static uint32_t features[] = {1, REPLY, 8, /**/ EDID, 0}, edid[3 + 1056 / 4] = {11, REPLY, 1056};
+	static uint32_t features[] = {1, REPLY, 8, /**/ U64(EDID, 0)}, edid[3 + 1056 / 4] = {11, REPLY, 1056};
 	struct answer a = {features, 5, -1}, b = {edid, 3 + 1056 / 4, -1};
 	uint8_t buf[VH_GPU_EDID_MAX];
 	uint64_t acked = 7;
@@ -542,14 +553,14 @@ static void an_edid_has_a_limit(void **state)
 	assert_int_equal(vh_gpu_negotiate(gpu, UINT64_MAX, &acked), 0);
 	pthread_join(thread, NULL);
 	assert_int_equal(acked, EDID);
-	EXPECT(2, 0, 8, /**/ EDID, 0);
+	EXPECT(2, 0, 8, /**/ U64(EDID, 0));
 
-	edid[3 + 6] = 1024;
+	edid[3 + 6] = LE32(1024);
 	assert_int_equal(pthread_create(&thread, NULL, answering, &b), 0);
 	assert_int_equal(vh_gpu_get_edid(gpu, 0, buf, 1023), -EMSGSIZE);
 	pthread_join(thread, NULL);
 	EXPECT(0); /* the scanout of the request */
-	edid[3 + 6] = 1025;
+	edid[3 + 6] = LE32(1025);
 	assert_int_equal(pthread_create(&thread, NULL, answering, &b), 0);
 	assert_int_equal(vh_gpu_get_edid(gpu, 0, buf, sizeof(buf)), -EPROTO);
 	pthread_join(thread, NULL);
