@@ -134,7 +134,7 @@ static int set_up(void **state)
 	const struct vh_slave_ops sops = {.size = sizeof(sops), .request = on_frontend};
 	const struct vh_device_ops dops = {.size = sizeof(dops), .on_batch = on_batch};
 	const struct vh_device_opts dopts = {.size = sizeof(dopts)};
-	const uint64_t num[1] = {16ull << 32};
+	const uint64_t num[1] = {VHT_PAIR(0, 16)};
 	struct vh_vring_addr addr = {0};
 	struct vh_mem *mem;
 	struct vh_region r = {0};

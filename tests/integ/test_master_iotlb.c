@@ -248,7 +248,7 @@ static bool holds(struct vht_backend *b, struct vht_msg *m)
 	assert_int_equal(vht_recv(b->fd, &in), 1);
 	assert_int_equal(in.request, IOTLB);
 	/* Replies leave in the order of the requests. */
-	vht_send_u64(b->fd, 11, 5, UINT64_C(5) << 32);
+	vht_send_u64(b->fd, 11, 5, VHT_PAIR(0, 5));
 	vht_send_u64(b->fd, IOTLB, 5, 0);
 	assert_int_equal(vht_recv(b->channel, &in), 1);
 	return true;

@@ -202,7 +202,7 @@ static void ask(void)
 	if (model.n_pending >= IN_FLIGHT)
 		return;
 	if (k->id == 24 || k->id == 25)
-		payload[0] = UINT64_C(4) << 32;
+		payload[0] = VHT_PAIR(0, 4);
 	rc = vht_submit(m, k->id, VH_REPLY_TABLE, payload, k->size, &ticket);
 	if (!model.connected) {
 		assert_int_equal(rc, -ENOTCONN);

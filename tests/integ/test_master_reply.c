@@ -308,7 +308,7 @@ static void pipelined_requests_are_paired_in_order_and_finished_in_any(void **st
 
 		assert_int_equal(vht_recv(f->fd, &msg), 1);
 		assert_int_equal(vht_u32(&msg, 0), i);
-		vht_send_u64(f->fd, 11, 5, i | (uint64_t)(i + 1000) << 32);
+		vht_send_u64(f->fd, 11, 5, VHT_PAIR(i, i + 1000));
 	}
 	for (int i = N - 1; i >= 0; i--) {
 		assert_int_equal(vht_finish(f->m, t[i], &v, sizeof(v), NULL), 0);
@@ -348,7 +348,7 @@ static void a_packed_base_may_use_all_32_bits(void **state)
 	assert_int_equal(msg.flags, 1);
 	assert_int_equal(vht_submit(f->m, 11, VH_REPLY_TABLE, asked, 8, &t), 0);
 	vht_recv(f->fd, &msg);
-	vht_send_u64(f->fd, 11, 5, 3 | UINT64_C(0x80058005) << 32);
+	vht_send_u64(f->fd, 11, 5, VHT_PAIR(3, 0x80058005));
 	assert_int_equal(vht_finish(f->m, t, &v, sizeof(v), NULL), 0);
 	assert_int_equal(v >> 32, 0x80058005);
 }

@@ -92,7 +92,7 @@ static void set(struct fix *f, uint32_t request, uint64_t value)
 
 static void pair(struct fix *f, uint32_t request, uint32_t a, uint32_t b)
 {
-	set(f, request, a | (uint64_t)b << 32);
+	set(f, request, VHT_PAIR(a, b));
 }
 
 static bool event(struct fix *f, uint32_t kind)
@@ -238,7 +238,7 @@ static void data_goes_through_a_ring_that_they_set_up(void **state)
 	/* The ring stops where it was, with the index of the ring that was asked for. */
 	uint64_t base = 0;
 	assert_int_equal(call(f, 11, (uint32_t[]){0, 0}, 8, &base, sizeof(base)), 0);
-	assert_int_equal(base, UINT64_C(3) << 32);
+	assert_int_equal(base, VHT_PAIR(0, 3));
 	assert_true(event(f, VH_EVENT_STOPPED));
 }
 

@@ -99,7 +99,7 @@ static bool slow_base(struct vht_backend *b, struct vht_msg *m)
 		return false;
 	usleep(SHORT * 4000);
 	if (m->request == 45)
-		vht_send_u64(b->fd, 45, 5, vht_u32(m, 0) | UINT64_C(7) << 32);
+		vht_send_u64(b->fd, 45, 5, VHT_PAIR(vht_u32(m, 0), 7));
 	return m->request == 45;
 }
 

@@ -222,7 +222,7 @@ static void requests_in_flight_at_the_end_are_stale_and_their_memory_stays(void 
 
 static void case_66_a_new_table_waits_for_requests_in_flight_and_rings_go_on(void **state)
 {
-	uint64_t table[9] = {2,
+	uint64_t table[9] = {VHT_PAIR(2, 0),
 			     VHT_MEM_GPA,
 			     VHT_MEM_SIZE,
 			     VHT_MEM_UVA,

@@ -43,9 +43,9 @@ static uint64_t word(void)
 				  VHT_QUEUES,
 				  0x100,
 				  16,
-				  UINT64_C(16) << 32,
-				  UINT64_C(1) << 32,
-				  UINT64_C(1) << 32 | 1,
+				  VHT_PAIR(0, 16),
+				  VHT_PAIR(0, 1),
+				  VHT_PAIR(1, 1),
 				  VHT_BIT30 | VHT_VERSION,
 				  VHT_PF,
 				  VHT_MEM_GPA,
@@ -66,7 +66,7 @@ static uint32_t payload_for(uint32_t id, uint64_t *w)
 					  [22] = 32, [23] = 8,	[24] = 16, [25] = 16, [27] = 8,	 [31] = 24, [32] = 24,
 					  [35] = 8,  [37] = 40, [38] = 40, [39] = 8,  [41] = 16, [42] = 8,  [45] = 8};
 	const struct vh_vring_addr addr = vht_addr(p, dice(VHT_QUEUES));
-	const uint64_t table[5] = {1, VHT_MEM_GPA, VHT_MEM_SIZE, VHT_MEM_UVA, 0};
+	const uint64_t table[5] = {VHT_PAIR(1, 0), VHT_MEM_GPA, VHT_MEM_SIZE, VHT_MEM_UVA, 0};
 
 	for (int i = 0; i < 8; i++)
 		w[i] = word();
@@ -78,7 +78,7 @@ static uint32_t payload_for(uint32_t id, uint64_t *w)
 			w[0] = 0;
 	}
 	if (id == M_GET_CONFIG || id == M_SET_CONFIG)
-		w[0] = UINT64_C(4) << 32 | dice(80);
+		w[0] = VHT_PAIR(dice(80), 4);
 	if (dice(20) == 0)
 		return dice(64);
 	return id < sizeof(sizes) ? sizes[id] : 0;

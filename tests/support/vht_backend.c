@@ -200,7 +200,7 @@ void vht_backend_answer(struct vht_backend *b, struct vht_msg *m)
 		break;
 	case 11:
 		/* index, and the base: 100 more than the index */
-		vht_send_u64(b->fd, 11, 5, vht_u32(m, 0) | (uint64_t)(vht_u32(m, 0) + 100) << 32);
+		vht_send_u64(b->fd, 11, 5, VHT_PAIR(vht_u32(m, 0), vht_u32(m, 0) + 100));
 		return;
 	case 15:
 		value = b->protocol_features;

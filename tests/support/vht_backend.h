@@ -12,6 +12,13 @@
 
 #include "vh/vh.h"
 
+/* Two fields of 32 bits, one behind the other, as one word of a message: what is on the wire is in native order. */
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define VHT_PAIR(first, second) ((uint64_t)(first) | (uint64_t)(second) << 32)
+#else
+#define VHT_PAIR(first, second) ((uint64_t)(first) << 32 | (uint64_t)(second))
+#endif
+
 #define VHT_WAIT_MS 5000 /* how long anything here waits before the test fails */
 
 struct vht_msg {

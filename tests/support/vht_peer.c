@@ -356,7 +356,7 @@ void vht_send_region(struct vht_peer *p, uint32_t id, uint32_t flags, uint64_t g
 
 void vht_send_table(struct vht_peer *p, uint32_t flags, uint64_t gpa, uint64_t uva, uint64_t len)
 {
-	uint64_t table[5] = {1, gpa, len, uva, 0};
+	uint64_t table[5] = {VHT_PAIR(1, 0), gpa, len, uva, 0};
 
 	vht_msg(p, M_SET_MEM_TABLE, flags, table, sizeof(table), p->memfd);
 }
