@@ -10,7 +10,7 @@ import pytest
 from lib import read_outcomes
 
 TESTS = Path(__file__).resolve().parents[1]
-DEFINED = {".c": r"^static void {}\(void \*\*", ".py": r"^def {}\("}
+DEFINED = {".c": r"^(?:static void {0}\(void \*\*|void {0}\(void\)$)", ".py": r"^def {}\("}
 #: cases that a front-end meets too, and those of what both speak; first and last
 BOTH, EITHER = (1, 112), ((113, 226), (237, 260))
 
