@@ -140,7 +140,7 @@ bool vhi_chain_more(struct vh_queue *q, struct vhi_walk *w, uint32_t entries)
 	struct vhi_chain *c = go_off(q, w, entries);
 	const bool more = c->beyond;
 
-	set_left(q, c->beyond, 0);
+	set_left(q, more ? c->beyond : 1, 0); /* who goes on all the same is asked again */
 	*w = c->w;
 	return more;
 }

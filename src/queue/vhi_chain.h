@@ -323,7 +323,7 @@ static inline __attribute__((always_inline)) int vhi_walk_packed(struct vh_queue
 		rc = vhi_walk_overrun(!in.entries);
 		if (rc)
 			return rc;
-		w->left = in.entries;
+		w->left = VHI_MAX(in.entries, 1u);
 	}
 	*n_desc = 1;
 	if ((flags & VHI_DESC_KIND) != w->side) {
