@@ -3,7 +3,7 @@
  * What a chain costs by hand: the ring, the shapes and the output of queue_cost.c, without the library.
  *
  *	floor [p]s0..[p]s3 [regions [batch [rounds]]]		device_batch(): pop and push
- *	floor driver [p]s0..[p]s2 1 [batch [rounds]]		driver_submit() and driver_reap()
+ *	floor [p]s0..[p]s2 1 batch rounds driver		driver_submit() and driver_reap()
  *	floor clock						what reading the clock adds to a measured time
  */
 #include <inttypes.h>
@@ -213,7 +213,7 @@ static double clock_ns(void)
 
 int main(int argc, char **argv)
 {
-	bool is_driver = argc > 1 && !strcmp(argv[1], "driver");
+	bool is_driver = argc > 5 && !strcmp(argv[5], "driver");
 	uint32_t batch, rounds;
 	double ns[SAMPLES];
 
@@ -221,8 +221,6 @@ int main(int argc, char **argv)
 		printf("{\"clock_ns\": %.1f}\n", clock_ns());
 		return 0;
 	}
-	argv += is_driver;
-	argc -= is_driver;
 	shape = argc > 1 ? shape_by_name(argv[1], &packed) : NULL;
 	regions = argc > 2 ? (uint32_t)atoi(argv[2]) : 1;
 	batch = argc > 3 ? (uint32_t)atoi(argv[3]) : 32;
@@ -230,7 +228,7 @@ int main(int argc, char **argv)
 	if (!shape || !regions || regions > 509 || !batch ||
 	    batch > (shape->indirect ? FLOOR_NUM : FLOOR_NUM / shape->n) || rounds < SAMPLES ||
 	    (is_driver && (shape->indirect || regions > 1))) {
-		fprintf(stderr, "usage: floor [driver] [p]s0|[p]s1|[p]s2|[p]s3 [regions [batch [rounds]]]\n");
+		fprintf(stderr, "usage: floor [p]s0|[p]s1|[p]s2|[p]s3 [regions [batch [rounds [driver]]]]\n");
 		return 2;
 	}
 	set_up();

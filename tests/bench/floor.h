@@ -171,10 +171,12 @@ static inline int floor_split_pop(struct floor_queue *q, struct floor_req *reqs,
 /* True when the driver wants to be told. */
 static inline bool floor_split_push(struct floor_queue *q, const struct floor_req *reqs, uint32_t n, uint32_t written)
 {
-	volatile uint64_t *ring = (volatile uint64_t *)(volatile void *)(q->used + 2);
+	volatile uint32_t *ring = (volatile uint32_t *)(volatile void *)(q->used + 2);
 
-	for (uint32_t i = 0; i < n; i++, q->next_used++)
-		ring[q->next_used % FLOOR_NUM] = reqs[i].id | (uint64_t)written << 32;
+	for (uint32_t i = 0; i < n; i++, q->next_used++) {
+		ring[2 * (q->next_used % FLOOR_NUM)] = reqs[i].id;
+		ring[2 * (q->next_used % FLOOR_NUM) + 1] = written;
+	}
 	__atomic_store_n(&q->used[1], q->next_used, __ATOMIC_RELEASE);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	return !(q->avail[0] & 1);
@@ -315,16 +317,16 @@ static inline int floor_split_submit(struct floor_queue *q, const struct floor_r
 static inline int floor_split_reap(struct floor_queue *q, uint64_t *cookies, uint32_t max)
 {
 	uint32_t n = (uint16_t)(__atomic_load_n(&q->used[1], __ATOMIC_ACQUIRE) - q->next_used);
-	volatile uint64_t *ring = (volatile uint64_t *)(volatile void *)(q->used + 2);
+	volatile uint32_t *ring = (volatile uint32_t *)(volatile void *)(q->used + 2);
 
 	if (n > FLOOR_NUM)
 		return -1;
 	n = n < max ? n : max;
 	for (uint32_t i = 0; i < n; i++, q->next_used++) {
-		uint64_t e = ring[q->next_used % FLOOR_NUM];
-		uint32_t id = (uint32_t)e;
+		uint32_t id = ring[2 * (q->next_used % FLOOR_NUM)];
+		uint32_t len = ring[2 * (q->next_used % FLOOR_NUM) + 1];
 
-		if (id >= FLOOR_NUM || !q->flight[id].n || e >> 32 > q->flight[id].room)
+		if (id >= FLOOR_NUM || !q->flight[id].n || len > q->flight[id].room)
 			return -1;
 		cookies[i] = q->flight[id].cookie;
 		q->n_free = (uint16_t)(q->n_free + q->flight[id].n);

@@ -34,13 +34,14 @@ def target(name):
     return os.path.join(BUILD, "tests", "bench", name)
 
 
-def instructions(argv, rounds=(100, 1100), functions=("device_batch",)):
-    """Instructions in these functions for each chain, by callgrind, of a program that prints {"chains": N} and takes its
-    rounds last. Two runs: the difference leaves out what happens once."""
-    counts = []
+def instructions(argv, rounds=(100, 1100), mode="device"):
+    """Instructions for each chain, by callgrind, of a program that takes its rounds and a mode last, as queue_cost does, and
+    prints {"chains": N}. Two runs: the difference leaves out what happens once."""
+    counts, functions = [], ("driver_submit", "driver_reap") if mode == "driver" else ("device_batch",)
+    after = [] if mode == "device" else [mode]
     for n in rounds:
         done = call(["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null",
-                     *(f"--toggle-collect={f}" for f in functions), *argv, str(n)], 300)
+                     *(f"--toggle-collect={f}" for f in functions), *argv, str(n), *after], 300)
         found = re.search(rb"Collected : (\d+)", done.stderr)
         counts.append((json.loads(done.stdout)["chains"], int(found.group(1))))
     (chains0, ir0), (chains1, ir1) = counts
