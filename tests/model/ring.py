@@ -305,6 +305,16 @@ class PackedDevice(Device):
     def peek(self):
         if not self.waiting():
             return None
+        _, _, name, flags = DESC.unpack_from(self.desc, 16 * (self.at % self.num))
+        try:
+            return self.walk()
+        except Wrong as e:
+            raise Wrong(*e.reasons, *(() if flags & NEXT else self.misnamed(name))) from None
+
+    def misnamed(self, name):
+        return ("name",) if name >= self.num else ("busy",) if name in self.flying else ()
+
+    def walk(self):
         chain, seen = Chain(self.guest, self.max_segs), 0
         free = self.num - sum(r.places for r in self.flying.values())
         while True:
@@ -323,10 +333,7 @@ class PackedDevice(Device):
             chain.buffer(addr, length, bool(flags & WRITE))
             if not flags & NEXT:
                 break
-        if name >= self.num:
-            chain.wrong.add("name")
-        elif name in self.flying:
-            chain.wrong.add("busy")
+        chain.wrong.update(self.misnamed(name))
         return chain.request(name, seen)
 
     def done(self, group, written):
