@@ -77,6 +77,12 @@ func (d *Driver) Enable(ctx context.Context, index int, on bool) error {
 	return d.wait(ctx, func() error { return raw.DriverEnable(d.s.p, u32(index), number) })
 }
 
+// ResetQueue has one queue begin anew while the others run on; what was in flight does not come back. A ring that somebody
+// else drives stays stopped until SetRing.
+func (d *Driver) ResetQueue(ctx context.Context, index int) error {
+	return d.wait(ctx, func() error { return raw.DriverResetQueue(d.s.p, u32(index)) })
+}
+
 // Share tells the back-end that memory of the caller's has changed.
 func (d *Driver) Share(ctx context.Context) error {
 	return d.wait(ctx, func() error { return raw.DriverShare(d.s.p) })

@@ -493,3 +493,23 @@ func TestServerModeOfAFrontend(t *testing.T) {
 	must(t, m.Accept(within(t)))
 	writtenAndRead(t, blk(t, m))
 }
+
+func TestScenarioRingReset(t *testing.T) {
+	m, s := pair(t, ram(t))
+	serve(t, s)
+	d := driven(t, m, &vh.DriverOpts{Type: vh.TypeBlk})
+	b, err := vh.NewBlk(within(t), d)
+	must(t, err)
+	defer b.Close()
+	features, err := d.Features()
+	must(t, err)
+	if features&(1<<vh.FRingReset) == 0 {
+		t.Fatalf("%#x", features)
+	}
+	for i := 0; i < 3; i++ {
+		writtenAndRead(t, b)
+		must(t, d.ResetQueue(within(t), 0))
+	}
+	writtenAndRead(t, b)
+	want(t, d.ResetQueue(within(t), 99), syscall.ENOENT)
+}

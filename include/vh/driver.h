@@ -129,7 +129,7 @@ struct vh_driver_ring {
 
 /**
  * vh_driver_set_ring() - a ring that somebody else drives, for the next start
- * @d: a session over memory of the caller's, which does not run
+ * @d: a session over memory of the caller's; when it runs, the ring is started
  * @index: queue index
  * @ring: (nullable) NULL: there is none any more
  * @kick_fd: (borrowed) eventfd by which the device is told, duplicated; -1 = none, it has to look
@@ -137,10 +137,10 @@ struct vh_driver_ring {
  *
  * @since: VH_1.0
  * @thread: handle
- * @blocks: no
- * @errors: EINVAL EPERM EBADF EBUSY ENOENT EMFILE
+ * @blocks: yes
+ * @errors: EINVAL EPERM EBADF EBUSY ENOENT EMFILE EDEADLK ESHUTDOWN ENOTCONN ENOMEM ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
  *
- * Return: 0, -EPERM when the session has its own rings, -EBUSY while it runs.
+ * Return: 0, -EPERM when the session has its own rings, -EBUSY while that queue runs: see vh_driver_reset_queue().
  */
 VH_API vh_rc vh_driver_set_ring(struct vh_driver *d, uint32_t index, const struct vh_driver_ring *ring, vh_fd kick_fd,
 				vh_fd call_fd);
@@ -217,6 +217,28 @@ VH_API vh_rc vh_driver_start(struct vh_driver *d);
  * when a signal came: the session is not stopped, call again.
  */
 VH_API vh_rc vh_driver_stop(struct vh_driver *d, uint32_t flags, uint32_t timeout_ms);
+
+/**
+ * vh_driver_reset_queue() - one queue begins anew, and the others run on
+ * @d: the session
+ * @index: queue index
+ *
+ * The back-end completes or drops what it has of the queue, and stops it. A queue of the session's own is then started from
+ * nothing: what was submitted to it and not reaped does not come back, and its buffers are the caller's again (vh_blk_reap() gives
+ * such requests back with -EIO). A ring that somebody else drives stays stopped; vh_driver_set_ring(), which takes it
+ * although the session runs, starts it where it is then. This is what a driver's VIRTIO_F_RING_RESET asks for; also for a
+ * queue that broke.
+ *
+ * Of a session that is stopped, the queue begins from nothing at the next start.
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: yes
+ * @errors: EINVAL ENOENT EBUSY EDEADLK ESHUTDOWN ENOTCONN ENOMEM EMFILE ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
+ *
+ * Return: 0; -EINTR when a signal came: call again. After any other failure the queue does not run.
+ */
+VH_API vh_rc vh_driver_reset_queue(struct vh_driver *d, uint32_t index);
 
 /**
  * vh_driver_fd() - readable when vh_driver_dispatch() has something to do

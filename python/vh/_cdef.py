@@ -954,6 +954,7 @@ vh_rc vh_driver_enable(struct vh_driver *d, uint32_t index, uint32_t on);
 vh_rc vh_driver_share(struct vh_driver *d);
 vh_rc vh_driver_start(struct vh_driver *d);
 vh_rc vh_driver_stop(struct vh_driver *d, uint32_t flags, uint32_t timeout_ms);
+vh_rc vh_driver_reset_queue(struct vh_driver *d, uint32_t index);
 vh_fd vh_driver_fd(struct vh_driver *d);
 vh_count vh_driver_dispatch(struct vh_driver *d);
 vh_count vh_driver_next_event(struct vh_driver *d, struct vh_event *out);
@@ -1304,6 +1305,7 @@ THREAD = {
     "vh_driver_share": "handle",
     "vh_driver_start": "handle",
     "vh_driver_stop": "handle",
+    "vh_driver_reset_queue": "handle",
     "vh_driver_fd": "any",
     "vh_driver_dispatch": "any",
     "vh_driver_next_event": "any",

@@ -101,13 +101,13 @@ class Driver(Waiting, Pollable):
         return self._queues[index]
 
     def set_ring(self, index: int, ring: "Ring | None", kick: Any = None, call: Any = None) -> None:
-        """A ring that somebody else drives, for the next start; kick and call are eventfds, which stay yours. None: there
+        """A ring that somebody else drives, for the next start, or at once in a session that runs; kick and call are eventfds, which stay yours. None: there
         is none any more."""
         args = ffi.NULL
         if ring is not None:
             args = new_sized("vh_driver_ring", num=ring.num, desc=ring.desc, driver=ring.driver, device=ring.device,
                              base=ring.base, flags=0 if ring.enabled else DRIVER_RING_OFF)
-        self._call("vh_driver_set_ring", index, args, fd_of(kick), fd_of(call))
+        self._wait("vh_driver_set_ring", index, args, fd_of(kick), fd_of(call))
 
     def ring(self, index: int) -> "Ring | None":
         """Where a ring is, and where it goes on."""
@@ -121,6 +121,11 @@ class Driver(Waiting, Pollable):
     def enable(self, index: int, on: bool = True) -> None:
         """Have the device take from a queue, or not; it counts for each start to come."""
         self._wait("vh_driver_enable", index, int(on))
+
+    def reset_queue(self, index: int) -> None:
+        """One queue begins anew, and the others run on; what was in flight does not come back. A ring that somebody else
+        drives stays stopped until set_ring()."""
+        self._wait("vh_driver_reset_queue", index)
 
     def share(self) -> None:
         """Tell the back-end that memory of yours has changed."""

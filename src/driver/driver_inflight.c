@@ -46,3 +46,23 @@ int vhi_driver_inflight_set(struct vh_driver *d)
 		return 0;
 	return without(d, d->b->ops->set_inflight(d->b->ctx, &d->inflight, d->inflight_fd), &before);
 }
+
+int vhi_driver_inflight_clear(struct vh_driver *d, uint32_t index)
+{
+	static const char nothing[4096];
+	const uint64_t each = d->inflight_fd < 0 ? 0 : d->inflight.mmap_size / d->inflight.num_queues;
+	uint64_t done = 0;
+
+	while (done < each) {
+		const struct iovec iov = {.iov_base = (void *)(uintptr_t)nothing,
+					  .iov_len = VHI_MIN(each - done, sizeof(nothing))};
+		const ssize_t n = vhi_sys.pwritev(d->inflight_fd, &iov, 1,
+						  (off_t)(d->inflight.mmap_offset + each * index + done));
+
+		if (n <= 0)
+			return vhi_fail(n ? -errno : -EIO, VH_ERROR_SYSTEM, 0,
+					"queue %u: its inflight records can't be cleared", index);
+		done += (uint64_t)n;
+	}
+	return 0;
+}

@@ -152,8 +152,9 @@ vh_rc vh_driver_set_ring(struct vh_driver *d, uint32_t index, const struct vh_dr
 	if (!rc && !d->given)
 		rc = vhi_fail(-EPERM, VH_ERROR_STATE, 0,
 			      "vh_driver_set_ring: the session has rings of its own; make one over your memory");
-	if (!rc && d->running)
-		rc = vhi_fail(-EBUSY, VH_ERROR_STATE, 0, "vh_driver_set_ring: the session runs; stop it first");
+	if (!rc && d->running && (dq->begun || dq->cut))
+		rc = vhi_fail(-EBUSY, VH_ERROR_STATE, 0,
+			      "vh_driver_set_ring: queue %u runs; stop the session or reset the queue first", index);
 	if (!rc && ring)
 		rc = check_ring(d, &r);
 	if (!rc && ring)
@@ -166,8 +167,12 @@ vh_rc vh_driver_set_ring(struct vh_driver *d, uint32_t index, const struct vh_dr
 	}
 	vhi_driver_control(d, true);
 	put(d, dq, &r, kick, call);
+	/* Without a connection the next one starts it. */
+	rc = d->running ? vhi_driver_link(d) : 1;
+	if (!rc)
+		rc = vhi_driver_told(d, vhi_driver_ring_begin(d, index));
 	vhi_driver_control(d, false);
-	return 0;
+	return VHI_MIN(rc, 0);
 }
 
 vh_rc vh_driver_get_ring(struct vh_driver *d, uint32_t index, struct vh_driver_ring *out)

@@ -157,7 +157,7 @@ int vhi_driver_ring_start(struct vh_driver *d, uint32_t index)
 }
 
 /* From nothing told to enabled, in a call that waits. */
-static int ring_begin(struct vh_driver *d, uint32_t index)
+int vhi_driver_ring_begin(struct vh_driver *d, uint32_t index)
 {
 	int rc;
 
@@ -207,10 +207,22 @@ static int ring_stopped(struct vh_driver *d, uint32_t index, uint32_t base, int 
 	return rc || dq->spoilt ? rc : check_base(dq, index, base);
 }
 
+/* The back-end runs it, and is to let go of it. */
+static int ring_halt(struct vh_driver *d, uint32_t index, uint32_t *base)
+{
+	int rc = ring_enable(d, index, false);
+
+	if (!rc)
+		rc = d->b->ops->ring_stop(d->b->ctx, index, base);
+	if (rc != -EINTR)
+		d->queues[index].begun = false;
+	return rc;
+}
+
 static int ring_end(struct vh_driver *d, uint32_t index)
 {
 	struct vhi_driver_queue *dq = &d->queues[index];
-	uint32_t base;
+	uint32_t base = 0;
 	int rc;
 
 	/* What its device had in flight is known here, and nobody will complete it before the next start. */
@@ -218,13 +230,8 @@ static int ring_end(struct vh_driver *d, uint32_t index)
 		dq->spoilt |= uncompleted(d, dq, &base) && !dq->receives;
 	if (!dq->begun)
 		return 0;
-	rc = ring_enable(d, index, false);
-	if (!rc)
-		rc = d->b->ops->ring_stop(d->b->ctx, index, &base);
-	if (rc == -EINTR)
-		return rc;
-	dq->begun = false;
-	return ring_stopped(d, index, base, rc);
+	rc = ring_halt(d, index, &base);
+	return rc == -EINTR ? rc : ring_stopped(d, index, base, rc);
 }
 
 /* The device has completed everything; a broken queue has nothing that ever will be. */
@@ -315,7 +322,7 @@ static int session_begin(struct vh_driver *d)
 		rc = vhi_driver_inflight_set(d);
 	/* Without a connection that is all: the next one starts the rings. */
 	for (uint32_t i = 0; !rc && i < d->n_queues; i++)
-		rc = ring_begin(d, i);
+		rc = vhi_driver_ring_begin(d, i);
 	if (!rc)
 		rc = vhi_driver_status(d, VHI_DRIVER_S_RUNNING);
 	rc = rc > 0 ? 0 : vhi_driver_told(d, rc);
@@ -382,6 +389,68 @@ vh_rc vh_driver_stop(struct vh_driver *d, uint32_t flags, uint32_t timeout_ms)
 	if (!rc)
 		return ended;
 	vhi_driver_error_put(&why);
+	return rc;
+}
+
+/* Where it stopped does not matter. */
+static int ring_forget(struct vh_driver *d, uint32_t index)
+{
+	struct vhi_driver_queue *dq = &d->queues[index];
+	uint32_t base;
+	int rc = dq->begun ? ring_halt(d, index, &base) : 0;
+
+	if (rc == -EINTR)
+		return rc;
+	dq->partly = dq->cut = false;
+	return rc ? rc : vhi_driver_inflight_clear(d, index);
+}
+
+/* With a connection or without: then the next one starts the ring, from what is planned here. */
+static int reset_queue(struct vh_driver *d, uint32_t index)
+{
+	struct vhi_driver_queue *dq = &d->queues[index];
+	int rc = vhi_driver_link(d), down;
+
+	if (rc < 0)
+		return rc;
+	rc = dq->q && dq->life ? queue_ctl(d, dq, VHI_CTL_PAUSE) : 0;
+	if (!rc)
+		rc = vhi_driver_told(d, ring_forget(d, index));
+	if (rc)
+		return rc;
+	if (!dq->q) {
+		dq->ring.num = 0;
+		return 0;
+	}
+	rc = queue_begin(d, dq);
+	down = rc ? 0 : vhi_driver_link(d);
+	if (!rc && !down)
+		rc = vhi_driver_told(d, vhi_driver_ring_begin(d, index));
+	rc = down < 0 ? down : rc;
+	return rc ? rc : queue_ctl(d, dq, VHI_CTL_RESUME);
+}
+
+vh_rc vh_driver_reset_queue(struct vh_driver *d, uint32_t index)
+{
+	struct vhi_driver_queue *dq;
+	int rc;
+
+	if (!d)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_driver_reset_queue: NULL session");
+	if (index >= d->n_queues)
+		return vhi_fail(-ENOENT, VH_ERROR_ARGUMENT, 0, "vh_driver_reset_queue: queue %u of %u; count from 0",
+				index, d->n_queues);
+	dq = &d->queues[index];
+	if (!d->running) {
+		dq->spoilt |= dq->q && dq->life;
+		return 0;
+	}
+	vhi_driver_control(d, true);
+	rc = reset_queue(d, index);
+	/* One that runs half is none that goes on. */
+	if (rc && rc != -EINTR)
+		dq->spoilt = true;
+	vhi_driver_control(d, false);
 	return rc;
 }
 

@@ -181,12 +181,15 @@ void vhi_driver_event(struct vh_driver *d, uint32_t kind, uint32_t queue, int32_
 int vhi_driver_ring_again(struct vh_driver *d, uint32_t index);
 int vhi_driver_ring_start(struct vh_driver *d, uint32_t index);
 int vhi_driver_ring_enable(struct vh_driver *d, uint32_t index);
+int vhi_driver_ring_begin(struct vh_driver *d, uint32_t index);	      /* all of it, in a call that waits */
 bool vhi_driver_ring_runs(const struct vh_driver *d, uint32_t index); /* while the session does */
 
 /* driver_inflight.c: steps of a start and of a replay, of a session whose back-end is to come back. */
 void vhi_driver_inflight_drop(struct vh_driver *d);
 int vhi_driver_inflight_get(struct vh_driver *d);
 int vhi_driver_inflight_set(struct vh_driver *d);
+int vhi_driver_inflight_clear(struct vh_driver *d,
+			      uint32_t index); /* of a queue that is stopped: nothing is in flight */
 
 /* driver_ring.c: of a given ring, from what its device left in memory. 0, or why nobody can tell. */
 int vhi_driver_given_base(struct vh_driver *d, uint32_t index, uint32_t *base);

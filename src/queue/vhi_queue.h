@@ -38,7 +38,7 @@ void vhi_queue_leave_to_parent(struct vh_queue *q);
 /* What the rings here can do, of the feature bits that are not a device's own. */
 #define VHI_RING_FEATURES                                                                            \
 	(VHI_BIT(VH_F_VERSION_1) | VHI_BIT(VH_F_RING_INDIRECT_DESC) | VHI_BIT(VH_F_RING_EVENT_IDX) | \
-	 VHI_BIT(VH_F_RING_PACKED) | VHI_BIT(VH_F_IN_ORDER))
+	 VHI_BIT(VH_F_RING_PACKED) | VHI_BIT(VH_F_IN_ORDER) | VHI_BIT(VH_F_RING_RESET))
 
 /* Of these, what a device offers unasked: in order its quick requests would wait for the slow ones. */
 #define VHI_RING_OFFERED (VHI_RING_FEATURES & ~VHI_BIT(VH_F_IN_ORDER))

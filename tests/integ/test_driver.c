@@ -18,8 +18,8 @@
 #define MIB	 (UINT64_C(1) << 20)
 #define KIND	 (*(const enum vht_kind *)*state)
 #define OFFERED	 (VHI_BIT(VH_BLK_F_FLUSH) | VHI_BIT(VH_BLK_F_BLK_SIZE) | VHI_BIT(VH_BLK_F_ZONED))
-#define RING_BASIC                                                         \
-	(VHI_BIT(VH_F_RING_INDIRECT_DESC) | VHI_BIT(VH_F_RING_EVENT_IDX) | \
+#define RING_BASIC                                                                                    \
+	(VHI_BIT(VH_F_RING_INDIRECT_DESC) | VHI_BIT(VH_F_RING_EVENT_IDX) | VHI_BIT(VH_F_RING_RESET) | \
 	 (vht_kind_is_split(KIND) ? 0 : VHI_BIT(VH_F_RING_PACKED)))
 
 static void a_session_acks_what_is_offered_wanted_and_known(void **state)

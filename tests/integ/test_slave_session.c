@@ -83,8 +83,8 @@ static void answers_with_what_works(void **state)
 {
 	(void)state;
 	vht_msg(p, M_GET_FEATURES, F_REQUEST, NULL, 0, -1);
-	/* The device's bit 0, LOG_ALL, indirect, event index, bit 30, version 1. */
-	vht_expect_u64(p, M_GET_FEATURES, UINT64_C(0x574000001));
+	/* The device's bit 0, LOG_ALL, indirect, event index, bit 30, version 1, packed, ring reset. */
+	vht_expect_u64(p, M_GET_FEATURES, UINT64_C(0x10574000001));
 	vht_msg(p, M_GET_PROTOCOL_FEATURES, F_REQUEST, NULL, 0, -1);
 	vht_expect_u64(p, M_GET_PROTOCOL_FEATURES, VHT_PF);
 	vht_msg_u64(p, M_SET_PROTOCOL_FEATURES, F_REQUEST, VHT_PF);
@@ -120,7 +120,7 @@ static void offers_can_be_narrowed(void **state)
 	vht_peer_free(p);
 	vht_peer_init(p, &opts, NULL, 0);
 	vht_msg(p, M_GET_FEATURES, F_REQUEST, NULL, 0, -1);
-	vht_expect_u64(p, M_GET_FEATURES, UINT64_C(0x550000001));
+	vht_expect_u64(p, M_GET_FEATURES, UINT64_C(0x10550000001));
 	vht_msg(p, M_GET_PROTOCOL_FEATURES, F_REQUEST, NULL, 0, -1);
 	vht_expect_u64(p, M_GET_PROTOCOL_FEATURES, 8);
 	vht_msg_u64(p, M_SET_PROTOCOL_FEATURES, F_REQUEST, 8);
@@ -134,7 +134,7 @@ static void offers_can_be_narrowed(void **state)
 	vht_peer_free(p);
 	vht_peer_init(p, &bare, NULL, 0);
 	vht_msg(p, M_GET_FEATURES, F_REQUEST, NULL, 0, -1);
-	vht_expect_u64(p, M_GET_FEATURES, UINT64_C(0x530000001));
+	vht_expect_u64(p, M_GET_FEATURES, UINT64_C(0x10530000001));
 	vht_msg(p, M_GET_PROTOCOL_FEATURES, F_REQUEST, NULL, 0, -1);
 	vht_expect_closed(p);
 }

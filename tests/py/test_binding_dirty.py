@@ -38,6 +38,17 @@ def test_pages_are_taken_once_and_what_is_beyond_is_counted():
         assert list(log.take()) == [4096]
 
 
+def test_scenario_ring_reset(tmp_path):
+    with served(Null(), str(tmp_path / "null")), vh.Blk(str(tmp_path / "null")) as disk:
+        assert disk.driver.features & vh.Features.RING_RESET
+        for _ in range(3):
+            disk.read(0, 512)
+            disk.driver.reset_queue(0)
+        disk.read(0, 512)
+        with pytest.raises(OSError):
+            disk.driver.reset_queue(99)
+
+
 def test_a_driver_has_its_device_log(tmp_path):
     with served(Null(), str(tmp_path / "null")), vh.Dirty(1 << 30) as log, vh.Blk(str(tmp_path / "null")) as disk:
         buffer = disk.alloc(4096)

@@ -220,6 +220,7 @@ extern uintptr_t _wrap_DriverEnable_raw_38bee8dda103c01b(swig_voidp arg1, int ar
 extern uintptr_t _wrap_DriverShare_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_DriverStart_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_DriverStop_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
+extern uintptr_t _wrap_DriverResetQueue_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
 extern uintptr_t _wrap_DriverFD_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_DriverDispatch_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_DriverNextEvent_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
@@ -1864,6 +1865,16 @@ func DriverStop(arg1 *Driver, arg2 uint32, arg3 uint32) (_swig_ret error) {
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	swig_r = (uintptr)(C._wrap_DriverStop_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.int(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func DriverResetQueue(arg1 *Driver, arg2 uint32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	swig_r = (uintptr)(C._wrap_DriverResetQueue_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1

@@ -2602,6 +2602,21 @@ vhgo_rc _wrap_DriverStop_raw_38bee8dda103c01b(struct vh_driver *_swig_go_0, int 
 }
 
 
+vhgo_rc _wrap_DriverResetQueue_raw_38bee8dda103c01b(struct vh_driver *_swig_go_0, int _swig_go_1) {
+  struct vh_driver *arg1 = (struct vh_driver *) 0 ;
+  uint32_t arg2 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_driver **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  
+  result = (vhgo_rc)vh_driver_reset_queue(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
 vhgo_count _wrap_DriverFD_raw_38bee8dda103c01b(struct vh_driver *_swig_go_0) {
   struct vh_driver *arg1 = (struct vh_driver *) 0 ;
   vhgo_count result;
