@@ -10,6 +10,7 @@ import shutil
 import statistics
 
 import pairs
+import peers
 import proc
 import programs
 import suite
@@ -19,7 +20,8 @@ SIZE = 64 << 20
 VHCTL = os.path.join(programs.BUILD, "vhctl")
 LOADS = tuple((mode, rw, depth) for mode in ("event", "poll") for depth in (1, 32) for rw in ("randread", "randwrite"))
 STORES = ("null", "ram", "file")
-MODES = {"libvh": ("event", "poll"), "qsd": ("event",)}
+MODES = {"libvh": ("event", "poll"), "qsd": ("event",), "rust": ("event",)}
+HAS = {"libvh": STORES, "qsd": ("null", "file"), "rust": ("null",)}
 
 
 class Sides:
@@ -40,6 +42,11 @@ class Sides:
             self.backs["qsd"] = self._qsd
         else:
             group.missing("qemu-storage-daemon as back-end", "package qemu-system-common")
+        try:
+            self.null_backend = peers.program("null_backend")
+            self.backs["rust"] = self._rust
+        except Missing as e:
+            group.missing("vhost-user-backend of Rust as back-end", e)
 
     def __enter__(self):
         with contextlib.ExitStack() as undo:
@@ -68,7 +75,7 @@ class Sides:
 
     @staticmethod
     def stores(back):
-        return [s for s in STORES if back == "libvh" or s != "ram"]  # the other one has no disk in memory
+        return HAS[back]
 
     def _libvh_serve(self, store, mode, sock):
         return [VHCTL, "serve", "blk", "--socket", sock, *(["--poll"] if mode == "poll" else []),
@@ -78,6 +85,9 @@ class Sides:
         node = {"null": f"null-co,node-name=n,size={SIZE},read-zeroes=off", "file": f"file,node-name=n,filename={self.image}"}
         return ["qemu-storage-daemon", "--blockdev", node[store], "--export",
                 f"vhost-user-blk,id=e,node-name=n,addr.type=unix,addr.path={sock},writable=on"]
+
+    def _rust(self, _store, _mode, sock):
+        return [self.null_backend, sock]
 
     def _libvh_io(self, sock, mode, rw, depth):
         return [VHCTL, "io", "blk", f"unix:{sock}", "bench", "--rw", rw, "--iodepth", str(depth), "--time-ms",
@@ -122,8 +132,9 @@ def run(bench, group):
                              "p50 us": statistics.median(s["latency_us"]["p50"] for s in samples),
                              "p99 us": statistics.median(s["latency_us"]["p99"] for s in samples), "_samples": samples})
             for front in sides.fronts:
-                if (front, "qsd") in got:
-                    judge(group, f"{load}: libvh / qsd as back-end of {front}", got[front, "libvh"], got[front, "qsd"])
+                for back in ("qsd", "rust"):
+                    if (front, back) in got:
+                        judge(group, f"{load}: libvh / {back} as back-end of {front}", got[front, "libvh"], got[front, back])
             for back in sides.backs:
                 if ("libblkio", back) in got and ("libvh", back) in got:
                     judge(group, f"{load}: libvh / libblkio as front-end of {back}", got["libvh", back], got["libblkio", back])

@@ -10,8 +10,10 @@ import statistics
 import subprocess
 
 import pairs
+import peers
 import proc
 import programs
+from kernel import Missing
 
 SIZE = 64 << 20
 VHCTL = os.path.join(programs.BUILD, "vhctl")
@@ -41,6 +43,11 @@ def back_ends(bench, group):
             argv["qsd"] = qsd([paths["qsd"]])
         else:
             group.missing("qemu-storage-daemon as back-end", "package qemu-system-common")
+        try:
+            argv["rust"] = [peers.program("null_backend"), os.path.join(bench.folder, "rust.sock")]
+            paths["rust"] = argv["rust"][1]
+        except Missing as e:
+            group.missing("vhost-user-backend of Rust as back-end", e)
         for name, words in argv.items():
             running.enter_context(proc.Process(name, words, bench.folder)).wait_for_socket(paths[name])
         yield paths
@@ -58,8 +65,8 @@ def round_trips(bench, group, wire, paths):
          "p99 us": statistics.median(s["p99_us"] for s in samples), "_samples": samples} for name, samples in got.items()])
     group.compare("GET_FEATURES: libvh / a bare unix socket", "round trips per second", rate["libvh"], rate["bare socket"],
                   pairs.at_least(0.85))
-    if "qsd" in rate:
-        group.compare("GET_FEATURES: libvh / qsd", "round trips per second", rate["libvh"], rate["qsd"], pairs.parity(True))
+    for peer in set(rate) - {"libvh", "bare socket"}:
+        group.compare(f"GET_FEATURES: libvh / {peer}", "round trips per second", rate["libvh"], rate[peer], pairs.parity(True))
 
 
 def first_requests(bench, group, wire, paths):
@@ -68,9 +75,9 @@ def first_requests(bench, group, wire, paths):
     group.table("connect to first completed read of 4 KiB", [
         {"with": name, "p50 us": statistics.median(s["p50_us"] for s in samples),
          "least us": min(s["min_us"] for s in samples), "_samples": samples} for name, samples in got.items()])
-    if "qsd" in got:
-        group.compare("connect to first request: libvh / qsd", "p50", [s["p50_us"] for s in got["libvh"]],
-                      [s["p50_us"] for s in got["qsd"]], pairs.parity(False))
+    for peer in set(got) - {"libvh"}:
+        group.compare(f"connect to first request: libvh / {peer}", "p50", [s["p50_us"] for s in got["libvh"]],
+                      [s["p50_us"] for s in got[peer]], pairs.parity(False))
 
 
 def private_kib(pid):
@@ -136,7 +143,7 @@ def run(bench, group):
     with back_ends(bench, group) as paths:
         round_trips(bench, group, wire, paths)
         first_requests(bench, group, wire, paths)
-    idle_devices(bench, group, wire, paths)
+    idle_devices(bench, group, wire, [name for name in paths if name != "rust"])
 
 
 def charts(data):
