@@ -115,5 +115,6 @@ fn main() {
             VhostUserDaemon::new("null".into(), Arc::new(Mutex::new(null)), mem).expect("a daemon");
         daemon.start(&mut listener).expect("a front-end");
         let _ = daemon.wait(); // it went away, which is how each one ends
+        std::mem::forget(daemon); // to drop it would wait for its thread, which nobody tells to end
     }
 }
