@@ -63,7 +63,7 @@ static void step_pop(struct test *t, struct input *in)
 		for (uint32_t j = 0; j < t->n; j++)
 			CHECK(t->flights[j].req.token != reqs[i].token);
 		t->flights[t->n++] = (struct flight){reqs[i], sum_of(&reqs[i]),
-						     t->g.packed ? t->q->dev.n_desc[(uint32_t)reqs[i].token] : 0};
+						     t->g.packed ? t->q->slots[(uint32_t)reqs[i].token].n_desc : 0};
 	}
 	for (int i = 0; i < n; i++)
 		segs_touch(t->q, &reqs[i]);
