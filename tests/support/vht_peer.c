@@ -126,9 +126,9 @@ static int32_t echo_reset(void *ctx, uint64_t later)
 
 static void echo_started(void *ctx, struct vh_queue *q, uint32_t index)
 {
-	(void)q;
-	(void)index;
 	((struct vht_echo *)ctx)->started++;
+	if (index < VHT_QUEUES)
+		((struct vht_echo *)ctx)->queues[index] = q;
 }
 
 static void echo_stopped(void *ctx, struct vh_queue *q, uint32_t index)

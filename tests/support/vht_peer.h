@@ -77,7 +77,8 @@ struct vht_echo {
 	uint32_t n_held;
 	uint32_t batches; /* calls of on_batch */
 	uint32_t served;
-	uint32_t started, stopped; /* calls */
+	uint32_t started, stopped;	     /* calls */
+	struct vh_queue *queues[VHT_QUEUES]; /* that were started */
 	int32_t features_rc, config_rc, reset_rc, batch_rc;
 	uint64_t later;	   /* of the last callback that has one */
 	uint64_t features; /* last choice */

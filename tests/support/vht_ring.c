@@ -120,6 +120,7 @@ struct vhi_ring vht_geometry(const struct vht_ring *r)
 void vht_ring_reset(struct vht_ring *r)
 {
 	r->next = (uint16_t)r->opts.base;
+	r->offered = 0;
 	if (is_packed(r)) {
 		r->packed.done = (uint16_t)(r->opts.base >> 16);
 		r->packed.n_used = 0;
