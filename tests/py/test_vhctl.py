@@ -79,6 +79,7 @@ def _serve(tmp_path):
     ("serve", "blk", "--socket", "/tmp/x", "--ram", "1M", "--queue-size", "100"),
     ("serve", "blk", "--socket", "/tmp/x", "--ram", "1M", "--serial", "x" * 21),
     ("serve", "blk", "--socket", "/tmp/x", "--ram", "1M", "--packed", "maybe"),
+    ("serve", "blk", "--socket", "/tmp/x", "--ram", "1M", "--coalesce", "32769"),
     ("serve", "blk", "--socket", "/tmp/x", "--file", "/nonexistent"),
     ("serve", "blk", "--socket", "/tmp/" + "x" * 200, "--ram", "1M"),
     ("serve", "blk", "--fd", "77", "--ram", "1M"),
@@ -363,6 +364,18 @@ def test_requests_complete_in_order_when_asked_to(serve, tmp_path, packed):
     assert vhctl("io", "blk", s.target, "verify").returncode == DONE
     assert vhctl("io", "blk", s.target, "bench", "--time", 1, "--iodepth", 32).returncode == DONE
     assert "IN_ORDER" not in json.loads(vhctl("probe", serve("--ram", "1M").target, "--json").stdout)["features"]["names"]
+
+
+@pytest.mark.parametrize("packed", ["on", "off"])
+@pytest.mark.parametrize("n", [4, 32768])
+def test_nobody_waits_for_calls_that_are_saved(serve, n, packed):
+    s = serve("--ram", "4M", "--coalesce", n, "--packed", packed)
+    assert vhctl("io", "blk", s.target, "verify", "--packed", packed).returncode == DONE
+    # Of fewer requests in flight than make a call, the last one makes it.
+    for depth in (1, 3, 32):
+        got = vhctl("io", "blk", s.target, "bench", "--time-ms", 50, "--iodepth", depth, "--json", "--packed", packed)
+        assert got.returncode == DONE and json.loads(got.stdout)["requests"] > 0, got.stderr
+    assert s.end() == 0
 
 
 @pytest.mark.parametrize("ours", ["on", "off"])
