@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
 /* What the fields of single messages may be, and which check says no. */
 #include "test_wire.h"
+#include "vht_backend.h"
 
 static void memory_tables_match_their_size_and_fds(void **state)
 {
@@ -166,9 +167,9 @@ static void values_stay_in_their_range(void **state)
 		{VHI_FE_SET_STATUS, 0xff, 0},
 		{VHI_FE_SET_STATUS, 0x100, VHI_SITE_WIRE_STATUS_VALUE},
 		{VHI_FE_SET_STATUS, VHI_BIT(63), VHI_SITE_WIRE_STATUS_VALUE},
-		{VHI_FE_SET_DEVICE_STATE_FD, 1, 0},
-		{VHI_FE_SET_DEVICE_STATE_FD, 2, VHI_SITE_WIRE_STATE_FIELDS},
-		{VHI_FE_SET_DEVICE_STATE_FD, VHI_BIT(32), VHI_SITE_WIRE_STATE_FIELDS},
+		{VHI_FE_SET_DEVICE_STATE_FD, VHT_PAIR(1, 0), 0},
+		{VHI_FE_SET_DEVICE_STATE_FD, VHT_PAIR(2, 0), VHI_SITE_WIRE_STATE_FIELDS},
+		{VHI_FE_SET_DEVICE_STATE_FD, VHT_PAIR(0, 1), VHI_SITE_WIRE_STATE_FIELDS},
 	};
 
 	(void)state;
