@@ -49,7 +49,7 @@ static inline __attribute__((always_inline)) int take_one(struct vh_queue *q, st
 			if (rc)
 				return rc;
 		}
-		row = b->num; /* nobody's */
+		row = (size_t)b->num; /* nobody's */
 		guess = SIZE_MAX;
 	}
 	b->order[vhi_first32(b->stamp) & b->order_mask] = (uint16_t)row; /* without a skew */
@@ -111,7 +111,7 @@ static int32_t packed_take(struct vh_queue *q, struct vh_req *reqs, uint32_t max
 		ring.entries -= n_desc;
 		at += n_desc;
 		if (VHI_UNLIKELY(at >= b.num)) {
-			at -= b.num;
+			at -= (size_t)b.num;
 			marks ^= VHI_PACKED_AVAIL | VHI_PACKED_USED;
 		}
 		if (req == end)

@@ -51,7 +51,8 @@ CALLBACK = """void (*message)(void *ctx, const struct vh_msg_info *info);
 	void (*greeted)(void *ctx, uint64_t greeting);
 """
 GROWTH = (
-    (INC + "slave.h", "/* 1: offer PAGEFAULT where userfaultfd may be used; see VH_EVENT_POSTCOPY */\n", "/* 1: offer PAGEFAULT where userfaultfd may be used; see VH_EVENT_POSTCOPY */\n\tuint64_t greeting;\n"),
+    (INC + "slave.h", "see vh_queue_set_coalescing(); 0 = a call for each push */\n",
+     "see vh_queue_set_coalescing(); 0 = a call for each push */\n\tuint64_t greeting;\n"),
     (INC + "slave.h", "\tuint64_t oldest_in_flight_ns; /* of all queues, now */\n",
      "\tuint64_t oldest_in_flight_ns; /* of all queues, now */\n\tuint64_t greeting;\n"),
     (INC + "slave.h", "VH_END_DECLS\n", FUNCTION),
@@ -121,7 +122,7 @@ def main():
                 ("newer on newer", newer, ("all",), s.build, 0, ("ok with all new",)),
                 ("newer on older, nothing new used", newer, ("nothing",), old, 0, ("ok with nothing new",)),
                 ("newer on older, an option", newer, ("option",), old, 1,
-                 ("option: EINVAL", "vh_slave_opts: byte 72 is not zero", "use a newer libvh")),
+                 ("option: EINVAL", "vh_slave_opts: byte 80 is not zero", "use a newer libvh")),
                 ("newer on older, a callback", newer, ("callback",), old, 1,
                  ("callback: EINVAL, destroyed 1:", "vh_trace_ops: byte 24", "use a newer libvh")),
                 ("linked to the new function, newer", linked, ("all",), s.build, 0, ("ok with all new",)),
