@@ -179,14 +179,17 @@ static void take_events(struct slaveside *p)
 	}
 }
 
+/* Until it has nothing to do; a ring without a kick fd is polled for ever, and what comes in is taken a message at a time. */
 void side_pump(struct slaveside *p)
 {
+	struct pollfd fd = {.fd = vh_slave_fd(p->s), .events = POLLIN};
 	int rc;
 
-	for (int i = 0; i < 32; i++) {
+	for (int i = 0, busy = 0; busy < 32 && i < 1024; i++) {
 		rc = vh_slave_dispatch(p->s);
 		CHECK(rc == 0 || rc == 1);
-		if (!rc)
+		busy += rc;
+		if (!rc && !vhi_sys.poll(&fd, 1, 0))
 			break;
 	}
 	take_events(p);
