@@ -55,7 +55,7 @@ int vhi_driver_inflight_clear(struct vh_driver *d, uint32_t index)
 
 	while (done < each) {
 		const struct iovec iov = {.iov_base = (void *)(uintptr_t)nothing,
-					  .iov_len = VHI_MIN(each - done, sizeof(nothing))};
+					  .iov_len = (size_t)VHI_MIN(each - done, sizeof(nothing))};
 		const ssize_t n = vhi_sys.pwritev(d->inflight_fd, &iov, 1,
 						  (off_t)(d->inflight.mmap_offset + each * index + done));
 
