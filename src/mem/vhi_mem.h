@@ -95,27 +95,20 @@ static inline bool vhi_span_holds(const struct vhi_span *span, uint64_t addr, ui
 	return true;
 }
 
-/* Is there a granule that holds addr? */
-static inline bool vhi_span_any(const struct vh_snapshot *s, uint64_t addr)
-{
-	return addr - s->base < s->span;
-}
-
-/* Then the first region of it, which need not hold addr. */
-static inline const struct vhi_span *vhi_span_first(const struct vh_snapshot *s, uint64_t addr)
-{
-	const uint64_t *spans = (const uint64_t *)s->spans;
-
-	return (const struct vhi_span *)(spans + s->granules[(addr - s->base) >> s->shift]);
-}
-
 /*
- * The data path's short cut: a range that lies in one region, the first of its granule. When this is false,
- * vhi_translate() has the answer, which may still be a good one.
+ * The data path's short cut: a range that lies in the region *near, where the last one lay, or else in the first one of its
+ * granule, which is then near. When this is false, vhi_translate() has the answer, which may still be a good one.
  */
-static inline bool vhi_translate_fast(const struct vh_snapshot *s, struct vhi_gpa addr, uint64_t len, uint64_t *host)
+static inline __attribute__((always_inline)) bool vhi_translate_fast(const struct vh_snapshot *s,
+								     const struct vhi_span **near, uint64_t addr,
+								     uint64_t len, uint64_t *host)
 {
-	return vhi_span_any(s, addr.v) && vhi_span_holds(vhi_span_first(s, addr.v), addr.v, len, host);
+	if (VHI_LIKELY(vhi_span_holds(*near, addr, len, host)))
+		return true;
+	if (VHI_UNLIKELY(addr - s->base >= s->span))
+		return false;
+	*near = (const struct vhi_span *)((const uint64_t *)s->spans + s->granules[(addr - s->base) >> s->shift]);
+	return VHI_LIKELY(vhi_span_holds(*near, addr, len, host));
 }
 
 /* The region that holds gpa, or NULL. */

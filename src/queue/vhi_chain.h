@@ -95,18 +95,6 @@ static inline __attribute__((always_inline)) struct vhi_batch vhi_batch_begin(co
 	};
 }
 
-/* A range in the region of the last one, or else in the first one of its granule. */
-static inline __attribute__((always_inline)) bool vhi_walk_find(struct vhi_walk *w, uint64_t addr, uint32_t len,
-								uint64_t *host)
-{
-	if (VHI_LIKELY(vhi_span_holds(w->span, addr, len, host)))
-		return true;
-	if (VHI_UNLIKELY(!vhi_span_any(w->snap, addr)))
-		return false;
-	w->span = vhi_span_first(w->snap, addr);
-	return VHI_LIKELY(vhi_span_holds(w->span, addr, len, host));
-}
-
 /* One range of a chain in a table of so many @entries: a segment, or several; none when it is empty. 0, a site, or -EAGAIN. */
 static inline __attribute__((always_inline)) int vhi_walk_add(struct vh_queue *q, struct vhi_walk *w, uint32_t entries,
 							      uint64_t addr, uint32_t len)
@@ -116,7 +104,7 @@ static inline __attribute__((always_inline)) int vhi_walk_add(struct vh_queue *q
 	int rc;
 
 	w->len += len;
-	if (VHI_LIKELY(vhi_walk_find(w, addr, len, &host))) {
+	if (VHI_LIKELY(vhi_translate_fast(w->snap, &w->span, addr, len, &host))) {
 		w->next->addr = host;
 		w->next->len = len;
 		w->next++;
@@ -182,7 +170,7 @@ static inline __attribute__((always_inline)) int vhi_walk_enter(struct vh_queue 
 		return VHI_SITE_QUEUE_INDIRECT_LEN;
 	if (VHI_REFUSE(VHI_SITE_QUEUE_INDIRECT_BIG, entries > q->max_segs))
 		return VHI_SITE_QUEUE_INDIRECT_BIG;
-	if (VHI_UNLIKELY(!vhi_walk_find(w, addr, len, &host) || host & 7)) {
+	if (VHI_UNLIKELY(!vhi_translate_fast(w->snap, &w->span, addr, len, &host) || host & 7)) {
 		uint64_t copy = 0;
 
 		rc = vhi_chain_copy_table(q, addr, len, &copy);

@@ -85,7 +85,8 @@ static void check_range(const struct vh_snapshot *s, const struct vh_region *r, 
 	int n = model_translate(r, s->n, gpa, len, want);
 	const struct vhi_region *found = vhi_find(s, addr);
 	const struct vh_region *at = model_find(r, s->n, gpa);
-	uint64_t host, fast = vhi_translate_fast(s, addr, len, &host) ? host : 0;
+	const struct vhi_span *near = s->spans;
+	uint64_t host, fast = vhi_translate_fast(s, &near, gpa, len, &host) ? host : 0;
 	void VHI_SHM *one = vhi_translate_one(s, addr, len);
 	struct vhi_gpa back = {~gpa};
 	struct vhi_uva uva = {0};
@@ -226,14 +227,15 @@ static void usual_layouts_never_leave_the_fast_path(void **state)
 		assert_true(((s->span - 1) >> s->shift) + 1 <= kinds[k].granules);
 		for (uint32_t i = 0; i < kinds[k].n; i++) {
 			const struct vh_region *r = &kinds[k].r[i];
+			const struct vhi_span *near = s->spans;
 			uint64_t last = r->len - 1, host;
 
-			assert_true(vhi_translate_fast(s, (struct vhi_gpa){r->gpa}, r->len, &host));
+			assert_true(vhi_translate_fast(s, &near, r->gpa, r->len, &host));
 			assert_int_equal(host, s->spans[i].host);
-			assert_true(vhi_translate_fast(s, (struct vhi_gpa){r->gpa + last}, 1, &host));
+			assert_true(vhi_translate_fast(s, &near, r->gpa + last, 1, &host));
 			assert_int_equal(host, s->spans[i].host + last);
-			assert_false(vhi_translate_fast(s, (struct vhi_gpa){r->gpa + last}, 2, &host));
-			assert_false(vhi_translate_fast(s, (struct vhi_gpa){r->gpa}, 0, &host));
+			assert_false(vhi_translate_fast(s, &near, r->gpa + last, 2, &host));
+			assert_false(vhi_translate_fast(s, &near, r->gpa, 0, &host));
 		}
 		vhi_snapshot_put(s);
 	}
