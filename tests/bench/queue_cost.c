@@ -5,55 +5,25 @@
  *
  *	valgrind --tool=callgrind --toggle-collect=device_batch queue_cost s1 1 32 2100
  *
- * Shapes: s0 = 64 readable bytes; s1 = 16 readable, 4096 and 1 writable (a block read); s2 = 4 readable and 4 writable;
- * s3 = s1 in an indirect table; s4 = 64 writable bytes. A p before the shape makes the ring packed. With more than one
- * region, rings and tables are in the first and every buffer is in a pseudo-random one of the others.
+ * Shapes are those of shapes.h.
  *
  * Modes: device = pop and push; copy = pop, copy each segment out of memory or into it, push; event = pop, push and arm,
  * with an event index; driver = submit and reap.
  */
-#include <inttypes.h>
-#include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
 
+#include "shapes.h"
 #include "vh/vh.h"
 #include "vht_mem.h"
 
-#define NUM	   256u
-#define REGION_LEN UINT64_C(0x200000)
-#define RING_GPA   UINT64_C(0x100000)
-#define TABLES	   (RING_GPA + 0x10000)
-#define FIRST_GPA  UINT64_C(0x1000000) /* with more than one region */
-#define ONE_LEN	   UINT64_C(0x400000)  /* with one, buffers are behind the tables */
-#define MAX_BATCH  NUM
+#define NUM	  256u
+#define MAX_BATCH NUM
 
 struct desc {
 	uint64_t addr;
 	uint32_t len;
 	uint16_t flags;
 	uint16_t next;
-};
-
-static const struct shape {
-	const char *name;
-	uint32_t n;
-	bool indirect;
-	struct {
-		uint32_t len;
-		bool write;
-	} d[8];
-} shapes[] = {
-	{"s0", 1, false, {{64, false}}},
-	{"s1", 3, false, {{16, false}, {4096, true}, {1, true}}},
-	{"s2",
-	 8,
-	 false,
-	 {{64, false}, {64, false}, {64, false}, {64, false}, {64, true}, {64, true}, {64, true}, {64, true}}},
-	{"s3", 3, true, {{16, false}, {4096, true}, {1, true}}},
-	{"s4", 1, false, {{64, true}}},
 };
 
 static const char *const modes[] = {"device", "copy", "event", "driver"};
@@ -87,25 +57,6 @@ static void *host(uint64_t gpa)
 	return at;
 }
 
-static uint32_t lcg(void)
-{
-	static uint32_t x = 12345;
-
-	x = x * 1664525u + 1013904223u;
-	return x >> 8;
-}
-
-/* Regions of equal length, a hole after each, so that none is merged with the next. */
-static uint64_t buffer(uint32_t regions, uint32_t len)
-{
-	uint64_t region;
-
-	if (regions == 1)
-		return RING_GPA + ONE_LEN - REGION_LEN + (lcg() % ((uint32_t)REGION_LEN - len) & ~63u);
-	region = lcg() % (regions - 1);
-	return FIRST_GPA + region * 2 * REGION_LEN + (lcg() % ((uint32_t)REGION_LEN - len) & ~63u);
-}
-
 static void fill(struct desc *d, const struct shape *s, uint32_t regions, uint32_t first)
 {
 	for (uint32_t i = 0; i < s->n; i++)
@@ -131,8 +82,8 @@ static void open_queue(const struct shape *s)
 			(uint64_t)packed << VH_F_RING_PACKED | (uint64_t)(mode == EVENT) << VH_F_RING_EVENT_IDX;
 	opts.base = packed ? VH_QUEUE_PACKED_BASE : 0;
 	opts.desc = RING_GPA;
-	opts.driver = RING_GPA + 0x4000;
-	opts.device = RING_GPA + 0x8000;
+	opts.driver = AVAIL_GPA;
+	opts.device = USED_GPA;
 	if (mode == DRIVER && s->indirect) {
 		opts.indirect = TABLES;
 		opts.max_indirect = s->n;
@@ -320,21 +271,6 @@ static void warm_up(struct vh_req *reqs, struct vh_cpl *cpls, uint32_t batch)
 	}
 }
 
-static double now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec * 1e9 + (double)ts.tv_nsec;
-}
-
-static int by_value(const void *a, const void *b)
-{
-	const double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
 /* One call into the library, the smallest that there is: what a crossing costs from C. */
 static double crossing_ns(void)
 {
@@ -376,18 +312,13 @@ int main(int argc, char **argv)
 	static struct vh_cpl cpls[MAX_BATCH];
 	const uint32_t regions = number(argc, argv, 2, 1), batch = number(argc, argv, 3, 32);
 	const uint32_t rounds = number(argc, argv, 4, 200000);
-	const struct shape *s = NULL;
-	enum { SAMPLES = 21 };
+	const struct shape *s = argc > 1 ? shape_by_name(argv[1], &packed) : NULL;
 	double ns[SAMPLES];
 
 	if (argc == 2 && !strcmp(argv[1], "crossing")) {
 		printf("{\"mode\": \"c\", \"crossing_ns\": %.1f}\n", crossing_ns());
 		return 0;
 	}
-	packed = argc > 1 && argv[1][0] == 'p';
-	for (size_t i = 0; argc > 1 && i < sizeof(shapes) / sizeof(shapes[0]); i++)
-		if (!strcmp(argv[1] + packed, shapes[i].name))
-			s = &shapes[i];
 	for (uint32_t i = 0; argc > 5 && i < sizeof(modes) / sizeof(modes[0]); i++)
 		if (!strcmp(argv[5], modes[i]))
 			mode = i;

@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
-/* The chains that the programs here are measured with, and where rings and buffers are: those of queue_cost.c. */
+/*
+ * The chains that the programs here are measured with, and where rings and buffers are: s0 = 64 readable bytes; s1 = 16
+ * readable, 4096 and 1 writable (a block read); s2 = 4 readable and 4 writable; s3 = s1 in an indirect table; s4 = 64
+ * writable bytes. A p before the shape makes the ring packed. With more than one region, rings and tables are in the first
+ * and every buffer is in a pseudo-random one of the others.
+ */
 #ifndef SHAPES_H
 #define SHAPES_H
 
@@ -36,6 +41,7 @@ static const struct shape shapes[] = {
 	 false,
 	 {{64, false}, {64, false}, {64, false}, {64, false}, {64, true}, {64, true}, {64, true}, {64, true}}},
 	{"s3", 3, true, {{16, false}, {4096, true}, {1, true}}},
+	{"s4", 1, false, {{64, true}}},
 };
 
 /* By its name, with a p before it for a packed ring; NULL for nonsense. */
