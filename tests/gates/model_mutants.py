@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 
-from scratch import Failed, Scratch, run
+from scratch import Failed, Scratch, chosen, run, verdict
 
 TESTS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "model")
 SPLIT, PACKED = "src/queue/split_device.c", "src/queue/packed_device.c"
@@ -52,33 +52,16 @@ def notices(s):
     raise Failed(f"exit code {code} of the tests\n{output[-3000:]}")
 
 
-def check(s, name, edits):
-    for edit in edits:
-        s.replace(*edit)
-    try:
-        return [] if notices(s) else [f"{name}: nobody notices"]
-    finally:
-        s.mend()
-
-
 def main():
-    wrong, full = [], os.environ.get("VH_FULL") == "1"
-    chosen = [m for m in MUTANTS if full or m[1]]
+    made = chosen(MUTANTS)
     with tempfile.TemporaryDirectory() as folder:
         s = Scratch(folder)
         s.configure("-DVH_PYTHON=OFF", "-DVH_TOOLS=OFF")
         if notices(s):
             print("the tests are red without a mutant")
             return 1
-        for name, _, edits in chosen:
-            try:
-                wrong += check(s, name, edits)
-            except Failed as e:
-                wrong.append(f"{name}: {e}")
-    for line in wrong:
-        print(line)
-    print(f"{len(chosen)} of {len(MUTANTS)} mutants, {len(wrong)} survive")
-    return 1 if wrong else 0
+        wrong = s.survivors(made, lambda: notices(s))
+    return verdict(wrong, len(made), len(MUTANTS))
 
 
 if __name__ == "__main__":

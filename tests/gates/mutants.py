@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 
-from scratch import Failed, Scratch, run
+from scratch import Failed, Scratch, chosen, run, verdict
 
 BASE, LOG, DEVICE = "src/base/base.c", "src/base/log.c", "src/device/device.c"
 MAP_END = "local:\n\t*;\n};\n"
@@ -85,21 +85,17 @@ def runs(s, program):
     return run("timeout", SECONDS, program, env={"LD_LIBRARY_PATH": s.build}, ok=False)
 
 
-def check(s, program, mutant):
-    name, _, edits = mutant
-    for edit in edits:
-        s.replace(*edit)
+def notices(s, program):
+    """Whether the program fails with the library as it is now."""
     s.make()
-    code, output = runs(s, program)
-    s.mend()
-    if not code:
-        return [f"{name}: nobody notices"]
-    return [f"{name}: no end"] if code == 124 else []
+    code, _ = runs(s, program)
+    if code == 124:
+        raise Failed("no end")
+    return bool(code)
 
 
 def main():
-    wrong, full = [], os.environ.get("VH_FULL") == "1"
-    chosen = [m for m in MUTANTS if full or m[1]]
+    made = chosen(MUTANTS)
     with tempfile.TemporaryDirectory() as folder:
         s = Scratch(folder)
         s.configure("-DVH_PYTHON=OFF", "-DVH_TOOLS=OFF")
@@ -109,20 +105,12 @@ def main():
         if code:
             print(f"the program is red without a mutant:\n{output[-3000:]}")
             return 1
-        for mutant in chosen:
-            try:
-                wrong += check(s, program, mutant)
-            except Failed as e:
-                wrong.append(f"{mutant[0]}: {e}")
-                s.mend()
+        wrong = s.survivors(made, lambda: notices(s, program))
         s.make()
         s.replace(*GOLDEN)
         if not runs(s, compile_program(s))[0]:
             wrong.append("a golden that is wrong: nobody notices")
-    for line in wrong:
-        print(line)
-    print(f"{len(chosen) + 1} of {len(MUTANTS) + 1} mutants, {len(wrong)} survive")
-    return 1 if wrong else 0
+    return verdict(wrong, len(made) + 1, len(MUTANTS) + 1)
 
 
 if __name__ == "__main__":

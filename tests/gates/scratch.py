@@ -27,6 +27,20 @@ def run(*argv, cwd=None, env=None, ok=True):
     return got.returncode, output
 
 
+def chosen(mutants):
+    """Of (name, quick, edits) the quick ones, with VH_FULL=1 all."""
+    full = os.environ.get("VH_FULL") == "1"
+    return [m for m in mutants if full or m[1]]
+
+
+def verdict(wrong, made, known):
+    """What a gate of mutants says, and its exit code."""
+    for line in wrong:
+        print(line)
+    print(f"{made} of {known} mutants, {len(wrong)} survive")
+    return 1 if wrong else 0
+
+
 class Scratch:
     def __init__(self, folder):
         self.top = os.path.join(folder, "top")
@@ -77,6 +91,21 @@ class Scratch:
             if not self.made:
                 os.utime(full, ns=(time, time))
         self.changed = {}
+
+    def survivors(self, mutants, notices):
+        """A line for each of the mutants, (name, ..., edits), that notices() did not notice, or could not judge."""
+        wrong = []
+        for name, *_, edits in mutants:
+            try:
+                for edit in edits:
+                    self.replace(*edit)
+                if not notices():
+                    wrong.append(f"{name}: nobody notices")
+            except Failed as e:
+                wrong.append(f"{name}: {e}")
+            finally:
+                self.mend()
+        return wrong
 
     def python(self, script, *args):
         """A Python program of the copy, with the copy's modules: (exit code, output)."""
