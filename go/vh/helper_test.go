@@ -120,7 +120,12 @@ func ram(t *testing.T) *vh.Device {
 // pair is a front-end and a back-end, connected and not served yet.
 func pair(t *testing.T, dev *vh.Device) (*vh.Master, *vh.Slave) {
 	t.Helper()
-	s, err := vh.NewSlave(dev, nil)
+	return pairWith(t, dev, nil)
+}
+
+func pairWith(t *testing.T, dev *vh.Device, opts *vh.SlaveOpts) (*vh.Master, *vh.Slave) {
+	t.Helper()
+	s, err := vh.NewSlave(dev, opts)
 	must(t, err)
 	t.Cleanup(func() { s.Close() })
 	m, err := vh.NewMaster(nil, nil)

@@ -131,13 +131,7 @@ func TestAnIotlbWithoutAMemoryIsAMap(t *testing.T) {
 
 func TestScenarioIommu(t *testing.T) {
 	const offset = 0x7f0000000000
-	s, err := vh.NewSlave(ram(t), &vh.SlaveOpts{MoreFeatures: 1 << vh.FAccessPlatform})
-	must(t, err)
-	defer s.Close()
-	m, err := vh.NewMaster(nil, nil)
-	must(t, err)
-	defer m.Close()
-	meet(t, m, s)
+	m, s := pairWith(t, ram(t), &vh.SlaveOpts{MoreFeatures: 1 << vh.FAccessPlatform})
 	serve(t, s)
 	d := driven(t, m, &vh.DriverOpts{Type: vh.TypeBlk, Flags: vh.DriverIommu, IOVAOffset: offset})
 	b, err := vh.NewBlk(within(t), d)

@@ -239,15 +239,9 @@ func removed(t *testing.T, memory []byte) {
 // A disk is written to while the data is elsewhere, and read into pages that are missing.
 func TestScenarioPostcopy(t *testing.T) {
 	const page, length = 4096, 64 << 10
-	s, err := vh.NewSlave(ram(t), &vh.SlaveOpts{Postcopy: 1})
-	must(t, err)
-	t.Cleanup(func() { s.Close() })
-	m, err := vh.NewMaster(nil, nil)
-	must(t, err)
-	t.Cleanup(func() { m.Close() })
-	meet(t, m, s)
+	m, s := pairWith(t, ram(t), &vh.SlaveOpts{Postcopy: 1})
 	serve(t, s)
-	_, err = m.Negotiate(within(t), 1<<64-1)
+	_, err := m.Negotiate(within(t), 1<<64-1)
 	must(t, err)
 	late, err := m.PostcopyAdvise(within(t))
 	must(t, err)

@@ -9,13 +9,7 @@ import (
 )
 
 func TestABackEndThatPollsWantsNoKicks(t *testing.T) {
-	s, err := vh.NewSlave(ram(t), &vh.SlaveOpts{PollUS: vh.PollAlways})
-	must(t, err)
-	defer s.Close()
-	m, err := vh.NewMaster(nil, nil)
-	must(t, err)
-	defer m.Close()
-	meet(t, m, s)
+	m, s := pairWith(t, ram(t), &vh.SlaveOpts{PollUS: vh.PollAlways})
 	serve(t, s)
 	b := blk(t, m)
 	writtenAndRead(t, b)
