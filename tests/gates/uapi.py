@@ -8,10 +8,11 @@ import tempfile
 
 import parse
 
-LINUX = ("stddef.h", "sys/uio.h", "linux/io_uring.h", "linux/vhost.h", "linux/vhost_types.h", "linux/virtio_blk.h",
-         "linux/virtio_config.h", "linux/virtio_net.h", "linux/virtio_ids.h", "linux/virtio_ring.h")
-OURS = ("vh/vh.h", "vhi_virtio_blk.h", "vhi_net.h", "vhi_vring.h")
-FOLDERS = ("base", "mem", "queue", "device")
+LINUX = ("stddef.h", "sys/uio.h", "linux/io_uring.h", "linux/vduse.h", "linux/vhost.h", "linux/vhost_types.h",
+         "linux/virtio_blk.h", "linux/virtio_config.h", "linux/virtio_net.h", "linux/virtio_ids.h", "linux/virtio_ring.h")
+OURS = ("vh/vh.h", "vhi_virtio_blk.h", "vhi_net.h", "vhi_vring.h", "vhi_vhost_uapi.h",
+        "vhi_vduse_uapi.h")
+FOLDERS = ("base", "uapi", "mem", "queue", "device")
 # Ours -> names that the kernel may have for it; \1 is what the pattern caught.
 FAMILIES = (
     (r"VH_BLK_F_(\w+)", (r"VIRTIO_BLK_F_\1",)),
@@ -29,6 +30,8 @@ FAMILIES = (
     (r"VHI_BLK_RANGE_UNMAP", ("VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP",)),
     (r"VHI_DESC_(NEXT|WRITE|INDIRECT)", (r"VRING_DESC_F_\1",)),
     (r"VHI_DESC_SIZE", ("sizeof(struct vring_desc)",)),
+    (r"VHI_VDUSE_MSG_(\w+)", (r"VDUSE_\1",)),
+    (r"VHI_(VHOST_\w+|VDUSE_\w+)", (r"\1",)),
 )
 # Values that have no macro of their own on the other side.
 PAIRS = tuple((f"VHI_BLK_C_{ours}", f"offsetof(struct virtio_blk_config, {theirs})") for ours, theirs in (
@@ -54,7 +57,28 @@ STRUCTS = (
      tuple((name, name) for name in ("flags", "gso_type", "hdr_len", "gso_size", "csum_start", "csum_offset",
                                      "num_buffers"))),
     ("struct vh_seg", "struct iovec", (("addr", "iov_base"), ("len", "iov_len"))),
-)
+) + tuple((f"struct vhi_{name}", f"struct {name}", tuple((f, f) for f in fields.split())) for name, fields in (
+    # Fields that newer headers add, in bytes that were reserved, are left out.
+    ("vhost_vring_state", "index num"), ("vhost_vring_file", "index fd"), ("vhost_worker_state", "worker_id"),
+    ("vhost_vring_worker", "index worker_id"), ("vhost_iotlb_msg", "iova size uaddr perm type"),
+    ("vhost_msg", "type iotlb padding"), ("vhost_msg_v2", "type asid iotlb padding"),
+    ("vhost_features_array", "count features"),
+    ("vhost_memory_region", "guest_phys_addr memory_size userspace_addr flags_padding"),
+    ("vhost_memory", "nregions padding regions"),
+    ("vhost_scsi_target", "abi_version vhost_wwpn vhost_tpgt reserved"), ("vhost_vdpa_config", "off len buf"),
+    ("vhost_vdpa_iova_range", "first last"),
+    ("vduse_dev_config", "name vendor_id device_id features vq_num vq_align config_size config"),
+    ("vduse_iotlb_entry", "offset start last perm"), ("vduse_iotlb_entry_v2", "offset start last perm asid"),
+    ("vduse_config_data", "offset length buffer"), ("vduse_vq_config", "index max_size"),
+    ("vduse_vq_state_split", "avail_index"),
+    ("vduse_vq_state_packed", "last_avail_counter last_avail_idx last_used_counter last_used_idx"),
+    ("vduse_vq_group_asid", "group asid"),
+    ("vduse_vq_info", "index num desc_addr driver_addr device_addr split packed ready"),
+    ("vduse_vq_eventfd", "index fd"), ("vduse_iova_umem", "uaddr iova size"),
+    ("vduse_iova_info", "start last capability"), ("vduse_vq_state", "index split packed"),
+    ("vduse_dev_status", "status"), ("vduse_iova_range", "start last"), ("vduse_iova_range_v2", "start last asid"),
+    ("vduse_dev_request", "type request_id reserved vq_state s iova padding"),
+    ("vduse_dev_response", "request_id result reserved vq_state padding")))
 
 
 def compile_c(text, *extra):
@@ -74,9 +98,15 @@ def macros(names):
     return set(re.findall(r"#define (\w+) \S", got.stdout.decode()))
 
 
-def equalities():
+def declared():
+    """What else the installed headers have: enumerators of VDUSE, and "struct NAME" of structs that they define."""
+    text = compile_c("".join(f"#include <{n}>\n" for n in LINUX), "-E").stdout.decode()
+    return set(re.findall(r"\b(VDUSE_\w+)", text)) | {f"struct {n}" for n in re.findall(r"\bstruct (\w+)\s*{", text)}
+
+
+def equalities(more):
     """[(ours, theirs)] to compare, and our names for which the installed headers have nothing."""
-    ours, theirs = macros(OURS), macros(LINUX)
+    ours, theirs = macros(OURS), macros(LINUX) | more
     pairs, alone = [], []
     for name in sorted(ours):
         for pattern, candidates in FAMILIES:
@@ -91,10 +121,13 @@ def equalities():
 
 
 def main():
-    pairs, alone = equalities()
+    more = declared()
+    pairs, alone = equalities(more)
+    structs = [row for row in STRUCTS if row[1] in more]
+    alone += [ours for ours, theirs, _ in STRUCTS if theirs not in more]
     lines = [f"#include <{n}>" for n in LINUX] + [f'#include "{n}"' for n in OURS]
     lines += [f'_Static_assert(({a}) == ({b}), "{a} is not {b}");' for a, b in pairs]
-    for ours, theirs, fields in STRUCTS:
+    for ours, theirs, fields in structs:
         lines.append(f'_Static_assert(sizeof({ours}) == sizeof({theirs}), "size of {ours}");')
         lines += [f'_Static_assert(offsetof({ours}, {a}) == offsetof({theirs}, {b}), "{ours}.{a}");' for a, b in fields]
     got = compile_c("\n".join(lines) + "\n", "-fsyntax-only")
@@ -105,7 +138,7 @@ def main():
         print("a wrong value compiled")
     if alone:
         print(f"not in the installed headers: {' '.join(alone)}")
-    print(f"{len(pairs)} values and {len(STRUCTS)} structs compared, {len(alone)} values that the installed headers lack")
+    print(f"{len(pairs)} values and {len(structs)} structs compared, {len(alone)} that the installed headers lack")
     return 1 if got.returncode or red.returncode == 0 or len(pairs) < 50 else 0
 
 
