@@ -4,13 +4,10 @@ package vh
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"runtime"
-	"sync"
 	"syscall"
-	"time"
 	"unsafe"
 
 	"github.com/libvh/libvh/go/internal/raw"
@@ -30,8 +27,7 @@ type Blk struct {
 	s    *blkSession
 	info BlkInfo
 
-	mu     sync.Mutex
-	sleeps map[int]*waiter
+	sleeps sleeps
 
 	one    chan struct{} // held by who uses buf
 	buf    []byte
@@ -41,9 +37,6 @@ type Blk struct {
 
 // bufferSize is how much ReadAt and WriteAt move in a request.
 const bufferSize = 256 << 10
-
-// look is how often a waiting goroutine looks whether the connection is still there: another's call may have seen its end.
-const look = 100 * time.Millisecond
 
 // OpenBlk connects to whoever serves a block device there ("unix:/path"), and drives it. Close closes the connection too.
 func OpenBlk(ctx context.Context, target string) (*Blk, error) {
@@ -76,7 +69,7 @@ func NewBlk(ctx context.Context, d *Driver) (*Blk, error) {
 	if d == nil {
 		return nil, missing("driver")
 	}
-	b := &Blk{d: d, sleeps: map[int]*waiter{}, one: make(chan struct{}, 1)}
+	b := &Blk{d: d, one: make(chan struct{}, 1)}
 	var info BlkInfo
 	err := d.wait(ctx, func() error {
 		p, err := made(func(out **raw.Blk) error { return raw.BlkNew(d.s.p, out) })
@@ -107,12 +100,7 @@ func (b *Blk) Close() error {
 		b.d.m.last(b.s.free)
 		return nil
 	})
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, w := range b.sleeps {
-		w.close()
-	}
-	b.sleeps = nil
+	b.sleeps.close()
 	if isClosed(err) {
 		err = nil
 	}
@@ -158,49 +146,9 @@ func (b *Blk) Reap(queue int, done []BlkDone) (n int, err error) {
 
 // Wait parks the goroutine until Reap has something. The connection is served meanwhile.
 func (b *Blk) Wait(ctx context.Context, queue int) error {
-	for {
-		var w *waiter
-		err := b.d.do(func() error {
-			return b.use(func(p *raw.Blk) (err error) {
-				if w, err = b.waiter(queue); err != nil {
-					return err
-				}
-				return raw.BlkWait(p, u32(queue), 0)
-			})
-		})
-		if !errors.Is(err, syscall.ETIMEDOUT) {
-			return err
-		}
-		if err := w.wait(ctx, look); err != nil {
-			return err
-		}
-	}
-}
-
-// waiter waits for the queue and for the connection.
-func (b *Blk) waiter(queue int) (*waiter, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if w := b.sleeps[queue]; w != nil {
-		return w, nil
-	}
-	var q *raw.Queue
-	if err := raw.DriverQueue(b.d.s.p, u32(queue), &q); err != nil {
-		return nil, err
-	}
-	fd, err := raw.QueueFD(q).Get()
-	if err != nil {
-		return nil, err
-	}
-	session, err := raw.DriverFD(b.d.s.p).Get()
-	if err != nil {
-		return nil, err
-	}
-	w, err := waiterFor(fd, session)
-	if err == nil {
-		b.sleeps[queue] = w
-	}
-	return w, err
+	return b.sleeps.wait(ctx, b.d, queue, func() error {
+		return b.use(func(p *raw.Blk) error { return raw.BlkWait(p, u32(queue), 0) })
+	})
 }
 
 func (b *Blk) use(call func(*raw.Blk) error) error {

@@ -493,3 +493,14 @@ const (
 	BlkFSecureErase = 16
 	BlkFZoned       = 17
 )
+
+// vh_net_frame.flags.
+const (
+	NetTruncated = 1 // received: the frame is longer than its room, len says how long; the rest is lost
+)
+
+// What vh_net_wait() waits for.
+const (
+	NetReceive = 0 // a frame for vh_net_receive()
+	NetSend    = 1 // room for vh_net_send()
+)

@@ -25,6 +25,7 @@ type (
 type session struct {
 	p     *raw.Driver
 	blk   *blkSession
+	net   *netSession
 	life  life
 	sleep *waiter
 }
@@ -40,6 +41,17 @@ func (s *blkSession) free() {
 	}
 }
 
+type netSession struct {
+	p    *raw.Net
+	life life
+}
+
+func (s *netSession) free() {
+	if s != nil && s.life.end() {
+		raw.NetFree(s.p)
+	}
+}
+
 type sessions struct{ all []*session }
 
 // lent are Drivers whose memory was handed out: a slice of it does not keep them from being collected.
@@ -49,6 +61,7 @@ func (s *session) free() {
 	lent.Delete(s)
 	if s.life.end() {
 		s.blk.free()
+		s.net.free()
 		s.sleep.close()
 		raw.DriverFree(s.p)
 	}
@@ -127,7 +140,7 @@ func newDriver(ctx context.Context, m *Master, mem *Memory, opts *DriverOpts) (*
 	return d, nil
 }
 
-// Close stops what runs, and ends a Blk of it. Memory of Alloc is no memory any more.
+// Close stops what runs, and ends a Blk or Net of it. Memory of Alloc is no memory any more.
 func (d *Driver) Close() error {
 	runtime.SetFinalizer(d, nil)
 	defer runtime.KeepAlive(d) // and so its Master, whose end would end the requests in flight

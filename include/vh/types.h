@@ -58,6 +58,7 @@ struct vh_master;
 struct vh_backend;
 struct vh_driver;
 struct vh_blk;
+struct vh_net;
 struct vh_gpu;
 struct vh_postcopy;
 

@@ -29,5 +29,6 @@
 #include "vh/migrate.h"
 #include "vh/driver.h"
 #include "vh/blk.h"
+#include "vh/net.h"
 
 #endif

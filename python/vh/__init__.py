@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
-"""libvh for Python: vhost-user back-ends (Slave, Device), front-ends (connect, Master), drivers (Driver, Blk), rings
+"""libvh for Python: vhost-user back-ends (Slave, Device), front-ends (connect, Master), drivers (Driver, Blk, Net), rings
 (Queue) and guest memory (Memory, Snapshot). vh.testing, the conformance kit for peers, works without the C library.
 """
 import importlib
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         guard_remove as guard_remove
     from vh._model import *
     from vh._model import __version__ as __version__
+    from vh._net import Net as Net, NetInfo as NetInfo
     from vh._netdev import NetDev as NetDev
     from vh._postcopy import Postcopy as Postcopy
     from vh._queue import ALL as ALL, Batch as Batch, Completion as Completion, Queue as Queue, Request as Request
@@ -50,6 +51,7 @@ _FROM = {
     "_lib": "version",
     "_master": "Backend Master connect",
     "_memory": "Memory Snapshot guard_install guard_remove",
+    "_net": "Net NetInfo",
     "_netdev": "NetDev",
     "_postcopy": "Postcopy",
     "_queue": "ALL Batch Completion Queue Request",

@@ -5,17 +5,13 @@ import collections
 import contextlib
 import errno
 import itertools
-import os
 import threading
-import time
 from typing import Any, Iterable, Iterator, NamedTuple, TypeVar
 
 from vh import _aio, _error, _model
-from vh._driver import Driver
-from vh._handle import Handle, expect
-from vh._lib import ffi, lib, new_sized, record
-from vh._master import Backend, Master, connect
+from vh._lib import ffi, new_sized, record
 from vh._model import BLK_ID_SIZE, BlkInfo, BlkOp
+from vh._session import OverSession, Where
 
 CHUNK = 1 << 20  # bytes in one request of read() and write()
 OWN = 1 << 63  # in a cookie: of a request of read(), write() and so on
@@ -40,56 +36,20 @@ class BlkDone(NamedTuple):
     rc: int
 
 
-class Blk(Handle):
+class Blk(OverSession):
     """A block device to read and write: at "unix:/path", behind a Master, or in a Driver session of your own."""
 
     _free = "vh_blk_free"
 
-    def __init__(self, where: "str | bytes | os.PathLike[str] | Master | Backend | Driver", *, n_queues: int = 0,
-                 queue_size: int = 0, timeout: "float | None" = None):
-        self._made: "list[Handle]" = []
+    def __init__(self, where: Where, *, n_queues: int = 0, queue_size: int = 0, timeout: "float | None" = None):
         self._gates: "list[Any]" = []
-        try:
-            target: Any = where
-            if isinstance(target, (str, bytes, os.PathLike)):
-                target = self._own(connect(target, timeout=timeout))
-            if isinstance(target, (Master, Backend)):
-                target = self._own(Driver(target, n_queues=n_queues, queue_size=queue_size, type=_model.TYPE_BLK))
-                target.start()
-            expect(target, Driver)
-            out = ffi.new("struct vh_blk **")
-            ptr = target._enter()
-            try:
-                with target._serial:
-                    target._master.go_on(lib.vh_blk_new, ptr, out)
-                self._adopt(out[0], target)
-            finally:
-                target._leave()
-        except BaseException:
-            self._close_made()
-            raise
-        self._driver: Driver = target
+        self._open(where, "vh_blk_new", timeout, type=_model.TYPE_BLK, n_queues=n_queues, queue_size=queue_size)
         self._bounce: "memoryview | None" = None
         self._lent = False  # a request of read(), write() and so on is on its way
         self._cookies = itertools.count(OWN)
         n = self.info.n_queues
         self._gates = [threading.RLock() for _ in range(n)]
         self._others: "list[collections.deque[BlkDone]]" = [collections.deque() for _ in range(n)]
-
-    def _own(self, handle: Any) -> Any:
-        self._made.append(handle)
-        return handle
-
-    def _close_made(self) -> None:
-        while self._made:
-            self._made.pop().close()
-
-    def close(self) -> None:
-        """Close it, and the connection if it was made here. Requests in flight are lost."""
-        try:
-            super().close()
-        finally:
-            self._close_made()
 
     def _forked(self) -> None:
         super()._forked()
@@ -101,10 +61,6 @@ class Blk(Handle):
         if not self._gates[queue].acquire(False):
             raise _error.make(errno.EBUSY, f"another thread is in a call of queue {queue}; one at a time may drive it")
         return self._gates[queue]
-
-    @property
-    def driver(self) -> Driver:
-        return self._driver
 
     @property
     def info(self) -> BlkInfo:
@@ -175,19 +131,7 @@ class Blk(Handle):
             gate.release()
 
     def _sleep(self, timeout: "float | None", queue: int) -> bool:
-        end = _aio.deadline(timeout)
-        while True:
-            left = _aio.SLICE_S if end is None else min(_aio.SLICE_S, max(0.0, end - time.monotonic()))
-            try:
-                self._call("vh_blk_wait", queue, int(left * 1000 + 0.999))
-                return True
-            except _error.VhError as e:
-                if self._closed:  # by another thread, which ended the connection too
-                    raise self._gone() from None
-                if e.errno not in (errno.EINTR, errno.ETIMEDOUT):
-                    raise
-            if end is not None and time.monotonic() >= end:
-                return False
+        return self._sleeping(timeout, "vh_blk_wait", queue)
 
     # One request, waited for.
 

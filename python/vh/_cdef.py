@@ -20,6 +20,7 @@ struct vh_master;
 struct vh_backend;
 struct vh_driver;
 struct vh_blk;
+struct vh_net;
 struct vh_gpu;
 struct vh_postcopy;
 struct vh_error {
@@ -499,6 +500,35 @@ struct vh_blk_info {
     uint32_t write_cache;
     uint32_t reserved;
 };
+struct vh_net_frame {
+    uint64_t data;
+    uint64_t room;
+    uint32_t len;
+    uint32_t flags;
+    uint32_t reserved;
+    uint8_t hdr_flags;
+    uint8_t gso_type;
+    uint16_t hdr_len;
+    uint16_t gso_size;
+    uint16_t csum_start;
+    uint16_t csum_offset;
+    uint16_t num_buffers;
+};
+struct vh_net_opts {
+    uint32_t size;
+    uint32_t frame_max;
+};
+struct vh_net_info {
+    uint32_t size;
+    uint32_t n_pairs;
+    uint64_t features;
+    uint32_t frame_max;
+    uint32_t mtu;
+    uint32_t max_pairs;
+    uint32_t link_up;
+    uint8_t mac[6];
+    uint16_t reserved;
+};
 #define VH_F_NOTIFY_ON_EMPTY 24
 #define VH_F_LOG_ALL 26
 #define VH_F_ANY_LAYOUT 27
@@ -734,6 +764,9 @@ struct vh_blk_info {
 #define VH_BLK_F_LIFETIME 15
 #define VH_BLK_F_SECURE_ERASE 16
 #define VH_BLK_F_ZONED 17
+#define VH_NET_TRUNCATED 1
+#define VH_NET_RECEIVE 0
+#define VH_NET_SEND 1
 uint32_t vh_version(void);
 vh_rc vh_error_get(struct vh_error *out);
 const char *vh_error_name(int32_t code);
@@ -967,6 +1000,12 @@ vh_rc vh_blk_get_info(struct vh_blk *b, struct vh_blk_info *out);
 vh_count vh_blk_submit(struct vh_blk *b, uint32_t queue, const struct vh_blk_io *ios, uint32_t n);
 vh_count vh_blk_reap(struct vh_blk *b, uint32_t queue, struct vh_blk_done *done, uint32_t max);
 vh_rc vh_blk_wait(struct vh_blk *b, uint32_t queue, int32_t timeout_ms);
+vh_rc vh_net_new(const struct vh_net_opts *opts, struct vh_driver *d, struct vh_net **out);
+void vh_net_free(struct vh_net *n);
+vh_rc vh_net_get_info(struct vh_net *n, struct vh_net_info *out);
+vh_count vh_net_send(struct vh_net *n, uint32_t pair, const struct vh_net_frame *frames, uint32_t count);
+vh_count vh_net_receive(struct vh_net *n, uint32_t pair, struct vh_net_frame *frames, uint32_t max);
+vh_rc vh_net_wait(struct vh_net *n, uint32_t pair, uint32_t what, int32_t timeout_ms);
 """
 
 # In compiled mode cffi makes these functions; they run what Python binds to them.
@@ -1318,4 +1357,10 @@ THREAD = {
     "vh_blk_submit": "queue",
     "vh_blk_reap": "queue",
     "vh_blk_wait": "queue",
+    "vh_net_new": "any",
+    "vh_net_free": "handle",
+    "vh_net_get_info": "any",
+    "vh_net_send": "queue",
+    "vh_net_receive": "queue",
+    "vh_net_wait": "queue",
 }

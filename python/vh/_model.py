@@ -240,6 +240,9 @@ BLK_F_WRITE_ZEROES = 14
 BLK_F_LIFETIME = 15
 BLK_F_SECURE_ERASE = 16
 BLK_F_ZONED = 17
+NET_TRUNCATED = 1
+NET_RECEIVE = 0
+NET_SEND = 1
 
 
 class Features(enum.IntFlag, boundary=enum.KEEP):

@@ -6,12 +6,9 @@
 #include "vhi_blk_driver.h"
 
 #include <endian.h>
-#include <poll.h>
 
 /* Until the device writes the status; none that exists. */
 #define NO_STATUS 0xff
-/* How often a wait looks at what has no fd. */
-#define LOOK_MS 50
 
 static void queue_free(struct vhi_blk_queue *bq)
 {
@@ -56,16 +53,6 @@ static int blk_init(struct vh_blk *b)
 	return rc;
 }
 
-/* Requests of somebody before us would come back as ours. */
-static bool in_use(struct vh_driver *d)
-{
-	bool used = d->has_blk;
-
-	for (uint32_t i = 0; !used && i < d->n_queues; i++)
-		used = d->queues[i].life && vhi_queue_in_flight(d->queues[i].q);
-	return used;
-}
-
 static void blk_release(struct vh_blk *b)
 {
 	for (uint32_t i = 0; i < b->n_queues; i++)
@@ -81,34 +68,33 @@ vh_rc vh_blk_new(struct vh_driver *d, struct vh_blk **out)
 	if (!d || !out)
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
 				"vh_blk_new: NULL argument; make a driver session first");
-	if (d->given)
-		return vhi_fail(-EPERM, VH_ERROR_STATE, 0,
-				"vh_blk_new: the session is over memory of the caller's, who drives the rings too");
-	if (in_use(d))
-		return vhi_fail(-EBUSY, VH_ERROR_STATE, 0,
-				"vh_blk_new: the session has a block driver, or requests in flight; free the one, reap "
-				"the others");
-	b = vhi_calloc(1, sizeof(*b) + d->n_queues * sizeof(b->queues[0]));
-	if (!b)
-		return vhi_fail(-ENOMEM, VH_ERROR_SYSTEM, 0, "vh_blk_new: no memory for a block driver");
-	b->d = d;
-	b->n_queues = d->n_queues;
-	b->info.size = sizeof(b->info);
-	rc = blk_init(b);
-	if (rc) {
-		blk_release(b);
+	rc = vhi_driver_take(d, "vh_blk_new");
+	if (rc)
 		return rc;
+	b = vhi_calloc(1, sizeof(*b) + d->n_queues * sizeof(b->queues[0]));
+	if (b) {
+		b->d = d;
+		b->n_queues = d->n_queues;
+		b->info.size = sizeof(b->info);
+		rc = blk_init(b);
+	} else {
+		rc = vhi_fail(-ENOMEM, VH_ERROR_SYSTEM, 0, "vh_blk_new: no memory for a block driver");
 	}
-	d->has_blk = true;
-	*out = b;
-	return 0;
+	if (!rc) {
+		*out = b;
+		return 0;
+	}
+	d->taken = false;
+	if (b)
+		blk_release(b);
+	return rc;
 }
 
 void vh_blk_free(struct vh_blk *b)
 {
 	if (!b)
 		return;
-	b->d->has_blk = false;
+	b->d->taken = false;
 	blk_release(b);
 }
 
@@ -336,11 +322,11 @@ vh_count vh_blk_reap(struct vh_blk *b, uint32_t queue, struct vh_blk_done *done,
 }
 
 /* Something for vh_blk_reap(): 1, else 0, and then the queue's fd becomes readable when there is. */
-static int ready(struct vh_blk *b, uint32_t queue)
+static int ready(void *ctx, uint32_t queue)
 {
 	struct vhi_blk_queue *bq;
 	bool lost;
-	int rc = enter(b, queue, "vh_blk_wait", &bq);
+	int rc = enter(ctx, queue, "vh_blk_wait", &bq);
 
 	if (rc)
 		return rc;
@@ -350,56 +336,13 @@ static int ready(struct vh_blk *b, uint32_t queue)
 	return rc;
 }
 
-/* Never for long: that another thread's call saw the connection end wakes nobody. */
-static int sleep_until(struct vh_blk *b, struct pollfd *p, uint64_t end)
-{
-	const uint64_t now = end == UINT64_MAX ? 0 : vhi_now_ns();
-	int ms = LOOK_MS;
-
-	if (end != UINT64_MAX)
-		ms = now >= end ? 0 : (int)VHI_MIN((end - now + 999999) / 1000000, (uint64_t)LOOK_MS);
-	if (vhi_sys.poll(p, 2, ms) < 0 && errno == EINTR)
-		return vhi_fail(-EINTR, VH_ERROR_SYSTEM, 0, "vh_blk_wait: a signal came; call it again");
-	return p[1].revents ? VHI_MIN(vhi_driver_dispatch(b->d), 0) : 0;
-}
-
-static int wait_ready(struct vh_blk *b, uint32_t queue, uint64_t end)
-{
-	struct pollfd p[2] = {{.events = POLLIN}, {.fd = b->d->epoll, .events = POLLIN}};
-	int rc;
-
-	p[0].fd = vh_queue_fd(b->queues[queue].dq->q);
-	if (p[0].fd < 0)
-		return p[0].fd;
-	for (bool last = false;; last = end != UINT64_MAX && vhi_now_ns() >= end) {
-		rc = ready(b, queue);
-		if (rc)
-			return rc > 0 ? 0 : rc;
-		rc = vhi_driver_look(b->d);
-		if (rc < 0)
-			return rc;
-		if (!__atomic_load_n(&b->d->running, __ATOMIC_ACQUIRE))
-			return vhi_fail(-EINVAL, VH_ERROR_STATE, 0,
-					"vh_blk_wait: the session is stopped and nothing is left to reap");
-		if (last)
-			return vhi_fail(-ETIMEDOUT, VH_ERROR_STATE, 0, "vh_blk_wait: no request ended in time");
-		rc = sleep_until(b, p, end);
-		if (rc)
-			return rc;
-	}
-}
-
 vh_rc vh_blk_wait(struct vh_blk *b, uint32_t queue, int32_t timeout_ms)
 {
-	uint64_t end = UINT64_MAX;
-
 	if (!b || timeout_ms < -1)
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
 				"vh_blk_wait: NULL block driver or a timeout below -1, which is for ever");
 	if (queue >= b->n_queues)
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_blk_wait: queue %u of %u; count from 0", queue,
 				b->n_queues);
-	if (timeout_ms >= 0)
-		end = vhi_now_ns() + (uint64_t)timeout_ms * 1000000u;
-	return wait_ready(b, queue, end);
+	return vhi_driver_wait(b->d, &(struct vhi_driver_waiter){"vh_blk_wait", ready, b, queue}, timeout_ms);
 }

@@ -52,6 +52,8 @@ struct vhi_driver_queue {
 	uint64_t slots;	      /* address here of ring.num * VHI_DRIVER_SLOT bytes */
 	uint64_t rings;	      /* address here of the ring memory, and its length */
 	uint64_t rings_len;
+	uint64_t buffers; /* vh_net: address here of frames, and their length; 0 = none yet */
+	uint64_t buffers_len;
 	uint32_t life;	/* atomic: counts the times that it began from nothing; 0 = not yet */
 	bool begun;	/* the back-end runs it */
 	bool partly;	/* or it may: a signal ended the sequence that starts it */
@@ -99,9 +101,9 @@ struct vh_driver {
 	int epoll, timer;     /* the back-end's fd, and the next try to connect */
 	pthread_mutex_t lock; /* of events: nothing else is done under it */
 	struct vhi_events events;
-	bool given;   /* over memory of the caller's, who drives the rings */
-	bool has_blk; /* one vh_blk at a time */
-	bool is_net;  /* queues in pairs, of which the first receives */
+	bool given;  /* over memory of the caller's, who drives the rings */
+	bool taken;  /* one vh_blk or vh_net at a time */
+	bool is_net; /* queues in pairs, of which the first receives */
 
 	struct vh_inflight inflight; /* records of what is in flight */
 	int inflight_fd;	     /* -1 = none */
@@ -193,6 +195,19 @@ int vhi_driver_inflight_clear(struct vh_driver *d,
 
 /* driver_ring.c: of a given ring, from what its device left in memory. 0, or why nobody can tell. */
 int vhi_driver_given_base(struct vh_driver *d, uint32_t index, uint32_t *base);
+
+/* driver_use.c: for those who drive the queues. The session is theirs until they set taken to false: 0, -EPERM, -EBUSY. */
+int vhi_driver_take(struct vh_driver *d, const char *who);
+
+struct vhi_driver_waiter {
+	const char *who;
+	int (*ready)(void *ctx, uint32_t queue); /* 1, -errno, or 0 and the queue is armed */
+	void *ctx;
+	uint32_t queue;
+};
+
+/* Sleep until it is ready, and serve the back-end meanwhile. Everything that vh_blk_wait() and vh_net_wait() return. */
+int vhi_driver_wait(struct vh_driver *d, const struct vhi_driver_waiter *w, int32_t timeout_ms);
 
 const char *vhi_driver_site_text(uint32_t site);
 

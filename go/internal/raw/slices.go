@@ -185,6 +185,16 @@ static vhgo_count go_vh_blk_reap(struct vh_blk *b, uint32_t queue, struct vh_blk
 {
 	return vhgo_count_of(vh_blk_reap(b, queue, done, max));
 }
+
+static vhgo_count go_vh_net_send(struct vh_net *n, uint32_t pair, const struct vh_net_frame *frames, uint32_t count)
+{
+	return vhgo_count_of(vh_net_send(n, pair, frames, count));
+}
+
+static vhgo_count go_vh_net_receive(struct vh_net *n, uint32_t pair, struct vh_net_frame *frames, uint32_t max)
+{
+	return vhgo_count_of(vh_net_receive(n, pair, frames, max));
+}
 */
 import "C"
 
@@ -332,4 +342,12 @@ func BlkSubmit(b *Blk, queue uint32, ios []BlkIO) (int, error) {
 
 func BlkReap(b *Blk, queue uint32, done []BlkDone) (int, error) {
 	return countOf(uintptr(C.go_vh_blk_reap((*C.struct_vh_blk)(unsafe.Pointer(b)), C.uint32_t(queue), (*C.struct_vh_blk_done)(first(done)), C.uint32_t(len(done))))).Get()
+}
+
+func NetSend(n *Net, pair uint32, frames []NetFrame) (int, error) {
+	return countOf(uintptr(C.go_vh_net_send((*C.struct_vh_net)(unsafe.Pointer(n)), C.uint32_t(pair), (*C.struct_vh_net_frame)(first(frames)), C.uint32_t(len(frames))))).Get()
+}
+
+func NetReceive(n *Net, pair uint32, frames []NetFrame) (int, error) {
+	return countOf(uintptr(C.go_vh_net_receive((*C.struct_vh_net)(unsafe.Pointer(n)), C.uint32_t(pair), (*C.struct_vh_net_frame)(first(frames)), C.uint32_t(len(frames))))).Get()
 }

@@ -231,6 +231,10 @@ extern uintptr_t _wrap_BlkNew_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp a
 extern void _wrap_BlkFree_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_BlkGetInfo_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_BlkWait_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
+extern uintptr_t _wrap_NetNew_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, swig_voidp arg3);
+extern void _wrap_NetFree_raw_38bee8dda103c01b(swig_voidp arg1);
+extern uintptr_t _wrap_NetGetInfo_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
+extern uintptr_t _wrap_NetWait_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3, int arg4);
 #undef intgo
 */
 import "C"
@@ -1973,6 +1977,46 @@ func BlkWait(arg1 *Blk, arg2 uint32, arg3 int32) (_swig_ret error) {
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	swig_r = (uintptr)(C._wrap_BlkWait_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.int(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func NetNew(arg1 *NetOpts, arg2 *Driver, arg3 **Net) (_swig_ret error) {
+	var swig_r uintptr
+	var _swig_i_0 *NetOpts
+	_swig_i_0 = arg1.sized()
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_NetNew_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func NetFree(arg1 *Net) {
+	_swig_i_0 := arg1
+	C._wrap_NetFree_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0))
+}
+
+func NetGetInfo(arg1 *Net, arg2 *NetInfo) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	var _swig_i_1 *NetInfo
+	_swig_i_1 = arg2.room()
+	swig_r = (uintptr)(C._wrap_NetGetInfo_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func NetWait(arg1 *Net, arg2 uint32, arg3 uint32, arg4 int32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	_swig_i_3 := arg4
+	swig_r = (uintptr)(C._wrap_NetWait_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.int(_swig_i_2), C.int(_swig_i_3)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1

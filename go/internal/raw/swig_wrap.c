@@ -2762,6 +2762,67 @@ vhgo_rc _wrap_BlkWait_raw_38bee8dda103c01b(struct vh_blk *_swig_go_0, int _swig_
 }
 
 
+vhgo_rc _wrap_NetNew_raw_38bee8dda103c01b(struct vh_net_opts *_swig_go_0, struct vh_driver *_swig_go_1, struct vh_net **_swig_go_2) {
+  struct vh_net_opts *arg1 = (struct vh_net_opts *) 0 ;
+  struct vh_driver *arg2 = (struct vh_driver *) 0 ;
+  struct vh_net **arg3 = (struct vh_net **) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_net_opts **)&_swig_go_0; 
+  arg2 = *(struct vh_driver **)&_swig_go_1; 
+  arg3 = *(struct vh_net ***)&_swig_go_2; 
+  
+  result = (vhgo_rc)vh_net_new((struct vh_net_opts const *)arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+void _wrap_NetFree_raw_38bee8dda103c01b(struct vh_net *_swig_go_0) {
+  struct vh_net *arg1 = (struct vh_net *) 0 ;
+  
+  arg1 = *(struct vh_net **)&_swig_go_0; 
+  
+  vh_net_free(arg1);
+  
+}
+
+
+vhgo_rc _wrap_NetGetInfo_raw_38bee8dda103c01b(struct vh_net *_swig_go_0, struct vh_net_info *_swig_go_1) {
+  struct vh_net *arg1 = (struct vh_net *) 0 ;
+  struct vh_net_info *arg2 = (struct vh_net_info *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_net **)&_swig_go_0; 
+  arg2 = *(struct vh_net_info **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_net_get_info(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_NetWait_raw_38bee8dda103c01b(struct vh_net *_swig_go_0, int _swig_go_1, int _swig_go_2, int _swig_go_3) {
+  struct vh_net *arg1 = (struct vh_net *) 0 ;
+  uint32_t arg2 ;
+  uint32_t arg3 ;
+  int32_t arg4 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_net **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = (uint32_t)_swig_go_2; 
+  arg4 = (int32_t)_swig_go_3; 
+  
+  result = (vhgo_rc)vh_net_wait(arg1,arg2,arg3,arg4);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
+"""Net: frames out and in over a device that loops them."""
+import asyncio
+import errno
+import threading
+
+import pytest
+from binding import WAIT, served, vh
+
+MERGE = 1 << vh.NET_F_MRG_RXBUF
+
+
+def frame(i, length):
+    return bytes((i + k) % 251 for k in range(length))
+
+
+@pytest.mark.parametrize("features", (0, MERGE))
+def test_frames_come_back(tmp_path, features):
+    path = str(tmp_path / "s")
+    with vh.NetDev.loopback(mac="52:54:00:00:00:01", mtu=3000) as device, served(device, path):
+        with vh.Net(path, features=features, timeout=WAIT) as net:
+            info = net.info
+            assert (info.mac, info.mtu, info.frame_max) == (bytes.fromhex("525400000001"), 3000, 3018)
+            assert info.link_up and info.n_pairs == info.max_pairs == 1
+            assert bool(info.features & MERGE) == bool(features)
+            for i in range(40):
+                sent = [frame(i + k, 14 + (97 * (i + k)) % 3000) for k in range(1 + i % 5)]
+                net.send(*sent)
+                assert [net.receive(WAIT) for _ in sent] == sent
+            assert net.receive(0.01) is None
+            assert not net.wait(0) and net.wait(0, to_send=True)
+
+
+def test_what_can_not_be_sent_is_refused(tmp_path):
+    path = str(tmp_path / "s")
+    with vh.NetDev.loopback() as device, served(device, path), vh.connect(path) as master:
+        with vh.Driver(master) as raw:
+            with pytest.raises(vh.VhError) as e:
+                vh.Net(raw)
+            assert e.value.errno == errno.EINVAL
+    with vh.NetDev.loopback() as device, served(device, path + "2"), vh.Net(path + "2", frame_max=100) as net:
+        for length in (13, 101):
+            with pytest.raises(vh.VhError) as e:
+                net.send(bytes(length))
+            assert e.value.errno == errno.EMSGSIZE
+        with pytest.raises(vh.VhError) as e:
+            net.reap(pair=1)
+        assert e.value.errno == errno.EINVAL
+        assert net.submit([]) == 0
+        net.send(bytearray(100))
+        assert net.receive(WAIT) == bytes(100)
+
+
+def test_one_thread_sends_and_another_one_receives(tmp_path):
+    path = str(tmp_path / "s")
+    count = 2000
+    with vh.NetDev.loopback() as device, served(device, path), vh.Net(path, queue_size=64, timeout=WAIT) as net:
+        turns = threading.Semaphore(32)  # more than that are dropped when there is no buffer for them
+
+        def send():
+            for i in range(count):
+                assert turns.acquire(timeout=WAIT)
+                net.send(i.to_bytes(20, "big"))
+
+        thread = threading.Thread(target=send)
+        thread.start()
+        for i in range(count):
+            assert int.from_bytes(net.receive(WAIT), "big") == i
+            turns.release()
+        thread.join()
+
+
+def test_a_task_sleeps_until_a_frame_comes(tmp_path):
+    path = str(tmp_path / "s")
+
+    async def both(net):
+        waiting = asyncio.create_task(net.async_receive())
+        await asyncio.sleep(0)
+        net.send(frame(1, 60))
+        return await asyncio.wait_for(waiting, WAIT)
+
+    with vh.NetDev.loopback() as device, served(device, path), vh.Net(path, timeout=WAIT) as net:
+        assert asyncio.run(both(net)) == [frame(1, 60)]
