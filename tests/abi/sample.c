@@ -12,20 +12,22 @@
 #define PATTERN	 0xa5 /* in memory that a call is to fill */
 #define ROOM	 64   /* elements of every array */
 #define MEM_SIZE 0x10000
+#define HANDLES	 24
 
 static struct {
-	struct pair pair, idle; /* one that runs, one that nobody dispatches */
+	struct pair pair, idle, wire; /* one that runs, one that nobody dispatches, a network */
 	struct {
 		const char *kind;
 		uint64_t handle;
-	} handles[16];
+	} handles[HANDLES];
 	unsigned n;
-	int device_end; /* of the display */
+	int device_end;	 /* of the display */
+	uint64_t frames; /* session of the network driver */
 } world;
 
 static uint64_t keep(const char *kind, uint64_t handle)
 {
-	CHECK(handle && world.n < 16, "no %s", kind);
+	CHECK(handle && world.n < HANDLES, "no %s", kind);
 	world.handles[world.n].kind = kind;
 	world.handles[world.n++].handle = handle;
 	return handle;
@@ -38,6 +40,23 @@ static uint64_t world_handle(const char *kind)
 			return world.handles[i].handle;
 	CHECK(false, "the tests know no way to have a %s", kind);
 	return 0;
+}
+
+static uint64_t new_net(void)
+{
+	void *dev = dyn_new("vh_netdev_opts"), *opts = dyn_new("vh_driver_opts");
+	uint64_t device = 0, backend = 0, net = 0;
+
+	dyn_set(dev, "vh_netdev_opts", "kind", (uint64_t)dyn_constant("VH_NETDEV_SINK"));
+	CHECK(!VH(netdev_new, at(dev), (uint64_t)-1, at(&device)), "no network device");
+	pair_open(&world.wire, device);
+	pair_start(&world.wire);
+	dyn_set(opts, "vh_driver_opts", "type", (uint64_t)dyn_constant("VH_TYPE_NET"));
+	CHECK(!VH(master_backend, world.wire.master, at(&backend)), "no backend");
+	CHECK(!VH(driver_new, at(opts), backend, 0, at(&world.frames)), "no session");
+	CHECK(!VH(driver_start, world.frames) && !VH(net_new, 0, world.frames, at(&net)), "no network driver");
+	free(dev), free(opts);
+	return net;
 }
 
 void world_open(void)
@@ -72,12 +91,15 @@ void world_open(void)
 	keep("vh_driver", driver);
 	CHECK(!VH(blk_new, driver, at(&blk)), "no block driver");
 	keep("vh_blk", blk);
+	keep("vh_net", new_net());
 	CHECK(!VH(master_postcopy_advise, world.pair.master, at(&postcopy)), "no userfaultfd");
 	keep("vh_postcopy", postcopy);
 }
 
 void world_close(void)
 {
+	VH(net_free, world_handle("vh_net"));
+	VH(driver_free, world.frames);
 	VH(blk_free, world_handle("vh_blk"));
 	VH(driver_free, world_handle("vh_driver"));
 	VH(device_free, world_handle("vh_device"));
@@ -91,6 +113,7 @@ void world_close(void)
 	VH(mem_free, world_handle("vh_mem"));
 	pair_close(&world.idle);
 	pair_close(&world.pair);
+	pair_close(&world.wire);
 }
 
 bool is_context(const struct dyn_param *p)
