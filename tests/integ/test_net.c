@@ -349,10 +349,8 @@ static vh_rc tiny_mtu(void *ctx, uint32_t offset, void *buf, uint32_t len, uint6
 
 static void a_device_whose_mtu_no_network_has_is_refused(void **state)
 {
-	const struct vh_device_opts o = {.size = sizeof(o),
-					 .type = VH_TYPE_NET,
-					 .max_queues = 2,
-					 .features = VHI_BIT(VH_NET_F_MTU)};
+	const struct vh_device_opts o = {
+		.size = sizeof(o), .type = VH_TYPE_NET, .max_queues = 2, .features = VHI_BIT(VH_NET_F_MTU)};
 	const struct vh_device_ops ops = {.size = sizeof(ops), .get_config = tiny_mtu, .on_batch = odd_batch};
 	const struct vh_driver_opts net = {.size = sizeof(net), .type = VH_TYPE_NET};
 	struct session *s = calloc(1, sizeof(*s));
