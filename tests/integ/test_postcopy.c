@@ -89,10 +89,11 @@ static void open_place(struct place *p, uint64_t mask)
 
 static void close_place(struct place *p)
 {
-	__atomic_store_n(&p->ending, 1, __ATOMIC_RELEASE);
-	pthread_join(p->server, NULL);
+	/* While someone is there to answer that the rings have stopped. */
 	vh_blk_free(p->b);
 	vh_driver_free(p->d);
+	__atomic_store_n(&p->ending, 1, __ATOMIC_RELEASE);
+	pthread_join(p->server, NULL);
 	vh_postcopy_free(p->late);
 	vh_master_free(p->m);
 	vh_slave_free(p->s);
