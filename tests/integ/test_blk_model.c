@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "vht_count.h"
 #include "vht_session.h"
 
 #define ok(call)    assert_int_equal((call), 0)
@@ -148,7 +149,7 @@ static void random_requests_leave_the_disk_as_the_model(void **state)
 	print_message("VH_SEED=0x%llx\n", (unsigned long long)m->x);
 	vht_session_ram(&m->s, KIND, sizeof(m->disk), 0, QUEUES);
 	vht_session_begin(&m->s, &o, VHI_ARRAY_SIZE(m->slots) * REQUEST * 2);
-	for (uint32_t round = 0; round < 3000; round++) {
+	for (uint32_t round = 0; round < vht_count(3000); round++) {
 		const uint32_t queue = rnd(m, QUEUES);
 
 		round_of_requests(m, queue);

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "vht_count.h"
 #include "vht_ring.h"
 #include "vhi_base.h"
 
@@ -276,7 +277,7 @@ static void run(uint32_t num, uint64_t features, uint64_t seed)
 {
 	static void (*const steps[])(struct model *) = {submit, submit, pop, pop,    push, push,   reap,   reap,
 							unpop,	arm,	arm, disarm, reap, submit, restart};
-	const uint32_t rounds = getenv("VH_FULL") ? 60000 : 20000;
+	const uint32_t rounds = getenv("VH_FULL") ? 60000 : vht_count(20000);
 	struct model *m = calloc(1, sizeof(*m));
 
 	assert_non_null(m);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "vhi_dirty.h"
+#include "vht_count.h"
 #include "vht_ring.h"
 
 #define PAGE UINT64_C(4096)
@@ -310,7 +311,7 @@ static void case_184_all_pages_that_changed_are_dirty(void **state)
 	begin(64, VHT_EVENT_IDX | VHT_IND_DESC);
 	on(true);
 	mem = vht_host(&r, VHT_BASE);
-	for (uint32_t round = 0; round < 400; round++) {
+	for (uint32_t round = 0; round < vht_count(400); round++) {
 		bool dirty[VHT_SIZE / 4096] = {false}, may[VHT_SIZE / 4096] = {false};
 		const uint32_t batch = 1 + (uint32_t)rand() % 16;
 		struct vh_req reqs[16];

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
 /* Random requests, many at a time, against a model of what the disk must hold. VH_TEST_SEED repeats a run. */
 #include "vht_blk.h"
+#include "vht_count.h"
 
 #include <endian.h>
 #include <stdio.h>
@@ -168,7 +169,7 @@ static void the_disk_holds_what_was_written(void **state)
 		assert_int_equal(ftruncate(fd, (off_t)CAPACITY), 0);
 	}
 	vht_blk_open(&f, &o, fd, 512, k->features);
-	for (uint32_t i = 0; i < ROUNDS; i++)
+	for (uint32_t i = 0; i < vht_count(ROUNDS); i++)
 		run_round(&f, k->queues, seed);
 	if (fd >= 0) {
 		uint8_t *all = calloc(1, CAPACITY);

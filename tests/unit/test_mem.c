@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
 /* The life of a guest memory: regions come and go, snapshots stay, nothing is left behind. */
 #include "test_mem.h"
+#include "vht_count.h"
 
 #include <pthread.h>
 
@@ -332,7 +333,7 @@ static void the_same_table_sent_ten_thousand_times_leaks_nothing(void **state)
 				     region(GIB, 3 * GIB, 65536, 131072), region(2 * GIB, 4 * GIB, 65536, 0)};
 
 	(void)state;
-	for (int i = 0; i < 10000; i++)
+	for (uint32_t i = 0; i < vht_count(10000); i++)
 		assert_int_equal(vhi_mem_replace(mem, table, same, 4), 0);
 	assert_int_equal(count_fds(), fds + 5);
 	assert_int_equal(count_maps(), maps + 4);
@@ -458,7 +459,7 @@ static void random_changes_agree_with_a_model(void **state)
 	(void)state;
 	print_message("seed %u\n", seed);
 	assert_int_equal(vh_mem_new(&opts, &mem), 0);
-	for (int i = 0; i < 20000; i++) {
+	for (uint32_t i = 0; i < vht_count(20000); i++) {
 		unsigned at = (unsigned)rand_r(&seed) % PLACES;
 		struct vh_region r = region(at * 8192, GIB - at * 4096, 4096, at * 4096);
 		struct vh_seg seg;
