@@ -4,6 +4,7 @@ import json
 import os
 import statistics
 
+import kernel
 import pairs
 import proc
 import programs
@@ -31,7 +32,7 @@ class Languages:
     def _build_go(self, bench):
         path = os.path.join(bench.build, "bench.go.test")
         programs.call([*self.user, GO, "test", "-c", "-o", path, "./vh"], 600, cwd=os.path.join(ROOT, "go"),
-                      env={**os.environ, "GOCACHE": os.path.join(bench.build, "gocache")})
+                      env={**os.environ, "GOCACHE": kernel.go_cache()})
         return path
 
     def once(self, language):

@@ -309,7 +309,7 @@ def go(place, what):
     """Built as a user builds who has sourced env.sh."""
     program = os.path.join(place.logs, f"go-{what}")
     if not os.path.exists(program):
-        argv = place.shell("/usr/bin/env", f"GOCACHE={os.path.join(place.build, 'gocache')}", GO, "build", "-o", program, f"./internal/demo/{what}")
+        argv = place.shell("/usr/bin/env", f"GOCACHE={kernel.go_cache()}", GO, "build", "-o", program, f"./internal/demo/{what}")
         got = subprocess.run(argv, cwd=os.path.join(TOP, "go"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
         check(got.returncode == 0, f"{' '.join(argv)}: {got.stdout.decode(errors='replace').strip()}")
     return [program]

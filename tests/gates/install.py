@@ -14,7 +14,9 @@ import tempfile
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(TOP, "tests", "lab"))
-import proc  # noqa: E402  pylint: disable=wrong-import-position
+# pylint: disable=wrong-import-position
+import kernel  # noqa: E402
+import proc  # noqa: E402
 
 STRICT = "-std=c99 -Wall -Wextra -Wpedantic -Werror"
 
@@ -108,7 +110,7 @@ def try_go(build, work):
         f.write(readme_example("go"))
     with open(os.path.join(TOP, "README.md"), encoding="utf-8") as f:
         edit = re.search(r"`(go mod edit [^`]*)`", f.read()).group(1)
-    env = bare_env(GOFLAGS="-mod=mod", GOPROXY="off", GOTOOLCHAIN="local", GOCACHE=os.path.join(build, "gocache"))
+    env = bare_env(GOFLAGS="-mod=mod", GOPROXY="off", GOTOOLCHAIN="local", GOCACHE=kernel.go_cache())
     sh(f". {build}/env.sh; cd peek-go; go mod init peek; {edit}; go build -o ../peek-in-go", env, work)
     try_example(f". {build}/env.sh; ./peek-in-go", os.path.join(build, "vhctl"), bare_env(), work)
 

@@ -43,6 +43,7 @@ def verdict(wrong, made, known):
 
 class Scratch:
     def __init__(self, folder):
+        os.environ["CCACHE_BASEDIR"] = folder  # what was compiled in another scratch folder is the same
         self.top = os.path.join(folder, "top")
         self.build = os.path.join(folder, "build")
         self.changed = {}  # path -> (text, time) before

@@ -3,7 +3,7 @@
 
 go: Debian's Go: gofmt, vet, tests, with the race detector, with all pointer checks, and the examples. new: tests with the newest Go
 of the machine. get: someone else's program gets the module from a proxy, and in-tree after env.sh. pie: position-independent test programs.
-386: everything 32 bits wide. The build cache stays in BUILD.
+386: everything 32 bits wide. What Go compiled is kept for all clones.
 """
 import json
 import os
@@ -15,8 +15,9 @@ import tempfile
 import zipfile
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path.insert(0, os.path.join(TOP, "bindings"))
+sys.path[:0] = [os.path.join(TOP, "bindings"), os.path.join(TOP, "tests", "lab")]
 import gonames
+import kernel
 
 MODULE = os.path.join(TOP, "go")
 PATH = "github.com/libvh/libvh/go"
@@ -47,7 +48,7 @@ class Go:
                 os.symlink(path, link)
         self.env = {
             "PATH": tools, "HOME": os.path.join(build, "gates"), "LC_ALL": "C.UTF-8", "GOTOOLCHAIN": "local", "GOPROXY": "off",
-            "GOFLAGS": "-buildvcs=false", "GOCACHE": os.path.join(build, "gocache"), "GOPATH": os.path.join(build, "gopath"),
+            "GOFLAGS": "-buildvcs=false", "GOCACHE": kernel.go_cache(), "GOPATH": os.path.join(build, "gopath"),
             "CGO_ENABLED": "1", "PKG_CONFIG_PATH": os.path.join(build, "pkgconfig"), "LD_LIBRARY_PATH": build,
             "VH_VHCTL": os.path.join(build, "vhctl"), **env}
 
@@ -281,8 +282,7 @@ def narrow(build):
     print(log.stdout.decode(errors="replace"))
     if log.returncode:
         raise SystemExit("the library does not build for i386")
-    go = Go(folder, GOARCH="386", CC=compiler, CGO_LDFLAGS=SYSROOT, GOCACHE=os.path.join(build, "gocache"),
-            LD_LIBRARY_PATH=f"{folder}:/usr/i686-linux-gnu/lib")
+    go = Go(folder, GOARCH="386", CC=compiler, CGO_LDFLAGS=SYSROOT, LD_LIBRARY_PATH=f"{folder}:/usr/i686-linux-gnu/lib")
     return f"{go.test()} tests, 32 bits wide"
 
 

@@ -33,6 +33,11 @@ def cache_dir():
     return path
 
 
+def go_cache():
+    """Where Go keeps what it has compiled: its own library with the race detector, for i386 and so on takes minutes."""
+    return os.path.join(cache_dir(), "go")
+
+
 def _apt(*argv, cwd=None):
     env = dict(os.environ, LC_ALL="C")
     return subprocess.run(argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
