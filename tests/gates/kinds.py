@@ -5,8 +5,10 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
+import threading
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 GATES = os.path.join(TOP, "tests", "gates")
@@ -35,6 +37,7 @@ class Job:
     def __init__(self, log, limit):
         self.log = log
         self.limit = None if FULL else limit
+        self.cpu = 0.0  # seconds that its commands computed, with all that they started and waited for
 
     def run(self, *argv, env=None, ok=(0,), cwd=TOP):
         """One command, its output appended to the log; the output. Failed on another exit code than those of ok."""
@@ -42,19 +45,40 @@ class Job:
         self.log.flush()
         start = self.log.tell()
         try:
-            got = subprocess.run(argv, cwd=cwd, env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL,
-                                 stdout=self.log, stderr=subprocess.STDOUT, timeout=self.limit, check=False)
-        except subprocess.TimeoutExpired:
-            raise Failed(f"no end after {self.limit} s: {shlex.join(argv)}") from None
+            child = subprocess.Popen(argv, cwd=cwd, env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL,
+                                     stdout=self.log, stderr=subprocess.STDOUT)
         except FileNotFoundError:
             raise Failed(f"{argv[0]} is not there; cmake/packages should name its package") from None
+        code = self.wait(child)
+        if code is None:
+            raise Failed(f"no end after {self.limit} s: {shlex.join(argv)}")
         with open(self.log.name, "rb") as f:
             f.seek(start)
             output = f.read().decode(errors="replace")
         self.log.seek(0, os.SEEK_END)
-        if got.returncode not in ok:
-            raise Failed(f"exit code {got.returncode} of {shlex.join(argv)}")
+        if code not in ok:
+            raise Failed(f"exit code {code} of {shlex.join(argv)}")
         return output
+
+    def wait(self, child):
+        """The exit code, or None when it was killed at its limit."""
+        late = threading.Event()
+
+        def kill():
+            late.set()
+            os.kill(child.pid, signal.SIGKILL)
+        timer = threading.Timer(self.limit, kill) if self.limit else None
+        if timer:
+            timer.start()
+        # Popen's own wait does not tell what the child cost.
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        if timer:
+            timer.cancel()
+            timer.join()  # while the pid is still the child's
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        self.cpu += usage.ru_utime + usage.ru_stime
+        return None if late.is_set() else child.returncode
 
 
 def build_dir(preset):
@@ -130,7 +154,7 @@ def pytest(folder, env=None, only="", but=None, options=()):
                  if re.search(only, f) and not (but and re.search(but, f))]
         if not files:
             raise Skip(f"tests/{folder} has no tests")
-        out = job.run(PYTHON, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", *options, *files,
+        out = job.run(PYTHON, "-m", "pytest", "-q", "-rs", "--durations=25", "-p", "no:cacheprovider", *options, *files,
                       env={"PYTHONPATH": os.path.join(TOP, "python"), "PYTHONDONTWRITEBYTECODE": "1", **(env or {})})
         skipped = re.findall(r"^SKIPPED (.*)", out, flags=re.M)
         if skipped:
@@ -152,17 +176,27 @@ def ring_program(preset):
     return found[0]
 
 
+def with_threads(job):
+    """The programs of the C suite that start threads: ThreadSanitizer can find nothing in others, and is slow in all."""
+    kinds = "integ", "queue", "unit"
+    programs = [f for kind in kinds for f in sorted(glob.glob(os.path.join(GCC, "tests", f"{kind}_test_*")))]
+    needs = job.run("nm", "-D", "--undefined-only", "--print-file-name", *programs)
+    return sorted({os.path.basename(f) for f in re.findall(r"^(\S+):.* pthread_create\b", needs, flags=re.M)})
+
+
 def tsan(job):
-    """Driver and device on one mapping: no race; each of the two seeded builds: a race. Then the suite."""
+    """Driver and device on one mapping: no race; each of the two seeded builds: a race. Then what of the suite has threads."""
     env = {"TSAN_OPTIONS": "exitcode=66:halt_on_error=0:second_deadlock_stack=1"}
-    build("tsan")(job)
+    programs = [] if FULL else with_threads(job)
+    build("tsan", *programs, *(["tsan_ring"] if programs else []))(job)
     job.run(*NO_ASLR, ring_program("tsan"), env=env)
     for preset in ("tsan-acquire", "tsan-release"):
         build(preset, "tsan_ring")(job)
         out = job.run(*NO_ASLR, ring_program(preset), env=env, ok=(66,))
         if "WARNING: ThreadSanitizer: data race" not in out:
             raise Failed(f"{preset}: the seeded bug was not reported as a data race")
-    return "ring clean, both seeded bugs found; " + run_ctest(job, "tsan", "^(integ|queue|unit)/", NO_ASLR, env)
+    only = f"^({'|'.join(p.replace('_', '/', 1) for p in programs)})$" if programs else "^(integ|queue|unit)/"
+    return "ring clean, both seeded bugs found; " + run_ctest(job, "tsan", only, NO_ASLR, env)
 
 
 def fuzz(job):
@@ -307,17 +341,42 @@ class Kind:
 
 GCC, CLANG = build_dir("gcc"), build_dir("clang")
 RELEASE = build_dir("release")
-# In the order in which they are started: what others wait for first, what takes long early.
+# In the order in which they are started: what others wait for first, then what takes longest, so that the end is short.
 KINDS = (
     Kind("gcc", build("gcc"), about="gcc, warnings are errors"),
     Kind("build", build("release"), about="what ./run build makes"),
+    Kind("mutate", build("mutate"), about="a build whose checks can be switched off"),
+    Kind("hostile", hostile, ("mutate",), about="raw sockets against a live back-end"),
+    Kind("tsan", tsan, ("gcc",), about="ThreadSanitizer, what of the C suite has threads, with two seeded bugs"),
+    Kind("msan", built_and_tested("msan"), about="MemorySanitizer, whole C suite"),
     Kind("asan", built_and_tested("asan", env=ASAN), about="AddressSanitizer and UBSan, whole C suite"),
+    Kind("fuzz", fuzz, about="libFuzzer targets, 20 seconds each"),
+    Kind("breaks", script("breaks.py"), about="each break of the interface turns its gate red"),
+    Kind("go", go("go"), ("build",), about="the Go module: Debian's Go, vet, tests, race detector, pointer checks"),
+    Kind("mutation", mutation, ("mutate", "hostile"), about="a quarter of the numbered checks, drawn anew each time, removed once each"),
+    Kind("mutants", script("mutants.py"), about="a library that is wrong turns the libffi program red"),
+    Kind("python", pytest("py", {"VH_BUILD": GCC}, "/test_binding_", options=("-W", "error")), ("gcc",),
+         about="the Python binding, compiled; the package, its types, its examples"),
+    Kind("clang", built_and_tested("clang"), about="clang, warnings are errors, whole C suite"),
+    Kind("go-new", go("new"), ("build",), about="the Go tests with the newest Go of the machine"),
+    Kind("hostile-asan", pytest("hostile", {"VH_BUILD": build_dir("asan"), "VH_SAMPLE": "1" if FULL else "2", **ASAN}),
+         ("asan",), about="half of the hostile tests, drawn anew each time, against a back-end with sanitizers"),
+    Kind("bench", bench, ("gcc",), about="the benchmark, in small"),
+    Kind("python-abi", pytest("py", {"VH_BUILD": GCC, "VH_PYTHON_MODE": "abi"}, "/test_binding_", "_package",
+                              ("-W", "error")), ("gcc",), about="the Python binding through dlopen and libffi"),
+    Kind("go-pie", go("pie"), ("build",), about="the Go tests as position-independent programs"),
+    Kind("go-386", go("386"), ("build",), about="library and Go tests for i386, 32 bits wide"),
+    Kind("aarch64", emulated("aarch64", True), about="the C suite on AArch64 in an emulator: what knows the rings and the wire, with VH_FULL=1 more"),
+    Kind("s390x", emulated("s390x", False), about="the same on s390x, which is big endian"),
+    Kind("proofs", script("proofs.py"), about="CBMC proves notification, packed positions and translation, and finds seeded mistakes"),
+    Kind("codec", pytest("py", {"VH_BUILD": GCC}, but="/test_binding_"), ("gcc",), about="the Python codec, vhctl as users meet it, docs/protocol.md, docs/seed-parity.md"),
+    Kind("integ", ctest("gcc", "^integ/"), ("gcc",), about="both roles, in one process and in two"),
+    Kind("model", pytest("model", {"VH_BUILD": GCC}, but="differential"), ("gcc",), about="random calls of a queue against a model in Python"),
+    Kind("model-mutants", script("model_mutants.py"), about="a ring that is wrong turns the model red"),
     Kind("unit", ctest("gcc", "^unit/"), ("gcc",), about="C tests, by folder of src"),
     Kind("wire", ctest("gcc", "^wire/"), ("gcc",), about="message table and codec"),
     Kind("queue", ctest("gcc", "^queue/"), ("gcc",), about="virtqueues"),
-    Kind("model", pytest("model", {"VH_BUILD": GCC}, but="differential"), ("gcc",), about="random calls of a queue against a model in Python"),
     Kind("flip", flip, about="loads from shared memory that never agree, all of them"),
-    Kind("integ", ctest("gcc", "^integ/"), ("gcc",), about="both roles, in one process and in two"),
     Kind("demo-qemu", demo("qemu"), ("build",), about="a Linux guest on our back-end"),
     Kind("demo-qemu-migrates", demo("qemu-migrates"), ("build",), about="a Linux guest that moves between two QEMUs"),
     Kind("demo-qemu-postcopy", demo("qemu-postcopy"), ("build",), about="the same before its memory has come"),
@@ -325,9 +384,6 @@ KINDS = (
     Kind("demo-qemu-listens", demo("qemu-listens"), ("build",), about="our back-end connects to QEMUs that listen, one after the other"),
     Kind("demo-qemu-outlives", demo("qemu-outlives"), ("build",), about="a Linux guest whose back-end is killed"),
     Kind("demo-qemu-11", demo("qemu-11"), ("build",), required=False, about="the same in a QEMU of Debian's unstable suite"),
-    Kind("fuzz", fuzz, about="libFuzzer targets, 20 seconds each"),
-    Kind("mutate", build("mutate"), about="a build whose checks can be switched off"),
-    Kind("hostile", hostile, ("mutate",), about="raw sockets against a live back-end"),
     Kind("demo-qemu-iommu", demo("qemu-iommu"), ("build",), about="a Linux guest whose disk is behind an IOMMU"),
     Kind("demo-libvh", demo("libvh"), ("build",), about="libvh with itself"),
     Kind("demo-qsd", demo("qsd"), ("build",), about="our front-end on qemu-storage-daemon"),
@@ -342,16 +398,9 @@ KINDS = (
     Kind("demo-dpdk-drives", demo("dpdk-drives"), ("build",), about="DPDK's driver on our network device"),
     Kind("demo-dpdk-device", demo("dpdk-device"), ("build",), about="our driver on DPDK's network device"),
     Kind("demo-virtiofsd", demo("virtiofsd"), ("build",), about="our driver on a file system"),
-    Kind("clang", built_and_tested("clang"), about="clang, warnings are errors, whole C suite"),
-    Kind("tsan", tsan, about="ThreadSanitizer, with two seeded bugs"),
-    Kind("msan", built_and_tested("msan"), about="MemorySanitizer, whole C suite"),
     Kind("litmus", litmus, ("gcc",), about="what loads and stores may be seen in another order, by C11 and by processors"),
-    Kind("mutation", mutation, ("mutate", "hostile"), about="a quarter of the numbered checks, drawn anew each time, removed once each"),
     Kind("cost", cost, ("gcc",), about="instructions, fences and system calls of the data path, by callgrind"),
     Kind("faults", faults, ("gcc",), about="allocations and system calls that fail"),
-    Kind("aarch64", emulated("aarch64", True), about="the C suite on AArch64 in an emulator: what knows the rings and the wire, with VH_FULL=1 more"),
-    Kind("s390x", emulated("s390x", False), about="the same on s390x, which is big endian"),
-    Kind("proofs", script("proofs.py"), about="CBMC proves notification, packed positions and translation, and finds seeded mistakes"),
     Kind("headers", script("headers.py"), about="the dialect of the public headers"),
     Kind("regen", script("regen.py"), about="what is made from the headers is what they make now"),
     Kind("man", script("man.py", RELEASE), ("build",), about="the manual pages"),
@@ -360,9 +409,6 @@ KINDS = (
     Kind("abidiff", script("abi.py", "library", GCC), ("gcc",), about="the library against its baseline"),
     Kind("sets", script("sets.py", GCC), ("gcc",), about="map, tags, library, Python and Go have the same functions"),
     Kind("abi", ctest("gcc", "^abi/"), ("gcc",), about="the library through libffi, from the model alone"),
-    Kind("breaks", script("breaks.py"), about="each break of the interface turns its gate red"),
-    Kind("mutants", script("mutants.py"), about="a library that is wrong turns the libffi program red"),
-    Kind("model-mutants", script("model_mutants.py"), about="a ring that is wrong turns the model red"),
     Kind("differential", differential, ("gcc",), required=False, about="virtio-queue of Rust on the same rings"),
     Kind("grow", script("grow.py"), about="an older program on a newer library, and the other way round"),
     Kind("layers", script("layers.py", GCC), ("gcc",), about="includes that go up don't compile"),
@@ -370,19 +416,7 @@ KINDS = (
     Kind("uapi", script("uapi.py"), about="our constants against the Linux headers"),
     Kind("install", script("install.py", "install", GCC), ("gcc",), about="pkg-config and CMake packages"),
     Kind("readme", script("install.py", "readme", RELEASE), ("build",), about="the README's example"),
-    Kind("hostile-asan", pytest("hostile", {"VH_BUILD": build_dir("asan"), "VH_SAMPLE": "1" if FULL else "2", **ASAN}),
-         ("asan",), about="half of the same, drawn anew each time, against a back-end with sanitizers"),
-    Kind("python", pytest("py", {"VH_BUILD": GCC}, "/test_binding_", options=("-W", "error")), ("gcc",),
-         about="the Python binding, compiled; the package, its types, its examples"),
-    Kind("python-abi", pytest("py", {"VH_BUILD": GCC, "VH_PYTHON_MODE": "abi"}, "/test_binding_", "_package",
-                              ("-W", "error")), ("gcc",), about="the same binding through dlopen and libffi"),
-    Kind("codec", pytest("py", {"VH_BUILD": GCC}, but="/test_binding_"), ("gcc",), about="the Python codec, vhctl as users meet it, docs/protocol.md, docs/seed-parity.md"),
-    Kind("go", go("go"), ("build",), about="the Go module: Debian's Go, vet, tests, race detector, pointer checks"),
-    Kind("go-new", go("new"), ("build",), about="the same with the newest Go of the machine"),
     Kind("go-get", go("get"), ("build",), about="go get from a module proxy, without swig"),
-    Kind("go-pie", go("pie"), ("build",), about="the Go tests as position-independent programs"),
-    Kind("go-386", go("386"), ("build",), about="library and Go tests for i386, 32 bits wide"),
-    Kind("bench", bench, ("gcc",), about="the benchmark, in small"),
     Kind("run", run_command, about="the script's own words"),
 )
 

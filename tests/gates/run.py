@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
-"""./run test: every kind of check, two at a time, a line for each as it ends, a table, and the count as the last line.
+"""./run test: every kind of check, three at a time, a line for each as it ends, a table, and the count as the last line.
 
 A kind that fails, or that is required and can't run, makes the exit code 1. Logs: build/gates/KIND.log.
 """
@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 
-WORKERS = 2
+WORKERS = 3  # one more than the cores of the machine that it has to be quick on: many kinds mostly wait
 TAIL = 40
 
 
@@ -23,7 +23,7 @@ class Result:
         self.state = "waiting"
         self.detail = ""
         self.excerpt = []
-        self.seconds = 0.0
+        self.seconds = self.cpu = 0.0
 
 
 def select(kinds, names):
@@ -50,7 +50,11 @@ def work(kinds_module, result, log_dir):
     path = os.path.join(log_dir, result.kind.name + ".log")
     try:
         with open(path, "wb") as log:
-            result.detail = result.kind.work(kinds_module.Job(log, result.kind.limit)) or ""
+            job = kinds_module.Job(log, result.kind.limit)
+            try:
+                result.detail = result.kind.work(job) or ""
+            finally:
+                result.cpu = job.cpu
         result.state = "ok"
     except kinds_module.Skip as e:
         result.state, result.detail = ("fail" if result.kind.required else "skip"), f"can't run: {e}"
@@ -67,7 +71,7 @@ def tail(path):
 
 
 def tell(result, log_dir):
-    print(f"{result.state:<5} {result.kind.name:<12} {result.seconds:6.1f} s  {result.detail}", flush=True)
+    print(f"{result.state:<5} {result.kind.name:<12} {result.seconds:6.1f} s {result.cpu:6.1f} cpu  {result.detail}", flush=True)
     path = os.path.join(log_dir, result.kind.name + ".log")
     if result.state == "fail" and os.path.exists(path):
         print("\n".join(f"      | {line}" for line in result.excerpt or tail(path)), flush=True)
@@ -111,14 +115,15 @@ def run_all(kinds, kinds_module, log_dir):
 
 
 def summary(results, seconds):
-    print(f"\n{'kind':<12} {'':<5} {'time':>8}  what")
+    print(f"\n{'kind':<18} {'':<5} {'time':>8} {'cpu':>8}  what")
     for r in results:
-        print(f"{r.kind.name:<12} {r.state:<5} {r.seconds:6.1f} s  {r.kind.about}")
+        print(f"{r.kind.name:<18} {r.state:<5} {r.seconds:6.1f} s {r.cpu:6.1f} s  {r.kind.about}")
     count = {state: sum(r.state == state for r in results) for state in ("ok", "fail", "skip")}
     for state in ("fail", "skip"):
         if count[state]:
             print(f"{state}: {' '.join(r.kind.name for r in results if r.state == state)}")
-    print(f"{seconds / 60:.1f} minutes")
+    cpu = sum(r.cpu for r in results)
+    print(f"{seconds / 60:.1f} minutes, {cpu / 60:.1f} of computing: {100 * cpu / max(seconds, 1) / (os.cpu_count() or 1):.0f} % of {os.cpu_count()} cores")
     print(f"{count['ok']} passed, {count['fail']} failed, {count['skip']} skipped", flush=True)
     return 1 if count["fail"] else 0
 
