@@ -316,6 +316,15 @@ def flip(job):
     return run_ctest(job, "flip", env=ASAN)
 
 
+def kern(job):
+    """The programs of tests/kern in a guest whose kernel has the drivers; with VH_FULL=1 in more kernels."""
+    out = job.run(PYTHON, os.path.join(GATES, "kern.py"), GCC, *(["--all"] if FULL else []), ok=(0, 1))
+    bad = [line[len("BAD "):] for line in out.splitlines() if line.startswith("BAD ")]
+    if bad:
+        raise Failed(f"{len(bad)} of the cases in guests are not as they should be", bad)
+    return last_line(out)
+
+
 def differential(job):
     """The model's driver with virtio-queue beside the library. The crate comes from its registry, by its lock file."""
     project = os.path.join(TOP, "tests", "model", "peer")
@@ -384,6 +393,7 @@ KINDS = (
     Kind("demo-qemu-listens", demo("qemu-listens"), ("build",), about="our back-end connects to QEMUs that listen, one after the other"),
     Kind("demo-qemu-outlives", demo("qemu-outlives"), ("build",), about="a Linux guest whose back-end is killed"),
     Kind("demo-qemu-11", demo("qemu-11"), ("build",), required=False, about="the same in a QEMU of Debian's unstable suite"),
+    Kind("kern", kern, ("gcc",), about="the kernel's vhost, vDPA and VDUSE, in a guest that has them"),
     Kind("demo-qemu-iommu", demo("qemu-iommu"), ("build",), about="a Linux guest whose disk is behind an IOMMU"),
     Kind("demo-libvh", demo("libvh"), ("build",), about="libvh with itself"),
     Kind("demo-qsd", demo("qsd"), ("build",), about="our front-end on qemu-storage-daemon"),

@@ -58,7 +58,7 @@ static void load_modules(void)
 	}
 }
 
-static uint64_t argument(const char *line, const char *key, char *word, size_t cap)
+__attribute__((unused)) static uint64_t argument(const char *line, const char *key, char *word, size_t cap)
 {
 	const char *at = strstr(line, key);
 
@@ -88,7 +88,7 @@ static void begin(char *line, size_t cap)
 }
 
 /* What the driver of a device acked, as a row of digits in its file `features`. */
-static void check_packed(const char *path, uint64_t packed)
+__attribute__((unused)) static void check_packed(const char *path, uint64_t packed)
 {
 	char bits[65] = "";
 	int fd = open(path, O_RDONLY | O_CLOEXEC);

@@ -7,6 +7,7 @@ import lzma
 import os
 import re
 import stat
+import subprocess
 
 
 class Cpio:
@@ -62,9 +63,10 @@ def _load(path):
         return f.read()
 
 
-def module_closure(tree, wanted):
-    """[(name, bytes)] in load order; modules that are built into the kernel are left out."""
+def module_closure(tree, wanted, more=None):
+    """[(name, bytes)] in load order; modules that are built into the kernel are left out. @more: a folder of further modules."""
     index, builtin, order, seen = _index(tree), _builtin(tree), [], set()
+    index.update(_index(more) if more else {})
 
     def visit(name):
         name = name.replace("-", "_")
@@ -85,15 +87,36 @@ def module_closure(tree, wanted):
     return order
 
 
-def build(out, init, tree, modules):
-    """Write the archive out: /init, /modules/NN-name.ko, empty folders, /dev/console."""
+def _shared(program):
+    """(name, path) of each shared library that a program is loaded with, and of its loader under its whole name."""
+    said = subprocess.run(["ldd", program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False).stdout.decode()
+    for line in said.splitlines():
+        found = re.match(r"\s*(?:\S+ => )?(/\S+) \(", line)
+        if found:
+            path = found.group(1)
+            yield ("lib64/" if "/ld-" in path else "lib/") + os.path.basename(path), path
+
+
+def _read(path):
+    with open(path, "rb") as f:
+        return f.read()
+
+
+def build(out, init, tree, modules, more=None, programs=()):
+    """Write the archive out: /init, /modules/NN-name.ko, empty folders, /dev/console.
+
+    @more: a folder of modules that the kernel's package has not. @programs: (path in the guest, path here); the libraries that they
+    are loaded with go to /lib.
+    """
     archive = Cpio()
-    for name in ("dev", "proc", "sys", "modules"):
+    for name in sorted({"dev", "proc", "sys", "modules", "lib", "lib64", *(os.path.dirname(name) for name, _ in programs)}):
         archive.folder(name)
     archive.add("dev/console", stat.S_IFCHR | 0o600, rdev=(5, 1))
-    with open(init, "rb") as f:
-        archive.file("init", f.read())
-    for n, (name, data) in enumerate(module_closure(tree, modules)):
+    archive.file("init", _read(init))
+    for n, (name, data) in enumerate(module_closure(tree, modules, more)):
         archive.file(f"modules/{n:02}-{name}.ko", data, 0o644)
+    files = dict(shared for _, path in programs for shared in _shared(path))
+    for name, path in (*files.items(), *programs):
+        archive.file(name, _read(path))
     with open(out, "wb") as f:
         f.write(archive.finish())

@@ -16,6 +16,7 @@ import sys
 import tempfile
 
 META = "linux-image-6.12-cloud-amd64"
+NAMED = re.compile(r"linux-image-6\.12\.(\d+)\S*-cloud-amd64")
 COMPRESSION = ((b"\x28\xb5\x2f\xfd", ["zstd", "-dc"]), (b"\xfd7zXZ", ["xz", "-dc"]), (b"\x1f\x8b", ["gzip", "-dc"]))
 
 
@@ -38,7 +39,7 @@ def go_cache():
     return os.path.join(cache_dir(), "go")
 
 
-def _apt(*argv, cwd=None):
+def apt(*argv, cwd=None):
     env = dict(os.environ, LC_ALL="C")
     return subprocess.run(argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, timeout=300, check=False)
@@ -47,12 +48,12 @@ def _apt(*argv, cwd=None):
 def _update():
     sudo = [] if os.getuid() == 0 else ["sudo", "-n"]
     with contextlib.suppress(OSError):
-        _apt(*sudo, "apt-get", "update", "-q")
+        apt(*sudo, "apt-get", "update", "-q")
 
 
 def _candidate():
     """Name of the image package that META depends on, None when the lists don't have it."""
-    out = _apt("apt-cache", "depends", META).stdout.decode(errors="replace")
+    out = apt("apt-cache", "depends", META).stdout.decode(errors="replace")
     found = re.search(r"Depends: (linux-image-6\.12\.\S+)", out)
     return found.group(1) if found else None
 
@@ -78,24 +79,43 @@ def extract_vmlinux(bzimage, out):
     raise ValueError(f"{bzimage}: compressed in a way that is not known here: {payload[:8]!r}")
 
 
+def convert(tree, dest):
+    """Turn the unpacked files of a kernel's packages into a cache folder, which appears whole or not at all."""
+    ready = tempfile.mkdtemp(prefix="ready-", dir=cache_dir())
+    try:
+        modules = glob.glob(os.path.join(tree, "lib/modules/*")) or glob.glob(os.path.join(tree, "usr/lib/modules/*"))
+        image = glob.glob(os.path.join(tree, "boot/vmlinuz-*")) or glob.glob(os.path.join(modules[0], "vmlinuz"))
+        extract_vmlinux(image[0], os.path.join(ready, "vmlinux"))
+        shutil.copytree(modules[0], os.path.join(ready, "modules"), symlinks=True)
+        os.rename(ready, dest)
+    finally:
+        shutil.rmtree(ready, ignore_errors=True)
+
+
 def _unpack(package, dest):
-    """Download a package and turn it into a cache folder, which appears whole or not at all."""
+    """Download a package and make its cache folder."""
     work = tempfile.mkdtemp(prefix="fetch-", dir=cache_dir())
     try:
-        got = _apt("apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", package, cwd=work)
+        got = apt("apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", package, cwd=work)
         debs = glob.glob(os.path.join(work, "*.deb"))
         if not debs:
             raise Missing(package, "apt-get download: " + got.stdout.decode(errors="replace").strip()[-300:])
         tree = os.path.join(work, "tree")
         subprocess.run(["dpkg", "-x", debs[0], tree], check=True)
-        ready = os.path.join(work, "ready")
-        os.mkdir(ready)
-        extract_vmlinux(glob.glob(os.path.join(tree, "boot/vmlinuz-*"))[0], os.path.join(ready, "vmlinux"))
-        modules = glob.glob(os.path.join(tree, "lib/modules/*")) or glob.glob(os.path.join(tree, "usr/lib/modules/*"))
-        os.rename(modules[0], os.path.join(ready, "modules"))
-        os.rename(ready, dest)
+        convert(tree, dest)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def version_of(kernel_dir):
+    return os.path.basename(kernel_dir)[len("kernel-"):]
+
+
+def _folder(package):
+    dest = os.path.join(cache_dir(), "kernel-" + package[len("linux-image-"):])
+    if not os.path.isdir(dest):
+        _unpack(package, dest)
+    return dest
 
 
 def fetch():
@@ -104,17 +124,23 @@ def fetch():
         fcntl.flock(lock, fcntl.LOCK_EX)
         package = _candidate()
         if not package:
-            cached = sorted(glob.glob(os.path.join(cache_dir(), "kernel-*")), key=os.path.getmtime)
+            cached = sorted(glob.glob(os.path.join(cache_dir(), "kernel-6.12.*")), key=os.path.getmtime)
             if cached:
                 return cached[-1]
             _update()
             package = _candidate()
         if not package:
             raise Missing(META, "not in the package lists; is the security suite among apt's sources?")
-        dest = os.path.join(cache_dir(), "kernel-" + package[len("linux-image-"):])
-        if not os.path.isdir(dest):
-            _unpack(package, dest)
-        return dest
+        return _folder(package)
+
+
+def fetch_oldest():
+    """Folder of the oldest 6.12 that apt still offers; None when that is the newest as well."""
+    with open(os.path.join(cache_dir(), "lock"), "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        names = apt("apt-cache", "pkgnames", "linux-image-6.12.").stdout.decode(errors="replace").split()
+        named = sorted((int(found.group(1)), found.group(0)) for found in map(NAMED.fullmatch, names) if found)
+        return _folder(named[0][1]) if len(named) > 1 else None
 
 
 if __name__ == "__main__":

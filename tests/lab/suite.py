@@ -6,6 +6,7 @@ No mirror is named here: the site is the one that this machine's own Debian sour
 import fcntl
 import glob
 import os
+import re
 import subprocess
 import sys
 
@@ -51,6 +52,21 @@ def unpack(suite, *packages, arch=None):
     """The folder that holds the packages' files (usr/...), fetched when they are not there yet. @arch: not this machine's."""
     return _unpacked(suite, packages, f"-{arch}" if arch else "", lambda options, archives: _run(
         "apt-get", *options, "download", "-qq", *packages, cwd=archives), arch)
+
+
+def kernel_packages(suite, meta="linux-image-cloud-amd64"):
+    """What holds the files of that suite's newest kernel: the image's package, and those into which it may be divided."""
+    options = _options(os.path.join(cache_dir(), f"apt-{suite}"), suite)
+    rc, out = _run("apt-get", *options, "update", "-qq")
+    if rc:
+        raise Missing(meta, f"no lists of {suite}: {out.strip()[-200:]}")
+
+    def depends(package, pattern):
+        return re.findall(rf"^\s*Depends: ({pattern})$", _run("apt-cache", *options, "depends", package)[1], flags=re.M)
+    image = depends(meta, r"linux-image-\d\S+")
+    if not image:
+        raise Missing(meta, f"not in the lists of {suite}")
+    return image + depends(image[0], r"linux-(?:binary|modules)-\S+")
 
 
 def unpack_whole(suite, *packages):
