@@ -96,8 +96,8 @@ func NewBlk(ctx context.Context, d *Driver) (*Blk, error) {
 // Close gives it up; requests in flight are lost to the caller. A Driver that it was made over goes on.
 func (b *Blk) Close() error {
 	defer runtime.KeepAlive(b)
-	err := b.d.m.do(func() error {
-		b.d.m.last(b.s.free)
+	err := b.d.b.do(func() error {
+		b.d.b.last(b.s.free)
 		return nil
 	})
 	b.sleeps.close()

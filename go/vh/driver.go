@@ -20,8 +20,8 @@ type (
 	DriverRing = raw.DriverRing // where a ring is
 )
 
-// A session is what the library has of a Driver. Its Master knows it, because it must not outlive the Master; whoever is
-// inside of the Master's handle may touch it.
+// A session is what the library has of a Driver. Its back-end knows it, because it must not outlive that; whoever is inside of
+// the back-end's handle may touch it.
 type session struct {
 	p     *raw.Driver
 	blk   *blkSession
@@ -83,31 +83,35 @@ func (ss *sessions) drop(gone *session) {
 	}
 }
 
-// Driver takes a back-end from open to running queues. It uses its Master's connection and ends with it.
+// Driver takes a back-end from open to running queues. It uses that one's connection and ends with it.
 type Driver struct {
-	m *Master
+	b *Backend
 	s *session
 }
 
 // NewDriver negotiates and allocates rings; nil options are the defaults.
-func NewDriver(ctx context.Context, m *Master, opts *DriverOpts) (*Driver, error) {
-	return newDriver(ctx, m, nil, opts)
+func NewDriver(ctx context.Context, what Drivable, opts *DriverOpts) (*Driver, error) {
+	return newDriver(ctx, what, nil, opts)
 }
 
 // NewDriverOver negotiates and shares memory of the caller's; rings that somebody else drives come from SetRing.
-func NewDriverOver(ctx context.Context, m *Master, mem *Memory, opts *DriverOpts) (*Driver, error) {
+func NewDriverOver(ctx context.Context, what Drivable, mem *Memory, opts *DriverOpts) (*Driver, error) {
 	if mem == nil {
 		return nil, missing("memory")
 	}
-	return newDriver(ctx, m, mem, opts)
+	return newDriver(ctx, what, mem, opts)
 }
 
-func newDriver(ctx context.Context, m *Master, mem *Memory, opts *DriverOpts) (*Driver, error) {
-	if m == nil {
-		return nil, missing("front-end")
+func newDriver(ctx context.Context, what Drivable, mem *Memory, opts *DriverOpts) (*Driver, error) {
+	var b *Backend
+	if what != nil {
+		b = what.drives()
 	}
-	d := &Driver{m: m, s: &session{}}
-	err := m.wait(ctx, func() error {
+	if b == nil {
+		return nil, missing("back-end")
+	}
+	d := &Driver{b: b, s: &session{}}
+	err := b.wait(ctx, func() error {
 		var over *raw.Mem
 		if mem != nil { // in the order in which a callback comes to both
 			if err := mem.enter(ctx); err != nil {
@@ -117,13 +121,13 @@ func newDriver(ctx context.Context, m *Master, mem *Memory, opts *DriverOpts) (*
 			over = mem.p
 		}
 		p, err := made(func(out **raw.Driver) error {
-			return m.withBackend(func(b *raw.Backend) error { return raw.DriverNew(opts, b, over, out) })
+			return b.with(func(p *raw.Backend) error { return raw.DriverNew(opts, p, over, out) })
 		})
 		if err != nil {
 			return err
 		}
 		d.s.p = p
-		m.sessions.all = append(m.sessions.all, d.s)
+		b.sessions.all = append(b.sessions.all, d.s)
 		fd, err := raw.DriverFD(p).Get()
 		if err == nil {
 			d.s.sleep, err = newWaiter(int(fd))
@@ -143,15 +147,15 @@ func newDriver(ctx context.Context, m *Master, mem *Memory, opts *DriverOpts) (*
 // Close stops what runs, and ends a Blk or Net of it. Memory of Alloc is no memory any more.
 func (d *Driver) Close() error {
 	runtime.SetFinalizer(d, nil)
-	defer runtime.KeepAlive(d) // and so its Master, whose end would end the requests in flight
-	err := d.m.do(func() error {
-		d.m.last(func() {
-			d.m.sessions.drop(d.s)
+	defer runtime.KeepAlive(d) // and so its back-end, whose end would end the requests in flight
+	err := d.b.do(func() error {
+		d.b.last(func() {
+			d.b.sessions.drop(d.s)
 			d.s.free()
 		})
 		return nil
 	})
-	if err == os.ErrClosed { // with the Master
+	if err == os.ErrClosed { // with the back-end
 		return nil
 	}
 	return err
@@ -160,13 +164,13 @@ func (d *Driver) Close() error {
 // wait is a call that waits for the back-end.
 func (d *Driver) wait(ctx context.Context, call func() error) error {
 	defer runtime.KeepAlive(d)
-	return d.m.wait(ctx, func() error { return d.s.use(call) })
+	return d.b.wait(ctx, func() error { return d.s.use(call) })
 }
 
 // do is one that does not.
 func (d *Driver) do(call func() error) error {
 	defer runtime.KeepAlive(d)
-	return d.m.do(func() error { return d.s.use(call) })
+	return d.b.do(func() error { return d.s.use(call) })
 }
 
 func (s *session) use(call func() error) error {

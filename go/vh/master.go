@@ -4,10 +4,8 @@ package vh
 
 import (
 	"context"
-	"errors"
 	"os"
 	"runtime"
-	"syscall"
 
 	"github.com/libvh/libvh/go/internal/raw"
 )
@@ -22,10 +20,9 @@ type (
 // done while a call waits for the back-end ends the connection, because a late reply must not be taken for the next
 // one; the error is then both the context's and ECANCELED. MasterOpts.TimeoutMS limits each wait too.
 type Master struct {
-	*handle
-	p        *raw.Master
-	sleep    *waiter
-	sessions *sessions
+	*Backend
+	p     *raw.Master
+	sleep *waiter
 }
 
 // Dial connects to a back-end that listens; at a path or another address.
@@ -45,12 +42,14 @@ func Dial(ctx context.Context, path string) (*Master, error) {
 // asks and the library does not answer itself: a func(*BackendRequest) error, or what implements any of BackendAsked,
 // IotlbAnswerer, ShmemMapper, HostNotifier, ObjectKeeper and FsCache. It may return ErrLater, and call Submit and Answer. Nil: refuse.
 func NewMaster(opts *MasterOpts, handler any) (*Master, error) {
-	m := &Master{handle: newHandle(&caught{}), sessions: &sessions{}}
+	m := &Master{Backend: newBackend(&caught{})}
 	p, err := made(func(out **raw.Master) error { return raw.MasterNew(opts, masterOps(m.caught, handler), out) })
 	if err != nil {
 		return nil, err
 	}
 	m.p = p
+	m.of = func(out **raw.Backend) error { return raw.MasterBackend(p, out) }
+	m.interrupt = m.cancel
 	fd, err := raw.MasterFD(m.p).Get()
 	if err == nil {
 		m.sleep, err = newWaiter(fd)
@@ -88,37 +87,18 @@ func (m *Master) Close() error {
 	})
 }
 
+func (m *Master) drives() *Backend {
+	if m == nil {
+		return nil
+	}
+	return m.Backend
+}
+
 // cancel ends a call that waits, and the connection with it.
 func (m *Master) cancel() {
 	if m.life.enter() == nil {
 		raw.MasterCancel(m.p)
 		m.life.leave()
-	}
-}
-
-// wait is a call that waits for the back-end.
-func (m *Master) wait(ctx context.Context, call func() error) error {
-	if err := m.enter(ctx); err != nil {
-		return err
-	}
-	defer m.leave()
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	stop := onDone(ctx, m.cancel)
-	err := m.told(throughSignals(call))
-	if stop() {
-		return because(ctx, err)
-	}
-	return err
-}
-
-// throughSignals is for what waits besides the connection: there a signal ends the wait, and nothing was lost.
-func throughSignals(call func() error) error {
-	for {
-		if err := call(); !errors.Is(err, syscall.EINTR) {
-			return err
-		}
 	}
 }
 
@@ -211,25 +191,4 @@ func (m *Master) SetLogger(level uint32, line func(level uint32, text string)) e
 // SetTrace shows message every message; nil: off.
 func (m *Master) SetTrace(message func(*Message)) error {
 	return m.do(func() error { return raw.MasterSetTrace(m.p, traceOps(m.caught, message)) })
-}
-
-// Kind is what is behind it: "vhost-user".
-func (m *Master) Kind() (kind string, err error) {
-	err = m.backend(func(b *raw.Backend) error {
-		kind = raw.BackendKind(b)
-		return nil
-	})
-	return kind, err
-}
-
-func (m *Master) backend(call func(*raw.Backend) error) error {
-	return m.do(func() error { return m.withBackend(call) })
-}
-
-func (m *Master) withBackend(call func(*raw.Backend) error) error {
-	var b *raw.Backend
-	if err := raw.MasterBackend(m.p, &b); err != nil {
-		return err
-	}
-	return call(b)
 }

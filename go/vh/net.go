@@ -95,8 +95,8 @@ func NewNet(ctx context.Context, d *Driver, opts *NetOpts) (*Net, error) {
 // Close gives it up. A Driver that it was made over goes on.
 func (n *Net) Close() error {
 	defer runtime.KeepAlive(n)
-	err := n.d.m.do(func() error {
-		n.d.m.last(n.s.free)
+	err := n.d.b.do(func() error {
+		n.d.b.last(n.s.free)
 		return nil
 	})
 	n.sleeps.close()

@@ -69,28 +69,6 @@ func (m *Master) SetConfig(ctx context.Context, offset uint32, buf []byte, flags
 	return m.tell(ctx, func(p *raw.Master) error { return raw.MasterSetConfig(p, offset, buf, flags) })
 }
 
-// DeviceFeatures, DeviceConfig and SetDeviceConfig are the same for whatever a device is reached through.
-func (m *Master) DeviceFeatures(ctx context.Context) (features uint64, err error) {
-	err = m.wait(ctx, func() error {
-		return m.withBackend(func(b *raw.Backend) error { return raw.BackendGetFeatures(b, &features) })
-	})
-	return features, err
-}
-
-// DeviceConfig reads config space into buf.
-func (m *Master) DeviceConfig(ctx context.Context, offset uint32, buf []byte) error {
-	return m.wait(ctx, func() error {
-		return m.withBackend(func(b *raw.Backend) error { return raw.BackendGetConfig(b, offset, buf) })
-	})
-}
-
-// SetDeviceConfig writes config space.
-func (m *Master) SetDeviceConfig(ctx context.Context, offset uint32, buf []byte) error {
-	return m.wait(ctx, func() error {
-		return m.withBackend(func(b *raw.Backend) error { return raw.BackendSetConfig(b, offset, buf) })
-	})
-}
-
 // SetMem shares all regions of mem.
 func (m *Master) SetMem(ctx context.Context, mem *Memory) error {
 	return m.withMemory(ctx, mem, func(p *raw.Master) error { return raw.MasterSetMem(p, mem.p) })

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __path__ = pkgutil.extend_path(__path__, __name__)
 
 if TYPE_CHECKING:
+    from vh._backend import Backend as Backend, Drivable as Drivable
     from vh._blk import Blk as Blk, BlkDone as BlkDone, BlkIo as BlkIo
     from vh._byhand import BackendRequest as BackendRequest, FrontendRequest as FrontendRequest, Reply as Reply
     from vh._channel import AnswerLater as AnswerLater, BackendHandler as BackendHandler, ShmemMap as ShmemMap
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from vh._iotlb import Iotlb as Iotlb
     from vh._gpu import GpuDevice as GpuDevice, GpuDisplay as GpuDisplay, GpuMessage as GpuMessage
     from vh._lib import version as version
-    from vh._master import Backend as Backend, Master as Master, connect as connect
+    from vh._master import Master as Master, connect as connect
     from vh._memory import Memory as Memory, Snapshot as Snapshot, guard_install as guard_install, \
         guard_remove as guard_remove
     from vh._model import *
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from vh._slave import Slave as Slave, SlaveState as SlaveState, serve as serve
 
 _FROM = {
+    "_backend": "Backend Drivable",
     "_blk": "Blk BlkDone BlkIo",
     "_byhand": "BackendRequest FrontendRequest Reply",
     "_channel": "AnswerLater BackendHandler ShmemMap",
@@ -49,7 +51,7 @@ _FROM = {
     "_iotlb": "Iotlb",
     "_gpu": "GpuDevice GpuDisplay GpuMessage",
     "_lib": "version",
-    "_master": "Backend Master connect",
+    "_master": "Master connect",
     "_memory": "Memory Snapshot guard_install guard_remove",
     "_net": "Net NetInfo",
     "_netdev": "NetDev",

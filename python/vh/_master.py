@@ -7,6 +7,7 @@ import weakref
 from typing import Any, AsyncIterator, Callable
 
 from vh import _aio, _error, _event, _model
+from vh._backend import Drivable
 from vh._byhand import BackendRequest, answered, callable_or_none
 from vh._channel import BackendHandler
 from vh._event import target
@@ -16,12 +17,13 @@ from vh._model import Event, Features, MasterStats
 from vh._request import Requests
 
 
-class Master(Requests):
+class Master(Drivable, Requests):
     """A front-end. What waits does so for timeout seconds at most (10 if not said), which ends the connection; Ctrl-C
     ends a wait, not the connection. Calls of several threads wait for each other."""
 
     _free = "vh_master_free"
     _side = "vh_master"
+    _target = "vh_master_backend"
 
     def __init__(self, *, timeout: "float | None" = None, mask_features: int = 0, mask_protocol_features: int = 0,
                  more_protocol_features: int = 0, dialect: int = 0,
@@ -52,17 +54,8 @@ class Master(Requests):
         a negative errno value."""
         self._on_iotlb_miss = callable_or_none("function", function)
 
-    def _wait(self, name: str, *args: Any) -> int:
-        """A call that waits. Python's signal handlers run meanwhile; if they raise nothing it goes on."""
-        ptr = self._enter()
-        try:
-            with self._serial:
-                return self.go_on(getattr(lib, name), ptr, *args)
-        finally:
-            self._leave()
-
-    def go_on(self, call: Any, *args: Any) -> int:
-        """A call of the library that waits on this connection; the caller is using both."""
+    def _go_on(self, call: Any, *args: Any) -> int:
+        """Python's signal handlers run while it waits; if they raise nothing it goes on."""
         rc = call(*args)
         _error.reraise()
         while rc == -errno.EINTR:  # of a driver's own wait
@@ -110,10 +103,6 @@ class Master(Requests):
         self._wait("vh_master_negotiate", features, out)
         return Features(out[0])
 
-    def backend(self) -> "Backend":
-        """This connection as a target for a driver."""
-        return Backend(self)
-
     @property
     def stats(self) -> MasterStats:
         out = new_sized("vh_master_stats")
@@ -137,58 +126,6 @@ class Master(Requests):
         except _error.VhError as e:
             if not self._closed and e.errno != errno.ESHUTDOWN:
                 raise
-
-
-class Waiting(Handle):
-    """What has calls that wait on the connection of a master, and go on after a signal as its own do."""
-
-    _master: Master
-
-    def _wait(self, name: str, *args: Any) -> int:
-        ptr = self._enter()
-        try:
-            with self._serial:
-                return self._master.go_on(getattr(lib, name), ptr, *args)
-        finally:
-            self._leave()
-
-
-class Backend(Waiting):
-    """A device to drive, whatever it is reached through."""
-
-    def __init__(self, master: Master):
-        out = ffi.new("struct vh_backend **")
-        ptr = master._enter()
-        try:
-            _error.check(lib.vh_master_backend(ptr, out))
-            self._adopt(out[0], master)
-        finally:
-            master._leave()
-        self._master = master
-
-    @property
-    def kind(self) -> str:
-        """"vhost-user" for a master."""
-        ptr = self._enter()
-        try:
-            return text(lib.vh_backend_kind(ptr))
-        finally:
-            self._leave()
-
-    def get_features(self) -> Features:
-        """What the device offers, without what only the transport has."""
-        out = ffi.new("uint64_t *")
-        self._wait("vh_backend_get_features", out)
-        return Features(out[0])
-
-    def get_config(self, offset: int = 0, length: int = _model.CONFIG_MAX) -> bytes:
-        buf = ffi.new("char[]", max(length, 1))
-        self._wait("vh_backend_get_config", offset, buf, length)
-        return ffi.buffer(buf, length)[:]  # type: ignore[no-any-return]
-
-    def set_config(self, offset: int, data: Any) -> None:
-        buf = ffi.from_buffer(data)
-        self._wait("vh_backend_set_config", offset, buf, len(buf))
 
 
 def connect(path: "str | bytes | os.PathLike[str]", **options: Any) -> Master:

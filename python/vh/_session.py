@@ -6,12 +6,13 @@ import time
 from typing import Any, Union
 
 from vh import _aio, _error
+from vh._backend import Backend, Drivable
 from vh._driver import Driver
 from vh._handle import Handle, expect
 from vh._lib import ffi, lib
-from vh._master import Backend, Master, connect
+from vh._master import connect
 
-Where = Union[str, bytes, "os.PathLike[str]", Master, Backend, Driver]
+Where = Union[str, bytes, "os.PathLike[str]", Drivable, Backend, Driver]
 
 
 class OverSession(Handle):
@@ -23,7 +24,7 @@ class OverSession(Handle):
         try:
             if isinstance(where, (str, bytes, os.PathLike)):
                 where = self._own(connect(where, timeout=timeout))
-            if isinstance(where, (Master, Backend)):
+            if isinstance(where, (Drivable, Backend)):
                 where = self._own(Driver(where, **options))
                 where.start()
             self._driver: Driver = expect(where, Driver)
@@ -31,7 +32,7 @@ class OverSession(Handle):
             ptr = where._enter()
             try:
                 with where._serial:
-                    where._master.go_on(getattr(lib, new), *args, ptr, out)
+                    where._host._go_on(getattr(lib, new), *args, ptr, out)
                 self._adopt(out[0], where)
             finally:
                 where._leave()
