@@ -26,6 +26,7 @@ static const char help_text[] =
 	"       vhctl io blk TARGET verify [--offset SIZE] [--size SIZE] [--seed N] [--json]\n"
 	"       vhctl io blk TARGET bench  [--rw randread|randwrite|read|write] [--bs SIZE] [--iodepth N]\n"
 	"                                  [--queues N] [--time SECONDS] [--poll] [--packed on|off] [--json]\n"
+	"       vhctl doctor [vhost-user] [kernel] [vdpa] [vduse] [--root DIR] [--json]\n"
 	"       vhctl --version | --help\n"
 	"\n"
 	"TARGET and ADDRESS are unix:PATH, @NAME, fd:N or systemd:NAME. SIZE takes K, M, G, T (binary). write, verify "
@@ -41,6 +42,7 @@ static const struct {
 	{"serve", cmd_serve},
 	{"probe", cmd_probe},
 	{"io", cmd_io},
+	{"doctor", cmd_doctor},
 };
 
 int main(int argc, char **argv)

@@ -119,6 +119,7 @@ extern const struct serve_kind serve_blk, serve_net;
 int cmd_serve(int argc, char **argv);
 int cmd_probe(int argc, char **argv);
 int cmd_io(int argc, char **argv);
+int cmd_doctor(int argc, char **argv);
 int io_bench(struct target *t, int argc, char **argv); /* bench.c; parses its own options */
 
 #endif

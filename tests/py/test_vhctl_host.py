@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
+"""vhctl about this host: what is missing, what there is. Folders stand for /dev, /sys, /proc and /lib."""
+import json
+import os
+import platform
+
+from test_vhctl import DONE, USAGE, WRONG, vhctl
+
+
+def host(root, *files, **numbers):
+    for path in files:
+        os.makedirs(os.path.dirname(f"{root}{path}"), exist_ok=True)
+        if not path.endswith("/"):
+            (root / path.lstrip("/")).touch()
+    for path, value in numbers.items():
+        os.makedirs(root / "proc/sys" / os.path.dirname(path), exist_ok=True)
+        (root / "proc/sys" / path).write_text(f"{value}\n", "ascii")
+    return root
+
+
+def doctor(root, *subjects):
+    got = vhctl("doctor", *subjects, "--root", root, "--json")
+    return {(c["subject"], c["name"]): c for c in json.loads(got.stdout)["checks"]}, got.returncode
+
+
+def test_doctor_names_the_command_that_mends(tmp_path):
+    root = host(tmp_path, "/dev/vhost-net")
+    modules = root / "lib/modules" / platform.release()
+    os.makedirs(modules)
+    (modules / "modules.dep").write_text("kernel/drivers/vhost/vhost_vsock.ko.xz: kernel/drivers/vhost/vhost.ko.xz\n", "ascii")
+    checks, rc = doctor(root, "kernel")
+    assert rc == WRONG and set(s for s, _ in checks) == {"kernel"}
+    assert checks["kernel", "net"] == {"subject": "kernel", "name": "net", "state": "ok", "text": "/dev/vhost-net can be opened"}
+    assert checks["kernel", "vsock"]["mend"] == "modprobe vhost_vsock"
+    assert "boot a kernel that has the module vhost_scsi" in checks["kernel", "scsi"]["mend"]
+
+
+def test_doctor_is_content_with_what_was_asked_for(tmp_path):
+    root = host(tmp_path, "/dev/vduse/control", "/sys/bus/vdpa/drivers/vhost_vdpa/")
+    checks, rc = doctor(root, "vduse")
+    assert rc == DONE and {c["state"] for c in checks.values()} == {"ok"}
+    checks, rc = doctor(root, "vdpa")  # virtio_vdpa is not needed
+    assert rc == DONE and checks["vdpa", "this-kernel"]["state"] == "note"
+
+
+def test_doctor_tells_of_everything_and_fails_for_sockets_alone(tmp_path):
+    root = host(tmp_path, "/dev/shm/", **{"kernel/io_uring_disabled": 2, "vm/nr_hugepages": 0})
+    checks, rc = doctor(root)
+    assert rc == DONE and {s for s, _ in checks} == {"vhost-user", "kernel", "vdpa", "vduse"}
+    assert checks["kernel", "net"]["state"] == "missing"
+    assert checks["vhost-user", "io_uring"]["mend"] == "sysctl -w kernel.io_uring_disabled=0"
+    assert checks["vhost-user", "huge-pages"]["mend"] == "sysctl -w vm.nr_hugepages=128"
+    os.rmdir(root / "dev/shm")
+    checks, rc = doctor(root)
+    assert rc == WRONG and checks["vhost-user", "shared-memory"]["mend"].startswith("mount -t tmpfs")
+    assert doctor(root, "kernel", "vdpa")[1] == WRONG
+    assert vhctl("doctor", "usb").returncode == USAGE
+
+
+def test_doctor_prints_a_line_for_each(tmp_path):
+    lines = vhctl("doctor", "--root", host(tmp_path, "/dev/shm/")).stdout.decode().splitlines()
+    assert any(line.startswith("ok      vhost-user memory") for line in lines)
+    at = next(i for i, line in enumerate(lines) if line.startswith("missing kernel     net"))
+    assert "vhost_net" in lines[at + 1]
