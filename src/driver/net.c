@@ -195,7 +195,7 @@ static void take_frame(struct vh_net *n, struct vhi_net_lane *rx, uint32_t count
 		const uint64_t fits = len < f->room ? VHI_MIN(bytes, f->room - len) : 0;
 
 		if (fits)
-			vhi_shm_copy_in(to + len, slot_shm(n, rx, slot) + skip, fits);
+			vhi_shm_copy_in(to + len, slot_shm(n, rx, slot) + skip, (size_t)fits);
 		len += bytes;
 		skip = 0;
 		give_back(rx, slot);
