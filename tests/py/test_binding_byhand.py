@@ -109,6 +109,7 @@ def test_a_slave_asks_and_is_answered():
         finally:
             stop.set()
             thread.join(WAIT)
+            driver.close()  # while the other end is there to answer
 
 
 def test_what_a_callback_raises_is_heard():
