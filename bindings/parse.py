@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
 """The public headers as text, syntax trees and doc comments: what the model and the gates know about include/vh/*.h."""
+import functools
 import glob
 import os
 import re
@@ -35,12 +36,20 @@ def preprocess(path, include=INCLUDE):
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
     if got.returncode:
         raise SyntaxError(got.stderr.decode())
-    return got.stdout.decode()
+    return got.stdout.decode().replace(fakes + "/", "")  # the same text each time, for tree()
+
+
+PARSER = c_parser.CParser()  # its tables take longer to make than a header takes to read
+
+
+@functools.lru_cache(maxsize=64)
+def tree(text, path):
+    return PARSER.parse(text, path)
 
 
 def parse(path, include=INCLUDE):
-    """The syntax tree of a header with everything that it includes."""
-    return c_parser.CParser().parse(preprocess(path, include), path)
+    """The syntax tree of a header with everything that it includes. Not to be changed: who asks again gets the same."""
+    return tree(preprocess(path, include), path)
 
 
 def own(tree, path):

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -50,6 +51,8 @@ void check_failed(const char *file, int line, const char *format, ...)
 	vprintf(format, args);
 	printf("\n");
 	va_end(args);
+	if (getenv("VH_ONE_IS_ENOUGH")) /* for the gate of mutants */
+		_exit(1);
 }
 
 static bool asked_for(const char *group, int argc, char **argv)

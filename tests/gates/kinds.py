@@ -360,7 +360,7 @@ KINDS = (
     Kind("msan", built_and_tested("msan"), about="MemorySanitizer, whole C suite"),
     Kind("asan", built_and_tested("asan", env=ASAN), about="AddressSanitizer and UBSan, whole C suite"),
     Kind("fuzz", fuzz, about="libFuzzer targets, 20 seconds each"),
-    Kind("breaks", script("breaks.py"), about="each break of the interface turns its gate red"),
+    Kind("breaks", script("breaks.py"), about="each break of the interface turns its gate red: half of them, drawn anew each time"),
     Kind("go", go("go"), ("build",), about="the Go module: Debian's Go, vet, tests, race detector, pointer checks"),
     Kind("mutation", mutation, ("mutate", "hostile"), about="a quarter of the numbered checks, drawn anew each time, removed once each"),
     Kind("mutants", script("mutants.py"), about="a library that is wrong turns the libffi program red"),

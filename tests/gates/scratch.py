@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
 """A copy of what the library and its gates are made of, to be broken and mended again; built without optimisation."""
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -27,10 +28,21 @@ def run(*argv, cwd=None, env=None, ok=True):
     return got.returncode, output
 
 
+FULL = os.environ.get("VH_FULL") == "1"
+
+
 def chosen(mutants):
     """Of (name, quick, edits) the quick ones, with VH_FULL=1 all."""
-    full = os.environ.get("VH_FULL") == "1"
-    return [m for m in mutants if full or m[1]]
+    return [m for m in mutants if FULL or m[1]]
+
+
+def drawn(cases, share):
+    """One case in share, in their order, drawn by VH_SEED, which is printed; with VH_FULL=1 all."""
+    if FULL:
+        return cases
+    seed = int(os.environ.get("VH_SEED") or random.SystemRandom().randrange(1, 1 << 31))
+    print(f"VH_SEED={seed}", flush=True)
+    return [cases[i] for i in sorted(random.Random(seed).sample(range(len(cases)), -(-len(cases) // share)))]
 
 
 def verdict(wrong, made, known):
