@@ -70,6 +70,11 @@ int32_t vhi_failure_set(struct vhi_failure *f, int32_t code, uint32_t domain, ui
 	return code;
 }
 
+void vhi_failure_last(struct vhi_failure *out)
+{
+	*out = last;
+}
+
 int32_t vhi_failure_raise(const struct vhi_failure *f)
 {
 	if (f != &last && !muted)

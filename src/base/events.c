@@ -76,8 +76,13 @@ static uint32_t slot_of(uint32_t kind, uint32_t queue)
 
 int vhi_events_init(struct vhi_events *e, uint32_t n_queues)
 {
-	e->slots = vhi_calloc(FIRST_QUEUE + (size_t)n_queues * QUEUE_KINDS, sizeof(*e->slots));
-	return e->slots ? 0 : -ENOMEM;
+	const size_t n = FIRST_QUEUE + (size_t)n_queues * QUEUE_KINDS;
+
+	e->slots = vhi_calloc(n, sizeof(*e->slots) + sizeof(*e->links));
+	if (!e->slots)
+		return -ENOMEM;
+	e->links = (struct vhi_event_link *)(e->slots + n);
+	return 0;
 }
 
 void vhi_events_fini(struct vhi_events *e)
@@ -86,20 +91,19 @@ void vhi_events_fini(struct vhi_events *e)
 	e->slots = NULL;
 }
 
-static void unlink_slot(struct vhi_events *e, const struct vhi_event_slot *slot)
+static void unlink_slot(struct vhi_events *e, uint32_t at)
 {
-	e->slots[slot->prev].next = slot->next;
-	e->slots[slot->next].prev = slot->prev;
+	e->links[e->links[at].prev].next = e->links[at].next;
+	e->links[e->links[at].next].prev = e->links[at].prev;
 }
 
 static void append_slot(struct vhi_events *e, uint32_t at)
 {
-	struct vhi_event_slot *head = &e->slots[0];
+	struct vhi_event_link *head = &e->links[0];
 
-	e->slots[at].prev = head->prev;
-	e->slots[at].next = 0;
-	e->slots[head->prev].next = at;
-	head->prev = at;
+	e->links[at] = (struct vhi_event_link){.prev = head->prev, .next = 0};
+	e->links[head->prev].next = (uint16_t)at;
+	head->prev = (uint16_t)at;
 }
 
 void vhi_events_raise(struct vhi_events *e, uint32_t kind, uint32_t queue, int32_t reason, uint64_t value)
@@ -108,7 +112,7 @@ void vhi_events_raise(struct vhi_events *e, uint32_t kind, uint32_t queue, int32
 	struct vhi_event_slot *slot = &e->slots[at];
 
 	if (slot->count)
-		unlink_slot(e, slot);
+		unlink_slot(e, at);
 	append_slot(e, at);
 	slot->reason = reason;
 	slot->value = value;
@@ -132,7 +136,7 @@ vh_count vhi_events_next(struct vhi_events *e, struct vh_event *out, const char 
 {
 	const struct vh_event none = {0};
 	struct vh_event event;
-	uint32_t at = e->slots[0].next;
+	uint32_t at = e->links[0].next;
 	struct vhi_event_slot *slot = &e->slots[at];
 	vh_rc rc;
 
@@ -143,7 +147,7 @@ vh_count vhi_events_next(struct vhi_events *e, struct vh_event *out, const char 
 	rc = vhi_out_fill(out, &event, sizeof(event), who);
 	if (rc)
 		return rc;
-	unlink_slot(e, slot);
+	unlink_slot(e, at);
 	slot->count = 0;
 	return 1;
 }

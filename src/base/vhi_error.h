@@ -29,6 +29,8 @@ struct vhi_failure {
 };
 __attribute__((format(printf, 5, 6))) int32_t vhi_failure_set(struct vhi_failure *f, int32_t code, uint32_t domain,
 							      uint32_t site, const char *fmt, ...);
+/* The last error as it is: to raise it again when what failed meanwhile is no concern of the caller. */
+void vhi_failure_last(struct vhi_failure *out);
 int32_t vhi_failure_raise(const struct vhi_failure *f); /* copies it to the last error, returns its code */
 
 #endif

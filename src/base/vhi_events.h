@@ -16,11 +16,15 @@ struct vhi_event_slot {
 	uint64_t value;
 	int32_t reason;
 	uint32_t count; /* 0 = not pending */
-	uint32_t prev, next;
+};
+
+struct vhi_event_link {
+	uint16_t prev, next;
 };
 
 struct vhi_events {
-	struct vhi_event_slot *slots; /* slot 0 is the head of the list */
+	struct vhi_event_slot *slots;
+	struct vhi_event_link *links; /* of the slots, behind them; 0 is the head of the list */
 };
 
 /* @n_queues 0: no event of a queue is ever raised. 0 or -ENOMEM. */

@@ -8,7 +8,8 @@ static void put_le(uint8_t *p, uint32_t width, uint64_t v)
 		p[i] = (uint8_t)(v >> (8 * i));
 }
 
-static void config_fill(struct vhi_blk *b)
+/* All of it follows from what the device was made of, so none is kept. */
+static void config_fill(const struct vhi_blk *b, uint8_t config[VHI_BLK_CONFIG_SIZE])
 {
 	const struct vh_blkdev_opts *o = &b->opts;
 	bool ro = o->flags & VH_BLKDEV_READONLY;
@@ -31,8 +32,9 @@ static void config_fill(struct vhi_blk *b)
 		{VHI_BLK_C_ZEROES_MAY_UNMAP, 1, ro ? 0 : 1},
 	};
 
+	memset(config, 0, VHI_BLK_CONFIG_SIZE);
 	for (size_t i = 0; i < VHI_ARRAY_SIZE(fields); i++)
-		put_le(&b->config[fields[i].at], fields[i].width, fields[i].v);
+		put_le(&config[fields[i].at], fields[i].width, fields[i].v);
 }
 
 static uint64_t blk_features(const struct vh_blkdev_opts *o)
@@ -67,26 +69,29 @@ static int config_range(uint32_t offset, uint32_t len)
 
 static int32_t blk_get_config(void *ctx, uint32_t offset, void *buf, uint32_t len, uint64_t later)
 {
-	struct vhi_blk *b = ctx;
+	uint8_t config[VHI_BLK_CONFIG_SIZE];
 	int rc = config_range(offset, len);
 
 	(void)later;
-	if (!rc)
-		memcpy(buf, &b->config[offset], len);
-	return rc;
+	if (rc)
+		return rc;
+	config_fill(ctx, config);
+	memcpy(buf, &config[offset], len);
+	return 0;
 }
 
 /* Nothing can be written, as CONFIG_WCE is not offered; what is there already may be written back (migration). */
 static int32_t blk_set_config(void *ctx, uint32_t offset, const void *buf, uint32_t len, uint32_t flags, uint64_t later)
 {
-	struct vhi_blk *b = ctx;
+	uint8_t config[VHI_BLK_CONFIG_SIZE];
 	int rc = config_range(offset, len);
 
 	(void)flags;
 	(void)later;
 	if (rc)
 		return rc;
-	if (VHI_REFUSE(VHI_SITE_BLK_CONFIG_WRITE, memcmp(buf, &b->config[offset], len) != 0))
+	config_fill(ctx, config);
+	if (VHI_REFUSE(VHI_SITE_BLK_CONFIG_WRITE, memcmp(buf, &config[offset], len) != 0))
 		return vhi_fail(-EPERM, VH_ERROR_PEER, VHI_SITE_BLK_CONFIG_WRITE,
 				"block device: config space write at %u of %u bytes; all fields are read-only", offset,
 				len);
@@ -239,7 +244,6 @@ static int blk_make(const struct vh_blkdev_opts *opts, int fd, struct vhi_blk **
 		return rc;
 	}
 	b->sectors = b->opts.capacity / VH_BLK_SECTOR;
-	config_fill(b);
 	*out = b;
 	return 0;
 }

@@ -95,7 +95,6 @@ struct vhi_blk {
 	uint8_t *ram;
 	uint8_t *arriving; /* contents that come from another device like this one, NULL = none */
 	struct vhi_file *file;
-	uint8_t config[VHI_BLK_CONFIG_SIZE];
 	struct vhi_blk_queue queues[]; /* opts.max_queues */
 };
 

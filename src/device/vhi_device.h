@@ -21,7 +21,7 @@ struct vhi_carrier {
 
 /* As many as the answers that a connection can owe at a time. */
 #define VHI_DEVICE_LATERS	32u
-#define VHI_DEVICE_FIRST_LATERS 2u
+#define VHI_DEVICE_FIRST_LATERS 1u
 #define VHI_DEVICE_REPLY_MAX	65536u
 
 /* A callback that answers later, from any thread. */

@@ -138,7 +138,7 @@ static int offer(struct vh_net *n, struct vhi_net_lane *rx)
 static int no_frame(const struct vhi_net_lane *rx, uint32_t site, const char *why)
 {
 	vhi_queue_break(rx->dq->q, -EPROTO, site, why);
-	return vhi_failure_raise(vhi_queue_failure(rx->dq->q));
+	return vhi_queue_raise(rx->dq->q);
 }
 
 /* Have @count completions in hand, as far as they are there. */

@@ -48,10 +48,25 @@ static bool failure_note(struct vh_queue *q, int code, uint32_t site, const char
 {
 	if (q->failure.code)
 		return false;
-	vhi_failure_set(&q->failure, code, code == -EFAULT ? VH_ERROR_MEMORY : VH_ERROR_QUEUE, site,
-			"queue %u is broken: %s; stop and start it again", q->index, why);
-	q->failure.queue = q->index;
+	q->failure = (struct vhi_queue_failure){.code = code, .site = site, .why = why};
 	return true;
+}
+
+static void failure_tell(const struct vh_queue *q, struct vhi_failure *out)
+{
+	const struct vhi_queue_failure *f = &q->failure;
+
+	vhi_failure_set(out, f->code, f->code == -EFAULT ? VH_ERROR_MEMORY : VH_ERROR_QUEUE, f->site,
+			"queue %u is broken: %s; stop and start it again", q->index, f->why);
+	out->queue = q->index;
+}
+
+int vhi_queue_raise(const struct vh_queue *q)
+{
+	struct vhi_failure f;
+
+	failure_tell(q, &f);
+	return vhi_failure_raise(&f);
 }
 
 int vhi_queue_broke(struct vh_queue *q, uint32_t site)
@@ -60,7 +75,7 @@ int vhi_queue_broke(struct vh_queue *q, uint32_t site)
 	failure_note(q, site_code(site), site, vhi_queue_site_text(site));
 	broken(q, q->failure.site);
 	pthread_mutex_unlock(&q->lock);
-	return vhi_failure_raise(&q->failure);
+	return vhi_queue_raise(q);
 }
 
 static void apply_iotlb(struct vh_queue *q)
@@ -230,7 +245,7 @@ uint32_t vhi_queue_parked(struct vh_queue *q)
 
 	pthread_mutex_lock(&q->lock);
 	for (uint32_t i = 0; q->parked && i < VHI_DEAD_RUNS; i++)
-		if (q->dead[i].arena && q->dead[i].epoch == q->parked)
+		if (q->dead[i].grave && q->dead[i].epoch == q->parked)
 			n = q->dead[i].in_flight;
 	pthread_mutex_unlock(&q->lock);
 	return n;
@@ -259,7 +274,10 @@ int vhi_queue_break(struct vh_queue *q, int code, uint32_t site, const char *why
 	return code;
 }
 
-const struct vhi_failure *vhi_queue_failure(struct vh_queue *q)
+bool vhi_queue_failure(struct vh_queue *q, struct vhi_failure *out)
 {
-	return __atomic_load_n(&q->state, __ATOMIC_ACQUIRE) == VH_QUEUE_BROKEN ? &q->failure : NULL;
+	if (__atomic_load_n(&q->state, __ATOMIC_ACQUIRE) != VH_QUEUE_BROKEN)
+		return false;
+	failure_tell(q, out);
+	return true;
 }

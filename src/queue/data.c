@@ -14,7 +14,7 @@ __attribute__((noinline, cold)) static int wrong_args(const struct vh_queue *q, 
 /* What a call returns that finds its queue closed. */
 static int closed(struct vh_queue *q)
 {
-	return q->flags & VHI_QF_BROKEN ? vhi_failure_raise(&q->failure) : 0;
+	return q->flags & VHI_QF_BROKEN ? vhi_queue_raise(q) : 0;
 }
 
 static int32_t take(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
@@ -112,7 +112,7 @@ static int drop(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
 		n += vhi_order_forget(q);
 	q->dropped += n;
 	vhi_in_flight(q, q->in_flight - n);
-	return vhi_failure_raise(&q->failure);
+	return vhi_queue_raise(q);
 }
 
 static int publish(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)

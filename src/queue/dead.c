@@ -9,11 +9,13 @@
 
 static void run_free(struct vh_queue *q, struct vhi_dead_run *d)
 {
-	if (!d->arena)
+	struct vhi_grave *g = d->grave;
+
+	if (!g)
 		return;
-	vhi_sys.munmap(d->arena, d->arena_len);
-	vhi_snapshot_put(d->snap);
 	*d = (struct vhi_dead_run){0};
+	vhi_snapshot_put(g->snap);
+	vhi_sys.munmap(g->arena, g->arena_len);
 	/* There may be a start that waits for it. */
 	q->after |= VHI_AFTER_WAKE;
 }
@@ -28,7 +30,7 @@ static void request_free(struct vh_queue *q, struct vhi_dead_run *d, struct vhi_
 bool vhi_dead_full(const struct vh_queue *q)
 {
 	for (uint32_t i = 0; i < VHI_DEAD_RUNS; i++)
-		if (!q->dead[i].arena)
+		if (!q->dead[i].grave)
 			return false;
 	return true;
 }
@@ -37,16 +39,15 @@ void vhi_dead_bury(struct vh_queue *q)
 {
 	struct vhi_dead_run *d = q->dead;
 
-	while (d->arena)
+	while (d->grave)
 		d++;
-	*d = (struct vhi_dead_run){.epoch = q->epoch,
-				   .num = q->num,
-				   .in_flight = q->in_flight,
-				   .seq = q->seq,
-				   .slots = q->slots,
-				   .snap = q->snap,
-				   .arena = q->arena,
-				   .arena_len = q->arena_len};
+	*d = (struct vhi_dead_run){.grave = q->dev.grave, .epoch = q->epoch, .in_flight = q->in_flight};
+	*d->grave = (struct vhi_grave){.num = q->num,
+				       .seq = q->seq,
+				       .slots = q->slots,
+				       .snap = q->snap,
+				       .arena = q->arena,
+				       .arena_len = q->arena_len};
 	q->arena = NULL;
 	q->snap = NULL;
 }
@@ -58,8 +59,8 @@ void vhi_dead_drop(struct vh_queue *q, uint64_t token)
 	for (uint32_t i = 0; i < VHI_DEAD_RUNS; i++) {
 		struct vhi_dead_run *d = &q->dead[i];
 
-		if (d->arena && d->epoch == token >> 32 && at < d->num && d->slots[at].state) {
-			request_free(q, d, &d->slots[at]);
+		if (d->grave && d->epoch == token >> 32 && at < d->grave->num && d->grave->slots[at].state) {
+			request_free(q, d, &d->grave->slots[at]);
 			return;
 		}
 	}
@@ -73,32 +74,33 @@ static struct vhi_dead_run *newest_run(struct vh_queue *q)
 	for (uint32_t i = 0; i < VHI_DEAD_RUNS; i++) {
 		struct vhi_dead_run *d = &q->dead[i];
 
-		if (d->arena && (!newest || q->epoch - d->epoch < q->epoch - newest->epoch))
+		if (d->grave && (!newest || q->epoch - d->epoch < q->epoch - newest->epoch))
 			newest = d;
 	}
 	return newest;
 }
 
-static bool among_newest(const struct vhi_dead_run *d, uint32_t at, uint32_t n)
+static bool among_newest(const struct vhi_grave *g, uint32_t at, uint32_t n)
 {
-	return d->slots[at].state && d->seq - 1 - d->slots[at].seq < n;
+	return g->slots[at].state && g->seq - 1 - g->slots[at].seq < n;
 }
 
 bool vhi_dead_drop_newest(struct vh_queue *q, uint32_t n)
 {
 	struct vhi_dead_run *d = newest_run(q);
+	const struct vhi_grave *g = d ? d->grave : NULL;
 	uint32_t found = 0;
 
-	if (!d)
+	if (!g)
 		return false;
-	for (uint32_t i = 0; i < d->num; i++)
-		found += among_newest(d, i, n);
+	for (uint32_t i = 0; i < g->num; i++)
+		found += among_newest(g, i, n);
 	if (found != n)
 		return false;
 	for (uint32_t i = 0; n; i++) {
-		if (among_newest(d, i, found)) {
+		if (among_newest(g, i, found)) {
 			n--;
-			request_free(q, d, &d->slots[i]); /* the last one takes the slots with it */
+			request_free(q, d, &g->slots[i]); /* the last one takes the slots with it */
 		}
 	}
 	return true;

@@ -33,7 +33,7 @@ static bool mark_host(struct vh_queue *q, uint64_t addr, uint64_t len)
 
 	if (!vhi_host_to_gpa(q->snap, (const void *)(uintptr_t)addr, len, &gpa))
 		return false;
-	vhi_dirty_mark(q->log.dirty, &q->dirty, gpa.v, len);
+	vhi_dirty_mark(q->log.dirty, q->dev.dirty, gpa.v, len);
 	return true;
 }
 
@@ -57,7 +57,7 @@ static void mark_request(struct vh_queue *q, const struct vh_cpl *cpl)
 
 void vhi_queue_log_flush(struct vh_queue *q)
 {
-	vhi_dirty_flush(q->log.dirty, &q->dirty);
+	vhi_dirty_flush(q->log.dirty, q->dev.dirty);
 	if (VHI_UNLIKELY(!q->log_told && vhi_dirty_incomplete(q->log.dirty))) {
 		q->log_told = true;
 		q->after |= VHI_AFTER_WAKE;
@@ -74,7 +74,7 @@ void vhi_queue_log_data(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t 
 void vhi_queue_log_used(struct vh_queue *q, uint64_t at, uint64_t len)
 {
 	if (q->log.used)
-		vhi_dirty_mark(q->log.dirty, &q->dirty, q->log.used_gpa + at, len);
+		vhi_dirty_mark(q->log.dirty, q->dev.dirty, q->log.used_gpa + at, len);
 }
 
 void vhi_queue_log_event(struct vh_queue *q)

@@ -268,7 +268,7 @@ static void packed_log_used(struct vh_queue *q, const struct vh_cpl *cpls, uint3
 	if (!q->log.used || !vhi_host_to_gpa(q->snap, VHI_SHM_RAW(void, q->area[VHI_AREA_DESC]), 1, &ring))
 		return;
 	for (uint32_t i = 0; i < n; i++) {
-		vhi_dirty_mark(q->log.dirty, &q->dirty, ring.v + packed_at(pos) * (uint64_t)VHI_DESC_SIZE,
+		vhi_dirty_mark(q->log.dirty, q->dev.dirty, ring.v + packed_at(pos) * (uint64_t)VHI_DESC_SIZE,
 			       VHI_DESC_SIZE);
 		pos = packed_on(q->num, pos, q->slots[(uint32_t)cpls[i].token].n_desc);
 	}

@@ -204,10 +204,12 @@ void vhi_queue_drain(struct vh_queue *q);
 void vhi_queue_call(struct vh_queue *q);
 /* Wake a thread that sleeps on vh_queue_fd(). */
 void vhi_queue_wake(struct vh_queue *q);
-/* Break it: site and reason are kept, the err fd is signalled once. */
+/* Break it: site and reason are kept (@why is static), the err fd is signalled once. */
 int vhi_queue_break(struct vh_queue *q, int code, uint32_t site, const char *why);
-/* The failure of a broken queue, else NULL. */
-const struct vhi_failure *vhi_queue_failure(struct vh_queue *q);
+/* True for a broken queue, and *out says why. */
+bool vhi_queue_failure(struct vh_queue *q, struct vhi_failure *out);
+/* Of a queue that broke: the last error says why. Its code. */
+int vhi_queue_raise(const struct vh_queue *q);
 bool vhi_queue_enabled(struct vh_queue *q);
 
 /* The snapshot that the requests in flight point into (borrowed; the queue's own reference). Device handlers use it

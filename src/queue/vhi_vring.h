@@ -138,12 +138,10 @@ struct vhi_layout {
 
 /*
  * What a connection that ended left in flight: its segments stay, and the memory that they point into, until each of its
- * tokens came back. All zero: unused.
+ * tokens came back. What it keeps is written into the arena that it keeps.
  */
-struct vhi_dead_run {
-	uint32_t epoch;
+struct vhi_grave {
 	uint32_t num;
-	uint32_t in_flight;
 	uint32_t seq; /* of the next pop that there was not */
 	struct vhi_slot *slots;
 	struct vh_snapshot *snap;
@@ -151,7 +149,20 @@ struct vhi_dead_run {
 	size_t arena_len;
 };
 
+struct vhi_dead_run {
+	struct vhi_grave *grave; /* NULL: unused */
+	uint32_t epoch;
+	uint32_t in_flight;
+};
+
 #define VHI_DEAD_RUNS 4u
+
+/* Why it broke. What is said of it is made when it is asked for. */
+struct vhi_queue_failure {
+	int32_t code; /* 0 = it did not */
+	uint32_t site;
+	const char *why; /* static */
+};
 
 /* Behind an IOMMU; all NULL: it isn't. Belongs to who has the gate, but for what is marked. */
 struct vhi_behind {
@@ -285,9 +296,11 @@ struct vh_queue {
 			uint32_t foreign;    /* packed: of these, the ones that were taken before the start */
 			uint64_t *table;     /* copy of an indirect table that is not in one piece */
 			struct vhi_pool pools[VHI_POOLS];
-			struct vh_cpl *run; /* in order: what can be published */
-			uint32_t held;	    /* in order: pushed, not published */
-			uint32_t blocks;    /* that requests in flight have */
+			struct vh_cpl *run;	       /* in order: what can be published */
+			uint32_t held;		       /* in order: pushed, not published */
+			uint32_t blocks;	       /* that requests in flight have */
+			struct vhi_grave *grave;       /* that this run will need if it ends so */
+			struct vhi_dirty_cache *dirty; /* for the log */
 		} dev;
 		struct {
 			uint16_t *link;	       /* of the free list: see vhi_link() */
@@ -305,9 +318,8 @@ struct vh_queue {
 			uint32_t run_len;     /* what it says of the last of them */
 		} drv;
 	};
-	struct vhi_queue_log log; /* a reference */
-	bool log_told;		  /* that it is incomplete */
-	struct vhi_dirty_cache dirty;
+	struct vhi_queue_log log;    /* a reference */
+	bool log_told;		     /* that it is incomplete */
 	struct vhi_track *track;     /* device: inflight records, NULL = none */
 	uint32_t coalesce;	     /* device: completions for a call; see coalesce.c */
 	uint32_t untold;	     /* completed since the last call */
@@ -333,10 +345,10 @@ struct vh_queue {
 	uint32_t price;	       /* atomic, lock to write: calls in a row that earn a pass */
 	uint32_t in_row;       /* calls by one thread, which was */
 	uintptr_t last;
-	struct vhi_failure failure; /* lock to write; before state says BROKEN. Code 0 = none */
-	struct vhi_change change;   /* lock */
-	int epfd, wake_fd;	    /* lock to make; -1 = not made */
-	uint32_t wake_set;	    /* atomic: wake_fd was signalled since it was drained */
+	struct vhi_queue_failure failure; /* lock to write; before state says BROKEN */
+	struct vhi_change change;	  /* lock */
+	int epfd, wake_fd;		  /* lock to make; -1 = not made */
+	uint32_t wake_set;		  /* atomic: wake_fd was signalled since it was drained */
 };
 
 /* gate.c */

@@ -63,11 +63,15 @@ uint32_t vhi_back_set(struct vh_slave *s, int fd)
 		return VHI_SITE_SLAVE_CHANNEL_KIND;
 	}
 	vhi_back_close(s);
-	if (vhi_sock_transport(own, &transport))
+	c->back = vhi_calloc(1, sizeof(*c->back));
+	if (!c->back) {
+		vhi_fd_close(&own);
 		return 0;
-	vhi_chan_init(&c->back, transport, VHI_WIRE_BACK_END, VHI_WIRE_BACK_END, &s->trace,
+	}
+	vhi_sock_transport(own, &transport);
+	vhi_chan_init(c->back, transport, VHI_WIRE_BACK_END, VHI_WIRE_BACK_END, &s->trace,
 		      s->opts.message_timeout_ms * UINT64_C(1000000));
-	c->back.dialect = s->opts.dialect;
+	c->back->dialect = s->opts.dialect;
 	c->back_interest = EPOLLIN;
 	if (vhi_slave_watch(s, EPOLL_CTL_ADD, own, VHI_SOURCE_BACK, 0, EPOLLIN))
 		vhi_back_close(s);
@@ -77,14 +81,16 @@ uint32_t vhi_back_set(struct vh_slave *s, int fd)
 
 void vhi_back_close(struct vh_slave *s)
 {
-	struct vhi_chan *back = &s->conn.back;
+	struct vhi_chan *back = s->conn.back;
 
-	if (!vhi_chan_open(back))
+	if (!back)
 		return;
 	/* The front-end has the other end and may have kept this one too: closing would not take it out of the set. */
 	vhi_slave_watch(s, EPOLL_CTL_DEL, vhi_chan_fd(back), VHI_SOURCE_BACK, 0, 0);
 	vhi_stats_add_channel(&s->stats, back);
 	vhi_chan_close(back);
+	vhi_free(back);
+	s->conn.back = NULL;
 	vhi_tickets_fail(&s->tickets, -ECONNRESET);
 	vhi_inband_unanswered(s);
 }
@@ -94,7 +100,7 @@ static void channel_ended(struct vh_slave *s, int32_t reason, uint32_t site)
 {
 	const char *text = vhi_slave_any_site_text(site);
 
-	if (!vhi_chan_open(&s->conn.back))
+	if (!s->conn.back)
 		return;
 	if (site) {
 		s->stats.rejected++;
@@ -115,7 +121,7 @@ static int32_t reason_of(const struct vhi_chan *back, int rc)
 
 static void handle_reply(struct vh_slave *s)
 {
-	struct vhi_ticket *t = vhi_ticket_take_reply(&s->tickets, &s->conn.back.in);
+	struct vhi_ticket *t = vhi_ticket_take_reply(&s->tickets, &s->conn.back->in);
 	struct vhi_failure f;
 
 	if (!t)
@@ -135,9 +141,8 @@ static void handle_reply(struct vh_slave *s)
 
 void vhi_back_receive(struct vh_slave *s)
 {
-	struct vhi_chan *back = &s->conn.back;
-
-	for (uint32_t i = 0; i < REPLIES_PER_ROUND && vhi_chan_open(back); i++) {
+	for (uint32_t i = 0; i < REPLIES_PER_ROUND && s->conn.back; i++) {
+		struct vhi_chan *back = s->conn.back;
 		bool clean;
 		uint32_t site;
 		int rc = vhi_chan_recv(back, &clean, &site);
@@ -159,25 +164,24 @@ void vhi_back_update(struct vh_slave *s)
 {
 	struct vhi_conn *c = &s->conn;
 	uint32_t want;
-
 	int rc = 0;
 
-	if (vhi_chan_open(&c->back) && vhi_chan_wants_write(&c->back))
-		rc = vhi_chan_flush(&c->back);
+	if (c->back && vhi_chan_wants_write(c->back))
+		rc = vhi_chan_flush(c->back);
 	if (rc < 0)
-		channel_ended(s, reason_of(&c->back, rc), 0);
-	if (!vhi_chan_open(&c->back))
+		channel_ended(s, reason_of(c->back, rc), 0);
+	if (!c->back)
 		return;
-	want = EPOLLIN | (vhi_chan_wants_write(&c->back) ? EPOLLOUT : 0u);
+	want = EPOLLIN | (vhi_chan_wants_write(c->back) ? EPOLLOUT : 0u);
 	if (want == c->back_interest)
 		return;
 	c->back_interest = want;
-	vhi_slave_watch(s, EPOLL_CTL_MOD, vhi_chan_fd(&c->back), VHI_SOURCE_BACK, 0, want);
+	vhi_slave_watch(s, EPOLL_CTL_MOD, vhi_chan_fd(c->back), VHI_SOURCE_BACK, 0, want);
 }
 
 int vhi_back_send(struct vh_slave *s, const struct vhi_ask *ask, struct vhi_ticket **out)
 {
-	struct vhi_chan *back = &s->conn.back;
+	struct vhi_chan *back = s->conn.back;
 	struct vhi_ticket *t;
 	uint32_t flags;
 	int rc = vhi_ticket_begin(&s->tickets, ask, &s->conn.f, &flags, &t);
@@ -232,7 +236,7 @@ static int check_ask(const struct vh_slave *s, const char *who, const struct vhi
 	uint32_t site = msg ? vhi_wire_check_send(msg, ask->size, ask->n_fds, &s->conn.f) : 0;
 	bool argument = site == VHI_SITE_WIRE_SEND_SIZE || site == VHI_SITE_WIRE_SEND_FDS;
 
-	if (!vhi_chan_open(&s->conn.back))
+	if (!s->conn.back)
 		return no_channel(s, who);
 	if (site)
 		return vhi_fail_at(argument ? -EINVAL : -EOPNOTSUPP, argument ? VH_ERROR_ARGUMENT : VH_ERROR_STATE, 0,
@@ -252,7 +256,7 @@ static int send_ask(struct vh_slave *s, const char *who, const struct vhi_ask *a
 	if (rc == -ENOTCONN)
 		return no_channel(s, who);
 	/* Without a ticket of its own nothing was allocated for it: the socket is full. */
-	if (rc == -ENOBUFS && vhi_chan_wants_write(&s->conn.back))
+	if (rc == -ENOBUFS && vhi_chan_wants_write(s->conn.back))
 		return vhi_fail_at(rc, VH_ERROR_PEER, 0, VH_ERROR_NONE, ask->id,
 				   "%s: the front-end does not read; dispatch and try again", who);
 	if (rc)
@@ -289,7 +293,7 @@ int vhi_back_config_changed(struct vh_slave *s)
 {
 	struct vhi_conn *c = &s->conn;
 
-	if (!vhi_chan_open(&c->back))
+	if (!c->back)
 		return c->open && !vhi_slave_acked(s, VH_PF_BACKEND_REQ) ? -EOPNOTSUPP : -ENOTCONN;
 	if (vhi_wire_check_send(vhi_wire_find(VHI_WIRE_BACK_END, VHI_BE_CONFIG_CHANGE_MSG), 0, 0, &c->f))
 		return -EOPNOTSUPP;
@@ -308,6 +312,6 @@ void vhi_back_ring_started(struct vh_slave *s)
 	if (!c->config_changed)
 		return;
 	c->config_changed = false;
-	if (vhi_chan_open(&c->back))
+	if (c->back)
 		send_config_change(s);
 }

@@ -120,7 +120,7 @@ static void job_begin(struct vh_slave *s, struct vhi_job *job)
 	const struct vhi_conn *c = &s->conn;
 	const struct vhi_msg *m = &c->main.in;
 
-	memset(job, 0, sizeof(*job));
+	memset(job, 0, offsetof(struct vhi_job, reply));
 	job->header = m->header;
 	job->msg = vhi_wire_find(VHI_WIRE_FRONT_END, m->header.request);
 	job->answer = vhi_wire_answer(job->msg, m->header.flags, &c->f);
@@ -129,8 +129,10 @@ static void job_begin(struct vh_slave *s, struct vhi_job *job)
 	job->reply_fd = -1;
 	job->since_ns = vhi_now_ns();
 	job->deadline_ns = job->since_ns + s->opts.drain_timeout_ms * UINT64_C(1000000);
-	if (job->refusal == VHI_REFUSAL_MMAP_0 || job->refusal == VHI_REFUSAL_NO_SESSION)
+	if (job->refusal == VHI_REFUSAL_MMAP_0 || job->refusal == VHI_REFUSAL_NO_SESSION) {
+		memset(job->reply, 0, sizeof(job->reply));
 		memcpy(job->reply, m->payload, VHI_MIN(m->header.size, sizeof(job->reply)));
+	}
 }
 
 static enum vhi_outcome do_nothing(struct vh_slave *s, struct vhi_msg *m, struct vhi_job *job)
@@ -301,8 +303,8 @@ uint64_t vhi_conn_deadline(struct vh_slave *s)
 		at = c->jobs->deadline_ns;
 	if (c->main.in_deadline_ns && can_read(c))
 		at = VHI_MIN(at, c->main.in_deadline_ns);
-	if (c->back.in_deadline_ns)
-		at = VHI_MIN(at, c->back.in_deadline_ns);
+	if (c->back && c->back->in_deadline_ns)
+		at = VHI_MIN(at, c->back->in_deadline_ns);
 	if (c->ack_deadline_ns)
 		at = VHI_MIN(at, c->ack_deadline_ns);
 	return VHI_MIN(at, vhi_state_deadline(s));

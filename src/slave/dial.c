@@ -4,13 +4,30 @@
 
 #define NS_PER_MS UINT64_C(1000000)
 
+void vhi_dial_forget(struct vhi_dial *d)
+{
+	vhi_free(d->address);
+	d->address = NULL;
+}
+
+int vhi_dial_to(struct vhi_dial *d, const char *address)
+{
+	const size_t len = strlen(address) + 1;
+
+	d->address = vhi_calloc(1, len);
+	if (!d->address)
+		return vhi_fail(-ENOMEM, VH_ERROR_SYSTEM, 0, "no memory for the address to connect to");
+	memcpy(d->address, address, len);
+	return 0;
+}
+
 static void try_later(struct vh_slave *s, bool failed, int32_t reason)
 {
 	struct vhi_dial *d = &s->dial;
 	uint64_t delay_ns;
 
 	if (!vhi_backoff_next(&d->backoff, failed, &delay_ns)) {
-		d->address[0] = '\0';
+		vhi_dial_forget(d);
 		vhi_events_raise(&s->events, VH_EVENT_GAVE_UP, VH_ERROR_NONE, reason, d->backoff.failures);
 		vhi_log_line(&s->log, VH_LOG_ERROR, "no front-end after %u tries, giving up", d->backoff.failures);
 		return;
@@ -22,7 +39,7 @@ static void try_later(struct vh_slave *s, bool failed, int32_t reason)
 
 void vhi_dial_ended(struct vh_slave *s, bool worked, int32_t reason)
 {
-	if (!s->dial.address[0] || vhi_slave_ended(s))
+	if (!s->dial.address || vhi_slave_ended(s))
 		return;
 	if (worked)
 		vhi_backoff_reset(&s->dial.backoff);
@@ -61,7 +78,7 @@ static int check_arguments(const char *path, const struct vh_reconnect *policy, 
 	rc = vhi_backoff_begin(out, policy, 0, "vh_slave_connect");
 	if (!rc)
 		rc = vhi_address_parse(path, &at);
-	if (!rc && policy && (at.kind == VHI_ADDRESS_FD || strlen(path) >= sizeof(((struct vhi_dial *)0)->address)))
+	if (!rc && policy && (at.kind == VHI_ADDRESS_FD || strlen(path) >= VHI_DIAL_ADDRESS))
 		rc = vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
 			      "vh_slave_connect: '%s' can't be connected to again; leave the policy out", path);
 	return rc;
@@ -79,8 +96,11 @@ static int dial_always(struct vh_slave *s, const char *path, const struct vhi_ba
 {
 	struct vhi_dial *d = &s->dial;
 
+	int rc = vhi_dial_to(d, path);
+
+	if (rc)
+		return rc;
 	d->backoff = *backoff;
-	memcpy(d->address, path, strlen(path) + 1);
 	d->next_ns = vhi_now_ns();
 	vhi_slave_wake(s);
 	return 0;

@@ -131,6 +131,7 @@ enum vhi_outcome vhi_handle_get_config(struct vh_slave *s, struct vhi_msg *m, st
 
 	memcpy(&c, m->payload, CONFIG_HEAD);
 	memcpy(job->reply, m->payload, CONFIG_HEAD);
+	memset(job->reply + CONFIG_HEAD, 0, c.size);
 	job->reply_size = (uint32_t)CONFIG_HEAD + c.size;
 	job->rc = -EOPNOTSUPP;
 	if (ops->get_config) {

@@ -46,7 +46,7 @@ static void put_conn(struct writer *w, const struct vh_slave *s)
 					     : c->state_rc != -ENODATA ? CONN_STATE_BAD
 								       : 0),
 				   .main = put_file(w, vhi_chan_fd(&c->main)),
-				   .back = put_file(w, vhi_chan_open(&c->back) ? vhi_chan_fd(&c->back) : -1)};
+				   .back = put_file(w, c->back ? vhi_chan_fd(c->back) : -1)};
 
 	put_record(w, REC_CONN, &r, sizeof(r));
 }
@@ -122,7 +122,7 @@ static void put_dial(struct writer *w, const struct vh_slave *s)
 			     .delay_ms = (uint32_t)b->delay_ms,
 			     .wait_ns = s->dial.next_ns > now ? s->dial.next_ns - now : 0};
 
-	memcpy(r.address, s->dial.address, sizeof(r.address));
+	memcpy(r.address, s->dial.address, strlen(s->dial.address) + 1);
 	put_record(w, REC_DIAL, &r, sizeof(r));
 }
 
@@ -147,7 +147,7 @@ static void put_all(struct writer *w, const struct vh_slave *s, const struct vh_
 	put(w, &h, sizeof(h));
 	if (s->listen_fd >= 0)
 		put_listener(w, s);
-	if (s->dial.address[0])
+	if (s->dial.address)
 		put_dial(w, s);
 	if (s->conn.open) {
 		put_memory(w, snap);

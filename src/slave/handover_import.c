@@ -9,7 +9,7 @@ struct reader {
 	uint32_t n_fds;
 
 	bool has_conn, has_listener, has_log, has_inflight;
-	struct vhi_dial dial; /* address "" = none */
+	struct vhi_dial dial;
 	struct rec_conn conn;
 	struct rec_log log;
 	struct rec_inflight inflight;
@@ -150,15 +150,14 @@ static int take_dial(struct reader *r, uint32_t size)
 	policy.first_ms = in.first_ms;
 	policy.max_ms = in.max_ms;
 	policy.jitter = in.jitter;
-	if (d->address[0] || !memchr(in.address, 0, sizeof(in.address)) || vhi_address_parse(in.address, &at) ||
+	if (d->address || !memchr(in.address, 0, sizeof(in.address)) || vhi_address_parse(in.address, &at) ||
 	    at.kind == VHI_ADDRESS_FD || in.wait_ns > in.max_ms * UINT64_C(1000000) || in.delay_ms > in.max_ms ||
 	    vhi_backoff_begin(&d->backoff, &policy, 0, "vh_slave_import"))
 		return damaged("where it connects to");
 	d->backoff.failures = in.failures;
 	d->backoff.delay_ms = in.delay_ms;
 	d->next_ns = vhi_now_ns() + in.wait_ns;
-	memcpy(d->address, in.address, sizeof(d->address));
-	return 0;
+	return vhi_dial_to(d, in.address);
 }
 
 static int read_all(struct reader *r)
@@ -373,7 +372,7 @@ static int import_conn(struct vh_slave *s, const struct reader *r)
 	return rc;
 }
 
-static int import(struct vh_slave *s, const struct reader *r)
+static int import(struct vh_slave *s, struct reader *r)
 {
 	struct vh_error why = {.size = sizeof(why)};
 	int rc = r->has_conn ? check_offer(s, r) : 0;
@@ -382,8 +381,9 @@ static int import(struct vh_slave *s, const struct reader *r)
 		rc = import_conn(s, r);
 	if (!rc && r->has_listener)
 		rc = import_listener(s, r);
-	if (!rc && r->dial.address[0]) {
+	if (!rc && r->dial.address) {
 		s->dial = r->dial;
+		r->dial.address = NULL;
 		s->dial.next_ns = s->conn.open ? 0 : r->dial.next_ns;
 	}
 	if (!rc || !s->conn.open) {
@@ -422,6 +422,7 @@ vh_rc vh_slave_import(struct vh_slave *s, const void *buf, uint32_t len, const v
 		rc = import(s, &r);
 	if (!rc)
 		vhi_slave_wake(s); /* rings are looked at by the next round */
+	vhi_dial_forget(&r.dial);
 	vhi_free(r.regions);
 	vhi_free(r.region_fds);
 	vhi_free(r.rings);

@@ -25,7 +25,7 @@ static void tell(struct vh_slave *s, uint32_t i)
 
 	r->told |= vhi_queue_take_told(r->q);
 	/* A device that is suspended keeps quiet. */
-	if (!vhi_vring_any_started(s) || !vhi_chan_open(&s->conn.back))
+	if (!vhi_vring_any_started(s) || !s->conn.back)
 		r->told = 0;
 	if (r->told & VHI_TELL_ERR && !r->telling && !send_one(s, i, VHI_BE_VRING_ERR))
 		r->told &= ~VHI_TELL_ERR;

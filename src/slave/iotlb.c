@@ -61,7 +61,7 @@ static int ask(struct vh_slave *s, uint32_t type, uint64_t iova, uint32_t perm)
 				    .payload = &msg,
 				    .size = sizeof(msg)};
 	struct vhi_ticket *t;
-	int rc = vhi_chan_open(&s->conn.back) ? vhi_back_send(s, &ask, &t) : -ENOTCONN;
+	int rc = s->conn.back ? vhi_back_send(s, &ask, &t) : -ENOTCONN;
 
 	if (!rc && t)
 		t->abandoned = true;

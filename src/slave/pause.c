@@ -14,7 +14,7 @@ static bool nothing_owed(const struct vh_slave *s)
 {
 	const struct vhi_conn *c = &s->conn;
 
-	return !c->open || (!c->jobs && !c->held && !c->state && !c->postcopy && silent(&c->main) && silent(&c->back) &&
+	return !c->open || (!c->jobs && !c->held && !c->state && !c->postcopy && silent(&c->main) && silent(c->back) &&
 			    !s->tickets.n_expected);
 }
 

@@ -337,12 +337,13 @@ static uint32_t act_abort(struct vh_slave *s, uint32_t i)
 static uint32_t act_broken(struct vh_slave *s, uint32_t i)
 {
 	struct vhi_vring *r = &s->rings[i];
-	const struct vhi_failure *f = vhi_queue_failure(r->q);
+	struct vhi_failure f = {0};
 
+	vhi_queue_failure(r->q, &f);
 	r->state = VHI_VRING_BROKEN;
 	s->conn.status |= VHI_STATUS_NEEDS_RESET;
-	vhi_log_line(&s->log, VH_LOG_WARNING, "queue %u broke: %s", i, f ? f->text : "");
-	vhi_events_raise(&s->events, VH_EVENT_BROKEN, i, f ? f->code : 0, f ? f->site : 0);
+	vhi_log_line(&s->log, VH_LOG_WARNING, "queue %u broke: %s", i, f.text);
+	vhi_events_raise(&s->events, VH_EVENT_BROKEN, i, f.code, f.site);
 	vhi_slave_iotlb_fault(s, i);
 	return 0;
 }

@@ -307,6 +307,7 @@ static void slave_destroy(struct vh_slave *s, bool tell)
 		vhi_queue_destroy(s->rings[--s->n_queues].q);
 	vhi_fd_close(&s->wake_fd);
 	vhi_free(s->rings);
+	vhi_dial_forget(&s->dial);
 	vh_mem_free(s->mem);
 	vhi_events_fini(&s->events);
 	vhi_gate_destroy(&s->gate);
@@ -347,7 +348,7 @@ vh_rc vh_slave_wake(struct vh_slave *s)
 
 vh_rc vhi_slave_check_unused(const struct vh_slave *s)
 {
-	if (s->listen_fd >= 0 || s->conn.open || s->dial.address[0])
+	if (s->listen_fd >= 0 || s->conn.open || s->dial.address)
 		return vhi_fail(-EBUSY, VH_ERROR_STATE, 0, "the slave listens, or is connected or connecting already");
 	return 0;
 }
@@ -398,13 +399,12 @@ vh_fd vh_slave_fd(struct vh_slave *s)
 
 static vh_count run(struct vh_slave *s, int timeout_ms)
 {
-	struct vh_error before = {.size = sizeof(before)};
-	struct vhi_failure keep;
+	struct vhi_failure before;
 	vh_count rc;
 
 	if (s->dispatching)
 		return vhi_fail(-EBUSY, VH_ERROR_STATE, 0, "vh_slave_dispatch: called from a callback of itself");
-	vh_error_get(&before);
+	vhi_failure_last(&before);
 	s->dispatching = true;
 	rc = vhi_slave_round(s, timeout_ms);
 	s->dispatching = false;
@@ -414,13 +414,7 @@ static vh_count run(struct vh_slave *s, int timeout_ms)
 	if (rc < 0)
 		return vhi_fail(rc, VH_ERROR_SYSTEM, 0, "vh_slave_wait: %s", vh_error_name(rc));
 	/* What went wrong inside was the peer's; a call that succeeds leaves the last error as it was. */
-	keep = (struct vhi_failure){.code = before.code,
-				    .domain = before.domain,
-				    .site = before.site,
-				    .queue = before.queue,
-				    .request = before.request};
-	memcpy(keep.text, before.text, sizeof(keep.text));
-	vhi_failure_raise(&keep);
+	vhi_failure_raise(&before);
 	return rc;
 }
 

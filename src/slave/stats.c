@@ -36,8 +36,8 @@ static struct vh_slave_stats since_new(const struct vh_slave *s)
 
 	if (s->conn.open)
 		vhi_stats_add_channel(&st, &s->conn.main);
-	if (vhi_chan_open(&s->conn.back))
-		vhi_stats_add_channel(&st, &s->conn.back);
+	if (s->conn.back)
+		vhi_stats_add_channel(&st, s->conn.back);
 	for (uint32_t i = 0; i < s->n_queues; i++)
 		add_queue(&st, s->rings[i].q);
 	return st;

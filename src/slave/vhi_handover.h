@@ -72,7 +72,7 @@ struct rec_dial {
 	uint32_t max_tries, first_ms, max_ms, jitter;
 	uint32_t failures, delay_ms;
 	uint64_t wait_ns; /* until the next try, 0 = at once */
-	char address[128];
+	char address[VHI_DIAL_ADDRESS];
 };
 
 struct rec_inflight {

@@ -126,6 +126,7 @@ struct vhi_job {
 
 	int reply_fd; /* sent and closed with the reply; -1 = none */
 	uint32_t reply_size;
+	/* Who sets its size writes all of that: it is not zero before. */
 	_Alignas(8) uint8_t reply[VHI_SLAVE_REPLY_MAX];
 };
 
@@ -175,7 +176,7 @@ struct vhi_conn {
 	uint64_t ack_deadline_ns; /* until when the front-end has to say that it knows our addresses, 0 = it needn't */
 
 	/* The back-end channel. */
-	struct vhi_chan back;
+	struct vhi_chan *back; /* NULL = there is none */
 	uint32_t back_interest;
 	bool config_changed; /* to be told when a ring starts */
 };
@@ -183,8 +184,8 @@ struct vhi_conn {
 /* How it comes by a front-end that listens, and by the next one. */
 struct vhi_dial {
 	struct vhi_backoff backoff;
-	uint64_t next_ns;  /* of the next try, 0 = none is due */
-	char address[128]; /* "" = it does not connect by itself */
+	uint64_t next_ns; /* of the next try, 0 = none is due */
+	char *address;	  /* NULL = it does not connect by itself */
 };
 
 struct vh_slave {
@@ -277,6 +278,9 @@ void vhi_listen_watch(struct vh_slave *s);		/* unless there is a reason not to *
 vh_rc vhi_slave_check_unused(const struct vh_slave *s); /* it neither listens nor is connected */
 
 /* dial.c */
+#define VHI_DIAL_ADDRESS 128u /* bytes, as a successor is told it */
+int vhi_dial_to(struct vhi_dial *d, const char *address);
+void vhi_dial_forget(struct vhi_dial *d);
 void vhi_dial_step(struct vh_slave *s);				      /* a try, if one is due */
 void vhi_dial_ended(struct vh_slave *s, bool worked, int32_t reason); /* a connection did; messages came, or none */
 uint64_t vhi_dial_deadline(const struct vh_slave *s);

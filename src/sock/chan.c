@@ -43,7 +43,7 @@ void vhi_chan_init(struct vhi_chan *c, struct vhi_transport transport, enum vhi_
 
 bool vhi_chan_open(const struct vhi_chan *c)
 {
-	return c->transport.ops;
+	return c && c->transport.ops;
 }
 
 static void message_begin(struct vhi_chan *c)

@@ -101,7 +101,7 @@ struct vhi_chan {
 /* Takes @transport over. */
 void vhi_chan_init(struct vhi_chan *c, struct vhi_transport transport, enum vhi_wire_side requests_from,
 		   enum vhi_wire_side we_are, struct vhi_trace *trace, uint64_t message_timeout_ns);
-bool vhi_chan_open(const struct vhi_chan *c);
+bool vhi_chan_open(const struct vhi_chan *c); /* NULL-safe */
 /* Closes the transport and everything that waits in either direction. */
 void vhi_chan_close(struct vhi_chan *c);
 int vhi_chan_fd(const struct vhi_chan *c);

@@ -21,7 +21,7 @@ SCALE = (1, 64, 512, 4096)
 QSD_SCALE = (1, 64, 512)
 FIRSTS = 30  # connections in one sample
 MOST_KIB = 4.6  # of private memory for a device: libvhost-user's, the best peer
-FDS = 10  # of a back-end's for one device, at most
+FDS = 8  # of a back-end's for one device
 
 
 def qsd(exports):

@@ -43,10 +43,11 @@ static uint64_t sum_of(const struct vh_req *r)
 static void check(struct test *t)
 {
 	struct vh_queue_stats st = {.size = sizeof(st)};
+	struct vhi_failure why;
 
 	CHECK(!vh_queue_get_stats(t->q, &st));
 	CHECK(st.in_flight == t->n);
-	CHECK((st.state == VH_QUEUE_BROKEN) == (vhi_queue_failure(t->q) != NULL));
+	CHECK((st.state == VH_QUEUE_BROKEN) == vhi_queue_failure(t->q, &why));
 }
 
 static void step_pop(struct test *t, struct input *in)

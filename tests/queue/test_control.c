@@ -227,7 +227,7 @@ static void a_pause_is_over_when_the_last_request_is_pushed(void **state)
 
 static void breaking_wakes_and_keeps_the_first_reason(void **state)
 {
-	const struct vhi_failure *f;
+	struct vhi_failure f;
 	struct vh_req req;
 	struct vh_cpl cpl = {0};
 	uint32_t base;
@@ -236,17 +236,16 @@ static void breaking_wakes_and_keeps_the_first_reason(void **state)
 	vht_chain(&ring, 0, 1, 0);
 	assert_int_equal(pop_n(&req, 1), 1);
 	cpl.token = req.token;
-	assert_null(vhi_queue_failure(q));
+	assert_false(vhi_queue_failure(q, &f));
 	assert_int_equal(vhi_queue_break(q, -EIO, 999, "the disk is gone"), -EIO);
 	assert_int_equal(take_wakes(), 1);
 	vhi_queue_break(q, -EPROTO, 998, "something else");
 	assert_int_equal(take_wakes(), 0);
-	f = vhi_queue_failure(q);
-	assert_non_null(f);
-	assert_int_equal(f->code, -EIO);
-	assert_int_equal(f->site, 999);
-	assert_int_equal(f->queue, 3);
-	assert_non_null(strstr(f->text, "the disk is gone"));
+	assert_true(vhi_queue_failure(q, &f));
+	assert_int_equal(f.code, -EIO);
+	assert_int_equal(f.site, 999);
+	assert_int_equal(f.queue, 3);
+	assert_non_null(strstr(f.text, "the disk is gone"));
 	assert_int_equal(pop_n(&req, 1), -EIO);
 	assert_int_equal(vh_queue_push(q, &cpl, 1), -EIO);
 	assert_int_equal(take_wakes(), 1);
@@ -254,7 +253,7 @@ static void breaking_wakes_and_keeps_the_first_reason(void **state)
 	assert_int_equal(vh_queue_state(q), VH_QUEUE_BROKEN);
 	assert_int_equal(vhi_queue_finish_stop(q, &base), 0);
 	assert_int_equal(base, vht_base(&ring, 0)); /* the driver has not got it back */
-	assert_null(vhi_queue_failure(q));
+	assert_false(vhi_queue_failure(q, &f));
 	/* Nothing to break while it is stopped; a new start begins unbroken. */
 	vhi_queue_break(q, -EIO, 999, "late");
 	assert_int_equal(start(), 0);

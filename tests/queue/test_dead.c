@@ -96,7 +96,7 @@ static uint32_t dead_runs(void)
 	uint32_t n = 0;
 
 	for (uint32_t i = 0; i < VHI_DEAD_RUNS; i++)
-		n += q->dead[i].arena != NULL;
+		n += q->dead[i].grave != NULL;
 	return n;
 }
 

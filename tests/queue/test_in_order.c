@@ -130,11 +130,11 @@ static void an_abort_forgets_what_is_held(void **state)
 	assert_int_equal(push(1, 5), 0);
 	assert_int_equal(vhi_queue_ctl(ring.q, VHI_CTL_ABORT, NULL), 0);
 	assert_int_equal(vhi_queue_base(ring.q), ring.opts.base);
-	assert_non_null(ring.q->dead[0].arena);
+	assert_non_null(ring.q->dead[0].grave);
 	assert_int_equal(ring.q->dead[0].in_flight, 2);
 	assert_int_equal(push(0, 5), -ESTALE);
 	assert_int_equal(push(2, 5), -ESTALE);
-	assert_null(ring.q->dead[0].arena);
+	assert_null(ring.q->dead[0].grave);
 	assert_int_equal(vht_used_idx(&ring), 0);
 }
 
