@@ -9,8 +9,6 @@
 #include "vht_ring.h"
 #include "vhi_vring.h"
 
-#include <poll.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -118,7 +116,7 @@ static void use_packed(uint32_t id, uint32_t len)
 	look();
 	d->id = (uint16_t)id;
 	d->len = len;
-	__atomic_store_n(&d->flags, (uint16_t)(marks | (len ? VHT_WRITE : 0)), __ATOMIC_RELEASE);
+	d->flags = (uint16_t)(marks | (len ? VHT_WRITE : 0));
 	for (uint32_t i = 0; i < hand.n_desc[(uint16_t)id]; i++)
 		hand.done = step(hand.done);
 }
@@ -126,22 +124,21 @@ static void use_packed(uint32_t id, uint32_t len)
 /* As a device by hand. */
 static void use(uint32_t id, uint32_t len)
 {
-	uint16_t idx = ring.used[1];
-	uint32_t elem[2] = {id, len};
+	uint16_t idx = ring.used->v[1];
 
 	if (vht_layout) {
 		use_packed(id, len);
 		return;
 	}
-	memcpy(&ring.used[2 + 4 * (idx % ring.opts.num)], elem, sizeof(elem));
-	__atomic_store_n(&ring.used[1], (uint16_t)(idx + 1), __ATOMIC_RELEASE);
+	vht_set_used(&ring, idx, id, len);
+	vht_store16(ring.used, 1, (uint16_t)(idx + 1));
 }
 
 /* Requests that the device can see. */
 static uint32_t published(void)
 {
 	if (!vht_layout)
-		return ring.avail[1];
+		return ring.avail->v[1];
 	look();
 	return hand.chains;
 }
@@ -359,7 +356,7 @@ static void case_219_a_used_index_that_jumps_or_goes_back_breaks(void **state)
 		close_both();
 		open_both(8, 0, 0);
 		submit(1, 1, 0);
-		ring.used[1] = idx[i];
+		ring.used->v[1] = idx[i];
 		expect_broken(SITE(USED_JUMP));
 	}
 }
@@ -374,15 +371,15 @@ static void case_220_a_device_that_writes_over_the_drivers_areas_changes_nothing
 		assert_int_equal(submit(1, 1, 100), 1);
 		assert_int_equal(submit(2, 1, 101), 1);
 		assert_int_equal(submit(0, 3, 102), 1);
-		uint16_t at = ring.avail[1];
+		uint16_t at = ring.avail->v[1];
 		uint16_t heads[3];
 
 		for (uint32_t i = 0; i < 3; i++)
-			heads[i] = ring.avail[2 + (uint16_t)(at - 3 + i) % 8];
+			heads[i] = ring.avail->v[2 + (uint16_t)(at - 3 + i) % 8];
 		for (uint32_t i = 0; i < 8 * sizeof(*ring.desc); i++)
 			((uint8_t *)ring.desc)[i] = (uint8_t)rand();
 		for (uint32_t i = 0; i < 2 + 8; i++)
-			ring.avail[i] = (uint16_t)rand();
+			ring.avail->v[i] = (uint16_t)rand();
 		for (uint32_t i = 0; i < 3; i++)
 			use(heads[(i + round) % 3], 1);
 		assert_int_equal(vh_queue_reap(ring.q, cpls, 8), 3);
@@ -440,12 +437,12 @@ static void the_device_is_kicked_when_it_wants_to_be(void **state)
 		assert_int_equal(submit(1, 0, 0), 1);
 		assert_int_equal(vht_drain(ring.kick), 1);
 		/* Suppressed: by the flag, or by an event that lies behind. */
-		ring.used[0] = event ? 0 : 1;
-		*vht_avail_event(&ring) = 0;
+		ring.used->v[0] = event ? 0 : 1;
+		vht_avail_event(&ring)->v[0] = 0;
 		assert_int_equal(submit(1, 0, 0), 1);
 		assert_int_equal(vht_drain(ring.kick), 0);
-		ring.used[0] = 0;
-		*vht_avail_event(&ring) = 2;
+		ring.used->v[0] = 0;
+		vht_avail_event(&ring)->v[0] = 2;
 		assert_int_equal(submit(1, 0, 0), 1);
 		assert_int_equal(vht_drain(ring.kick), 1);
 		assert_int_equal(vh_queue_get_stats(ring.q, &stats), 0);
@@ -459,7 +456,7 @@ static void the_device_is_kicked_when_it_wants_to_be(void **state)
 		assert_int_equal(vh_queue_arm(ring.q), VH_QUEUE_MORE);
 		assert_false(vht_readable(vh_queue_fd(ring.q)));
 		assert_int_equal(vh_queue_disarm(ring.q), 0);
-		assert_int_equal(ring.avail[0], event ? 0 : 1);
+		assert_int_equal(ring.avail->v[0], event ? 0 : 1);
 		assert_int_equal(vh_queue_get_stats(ring.q, &stats), 0);
 		assert_int_equal(stats.calls, 1);
 	}
@@ -533,7 +530,7 @@ static void a_restart_keeps_what_is_in_flight(void **state)
 	if (vht_layout)
 		use(77, 0);
 	else
-		ring.used[1] = 77;
+		ring.used->v[1] = 77;
 	vhi_queue_ctl(ring.q, VHI_CTL_DRAIN, NULL);
 	assert_int_equal(vhi_queue_finish_stop(ring.q, &base), 0);
 	assert_int_equal(base, vht_base(&ring, vht_either(3, 6)));
@@ -604,67 +601,6 @@ static void segments_in_many_regions_are_found(void **state)
 	}
 }
 
-/* Sleeps until the queue wants attention; false when that takes longer than any scheduler needs. */
-static bool sleep_on(struct vh_queue *q)
-{
-	struct pollfd p = {.fd = vh_queue_fd(q), .events = POLLIN};
-	vh_count rc = vh_queue_arm(q);
-
-	return rc == VH_QUEUE_MORE || (rc == VH_QUEUE_SLEEP && poll(&p, 1, 10000) == 1);
-}
-
-#define SLEEPY_ROUNDS 3000u
-
-static void *sleepy_device(void *arg)
-{
-	struct vh_req reqs[4];
-	struct vh_cpl cpls[4];
-
-	for (uint32_t done = 0; done < SLEEPY_ROUNDS;) {
-		vh_count n = vh_queue_pop(dev, reqs, 4);
-
-		for (vh_count i = 0; i < n; i++)
-			cpls[i] = (struct vh_cpl){.token = reqs[i].token};
-		if (n > 0 && vh_queue_push(dev, cpls, (uint32_t)n))
-			return "push failed";
-		if (n < 0 || (!n && !sleep_on(dev)))
-			return "the device was not woken";
-		done += (uint32_t)n;
-	}
-	return arg;
-}
-
-static void case_153_two_sleepers_always_wake_each_other(void **state)
-{
-	static const uint64_t features[] = {0, VHT_EVENT_IDX};
-	struct vh_cpl cpls[4];
-	pthread_t thread;
-	void *failed;
-
-	(void)state;
-	for (size_t k = 0; k < VHI_ARRAY_SIZE(features); k++) {
-		close_both();
-		vht_ring_init_fds(&ring, 8, features[k]);
-		dev = ring.q;
-		ring.opts.role = VH_QUEUE_DRIVER;
-		assert_int_equal(vht_ring_open(&ring), 0);
-		segs[0] = (struct vh_seg){.addr = (uintptr_t)vht_host(&ring, VHT_DATA), .len = 10};
-		assert_int_equal(pthread_create(&thread, NULL, sleepy_device, NULL), 0);
-		for (uint32_t sent = 0, got = 0; got < SLEEPY_ROUNDS;) {
-			vh_count n;
-
-			for (; sent < SLEEPY_ROUNDS && sent - got < 1 + sent % 3; sent++)
-				assert_int_equal(submit(1, 0, sent), 1);
-			n = vh_queue_reap(ring.q, cpls, 4);
-			assert_true(n >= 0);
-			got += (uint32_t)n;
-			assert_true(n || sleep_on(ring.q));
-		}
-		pthread_join(thread, &failed);
-		assert_null(failed);
-	}
-}
-
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -690,7 +626,6 @@ int main(void)
 		CASE(a_stand_alone_driver_stops_when_all_is_reaped),
 		CASE(counters_count),
 		CASE(segments_in_many_regions_are_found),
-		CASE(case_153_two_sleepers_always_wake_each_other),
 	};
 
 	int failed = vht_run_layouts(tests);
