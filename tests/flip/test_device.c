@@ -145,14 +145,14 @@ static bool walk(struct want *w, uint32_t at, uint32_t room, uint32_t *id, const
 /* Chain k, after the one of that head. 1: there is one, 0: there is none, -1: it is refused. */
 static int expect_split(struct want *w, uint32_t k, uint32_t busy)
 {
-	const uint32_t ready = (uint16_t)tree_only(&ring.avail[1]);
+	const uint32_t ready = (uint16_t)tree_only(&ring.avail->v[1]);
 	uint32_t id;
 
 	if (ready > ring.opts.num)
 		return -1;
 	if (ready <= k)
 		return 0;
-	w->head = (uint16_t)tree_value(&ring.avail[2 + k]);
+	w->head = (uint16_t)tree_value(&ring.avail->v[2 + k]);
 	return w->head < ring.opts.num && w->head != busy && walk(w, w->head, ring.opts.num, &id, NULL) ? 1 : -1;
 }
 
@@ -259,13 +259,13 @@ static void index_choices(uint32_t heads)
 	if (vht_layout)
 		return;
 	for (uint32_t i = 0; i <= heads; i++)
-		tree_add(&ring.avail[1], i);
-	tree_add(&ring.avail[1], ring.opts.num + 1);
-	tree_add(&ring.avail[1], 0xffff);
+		tree_add(&ring.avail->v[1], i);
+	tree_add(&ring.avail->v[1], ring.opts.num + 1);
+	tree_add(&ring.avail->v[1], 0xffff);
 	for (uint32_t i = 0; i < heads; i++) {
-		tree_add(&ring.avail[2 + i], i);
-		tree_add(&ring.avail[2 + i], ring.opts.num);
-		tree_add(&ring.avail[2 + i], heads - 1);
+		tree_add(&ring.avail->v[2 + i], i);
+		tree_add(&ring.avail->v[2 + i], ring.opts.num);
+		tree_add(&ring.avail->v[2 + i], heads - 1);
 	}
 }
 
@@ -373,7 +373,7 @@ static void wishes_of_all_sorts(void **state)
 			else
 				tree_add(k ? vht_used_event(&ring) : ring.avail, values[i] & 0xffff);
 			if (i < 4)
-				tree_add(vht_layout ? (void *)(descs + 2 * 2 + 1) : &ring.avail[1],
+				tree_add(vht_layout ? (void *)(descs + 2 * 2 + 1) : &ring.avail->v[1],
 					 vht_layout ? word(8, values[i] << 7, 0) : values[i]);
 		}
 		tree_explore(run_push);

@@ -77,7 +77,7 @@ static bool expect_run(uint32_t n, uint32_t *last, uint32_t *len, bool *refused)
 	if (vht_layout && !ready)
 		return false;
 	if (!vht_layout) {
-		ready = (uint16_t)((uint16_t)tree_value(&ring.used[1]) - n);
+		ready = (uint16_t)((uint16_t)tree_value(&ring.used->v[1]) - n);
 		*refused = ready > n_reqs - n;
 		if (!ready || *refused)
 			return false;
@@ -138,7 +138,7 @@ static void run(void)
 	got = vh_queue_reap(ring.q, cpls, NUM);
 	tree_end();
 	if (!vht_layout) {
-		ready = (uint16_t)tree_value(&ring.used[1]);
+		ready = (uint16_t)tree_value(&ring.used->v[1]);
 		refused = ready > n_reqs;
 	}
 	while (!refused && n < ready) {
@@ -196,7 +196,7 @@ static void choices(void)
 
 	if (!vht_layout)
 		for (size_t i = 0; i < VHI_ARRAY_SIZE(jumps); i++)
-			tree_add(&ring.used[1], jumps[i]);
+			tree_add(&ring.used->v[1], jumps[i]);
 	for (uint32_t n = 0; n < NUM; n++)
 		for (size_t i = 0; i < VHI_ARRAY_SIZE(ids); i++) {
 			uint32_t *elem = (uint32_t *)(void *)(ring.used + 2) + 2 * n;

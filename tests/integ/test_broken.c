@@ -62,13 +62,13 @@ static struct vht_desc *table(uint32_t n, uint32_t first)
 static void jump(void)
 {
 	r->next += NUM + 1;
-	__atomic_store_n(&r->avail[1], r->next, __ATOMIC_RELEASE);
+	vht_store16(r->avail, 1, r->next);
 }
 
 static void back(void)
 {
 	r->next--;
-	__atomic_store_n(&r->avail[1], r->next, __ATOMIC_RELEASE);
+	vht_store16(r->avail, 1, r->next);
 }
 
 static void outside(void)
@@ -296,8 +296,8 @@ static void driver_up(uint32_t i)
 	d->opts.num = NUM;
 	d->opts.features = vht_layout;
 	d->opts.base = vht_layout ? VHT_WRAP | VHT_WRAP << 16 : 0;
-	d->avail = (uint16_t *)(void *)(p->mem + vq->avail);
-	d->used = (uint16_t *)(void *)(p->mem + vq->used);
+	d->avail = (struct vht_u16s *)(void *)(p->mem + vq->avail);
+	d->used = (struct vht_u16s *)(void *)(p->mem + vq->used);
 	d->desc = (struct vht_desc *)(void *)desc;
 	if (vht_layout) {
 		d->desc = calloc(NUM, sizeof(*d->desc));

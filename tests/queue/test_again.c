@@ -208,15 +208,15 @@ static void a_ring_that_can_not_be_is_left_as_it_is(void **state)
 		assert_int_equal(vhi_queue_again(q, &base), -EPROTO);
 		d->id = 40;
 	} else {
-		uint16_t *used = vht_host(&ring, ring.opts.device);
+		struct vht_u16s *used = vht_host(&ring, ring.opts.device);
 
-		used[1] = 3; /* more than there are */
+		used->v[1] = 3; /* more than there are */
 		assert_int_equal(vhi_queue_again(q, &base), -EPROTO);
-		used[1] = 1;
-		used[2] = 99;
+		used->v[1] = 1;
+		used->v[2] = 99;
 		assert_int_equal(vhi_queue_again(q, &base), -EPROTO);
-		used[1] = 2; /* the same one twice */
-		used[2] = used[6] = 0;
+		used->v[1] = 2; /* the same one twice */
+		used->v[2] = used->v[6] = 0;
 	}
 	assert_int_equal(vhi_queue_again(q, &base), -EPROTO);
 	assert_int_equal(vhi_queue_in_flight(q), 2);

@@ -56,7 +56,7 @@ static void case_113_available_index_too_far_ahead_breaks(void **state)
 	(void)state;
 	for (size_t i = 0; i < VHI_ARRAY_SIZE(ahead); i++) {
 		reopen(8, 0);
-		ring.avail[1] = ahead[i];
+		ring.avail->v[1] = ahead[i];
 		vht_expect_break(&ring, -EPROTO, SITE(AVAIL_JUMP));
 	}
 }
@@ -68,7 +68,7 @@ static void case_114_available_index_that_goes_back_breaks(void **state)
 	vht_chain(&ring, 1, 1, 0);
 	vht_pop1(&ring);
 	vht_pop1(&ring);
-	ring.avail[1] = 1;
+	ring.avail->v[1] = 1;
 	vht_expect_break(&ring, -EPROTO, SITE(AVAIL_JUMP));
 }
 
@@ -512,7 +512,7 @@ static void case_136_the_driver_changes_descriptors_after_pop(void **state)
 	if (vht_layout)
 		memset(ring.packed.ring, 0xff, 2 * sizeof(*ring.packed.ring));
 	else
-		ring.avail[2] = 5;
+		ring.avail->v[2] = 5;
 	vht_push1(&ring, &req, 64);
 	assert_int_equal(vht_used_id(&ring, 0), 2);
 	assert_int_equal(vht_used_len(&ring, 0), 64);
@@ -540,7 +540,7 @@ static void case_138_reserved_flags_are_ignored(void **state)
 	(void)state;
 	vht_put(&ring, 0, VHT_DATA, 64, 0xfff8 | VHT_WRITE, 99);
 	vht_offer(&ring, 0);
-	ring.avail[0] = 0xfffe;
+	ring.avail->v[0] = 0xfffe;
 	req = vht_pop1(&ring);
 	assert_int_equal(req.n_wr, 1);
 	vht_push1(&ring, &req, 0);

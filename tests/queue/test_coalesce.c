@@ -183,7 +183,7 @@ static void a_doorbell_says_which_queue_and_how_far(void **state)
 		assert_int_equal(data, 5 | (i ? (start + 1) << 16 : 0));
 		assert_int_equal(vh_queue_doorbell(ring.q, &data), 0);
 		/* The device wants none. */
-		ring.used[vht_layout ? 1 : 0] = 1;
+		ring.used->v[vht_layout ? 1 : 0] = 1;
 		assert_int_equal(vh_queue_submit(ring.q, &req, 1), 1);
 		assert_int_equal(vh_queue_doorbell(ring.q, &data), 0);
 		/* Packed: the counter turns with the ring. */

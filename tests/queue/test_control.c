@@ -397,8 +397,8 @@ static void case_88_requests_read_from_a_ring_page_that_is_gone_are_not_returned
 	vhi_queue_ctl(q, VHI_CTL_ABORT, NULL);
 	geometry.driver.v = VHT_BASE;
 	geometry.desc.v = VHT_BASE + 0x80000;
-	((uint16_t *)vht_host(&ring, VHT_BASE))[1] = 1;
-	((uint16_t *)vht_host(&ring, VHT_BASE))[2] = 0;
+	((struct vht_u16s *)vht_host(&ring, VHT_BASE))->v[1] = 1;
+	((struct vht_u16s *)vht_host(&ring, VHT_BASE))->v[2] = 0;
 	assert_int_equal(start(), 0);
 	take_wakes();
 	assert_int_equal(ftruncate(fd, 0x1000), 0);

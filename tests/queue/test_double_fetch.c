@@ -69,11 +69,11 @@ static void scribble(struct vht_desc *d, uint64_t addr, uint32_t len, uint32_t f
 {
 	uint64_t *w = (uint64_t *)(void *)d;
 
-	__atomic_store_n(&w[0], addr, __ATOMIC_RELAXED);
+	__atomic_store_n(&w[0], htole64(addr), __ATOMIC_RELAXED);
 	if (vht_layout)
-		__atomic_store_n(&w[1], len | (uint64_t)next << 32 | (uint64_t)flags << 48, __ATOMIC_RELAXED);
+		__atomic_store_n(&w[1], htole64(len | (uint64_t)next << 32 | (uint64_t)flags << 48), __ATOMIC_RELAXED);
 	else
-		__atomic_store_n(&w[1], len | (uint64_t)flags << 32 | (uint64_t)next << 48, __ATOMIC_RELAXED);
+		__atomic_store_n(&w[1], htole64(len | (uint64_t)flags << 32 | (uint64_t)next << 48), __ATOMIC_RELAXED);
 }
 
 /* A length is its flags' own (64 + flags), so that a mixture of two loads shows. */
@@ -97,8 +97,8 @@ static void *flipper(void *arg)
 		if (vht_layout)
 			continue;
 		if (!(r & 0xff0000))
-			__atomic_store_n(&ring.avail[1], (uint16_t)lcg(&x), __ATOMIC_RELAXED);
-		__atomic_store_n(&ring.avail[2 + i], (uint16_t)(lcg(&x) % NUM), __ATOMIC_RELAXED);
+			vht_store16(ring.avail, 1, (uint16_t)lcg(&x));
+		vht_store16(ring.avail, 2 + i, (uint16_t)(lcg(&x) % NUM));
 	}
 	return arg;
 }
@@ -126,16 +126,17 @@ static void offer(uint32_t n)
 	uint16_t pos = ring.q->next_avail;
 
 	if (!vht_layout) {
-		__atomic_store_n(&ring.avail[1], (uint16_t)(pos + n), __ATOMIC_RELAXED);
+		vht_store16(ring.avail, 1, (uint16_t)(pos + n));
 		return;
 	}
 	for (; n; n--, pos = (uint16_t)((pos & 0x7fffu) + 1 < NUM ? pos + 1u : ~pos & VHT_WRAP)) {
 		uint64_t *word = (uint64_t *)(void *)&descs[pos & 0x7fff] + 1, now, marked;
-		const uint64_t marks = (uint64_t)(pos & VHT_WRAP ? VHT_AVAIL : VHT_USED) << 48;
+		const uint64_t both = htole64((uint64_t)(VHT_AVAIL | VHT_USED) << 48);
+		const uint64_t marks = htole64((uint64_t)(pos & VHT_WRAP ? VHT_AVAIL : VHT_USED) << 48);
 
 		now = __atomic_load_n(word, __ATOMIC_RELAXED);
 		do
-			marked = (now & ~((uint64_t)(VHT_AVAIL | VHT_USED) << 48)) | marks;
+			marked = (now & ~both) | marks;
 		while (!__atomic_compare_exchange_n(word, &now, marked, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
 	}
 }
@@ -180,7 +181,7 @@ static void case_135_a_driver_that_changes_everything_while_it_is_read(void **st
 static void *liar(void *arg)
 {
 	static const uint32_t marks[] = {0, VHT_AVAIL, VHT_USED, VHT_AVAIL | VHT_USED};
-	uint32_t *elems = (uint32_t *)(void *)(ring.used + 2);
+	uint32_t *elems = (uint32_t *)(void *)ring.used + 1;
 	uint32_t x = 7;
 
 	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
@@ -191,9 +192,9 @@ static void *liar(void *arg)
 			scribble(&descs[at], VHT_DATA, len, marks[(r >> 4) & 3] | VHT_WRITE, id);
 			continue;
 		}
-		__atomic_store_n(&elems[2 * at], id, __ATOMIC_RELAXED);
-		__atomic_store_n(&elems[2 * at + 1], len, __ATOMIC_RELAXED);
-		__atomic_store_n(&ring.used[1], (uint16_t)(lcg(&x) % (2 * NUM)), __ATOMIC_RELAXED);
+		__atomic_store_n(&elems[2 * at], htole32(id), __ATOMIC_RELAXED);
+		__atomic_store_n(&elems[2 * at + 1], htole32(len), __ATOMIC_RELAXED);
+		vht_store16(ring.used, 1, (uint16_t)(lcg(&x) % (2 * NUM)));
 	}
 	return arg;
 }

@@ -223,14 +223,14 @@ static void case_110_a_base_above_65535_is_refused(void **state)
 
 static void case_111_taking_goes_on_at_the_base_and_publishing_at_the_used_index(void **state)
 {
-	uint16_t *avail = vht_host(&ring, ring.opts.driver);
-	uint16_t *used = vht_host(&ring, ring.opts.device);
+	struct vht_u16s *avail = vht_host(&ring, ring.opts.driver);
+	struct vht_u16s *used = vht_host(&ring, ring.opts.device);
 	struct vh_req req;
 
 	(void)state;
 	ring.opts.base = 100;
-	avail[1] = 100;
-	used[1] = 98;
+	avail->v[1] = 100;
+	used->v[1] = 98;
 	assert_int_equal(vht_ring_open(&ring), 0);
 	assert_int_equal(vh_queue_pop(ring.q, &req, 1), 0);
 	vht_chain(&ring, 5, 1, 0);

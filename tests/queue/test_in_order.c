@@ -231,8 +231,6 @@ static uint32_t id_of(uint32_t i)
 /* One used element at descriptor @at of a packed ring, or at element @used; @n requests are passed. */
 static void complete(uint32_t at, uint32_t id, uint32_t len, uint32_t n)
 {
-	const uint32_t elem[2] = {id, len};
-
 	if (vht_layout) {
 		ring.packed.ring[at % ring.opts.num] = (struct vht_pdesc){
 			.len = len,
@@ -240,9 +238,9 @@ static void complete(uint32_t at, uint32_t id, uint32_t len, uint32_t n)
 			.flags = (uint16_t)(at < ring.opts.num ? VHT_AVAIL | VHT_USED | VHT_WRITE : VHT_WRITE)};
 		return;
 	}
-	memcpy(&ring.used[2 + 4 * (used % ring.opts.num)], elem, sizeof(elem));
+	vht_set_used(&ring, used, id, len);
 	used += n;
-	ring.used[1] = (uint16_t)used;
+	ring.used->v[1] = (uint16_t)used;
 }
 
 static void one_element_completes_a_run(void **state)
@@ -360,10 +358,10 @@ static void descriptors_of_a_split_ring_go_round(void **state)
 
 		assert_int_equal(vh_queue_submit(ring.q, &bad, 1), -EFAULT);
 		submit(1, 2);
-		assert_int_equal(ring.avail[2 + i % 8], at);
+		assert_int_equal(ring.avail->v[2 + i % 8], at);
 		for (uint32_t k = 0; k < 3; k++, at = (at + 1) % 8)
 			assert_int_equal(ring.desc[at].next, k < 2 ? (at + 1) % 8 : 0);
-		complete(0, ring.avail[2 + i % 8], 0, 1);
+		complete(0, ring.avail->v[2 + i % 8], 0, 1);
 		assert_int_equal(vh_queue_reap(ring.q, cpls, 8), 1);
 	}
 }

@@ -215,8 +215,8 @@ static bool told(uint32_t n)
 
 static void set_event(uint32_t area_flags, uint32_t pos)
 {
-	ring.avail[0] = (uint16_t)pos;
-	ring.avail[1] = (uint16_t)area_flags;
+	ring.avail->v[0] = (uint16_t)pos;
+	ring.avail->v[1] = (uint16_t)area_flags;
 }
 
 static void case_150_a_wish_that_makes_no_sense_is_a_wish(void **state)
@@ -288,16 +288,16 @@ static void arming_writes_the_position_or_the_flag(void **state)
 	(void)state;
 	for (uint32_t idx = 0; idx < 2; idx++) {
 		reopen(7, idx ? VHT_EVENT_IDX : 0, true);
-		assert_int_equal(ring.used[1], idx ? VHI_EVENT_AT : VHI_EVENT_ALWAYS);
+		assert_int_equal(ring.used->v[1], idx ? VHI_EVENT_AT : VHI_EVENT_ALWAYS);
 		told(5);
 		assert_int_equal(vh_queue_disarm(ring.q), 0);
-		assert_int_equal(ring.used[1], VHI_EVENT_NEVER);
+		assert_int_equal(ring.used->v[1], VHI_EVENT_NEVER);
 		assert_int_equal(vh_queue_arm(ring.q), VH_QUEUE_SLEEP);
-		assert_int_equal(ring.used[0], idx ? AT(5) : 0);
-		assert_int_equal(ring.used[1], idx ? VHI_EVENT_AT : VHI_EVENT_ALWAYS);
+		assert_int_equal(ring.used->v[0], idx ? AT(5) : 0);
+		assert_int_equal(ring.used->v[1], idx ? VHI_EVENT_AT : VHI_EVENT_ALWAYS);
 		told(4);
 		assert_int_equal(vh_queue_arm(ring.q), VH_QUEUE_SLEEP);
-		assert_int_equal(ring.used[0], idx ? 2 : 0);
+		assert_int_equal(ring.used->v[0], idx ? 2 : 0);
 	}
 }
 

@@ -92,7 +92,7 @@ static void a_fresh_driver_clears_the_ring_and_begins_at_its_base(void **state)
 	(void)state;
 	for (uint32_t i = 0; i < 5; i++)
 		assert_int_equal(desc[i].flags, 0);
-	assert_int_equal(ring.used[0] | ring.used[1], 0);
+	assert_int_equal(ring.used->v[0] | ring.used->v[1], 0);
 	assert_int_equal(reap(), 0);
 	assert_int_equal(submit(1, 1, 0), 1);
 	assert_int_equal(desc[0].flags, VHT_AVAIL | VHT_NEXT);
@@ -241,28 +241,28 @@ static void the_device_is_kicked_when_it_wants_to_be(void **state)
 		segs[0].addr = (uintptr_t)vht_host(&ring, VHT_DATA);
 		assert_int_equal(submit(1, 0, 0), 1); /* the first one, always */
 		assert_int_equal(vht_drain(ring.kick), 1);
-		ring.used[1] = VHI_EVENT_NEVER;
+		ring.used->v[1] = VHI_EVENT_NEVER;
 		assert_int_equal(submit(1, 0, 0), 1);
 		assert_int_equal(vht_drain(ring.kick), 0);
-		ring.used[1] = VHI_EVENT_ALWAYS;
+		ring.used->v[1] = VHI_EVENT_ALWAYS;
 		assert_int_equal(submit(1, 0, 0), 1);
 		assert_int_equal(vht_drain(ring.kick), 1);
-		ring.used[0] = AT(4);
-		ring.used[1] = VHI_EVENT_AT;
+		ring.used->v[0] = AT(4);
+		ring.used->v[1] = VHI_EVENT_AT;
 		assert_int_equal(submit(1, 0, 0), 1);
 		assert_int_equal(vht_drain(ring.kick), !idx);
 		assert_int_equal(submit(1, 0, 0), 1);
 		assert_int_equal(vht_drain(ring.kick), 1);
 		/* And what the driver asks for. */
-		assert_int_equal(ring.avail[1], idx ? VHI_EVENT_AT : VHI_EVENT_ALWAYS);
+		assert_int_equal(ring.avail->v[1], idx ? VHI_EVENT_AT : VHI_EVENT_ALWAYS);
 		desc = ring.packed.ring;
 		use(0, 0, 0, BOTH);
 		use(1, 1, 0, BOTH);
 		assert_int_equal(reap(), 2);
 		assert_int_equal(vh_queue_arm(ring.q), VH_QUEUE_SLEEP);
-		assert_int_equal(ring.avail[0], idx ? AT(2) : 0);
+		assert_int_equal(ring.avail->v[0], idx ? AT(2) : 0);
 		assert_int_equal(vh_queue_disarm(ring.q), 0);
-		assert_int_equal(ring.avail[1], VHI_EVENT_NEVER);
+		assert_int_equal(ring.avail->v[1], VHI_EVENT_NEVER);
 	}
 }
 

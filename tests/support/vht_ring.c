@@ -126,7 +126,7 @@ void vht_ring_reset(struct vht_ring *r)
 		r->packed.n_used = 0;
 		memset(r->packed.ring, 0, r->opts.num * sizeof(*r->packed.ring));
 	} else {
-		r->avail[1] = r->used[1] = r->next;
+		r->avail->v[1] = r->used->v[1] = r->next;
 	}
 }
 
@@ -191,7 +191,8 @@ static void collect(struct vht_ring *r)
 	struct vht_packed *p = &r->packed;
 
 	while (p->n_used < r->offered) {
-		const uint64_t word = __atomic_load_n(&words(&p->ring[p->done & ~VHT_WRAP])[1], __ATOMIC_ACQUIRE);
+		const uint64_t word = le64toh(
+			__atomic_load_n(&words(&p->ring[p->done & ~VHT_WRAP])[1], __ATOMIC_ACQUIRE));
 		const uint16_t flags = (uint16_t)(word >> 48), id = (uint16_t)(word >> 32), both = VHT_AVAIL | VHT_USED;
 
 		if ((flags & both) != (p->done & VHT_WRAP ? both : 0))
@@ -214,7 +215,8 @@ static void offer_packed(struct vht_ring *r, uint32_t head)
 		const uint32_t mine = VHT_AVAIL | VHT_USED, marks = r->next & VHT_WRAP ? VHT_AVAIL : VHT_USED;
 
 		word = d->len | (uint64_t)(uint16_t)head << 32 | (uint64_t)((d->flags & ~mine) | marks) << 48;
-		__atomic_store_n(&to[0], d->addr, __ATOMIC_RELAXED);
+		word = htole64(word);
+		__atomic_store_n(&to[0], htole64(d->addr), __ATOMIC_RELAXED);
 		if (first_at) {
 			__atomic_store_n(&to[1], word, __ATOMIC_RELAXED);
 		} else {
@@ -238,9 +240,9 @@ void vht_offer(struct vht_ring *r, uint32_t head)
 		offer_packed(r, head);
 		return;
 	}
-	r->avail[2 + r->next % r->opts.num] = (uint16_t)head;
+	r->avail->v[2 + r->next % r->opts.num] = (uint16_t)head;
 	r->next++;
-	__atomic_store_n(&r->avail[1], r->next, __ATOMIC_RELEASE);
+	vht_store16(r->avail, 1, r->next);
 }
 
 void vht_stage(struct vht_ring *r, uint32_t head, uint32_t n, uint32_t m)
@@ -259,23 +261,26 @@ void vht_chain(struct vht_ring *r, uint32_t head, uint32_t n, uint32_t m)
 uint16_t vht_used_idx(struct vht_ring *r)
 {
 	if (!is_packed(r))
-		return __atomic_load_n(&r->used[1], __ATOMIC_ACQUIRE);
+		return vht_load16(r->used, 1);
 	collect(r);
 	return (uint16_t)r->packed.n_used;
 }
 
-static uint32_t used_word(struct vht_ring *r, uint32_t i, uint32_t word)
+/* An element is aligned to 4 bytes, as the ring is. */
+static struct vht_u32s *element(struct vht_ring *r, uint32_t i)
 {
-	uint32_t v;
+	return (struct vht_u32s *)(void *)((char *)r->used + 4 + 8 * (size_t)(i % r->opts.num));
+}
 
-	memcpy(&v, &r->used[2 + 4 * (i % r->opts.num) + 2 * word], sizeof(v));
-	return v;
+void vht_set_used(struct vht_ring *r, uint32_t i, uint32_t id, uint32_t len)
+{
+	*element(r, i) = (struct vht_u32s){{id, len}};
 }
 
 uint32_t vht_used_id(struct vht_ring *r, uint32_t i)
 {
 	if (!is_packed(r))
-		return used_word(r, i, 0);
+		return element(r, i)->v[0];
 	collect(r);
 	return r->packed.log[(uint16_t)i].id;
 }
@@ -283,29 +288,29 @@ uint32_t vht_used_id(struct vht_ring *r, uint32_t i)
 uint32_t vht_used_len(struct vht_ring *r, uint32_t i)
 {
 	if (!is_packed(r))
-		return used_word(r, i, 1);
+		return element(r, i)->v[1];
 	collect(r);
 	return r->packed.log[(uint16_t)i].len;
 }
 
 void vht_want_calls(struct vht_ring *r, bool on)
 {
-	r->avail[is_packed(r)] = on ? 0 : 1; /* the second of two words, or the first of many */
+	r->avail->v[is_packed(r)] = on ? 0 : 1; /* the second of two words, or the first of many */
 }
 
 bool vht_wants_kicks(struct vht_ring *r)
 {
-	return !r->used[is_packed(r)];
+	return !r->used->v[is_packed(r)];
 }
 
-uint16_t *vht_used_event(struct vht_ring *r)
+struct vht_u16s *vht_used_event(struct vht_ring *r)
 {
-	return &r->avail[2 + r->opts.num];
+	return (struct vht_u16s *)(void *)((char *)r->avail + 2 * (2 + (size_t)r->opts.num));
 }
 
-uint16_t *vht_avail_event(struct vht_ring *r)
+struct vht_u16s *vht_avail_event(struct vht_ring *r)
 {
-	return &r->used[2 + 4 * r->opts.num];
+	return (struct vht_u16s *)(void *)((char *)r->used + 2 * (2 + 4 * (size_t)r->opts.num));
 }
 
 bool vht_readable(int fd)

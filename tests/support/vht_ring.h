@@ -10,7 +10,9 @@
 #ifndef VHT_RING_H
 #define VHT_RING_H
 
+#include <endian.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "vh/vh.h"
@@ -29,12 +31,22 @@
 #define VHT_DATA UINT64_C(0x200000)
 #define VHT_SIZE UINT64_C(0x400000)
 
+/*
+ * What lies in a ring is little-endian. A big-endian machine's compiler is told so; the address of such a field can't be taken,
+ * so what is to be stored at once goes through vht_store16() and words of htole64().
+ */
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+#define VHT_LE __attribute__((scalar_storage_order("little-endian")))
+#else
+#define VHT_LE
+#endif
+
 struct vht_desc {
 	uint64_t addr;
 	uint32_t len;
 	uint16_t flags;
 	uint16_t next;
-};
+} VHT_LE;
 
 /* A descriptor in a packed ring. */
 struct vht_pdesc {
@@ -42,7 +54,26 @@ struct vht_pdesc {
 	uint32_t len;
 	uint16_t id;
 	uint16_t flags;
-};
+} VHT_LE;
+
+/* The available or used ring, or an event area: as many as there are. */
+struct vht_u16s {
+	uint16_t v[5 + 4 * 32768];
+} VHT_LE;
+
+struct vht_u32s {
+	uint32_t v[2];
+} VHT_LE;
+
+static inline void vht_store16(struct vht_u16s *to, size_t i, uint16_t v)
+{
+	__atomic_store_n((uint16_t *)(void *)to + i, htole16(v), __ATOMIC_RELEASE);
+}
+
+static inline uint16_t vht_load16(const struct vht_u16s *from, size_t i)
+{
+	return le16toh(__atomic_load_n((const uint16_t *)(const void *)from + i, __ATOMIC_ACQUIRE));
+}
 
 #define VHT_AVAIL 0x80
 #define VHT_USED  0x8000
@@ -64,8 +95,8 @@ struct vht_ring {
 	struct vh_queue_opts opts;
 	struct vh_queue *q;
 	struct vht_desc *desc; /* addresses in this process */
-	uint16_t *avail;
-	uint16_t *used;
+	struct vht_u16s *avail;
+	struct vht_u16s *used;
 	uint16_t next; /* split: available index to publish next; packed: position */
 	uint32_t offered;
 	int kick; /* eventfds of the test, -1 = none */
@@ -128,8 +159,10 @@ uint32_t vht_used_len(struct vht_ring *r, uint32_t i);
 /* The driver wants to be told, or not; and does the device? Without event index. */
 void vht_want_calls(struct vht_ring *r, bool on);
 bool vht_wants_kicks(struct vht_ring *r);
-uint16_t *vht_used_event(struct vht_ring *r);
-uint16_t *vht_avail_event(struct vht_ring *r);
+struct vht_u16s *vht_used_event(struct vht_ring *r);
+struct vht_u16s *vht_avail_event(struct vht_ring *r);
+/* One element of a split ring's used ring. */
+void vht_set_used(struct vht_ring *r, uint32_t i, uint32_t id, uint32_t len);
 /* Read an eventfd: its count, 0 when there is none. */
 uint64_t vht_drain(int fd);
 bool vht_readable(int fd);
