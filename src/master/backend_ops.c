@@ -88,39 +88,80 @@ static int ring_addresses(struct vh_master *m, uint32_t index, const struct vhi_
 	return 0;
 }
 
+/* Only the last of several is waited for, and then all of them count: a round trip for each is most of what they take. */
+static int tell(struct vh_master *m, uint32_t id, const void *payload, uint32_t size, bool later)
+{
+	return vhi_master_call(m, &(struct vhi_request){.id = id, .payload = payload, .size = size, .later = later},
+			       NULL);
+}
+
+static int tell_fd(struct vh_master *m, uint32_t id, uint32_t index, int fd, bool later)
+{
+	const uint64_t value = index | (fd < 0 ? VHI_WIRE_VRING_NOFD : 0);
+
+	return vhi_master_call(m,
+			       &(struct vhi_request){.id = id,
+						     .payload = &value,
+						     .size = sizeof(value),
+						     .fds = &fd,
+						     .n_fds = fd >= 0,
+						     .later = later},
+			       NULL);
+}
+
+/* Before a kick says that it may start, all of this is known to be there. */
+static int ring_place(struct vh_master *m, uint32_t index, const struct vhi_ring_intent *ring)
+{
+	const struct vhi_wire_vring_state num = {.index = index, .num = ring->num};
+	const struct vhi_wire_vring_state base = {.index = index, .num = ring->base};
+	struct vh_vring_addr addr = {0};
+	int rc = ring_addresses(m, index, ring, &addr);
+
+	if (!rc)
+		rc = tell(m, VHI_FE_SET_VRING_NUM, &num, sizeof(num), true);
+	if (!rc)
+		rc = tell(m, VHI_FE_SET_VRING_BASE, &base, sizeof(base), true);
+	return rc ? rc : tell(m, VHI_FE_SET_VRING_ADDR, &addr, sizeof(addr), false);
+}
+
 /* CALL comes after KICK, as from QEMU; DPDK takes a ring for ready only when it has had both. */
 static int ring_fds(struct vh_master *m, uint32_t index, const struct vhi_ring_intent *ring)
 {
-	int rc = vh_master_set_vring_kick(m, index, ring->kick);
+	int rc = tell_fd(m, VHI_FE_SET_VRING_KICK, index, ring->kick, true);
 
 	if (!rc)
-		rc = vh_master_set_vring_call(m, index, ring->call);
-	if (!rc && ring->err >= 0)
-		rc = vh_master_set_vring_err(m, index, ring->err);
+		rc = tell_fd(m, VHI_FE_SET_VRING_CALL, index, ring->call, ring->err >= 0);
+	return rc || ring->err < 0 ? rc : tell_fd(m, VHI_FE_SET_VRING_ERR, index, ring->err, false);
+}
+
+static int ring_check(const struct vh_master *m, uint32_t index, const struct vhi_ring_intent *ring)
+{
+	if (index < VHI_MASTER_MAX_RINGS && ring->num && ring->num <= VHI_MASTER_MAX_NUM &&
+	    vhi_ring_base_fits(ring->num, m->features.acked, ring->base))
+		return 0;
+	return vhi_fail_at(-EINVAL, VH_ERROR_ARGUMENT, 0, index, VH_ERROR_NONE,
+			   "ring %u with %u entries can't start at %u", index, ring->num, ring->base);
+}
+
+static int ring_start(void *ctx, uint32_t index, const struct vhi_ring_intent *ring)
+{
+	struct vh_master *m = ctx;
+	int rc = vhi_master_enter(m, "ring_start", VHI_CALL_WAITS | VHI_CALL_CONNECTED);
+
+	if (rc)
+		return rc;
+	rc = ring_check(m, index, ring);
+	if (!rc)
+		rc = ring_place(m, index, ring);
+	if (!rc)
+		rc = ring_fds(m, index, ring);
+	rc = vhi_master_leave(m, rc);
 	if (!rc)
 		rc = in_force(m);
 	/* Up to QEMU 10's text a ring starts by its first kick. */
 	if (!rc && ring->kick >= 0)
 		vhi_eventfd_signal(ring->kick);
 	return rc;
-}
-
-static int ring_start(void *ctx, uint32_t index, const struct vhi_ring_intent *ring)
-{
-	struct vh_master *m = ctx;
-	struct vh_vring_addr addr = {0};
-	int rc = vhi_master_enter(m, "ring_start", VHI_CALL_WAITS | VHI_CALL_CONNECTED);
-
-	if (rc)
-		return rc;
-	rc = vhi_master_leave(m, ring_addresses(m, index, ring, &addr));
-	if (!rc)
-		rc = vh_master_set_vring_num(m, index, ring->num);
-	if (!rc)
-		rc = vh_master_set_vring_base(m, index, ring->base);
-	if (!rc)
-		rc = vh_master_set_vring_addr(m, &addr);
-	return rc ? rc : ring_fds(m, index, ring);
 }
 
 static int ring_stop(void *ctx, uint32_t index, uint32_t *base)

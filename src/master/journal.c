@@ -72,7 +72,7 @@ int vhi_journal_call(struct vh_master *m, const struct vhi_request *rq, struct v
 	t = e->t;
 	if (t->waiting) {
 		rc = vhi_loop_check(m);
-		return rc ? rc : waits(rq);
+		return rc || rq->later ? rc : waits(rq);
 	}
 	e->t = NULL;
 	vhi_ticket_take(&m->tickets, t->id, &t);

@@ -30,6 +30,12 @@ static int get(struct vh_master *m, uint32_t id)
 	return vhi_master_call(m, &(struct vhi_request){.id = id}, NULL);
 }
 
+/* If something comes behind it that is waited for. */
+static int get_with_next(struct vh_master *m, uint32_t id, bool later)
+{
+	return vhi_master_call(m, &(struct vhi_request){.id = id, .later = later}, NULL);
+}
+
 static int set(struct vh_master *m, uint32_t id, uint64_t value)
 {
 	return vhi_master_call(m, &(struct vhi_request){.id = id, .payload = &value, .size = sizeof(value)}, NULL);
@@ -81,7 +87,7 @@ static int protocol_features(struct vh_master *m)
 	if (!rc)
 		rc = set(m, VHI_FE_SET_PROTOCOL_FEATURES, vhi_wire_pf_closure(m->features.pf_offered & wanted_pf(m)));
 	if (!rc && acked(m, VH_PF_MQ))
-		rc = get(m, VHI_FE_GET_QUEUE_NUM);
+		rc = get_with_next(m, VHI_FE_GET_QUEUE_NUM, acked(m, VH_PF_CONFIGURE_MEM_SLOTS));
 	if (!rc && acked(m, VH_PF_CONFIGURE_MEM_SLOTS))
 		rc = get(m, VHI_FE_GET_MAX_MEM_SLOTS);
 	/* Before the device can map anything into them. */
@@ -100,7 +106,7 @@ static int negotiate(struct vh_master *m, uint64_t wanted, uint64_t *out)
 	if (!rc && m->features.offered & VHI_BIT(VH_F_PROTOCOL_FEATURES))
 		rc = protocol_features(m);
 	if (!rc && !m->owned)
-		rc = get(m, VHI_FE_SET_OWNER);
+		rc = get_with_next(m, VHI_FE_SET_OWNER, true);
 	if (rc)
 		return rc;
 	both = wanted & m->features.offered & ~m->opts.mask_features & ~VHI_MASTER_TRANSPORT;

@@ -44,13 +44,20 @@ int vhi_ticket_take_fd(struct vhi_ticket *t)
 /* For vh_master_resume(). */
 static void note_result(struct vh_master *m, const struct vhi_ticket *t)
 {
-	if (t->id != m->interrupted)
+	struct vhi_failure result;
+
+	if (t->id < m->interrupted_from || t->id > m->interrupted)
 		return;
-	m->result_known = true;
 	if (t->code)
-		m->result = m->failure;
+		result = m->failure;
 	else
-		vhi_ticket_describe(&m->tickets, t, &m->result);
+		vhi_ticket_describe(&m->tickets, t, &result);
+	if (!result.code && t->id != m->interrupted)
+		return;
+	/* Of several the first that failed, as when nobody interrupts. */
+	m->result_known = true;
+	m->result = result;
+	m->interrupted = 0;
 }
 
 void vhi_master_fail_tickets(struct vh_master *m, int32_t code)
@@ -269,6 +276,88 @@ vh_rc vh_master_resume(struct vh_master *m)
 	return vhi_master_leave(m, rc);
 }
 
+/* The socket is full: the back-end has its deadline to read. */
+static int send_waiting(struct vh_master *m, const struct vhi_request *rq, struct vhi_ticket **t)
+{
+	int rc;
+
+	for (;;) {
+		rc = vhi_loop_check(m);
+		if (!rc)
+			rc = vhi_master_send(m, rq, t);
+		if (rc != -ENOBUFS || !vhi_chan_wants_write(&m->main))
+			return rc;
+		rc = vhi_loop_turn(m, UINT64_MAX);
+		if (rc < 0)
+			return vhi_master_unsent(m, name_of(rq->id), rc);
+	}
+}
+
+/* Nobody wants to know of it any more. */
+static void let_go(struct vh_master *m, struct vhi_ticket *t)
+{
+	if (t->waiting) {
+		t->abandoned = true;
+		return;
+	}
+	vhi_ticket_take(&m->tickets, t->id, &t);
+	vhi_ticket_free(m, t);
+}
+
+/* What the first of these waits for ends without it. Those behind it are not answered either: replies have an order. */
+static void interrupt(struct vh_master *m, struct vhi_ticket *const *tickets, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		tickets[i]->abandoned = vhi_pending_of(tickets[i])->interrupted = true;
+	m->interrupted_from = tickets[0]->id;
+	m->interrupted = tickets[n - 1]->id;
+	m->result_known = false;
+}
+
+static int wait_for(struct vh_master *m, const struct vhi_ticket *t)
+{
+	int rc = 0;
+
+	while (t->waiting && rc >= 0) {
+		rc = vhi_loop_check(m);
+		if (!rc)
+			rc = vhi_loop_turn(m, UINT64_MAX);
+	}
+	return t->waiting ? rc : 0;
+}
+
+/*
+ * All that was sent and not waited for, in its order; the first failure counts, and @rc if it is one. @last (nullable) is
+ * the ticket of the last, which is taken out.
+ */
+static int collect(struct vh_master *m, int rc, struct vhi_ticket **last)
+{
+	struct vhi_ticket *tickets[VHI_MASTER_MAX_LATER];
+	const uint32_t n = m->n_later;
+	uint32_t i = 0;
+
+	memcpy(tickets, m->later, sizeof(tickets));
+	m->n_later = 0;
+	for (; i < n && !rc; i++) {
+		struct vhi_ticket *t = tickets[i];
+
+		rc = wait_for(m, t);
+		if (rc) {
+			interrupt(m, tickets + i, n - i);
+			return rc;
+		}
+		vhi_ticket_take(&m->tickets, t->id, &t);
+		rc = vhi_master_ticket_result(m, t);
+		if (!rc && last && i + 1 == n)
+			*last = t;
+		else
+			vhi_ticket_free(m, t);
+	}
+	for (; i < n; i++)
+		let_go(m, tickets[i]);
+	return rc;
+}
+
 int vhi_master_call(struct vh_master *m, const struct vhi_request *rq, struct vhi_ticket **ticket)
 {
 	struct vhi_ticket *t = NULL;
@@ -278,37 +367,10 @@ int vhi_master_call(struct vh_master *m, const struct vhi_request *rq, struct vh
 		*ticket = NULL;
 	if (vhi_journal_on(m))
 		return vhi_journal_call(m, rq, ticket);
-	for (;;) {
-		rc = vhi_loop_check(m);
-		if (!rc)
-			rc = vhi_master_send(m, rq, &t);
-		/* The socket is full: the back-end has its deadline to read. */
-		if (rc != -ENOBUFS || !vhi_chan_wants_write(&m->main))
-			break;
-		rc = vhi_loop_turn(m, UINT64_MAX);
-		if (rc < 0)
-			return vhi_master_unsent(m, name_of(rq->id), rc);
-	}
-	if (rc || !t)
-		return rc;
-	while (t->waiting) {
-		rc = vhi_loop_check(m);
-		if (!rc)
-			rc = vhi_loop_turn(m, UINT64_MAX);
-		if (rc < 0 && t->waiting) {
-			t->abandoned = vhi_pending_of(t)->interrupted = true;
-			m->interrupted = t->id;
-			m->result_known = false;
-			return rc;
-		}
-	}
-	vhi_ticket_take(&m->tickets, t->id, &t);
-	rc = vhi_master_ticket_result(m, t);
-	if (rc || !ticket)
-		vhi_ticket_free(m, t);
-	else
-		*ticket = t;
-	return rc;
+	rc = send_waiting(m, rq, &t);
+	if (!rc && t)
+		m->later[m->n_later++] = t;
+	return !rc && rq->later ? 0 : collect(m, rc, t ? ticket : NULL);
 }
 
 int vhi_master_call_u64(struct vh_master *m, const struct vhi_request *rq, uint64_t *value)

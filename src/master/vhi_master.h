@@ -121,6 +121,9 @@ enum vhi_master_source {
 	VHI_SRC_COUNT
 };
 
+/* Requests of one handle that are sent without waiting, and the one that waits for all of them. */
+#define VHI_MASTER_MAX_LATER 4u
+
 struct vh_master {
 	struct vhi_gate gate;
 	uint32_t serving;  /* depth of the gate at which backend_request was called, 0 = not in it */
@@ -153,8 +156,10 @@ struct vh_master {
 	uint32_t ended; /* atomic: connections that ended */
 
 	struct vhi_tickets tickets;
-	/* The call that was interrupted last: its ticket, and its result as soon as that is known. */
-	uint64_t interrupted;
+	struct vhi_ticket *later[VHI_MASTER_MAX_LATER]; /* sent, and to be waited for by the next call that does */
+	uint32_t n_later;
+	/* The call that was interrupted last: its tickets, and its result as soon as that is known. */
+	uint64_t interrupted_from, interrupted;
 	bool result_known;
 	struct vhi_failure result;
 
@@ -228,6 +233,7 @@ struct vhi_request {
 	uint32_t size;
 	const int *fds;
 	uint32_t n_fds;
+	bool later; /* vhi_master_call() does not wait: the next one that does sees to its result first */
 	struct vhi_effect effect;
 };
 int vhi_master_send(struct vh_master *m, const struct vhi_request *rq, struct vhi_ticket **ticket);

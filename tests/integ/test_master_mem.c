@@ -446,6 +446,111 @@ static void a_ring_is_started_in_the_usual_order_and_kicked_once(void **state)
 	close(err);
 }
 
+/* One that answers nothing before the last of those that are sent together is there. */
+static bool answer_together(struct vht_backend *b, struct vht_msg *m)
+{
+	static const struct {
+		uint32_t n, requests[3];
+	} groups[] = {{3, {8, 10, 9}}, {2, {12, 13}}};
+
+	for (unsigned g = 0; g < 2; g++)
+		for (uint32_t i = 0; i < groups[g].n; i++) {
+			if (m->request != groups[g].requests[i])
+				continue;
+			for (uint32_t k = 0; i + 1 == groups[g].n && k <= i; k++)
+				vht_send_u64(b->fd, groups[g].requests[k], 5, 0);
+			vht_close_fds(m);
+			return true;
+		}
+	return false;
+}
+
+static void what_says_where_a_ring_is_is_sent_without_waiting_in_between(void **state)
+{
+	struct fix *f = *state;
+	int kick = eventfd(0, EFD_CLOEXEC), call = eventfd(0, EFD_CLOEXEC);
+	struct vhi_ring_intent r = ring(kick, call, -1);
+
+	alloc(f, 0, 1 << 20);
+	f->b.script = answer_together;
+	begin(f);
+	assert_int_equal(f->be->ops->set_memory(f->be->ctx, f->mem), 0);
+	assert_int_equal(f->be->ops->ring_start(f->be->ctx, 0, &r), 0);
+	close(kick);
+	close(call);
+}
+
+static uint32_t refused;
+
+static bool refuse_one(struct vht_backend *b, struct vht_msg *m)
+{
+	if (m->request != refused)
+		return false;
+	vht_send_u64(b->fd, m->request, 5, 1);
+	vht_close_fds(m);
+	return true;
+}
+
+/* Of several that are sent together the one that was refused is named, and no reply is left over. */
+static void a_ring_that_is_refused_says_by_which_message(void **state)
+{
+	static const struct {
+		uint32_t request;
+		const char *text;
+		unsigned kicks; /* messages of this kind that came */
+	} cases[] = {{8, "refused SET_VRING_NUM", 0},
+		     {10, "refused SET_VRING_BASE", 0},
+		     {9, "refused SET_VRING_ADDR", 0},
+		     {12, "refused SET_VRING_KICK", 1},
+		     {13, "refused SET_VRING_CALL", 2}};
+	struct vh_error e = {.size = sizeof(e)};
+	struct fix *f = *state;
+	struct vhi_ring_intent r = ring(-1, -1, -1);
+
+	alloc(f, 0, 1 << 20);
+	f->b.script = refuse_one;
+	begin(f);
+	assert_int_equal(f->be->ops->set_memory(f->be->ctx, f->mem), 0);
+	for (unsigned i = 0; i < 5; i++) {
+		refused = cases[i].request;
+		assert_int_equal(f->be->ops->ring_start(f->be->ctx, 0, &r), -EREMOTEIO);
+		assert_non_null(strstr(vht_text(), cases[i].text));
+		assert_int_equal(vh_error_get(&e), 0);
+		assert_int_equal(e.request, cases[i].request);
+		assert_int_equal(vh_master_get_features(f->m, &(uint64_t){0}), 0);
+		assert_int_equal(count(f, 12), cases[i].kicks);
+	}
+}
+
+static void a_ring_that_is_refused_after_a_signal_says_so_too(void **state)
+{
+	static const struct {
+		uint32_t request;
+		uint64_t status;
+		int rc;
+	} cases[] = {{8, 1, -EREMOTEIO}, {10, 1, -EREMOTEIO}, {9, 1, -EREMOTEIO}, {8, 0, 0}, {13, 1, -EREMOTEIO}};
+	struct fix *f = *state;
+	struct vhi_ring_intent r = ring(-1, -1, -1);
+
+	assert_int_equal(pipe2(late.go, O_CLOEXEC), 0);
+	alloc(f, 0, 1 << 20);
+	f->b.script = answer_late;
+	begin(f);
+	assert_int_equal(f->be->ops->set_memory(f->be->ctx, f->mem), 0);
+	for (unsigned i = 0; i < 5; i++) {
+		late.request = cases[i].request;
+		late.status = cases[i].status;
+		interrupt_soon();
+		assert_int_equal(f->be->ops->ring_start(f->be->ctx, 0, &r), -EINTR);
+		assert_int_equal(write(late.go[1], "", 1), 1);
+		assert_int_equal(vh_master_resume(f->m), cases[i].rc);
+		assert_int_equal(vh_master_resume(f->m), 0); /* told once */
+		assert_int_equal(vh_master_get_features(f->m, &(uint64_t){0}), 0);
+	}
+	close(late.go[0]);
+	close(late.go[1]);
+}
+
 static void without_reply_ack_get_features_says_that_it_is_in_force(void **state)
 {
 	static const uint32_t order[] = {37, 1, 8, 10, 9, 12, 13, 1, 18};
@@ -557,6 +662,9 @@ int main(void)
 		T(regions_are_added_and_removed_one_by_one),
 		T(an_empty_memory_takes_back_what_was_shared),
 		T(a_ring_is_started_in_the_usual_order_and_kicked_once),
+		T(what_says_where_a_ring_is_is_sent_without_waiting_in_between),
+		T(a_ring_that_is_refused_says_by_which_message),
+		T(a_ring_that_is_refused_after_a_signal_says_so_too),
 		T(without_reply_ack_get_features_says_that_it_is_in_force),
 		T(ring_addresses_must_lie_in_shared_memory),
 		T(packed_rings_have_small_event_areas),
