@@ -61,7 +61,7 @@ static uint64_t percentile(const struct histogram *h, double p)
 struct bench {
 	struct target *t;
 	const char *rw;
-	uint64_t bs, depth, queues, seconds, ms, queue_size, timeout, seed;
+	uint64_t bs, depth, queues, seconds, ms, queue_size, timeout, seed, poll_us;
 	bool poll, packed, json, has_queue_size;
 	uint32_t op;
 	bool random;
@@ -132,12 +132,28 @@ static int turn(struct bench *b, uint32_t queue, bool again, uint32_t *got)
 	return again ? submit(b, queue, slots, (uint32_t)n) : 0;
 }
 
+static int no_answer(const struct bench *b)
+{
+	return say(EXIT_WRONG, "%s: no answer for %" PRIu64 " ms", b->t->name, b->timeout);
+}
+
+static int sleep_on_one(struct bench *b)
+{
+	int32_t rc = vh_blk_wait(b->t->blk, 0, (int32_t)b->timeout);
+
+	if (rc == -ETIMEDOUT)
+		return no_answer(b);
+	return rc && rc != -EINTR ? say_vh(rc, b->t->name) : 0;
+}
+
 /* Sleep until any queue has something, or the connection does. 0 or an exit code. */
 static int sleep_on_queues(struct bench *b)
 {
 	struct pollfd p[MAX_QUEUES + 1];
 	int n;
 
+	if (b->queues == 1)
+		return sleep_on_one(b);
 	for (uint32_t q = 0; q < b->queues; q++) {
 		int32_t armed = vh_queue_arm(b->rings[q]);
 
@@ -152,7 +168,7 @@ static int sleep_on_queues(struct bench *b)
 	if (n < 0 && errno != EINTR)
 		return say(EXIT_WRONG, "poll: %s", strerror(errno));
 	if (!n)
-		return say(EXIT_WRONG, "%s: no answer for %" PRIu64 " ms", b->t->name, b->timeout);
+		return no_answer(b);
 	if (p[b->queues].revents) {
 		int32_t rc = vh_master_dispatch(b->t->master);
 
@@ -248,6 +264,7 @@ static int parse(struct bench *b, int argc, char **argv)
 		{"timeout", OPT_NUMBER, &b->timeout, 3600000, NULL},
 		{"seed", OPT_NUMBER, &b->seed, 0, NULL},
 		{"poll", OPT_FLAG, &b->poll, 0, NULL},
+		{"poll-us", OPT_NUMBER, &b->poll_us, 1000000, NULL},
 		{"packed", OPT_SWITCH, &b->packed, 0, NULL},
 		{"json", OPT_FLAG, &b->json, 0, NULL},
 	};
@@ -278,6 +295,8 @@ static int parse(struct bench *b, int argc, char **argv)
 		return usage("--bs is a multiple of %d", VH_BLK_SECTOR);
 	if (!b->depth || !b->queues || !b->seconds)
 		return usage("--iodepth, --queues and --time are at least 1");
+	if (b->poll_us && b->queues > 1)
+		return usage("--poll-us goes with one queue");
 	b->rng = b->seed * 2 + 1;
 	return 0;
 }
@@ -297,6 +316,7 @@ static int prepare(struct bench *b, const char *name)
 			 &(struct target_opts){.queues = (uint32_t)b->queues,
 					       .queue_size = (uint32_t)b->queue_size,
 					       .packed = b->packed,
+					       .poll_us = (uint32_t)b->poll_us,
 					       .timeout_ms = (uint32_t)b->timeout});
 	if (rc)
 		return rc;
@@ -311,6 +331,8 @@ static int prepare(struct bench *b, const char *name)
 		return say(EXIT_WRONG, "out of memory");
 	for (uint32_t q = 0; q < b->queues && !e; q++)
 		e = vh_driver_queue(t->driver, q, &b->rings[q]);
+	for (uint32_t q = 0; b->poll && q < b->queues && !e; q++)
+		e = vh_queue_disarm(b->rings[q]);
 	for (uint64_t i = 0; i < total && !e; i++)
 		e = vh_driver_alloc(t->driver, b->bs, &b->addrs[i]);
 	return e ? say_vh(e, name) : 0;

@@ -36,6 +36,7 @@ static int32_t start(struct target *t, const struct target_opts *opts)
 				   .type = VH_TYPE_BLK,
 				   .n_queues = opts->queues,
 				   .queue_size = opts->queue_size,
+				   .poll_us = opts->poll_us,
 				   .mask_features = opts->packed ? 0 : UINT64_C(1) << VH_F_RING_PACKED};
 	const struct vh_reconnect policy = {.size = sizeof(policy)};
 	struct vh_backend *backend;

@@ -25,7 +25,7 @@ static const char help_text[] =
 	"       vhctl io blk TARGET write  [--offset SIZE] [--size SIZE] [--seed N] [--input FILE] [--json]\n"
 	"       vhctl io blk TARGET verify [--offset SIZE] [--size SIZE] [--seed N] [--json]\n"
 	"       vhctl io blk TARGET bench  [--rw randread|randwrite|read|write] [--bs SIZE] [--iodepth N]\n"
-	"                                  [--queues N] [--time SECONDS] [--poll] [--packed on|off] [--json]\n"
+	"                                  [--queues N] [--time SECONDS] [--poll | --poll-us N] [--packed on|off] [--json]\n"
 	"       vhctl doctor [vhost-user] [kernel] [vdpa] [vduse] [--root DIR] [--json]\n"
 	"       vhctl --version | --help\n"
 	"\n"

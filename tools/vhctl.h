@@ -71,6 +71,7 @@ struct target_opts {
 	bool packed;	       /* rings, where the back-end has them */
 	bool reconnect;	       /* when the back-end goes away */
 	uint32_t timeout_ms;
+	uint32_t poll_us; /* vh_driver_opts */
 };
 struct target {
 	const char *name;

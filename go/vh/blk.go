@@ -144,7 +144,8 @@ func (b *Blk) Reap(queue int, done []BlkDone) (n int, err error) {
 	return n, err
 }
 
-// Wait parks the goroutine until Reap has something. The connection is served meanwhile.
+// Wait parks the goroutine until Reap has something. The connection is served meanwhile. It does not spin, whatever
+// DriverOpts.PollUS is: that is for threads.
 func (b *Blk) Wait(ctx context.Context, queue int) error {
 	return b.sleeps.wait(ctx, b.d, queue, func() error {
 		return b.use(func(p *raw.Blk) error { return raw.BlkWait(p, u32(queue), 0) })

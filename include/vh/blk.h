@@ -161,7 +161,8 @@ VH_API vh_count vh_blk_reap(struct vh_blk *b, uint32_t queue, struct vh_blk_done
  * @blocks: yes
  * @errors: EINVAL EBUSY EMFILE ENOMEM EINTR ETIMEDOUT EPROTO EFAULT ECONNRESET
  *
- * The back-end's connection is served meanwhile.
+ * The back-end's connection is served meanwhile. vh_driver_opts.poll_us has it spin before it sleeps; no longer than the
+ * timeout, so not when that is 0. After -ETIMEDOUT the queue is as vh_queue_arm() leaves it, for sleeping on vh_queue_fd().
  *
  * Return: 0, -ETIMEDOUT when nothing came, -ECONNRESET when the back-end is gone, -EINVAL also when the session is
  * stopped and nothing is left to reap.

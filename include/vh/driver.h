@@ -36,7 +36,11 @@ struct vh_driver_opts {
 	uint64_t mask_features; /* never acked */
 	uint64_t iova_offset;	/* VH_DRIVER_IOMMU: I/O address of guest address 0; what is shared must not wrap */
 	uint32_t flags;		/* VH_DRIVER_IOMMU */
-	uint32_t reserved;	/* must be 0 */
+	/*
+	 * Microseconds for which vh_blk_wait() and vh_net_wait() look at a queue before they sleep, at most: less where it
+	 * was in vain lately. 0 = they sleep at once; VH_POLL_ALWAYS = they never sleep.
+	 */
+	uint32_t poll_us;
 };
 
 /**

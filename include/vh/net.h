@@ -148,7 +148,7 @@ VH_API vh_count vh_net_receive(struct vh_net *n, uint32_t pair, struct vh_net_fr
  * @what: VH_NET_RECEIVE or VH_NET_SEND
  * @timeout_ms: -1 = for ever
  *
- * The back-end's connection is served meanwhile.
+ * The back-end's connection is served meanwhile. vh_driver_opts.poll_us and the queue's fd: as with vh_blk_wait().
  *
  * @since: VH_1.0
  * @thread: queue

@@ -240,7 +240,8 @@ VH_API vh_count vh_queue_reap(struct vh_queue *q, struct vh_cpl *cpls, uint32_t 
  * vh_queue_arm() - ask to be notified, before going to sleep
  * @q: either side
  *
- * Drains the queue's fd, enables notifications, then looks at the ring again.
+ * Drains the queue's fd, enables notifications, then looks at the ring again. On the driver's side it looks first: where
+ * there is work already nothing else is done, the fd included.
  *
  * @since: VH_1.0
  * @thread: queue

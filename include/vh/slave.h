@@ -23,9 +23,6 @@
 
 VH_BEGIN_DECLS
 
-/* vh_slave_opts.poll_us: one processor does nothing else. */
-#define VH_POLL_ALWAYS 0xffffffffu
-
 /** struct vh_slave_opts - options of vh_slave_new(). Sized, zero means default. */
 struct vh_slave_opts {
 	uint32_t size;		     /* sizeof(struct vh_slave_opts) */

@@ -81,5 +81,8 @@ struct vh_postcopy;
 #define VH_TYPE_NET 1
 #define VH_TYPE_BLK 2
 
+/* poll_us of vh_slave_opts and vh_driver_opts: one processor does nothing else. */
+#define VH_POLL_ALWAYS 0xffffffffu
+
 VH_END_DECLS
 #endif

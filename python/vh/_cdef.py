@@ -461,7 +461,7 @@ struct vh_driver_opts {
     uint64_t mask_features;
     uint64_t iova_offset;
     uint32_t flags;
-    uint32_t reserved;
+    uint32_t poll_us;
 };
 struct vh_driver_ring {
     uint32_t size;
@@ -544,6 +544,7 @@ struct vh_net_info {
 #define VH_F_RING_RESET 40
 #define VH_TYPE_NET 1
 #define VH_TYPE_BLK 2
+#define VH_POLL_ALWAYS 4294967295
 #define VH_VERSION_MAJOR 0
 #define VH_VERSION_MINOR 1
 #define VH_VERSION_PATCH 0
@@ -732,7 +733,6 @@ struct vh_net_info {
 #define VH_GPU_MAX_SCANOUTS 16
 #define VH_GPU_CURSOR_BYTES 16384
 #define VH_GPU_EDID_MAX 1024
-#define VH_POLL_ALWAYS 4294967295
 #define VH_STATE_SAVE 0
 #define VH_STATE_LOAD 1
 #define VH_STATE_STOPPED 0

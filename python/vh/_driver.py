@@ -10,7 +10,7 @@ from vh._dirty import Dirty
 from vh._error import VhError
 from vh._event import Pollable
 from vh._handle import CLOSE_GRACE_S, expect, pointer
-from vh._lib import fd_of, ffi, lib, milliseconds, new_sized
+from vh._lib import fd_of, ffi, lib, microseconds, milliseconds, new_sized
 from vh._memory import Memory, Snapshot, take_snapshot
 from vh._model import DRIVER_IOMMU, DRIVER_RING_NEEDS_RESET, DRIVER_RING_OFF, DRIVER_STOP_DROP, Features
 from vh._queue import Queue
@@ -44,13 +44,16 @@ class Driver(Waiting, Pollable):
 
     def __init__(self, backend: "Drivable | Backend", *, memory: "Memory | None" = None, n_queues: int = 0,
                  queue_size: int = 0, type: int = 0, features: int = 0,
-                 mask_features: int = 0, iommu: bool = False, iova_offset: int = 0):  # pylint: disable=redefined-builtin
+                 mask_features: int = 0, iommu: bool = False, iova_offset: int = 0,
+                 poll: float = 0):  # pylint: disable=redefined-builtin
         """type: DeviceType.BLK wants what Blk can do with; DeviceType.NET a pair of queues, and what needs no knowledge of
         frames; features: further bits that you can do with; over memory of yours all of them, of rings too;
-        iommu: the device uses I/O addresses, which are guest addresses plus iova_offset."""
+        iommu: the device uses I/O addresses, which are guest addresses plus iova_offset; poll: seconds for which a wait looks at
+        its queue before it sleeps (math.inf: it never does)."""
         backend = expect(backend.backend() if isinstance(backend, Drivable) else backend, Backend)
         opts = new_sized("vh_driver_opts", n_queues=n_queues, queue_size=queue_size, type=type, features=features,
-                         mask_features=mask_features, flags=DRIVER_IOMMU if iommu else 0, iova_offset=iova_offset)
+                         mask_features=mask_features, flags=DRIVER_IOMMU if iommu else 0, iova_offset=iova_offset,
+                         poll_us=microseconds(poll))
         self._host = backend._host
         self._queues: "dict[int, Queue]" = {}
         out = ffi.new("struct vh_driver **")

@@ -33,6 +33,16 @@ struct vhi_iova {
 	uint64_t v;
 };
 
+/* In a loop that waits for another processor. */
+static inline void vhi_relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
 static inline bool vhi_add_wraps(uint64_t a, uint64_t b, uint64_t *sum)
 {
 	return __builtin_add_overflow(a, b, sum);

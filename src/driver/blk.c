@@ -321,8 +321,8 @@ vh_count vh_blk_reap(struct vh_blk *b, uint32_t queue, struct vh_blk_done *done,
 	return rc;
 }
 
-/* Something for vh_blk_reap(): 1, else 0, and then the queue's fd becomes readable when there is. */
-static int ready(void *ctx, uint32_t queue)
+/* Something for vh_blk_reap(): 1, else 0. */
+static int ready(void *ctx, uint32_t queue, enum vhi_how how)
 {
 	struct vhi_blk_queue *bq;
 	bool lost;
@@ -331,7 +331,7 @@ static int ready(void *ctx, uint32_t queue)
 	if (rc)
 		return rc;
 	lost = bq->lost < bq->num;
-	rc = bq->life && !lost ? vh_queue_arm(bq->dq->q) : lost;
+	rc = bq->life && !lost ? vhi_driver_ask(bq->dq, how) : lost;
 	leave(bq);
 	return rc;
 }

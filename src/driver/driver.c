@@ -214,9 +214,9 @@ static int check_opts(const struct vh_driver_opts *o)
 	if (o->mask_features & VHI_BIT(VH_F_VERSION_1))
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
 				"vh_driver_new: mask_features has VERSION_1, which is always needed; take it out");
-	if (o->flags & ~VH_DRIVER_IOMMU || o->reserved || (o->iova_offset && !o->flags))
+	if (o->flags & ~VH_DRIVER_IOMMU || (o->iova_offset && !o->flags))
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
-				"vh_driver_new: flags are VH_DRIVER_IOMMU, which iova_offset needs; reserved is 0");
+				"vh_driver_new: flags are VH_DRIVER_IOMMU, which iova_offset needs");
 	return 0;
 }
 
@@ -238,8 +238,10 @@ static int session_init(struct vh_driver *d, const struct vh_driver_opts *o)
 	}
 	if (!rc)
 		rc = vhi_driver_loop_open(d);
-	for (uint32_t i = 0; i < d->n_queues; i++)
-		d->queues[i].kick = d->queues[i].call = -1;
+	for (uint32_t i = 0; i < d->n_queues; i++) {
+		d->queues[i].kick = d->queues[i].call = d->queues[i].sleep.set = -1;
+		d->queues[i].sleep.spin_ns = d->poll_us * UINT64_C(1000);
+	}
 	if (!rc && !d->given)
 		rc = vhi_driver_mem_init(d);
 	for (uint32_t i = 0; !rc && !d->given && i < d->n_queues; i++)
@@ -255,6 +257,7 @@ static void session_free(struct vh_driver *d)
 	for (uint32_t i = 0; i < d->n_queues; i++) {
 		vhi_fd_close(&d->queues[i].kick);
 		vhi_fd_close(&d->queues[i].call);
+		vhi_fd_close(&d->queues[i].sleep.set);
 	}
 	vhi_driver_inflight_drop(d);
 	vhi_dirty_put(d->log);
@@ -291,6 +294,7 @@ vh_rc vh_driver_new(const struct vh_driver_opts *opts, struct vh_backend *b, str
 	d->is_net = o.type == VH_TYPE_NET;
 	d->behind = o.flags & VH_DRIVER_IOMMU;
 	d->iova_shift = o.iova_offset;
+	d->poll_us = o.poll_us;
 	vhi_driver_knows(d);
 	d->wake = d->epoll = d->timer = d->inflight_fd = -1;
 	pthread_mutex_init(&d->lock, NULL);

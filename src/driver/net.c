@@ -322,8 +322,8 @@ vh_count vh_net_send(struct vh_net *n, uint32_t pair, const struct vh_net_frame 
 	return rc;
 }
 
-/* A frame in hand or room: 1; else the queue is armed. Buffers that came back are offered first. */
-static int ready(void *ctx, uint32_t queue)
+/* A frame in hand or room: 1; else what the queue says. Buffers that came back are offered first. */
+static int ready(void *ctx, uint32_t queue, enum vhi_how how)
 {
 	struct vh_net *n = ctx;
 	struct vhi_net_lane *l;
@@ -341,7 +341,7 @@ static int ready(void *ctx, uint32_t queue)
 			rc = l->got > l->next;
 	}
 	if (!rc && l->life)
-		rc = vh_queue_arm(l->dq->q);
+		rc = vhi_driver_ask(l->dq, how);
 	leave(l);
 	return rc;
 }

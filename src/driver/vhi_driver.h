@@ -46,6 +46,13 @@ enum {
 /* For each ring slot there is this much memory that the device can see: request headers and status bytes. */
 #define VHI_DRIVER_SLOT 64
 
+/* Who waits at a queue: driver_wait.c. */
+struct vhi_driver_sleep {
+	int set;	  /* what it sleeps on, -1 = not made */
+	bool called;	  /* the call fd was signalled, which was not counted yet */
+	uint64_t spin_ns; /* how long the next wait spins */
+};
+
 struct vhi_driver_queue {
 	struct vh_queue *q;
 	struct vhi_ring ring; /* the plan: base is where it goes on */
@@ -63,6 +70,7 @@ struct vhi_driver_queue {
 	bool tracked;	/* it was started with inflight records */
 	bool off;	/* not to be enabled */
 	int kick, call; /* of a ring that somebody else drives: there is no q */
+	struct vhi_driver_sleep sleep;
 };
 
 /* What a session knows of its connection. */
@@ -91,6 +99,7 @@ struct vh_driver {
 	bool behind;	     /* it does */
 	uint32_t n_queues;
 	uint32_t max_queues;
+	uint32_t poll_us; /* how long a wait spins */
 	uint32_t running; /* atomic */
 	struct vhi_driver_link link;
 	uint32_t ended;	      /* atomic: connections of the back-end that ended before this session's present one */
@@ -199,9 +208,13 @@ int vhi_driver_given_base(struct vh_driver *d, uint32_t index, uint32_t *base);
 /* driver_use.c: for those who drive the queues. The session is theirs until they set taken to false: 0, -EPERM, -EBUSY. */
 int vhi_driver_take(struct vh_driver *d, const char *who);
 
+/* driver_wait.c. How to look at a queue: only that; or ask for a call too, for who sleeps in the set, or on the queue's fd. */
+enum vhi_how { VHI_PEEK, VHI_DOZE, VHI_ARM };
+int vhi_driver_ask(struct vhi_driver_queue *dq, enum vhi_how how); /* 1 = there is something to reap, 0, -errno */
+
 struct vhi_driver_waiter {
 	const char *who;
-	int (*ready)(void *ctx, uint32_t queue); /* 1, -errno, or 0 and the queue is armed */
+	int (*ready)(void *ctx, uint32_t queue, enum vhi_how how); /* 1, 0, -errno: at last from vhi_driver_ask() */
 	void *ctx;
 	uint32_t queue;
 };

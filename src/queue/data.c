@@ -11,6 +11,11 @@ __attribute__((noinline, cold)) static int wrong_args(const struct vh_queue *q, 
 	return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "%s: the queue and the array must not be NULL", call);
 }
 
+static bool runs(const struct vh_queue *q)
+{
+	return (q->flags & (VHI_QF_STARTED | VHI_QF_BROKEN)) == VHI_QF_STARTED;
+}
+
 /* What a call returns that finds its queue closed. */
 static int closed(struct vh_queue *q)
 {
@@ -254,7 +259,7 @@ vh_count vh_queue_reap(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max)
 		return wrong_args(q, "vh_queue_reap", VH_QUEUE_DRIVER);
 	if (vhi_queue_enter(q))
 		return -EBUSY;
-	if ((q->flags & (VHI_QF_STARTED | VHI_QF_BROKEN)) != VHI_QF_STARTED)
+	if (!runs(q))
 		n = closed(q);
 	else if (vhi_poisoned(q))
 		n = vhi_queue_broke(q, VHI_SITE_QUEUE_POISONED);
@@ -278,20 +283,23 @@ static void drain(struct vh_queue *q)
 	q->idle = true;
 }
 
-vh_count vh_queue_arm(struct vh_queue *q)
+/* The peer put something in that was not taken. The queue runs. */
+static bool waits(struct vh_queue *q)
+{
+	return q->layout->more(q) || (q->flags & VHI_QF_TRACKED && vhi_track_more(q)) ||
+	       (q->flags & VHI_QF_IN_ORDER && vhi_order_more(q));
+}
+
+/* Ask for notifications, then look. The owner of the gate. */
+static int32_t arm(struct vh_queue *q)
 {
 	int32_t rc = VH_QUEUE_SLEEP;
 
-	if (!q)
-		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_queue_arm: queue is NULL");
-	if (vhi_queue_enter(q))
-		return -EBUSY;
-	drain(q);
 	if (VHI_UNLIKELY(q->flags & VHI_QF_COALESCED))
 		vhi_coalesce_flush(q);
 	if (VHI_UNLIKELY(q->behind.iotlb))
 		behind(q);
-	if ((q->flags & (VHI_QF_STARTED | VHI_QF_BROKEN)) != VHI_QF_STARTED) {
+	if (!runs(q)) {
 		rc = closed(q);
 	} else if ((q->open || q->role == VH_QUEUE_DRIVER) && !q->starved &&
 		   !(q->behind.iotlb && vhi_behind_sleeps(q))) {
@@ -299,12 +307,54 @@ vh_count vh_queue_arm(struct vh_queue *q)
 		if (VHI_UNLIKELY(q->flags & VHI_QF_LOGGED))
 			vhi_queue_log_event(q);
 		vhi_full_fence();
-		if (q->layout->more(q) || (q->flags & VHI_QF_TRACKED && vhi_track_more(q)) ||
-		    (q->flags & VHI_QF_IN_ORDER && vhi_order_more(q)))
+		if (waits(q))
 			rc = VH_QUEUE_MORE;
 		if (vhi_poisoned(q))
 			rc = vhi_queue_broke(q, VHI_SITE_QUEUE_POISONED);
 	}
+	return rc;
+}
+
+vh_count vh_queue_arm(struct vh_queue *q)
+{
+	int32_t rc = VH_QUEUE_MORE;
+
+	if (!q)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_queue_arm: queue is NULL");
+	if (vhi_queue_enter(q))
+		return -EBUSY;
+	/* What a driver finds without asking costs no system call, here or in the device. */
+	if (q->role == VH_QUEUE_DEVICE || !runs(q) || !waits(q)) {
+		drain(q);
+		rc = arm(q);
+	}
+	vhi_queue_leave(q);
+	return rc;
+}
+
+int vhi_queue_look(struct vh_queue *q)
+{
+	int rc;
+
+	if (vhi_queue_enter(q))
+		return -EBUSY;
+	rc = runs(q) ? waits(q) : closed(q);
+	vhi_queue_leave(q);
+	return rc;
+}
+
+int vhi_queue_doze(struct vh_queue *q, bool called)
+{
+	int rc;
+
+	if (vhi_queue_enter(q))
+		return -EBUSY;
+	if (called) {
+		vhi_queue_count_in(q);
+		q->drv.counted = true;
+	}
+	vhi_queue_drain_wake(q);
+	rc = arm(q);
 	vhi_queue_leave(q);
 	return rc;
 }

@@ -118,7 +118,7 @@ static bool drain(int fd)
 	return n == (ssize_t)sizeof(count);
 }
 
-static void count_in(struct vh_queue *q)
+void vhi_queue_count_in(struct vh_queue *q)
 {
 	vhi_count(q->role == VH_QUEUE_DEVICE ? &q->stats.kicks : &q->stats.calls, 1);
 }
@@ -127,7 +127,10 @@ bool vhi_queue_drain_in(struct vh_queue *q)
 {
 	if (q->fds[q->in] < 0 || !drain(q->fds[q->in]))
 		return false;
-	count_in(q);
+	if (q->role == VH_QUEUE_DEVICE || !q->drv.counted)
+		vhi_queue_count_in(q);
+	if (q->role == VH_QUEUE_DRIVER)
+		q->drv.counted = false;
 	return true;
 }
 
@@ -236,7 +239,7 @@ bool vhi_queue_ack(struct vh_queue *q)
 		return false;
 	signalled = q->hooks.edges || vhi_queue_drain_in(q);
 	if (q->hooks.edges)
-		count_in(q);
+		vhi_queue_count_in(q);
 	q->acked = true;
 	vhi_queue_leave(q);
 	return signalled;
@@ -251,28 +254,50 @@ void vhi_queue_drain(struct vh_queue *q)
 	vhi_queue_leave(q);
 }
 
+/* Lock is held. What was signalled before is for nobody. */
+static int make_wake(struct vh_queue *q)
+{
+	int wake = q->wake_fd < 0 ? vhi_eventfd() : q->wake_fd;
+
+	if (wake < 0)
+		return wake;
+	__atomic_store_n(&q->wake_fd, wake, __ATOMIC_RELEASE);
+	return 0;
+}
+
+int vhi_queue_watch(struct vh_queue *q, int epfd, const uint64_t tags[2])
+{
+	struct epoll_event call = {.events = EPOLLIN | EPOLLET, .data.u64 = tags[0]};
+	struct epoll_event wake = {.events = EPOLLIN, .data.u64 = tags[1]};
+	int fd, rc;
+
+	pthread_mutex_lock(&q->lock);
+	rc = make_wake(q);
+	fd = q->fds[q->in];
+	if (!rc && fd >= 0 && vhi_sys.epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &call))
+		rc = -errno;
+	if (!rc && vhi_sys.epoll_ctl(epfd, EPOLL_CTL_ADD, q->wake_fd, &wake))
+		rc = -errno;
+	pthread_mutex_unlock(&q->lock);
+	return rc;
+}
+
 /* Lock is held. */
 static int make_fds(struct vh_queue *q)
 {
-	int epfd = vhi_sys.epoll_create1(EPOLL_CLOEXEC);
-	int wake = -1;
-	int rc = epfd < 0 ? -errno : 0;
+	int rc = make_wake(q);
+	int epfd = rc ? -1 : vhi_sys.epoll_create1(EPOLL_CLOEXEC);
 
-	if (!rc) {
-		wake = vhi_eventfd();
-		rc = wake < 0 ? wake : watch(epfd, wake, EPOLLIN);
-	}
+	if (!rc)
+		rc = epfd < 0 ? -errno : watch(epfd, q->wake_fd, EPOLLIN);
 	if (!rc && q->fds[q->in] >= 0)
 		rc = watch(epfd, q->fds[q->in], EPOLLIN | EPOLLET);
 	if (!rc && q->change.what & VHI_PENDING_FD(q->in) && q->change.fds[q->in] >= 0)
 		rc = watch(epfd, q->change.fds[q->in], EPOLLIN | EPOLLET);
 	if (rc) {
 		vhi_fd_close(&epfd);
-		if (wake >= 0)
-			vhi_fd_close(&wake);
 		return rc;
 	}
-	__atomic_store_n(&q->wake_fd, wake, __ATOMIC_RELEASE);
 	__atomic_store_n(&q->epfd, epfd, __ATOMIC_RELEASE);
 	return 0;
 }

@@ -202,8 +202,17 @@ bool vhi_queue_ack(struct vh_queue *q);
 void vhi_queue_drain(struct vh_queue *q);
 /* Who polls a queue found nothing: make the call that was put off, see vh_queue_set_coalescing(). */
 void vhi_queue_call(struct vh_queue *q);
-/* Wake a thread that sleeps on vh_queue_fd(). */
+/* Wake a thread that sleeps on vh_queue_fd(), or on what vhi_queue_watch() was given. */
 void vhi_queue_wake(struct vh_queue *q);
+/*
+ * A driver that sleeps in an epoll set of its own, which saves it the reading of the call fd: that one is watched for
+ * edges, and stays as it is set. @tags: what the set says of the call fd, and of vhi_queue_wake(). 0 or -errno.
+ */
+int vhi_queue_watch(struct vh_queue *q, int epfd, const uint64_t tags[2]);
+/* As vh_queue_arm() before such a sleep. @called: the call fd was signalled since the last time. */
+int vhi_queue_doze(struct vh_queue *q, bool called);
+/* Is there something to reap? 1, 0, or the failure of a broken queue. */
+int vhi_queue_look(struct vh_queue *q);
 /* Break it: site and reason are kept (@why is static), the err fd is signalled once. */
 int vhi_queue_break(struct vh_queue *q, int code, uint32_t site, const char *why);
 /* True for a broken queue, and *out says why. */

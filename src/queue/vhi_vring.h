@@ -316,6 +316,7 @@ struct vh_queue {
 			uint32_t near_mem;    /* the snapshot that this is of */
 			uint32_t run;	      /* in order: requests that the last used element still completes */
 			uint32_t run_len;     /* what it says of the last of them */
+			bool counted;	      /* what the call fd says was counted already: see vhi_queue_doze() */
 		} drv;
 	};
 	struct vhi_queue_log log;    /* a reference */
@@ -447,6 +448,7 @@ int32_t vhi_packed_take_again(struct vh_queue *q, struct vh_req *reqs, uint32_t 
 void vhi_queue_notify(struct vh_queue *q); /* signal the peer, or, when calls are coalesced, owe it that */
 void vhi_queue_signal(struct vh_queue *q); /* signal the peer */
 bool vhi_queue_drain_in(struct vh_queue *q);
+void vhi_queue_count_in(struct vh_queue *q); /* a notification came */
 void vhi_queue_drain_wake(struct vh_queue *q);
 void vhi_queue_harvest(struct vh_queue *q);
 void vhi_queue_signal_err(struct vh_queue *q);

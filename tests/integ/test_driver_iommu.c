@@ -78,12 +78,11 @@ static void a_back_end_without_it_is_refused(void **state)
 
 static void options(void **state)
 {
-	struct vh_driver_opts bad[] = {opts, opts, opts};
+	struct vh_driver_opts bad[] = {opts, opts};
 	struct vht_session s;
 
 	bad[0].flags = 2;
-	bad[1].reserved = 1;
-	bad[2].flags = 0;
+	bad[1].flags = 0;
 	vht_session_ram(&s, KIND, MIB, 0, 2);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		assert_int_equal(vh_driver_new(&bad[i], s.t.backend, NULL, &s.d), -EINVAL);

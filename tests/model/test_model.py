@@ -496,7 +496,9 @@ class DriverRun(Run):
     def doze(self):
         if self.rnd.random() < 0.6:
             assert self.lib.queue.arm() == bool(self.done)
-            self.asleep, self.quiet = not self.done, 0
+            self.asleep = not self.done
+            if self.asleep:  # a driver that finds something has asked for nothing
+                self.quiet = 0
         else:
             self.lib.queue.disarm()
             self.asleep, self.quiet = False, 1

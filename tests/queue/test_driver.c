@@ -421,6 +421,7 @@ static void indices_wrap_on_both_sides(void **state)
 static void the_device_is_kicked_when_it_wants_to_be(void **state)
 {
 	struct vh_queue_stats stats = {.size = sizeof(stats)};
+	struct vh_cpl cpl;
 	uint64_t seg_at;
 
 	(void)state;
@@ -454,6 +455,8 @@ static void the_device_is_kicked_when_it_wants_to_be(void **state)
 		assert_int_equal(write(ring.call, &(uint64_t){1}, 8), 8);
 		assert_true(vht_readable(vh_queue_fd(ring.q)));
 		assert_int_equal(vh_queue_arm(ring.q), VH_QUEUE_MORE);
+		assert_int_equal(vh_queue_reap(ring.q, &cpl, 1), 1);
+		assert_int_equal(vh_queue_arm(ring.q), VH_QUEUE_SLEEP);
 		assert_false(vht_readable(vh_queue_fd(ring.q)));
 		assert_int_equal(vh_queue_disarm(ring.q), 0);
 		assert_int_equal(ring.avail->v[0], event ? 0 : 1);

@@ -1556,7 +1556,7 @@ type DriverOpts struct {
 	MaskFeatures uint64 // never acked
 	IOVAOffset   uint64 // VH_DRIVER_IOMMU: I/O address of guest address 0; what is shared must not wrap
 	Flags        uint32 // VH_DRIVER_IOMMU
-	reserved     uint32
+	PollUS       uint32
 }
 
 var (
@@ -1569,7 +1569,7 @@ var (
 	_ = [1]struct{}{}[unsafe.Offsetof(DriverOpts{}.MaskFeatures)-24]
 	_ = [1]struct{}{}[unsafe.Offsetof(DriverOpts{}.IOVAOffset)-32]
 	_ = [1]struct{}{}[unsafe.Offsetof(DriverOpts{}.Flags)-40]
-	_ = [1]struct{}{}[unsafe.Offsetof(DriverOpts{}.reserved)-44]
+	_ = [1]struct{}{}[unsafe.Offsetof(DriverOpts{}.PollUS)-44]
 )
 
 // sized is a copy that says how large it is, nil for nil.
