@@ -37,6 +37,8 @@
  */
 #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
 #define VHT_LE __attribute__((scalar_storage_order("little-endian")))
+#pragma GCC diagnostic ignored \
+	"-Wscalar-storage-order" /* what they are made of has no order: memory of a ring, or of calloc() */
 #else
 #define VHT_LE
 #endif

@@ -45,6 +45,7 @@ static uint32_t current = NOBODY;
 static enum weak_without without;
 static uint32_t switches_left, old_left;
 static bool cut;
+static bool died;
 static const char *wrong;
 static const struct weak_program *running;
 
@@ -169,12 +170,26 @@ uint64_t weak_load(const void *p, size_t size, bool acquire)
 	return place->store[me->now.at[i]].value;
 }
 
+bool weak_died(void)
+{
+	return died;
+}
+
+bool weak_ghost(void)
+{
+	return died && running->mortal == current + 1;
+}
+
 void weak_store(void *p, size_t size, uint64_t v, bool release)
 {
 	struct place *place = current == NOBODY ? NULL : place_of(p, size);
 	struct thread *me;
 	uint32_t i;
 
+	if (place && running->mortal == current + 1 && (died || choose(2))) {
+		died = true;
+		return;
+	}
 	plain_store(p, size, v);
 	if (!place)
 		return;
@@ -192,7 +207,7 @@ void weak_fence(void)
 {
 	struct thread *me;
 
-	if (current == NOBODY || without == WEAK_NO_FENCE)
+	if (current == NOBODY || without == WEAK_NO_FENCE || weak_ghost())
 		return;
 	may_switch();
 	me = &threads[current];
@@ -220,6 +235,7 @@ static void body(void)
 static void run(void)
 {
 	at = 0;
+	died = false;
 	running->begin();
 	n_places = 0;
 	memset(&fences, 0, sizeof(fences));

@@ -24,11 +24,18 @@ void weak_fence(void);
 /* What to leave out. */
 enum weak_without { WEAK_ALL_THERE, WEAK_NO_ACQUIRE, WEAK_NO_RELEASE, WEAK_NO_FENCE };
 
+/*
+ * A thread may die: at any of its stores, which is then not made, nor any after it. It goes on, so that what it holds is given
+ * back, but nobody sees it.
+ */
+enum weak_mortal { WEAK_NOBODY_DIES, WEAK_FIRST_DIES, WEAK_SECOND_DIES };
+
 struct weak_program {
 	void (*begin)(void);	 /* everything as it was; accesses are plain ones */
 	void (*thread[2])(void); /* both at once */
 	const char *(*end)(
 		void); /* accesses are plain ones, the last store to each place counts; what is wrong, or NULL */
+	enum weak_mortal mortal;
 };
 
 struct weak_result {
@@ -36,6 +43,9 @@ struct weak_result {
 	uint64_t ways;
 	bool all; /* no bound cut anything off */
 };
+
+bool weak_died(void);  /* the mortal one */
+bool weak_ghost(void); /* it is the one that asks */
 
 /* From a thread: this should not be. */
 void weak_wrong(const char *what);
