@@ -32,6 +32,7 @@ void vhi_behind_begin(struct vh_queue *q, struct vh_iotlb *iotlb)
 	q->lookup = iotlb ? &vhi_no_memory : q->snap;
 	if (!iotlb)
 		return;
+	q->flags |= VHI_QF_BEHIND;
 	/* Until it is found it stands where it begins. */
 	q->next_avail = (uint16_t)q->ring.base;
 	q->next_used = (uint16_t)(q->ring.base >> 16);
@@ -50,6 +51,7 @@ void vhi_behind_end(struct vh_queue *q)
 	q->lookup = NULL;
 	if (!b->iotlb)
 		return;
+	q->flags &= ~VHI_QF_BEHIND;
 	vhi_iotlb_leave(b->iotlb, &b->user);
 	vhi_tlb_put(b->table);
 	vhi_inflight_put(b->inflight);

@@ -2,6 +2,16 @@
 /* The rare parts of taking a chain: long ones, ranges across regions, indirect tables. */
 #include "vhi_chain.h"
 
+void vhi_chain_form(struct vh_queue *q)
+{
+	q->dev.form = (struct vhi_form){
+		.token = (uint64_t)q->epoch << 32,
+		.mem = vhi_lie32(q->snap ? q->snap->number : 0, 0),
+		.queue = vhi_lie16((uint16_t)q->index, 0),
+		.left = VHI_MIN(q->num, q->dev.row_room),
+	};
+}
+
 static int pool_take(struct vhi_pool *p)
 {
 	uint32_t at;
@@ -49,14 +59,15 @@ void vhi_chain_put_block(struct vh_queue *q, struct vhi_slot *slot)
 {
 	free_block(q, slot->block);
 	slot->block = 0;
-	q->dev.blocks--;
+	if (!--q->dev.blocks)
+		q->flags &= ~VHI_QF_BLOCKS;
 	if (q->starved) {
 		q->starved = false;
 		q->after |= VHI_AFTER_SELF | VHI_AFTER_WAKE;
 	}
 }
 
-void vhi_chain_put_blocks_of(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
+void vhi_chain_put_blocks(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++) {
 		struct vhi_slot *slot = &q->slots[(uint32_t)cpls[i].token];
@@ -97,8 +108,8 @@ static bool grow(struct vh_queue *q)
 	return false;
 }
 
-/* A rare part of a walk begins; @entries are all that the table has. */
-static struct vhi_chain *go_off(struct vh_queue *q, const struct vhi_walk *w, uint32_t entries)
+/* A rare part of a walk begins, which is at c->w; @entries are all that the table has. */
+static struct vhi_chain *go_off(struct vh_queue *q, uint32_t entries)
 {
 	struct vhi_chain *c = &q->dev.chain;
 
@@ -106,9 +117,8 @@ static struct vhi_chain *go_off(struct vh_queue *q, const struct vhi_walk *w, ui
 		c->odd = true;
 		c->block = 0;
 		c->beyond = entries - VHI_MIN(entries, q->dev.row_room);
-		c->end = w->segs + q->dev.row_room;
+		c->end = c->w.segs + q->dev.row_room;
 	}
-	c->w = *w;
 	return c;
 }
 
@@ -127,27 +137,24 @@ static void set_left(struct vh_queue *q, uint32_t follow, uint32_t with)
 	c->beyond = follow + with - c->w.left;
 }
 
-void vhi_chain_enter(struct vh_queue *q, struct vhi_walk *w, uint32_t entries)
+void vhi_chain_enter(struct vh_queue *q, uint32_t entries)
 {
-	struct vhi_chain *c = go_off(q, w, 0);
-
+	go_off(q, 0);
 	set_left(q, entries, 0);
-	*w = c->w;
 }
 
-bool vhi_chain_more(struct vh_queue *q, struct vhi_walk *w, uint32_t entries)
+bool vhi_chain_more(struct vh_queue *q, uint32_t entries)
 {
-	struct vhi_chain *c = go_off(q, w, entries);
+	const struct vhi_chain *c = go_off(q, entries);
 	const bool more = c->beyond;
 
 	set_left(q, more ? c->beyond : 1, 0); /* who goes on all the same is asked again */
-	*w = c->w;
 	return more;
 }
 
-static int add(struct vh_queue *q, uint64_t addr, uint32_t len)
+int vhi_chain_add(struct vh_queue *q, uint32_t entries, uint64_t addr, uint32_t len)
 {
-	struct vhi_chain *c = &q->dev.chain;
+	struct vhi_chain *c = go_off(q, entries);
 	const uint32_t perm = c->w.side ? VH_MEM_WRITE : VH_MEM_READ;
 
 	for (;;) {
@@ -171,15 +178,6 @@ static int add(struct vh_queue *q, uint64_t addr, uint32_t len)
 	}
 }
 
-int vhi_chain_add(struct vh_queue *q, struct vhi_walk *w, uint32_t entries, uint64_t addr, uint32_t len)
-{
-	struct vhi_chain *c = go_off(q, w, entries);
-	const int rc = add(q, addr, len);
-
-	*w = c->w;
-	return rc;
-}
-
 /* The first piece of a range, which may be all of it: 1, or VHI_FAULT, VHI_MISS. */
 static int first_piece(struct vh_queue *q, uint64_t addr, uint32_t len, struct vh_seg *seg)
 {
@@ -199,14 +197,14 @@ static int first_piece(struct vh_queue *q, uint64_t addr, uint32_t len, struct v
 	return 1;
 }
 
-int vhi_chain_copy_table(struct vh_queue *q, uint64_t addr, uint32_t len, uint64_t *host)
+int vhi_chain_copy_table(struct vh_queue *q, uint64_t addr, uint32_t len)
 {
 	char *to = (char *)q->dev.table;
 	struct vh_seg seg;
 	int n = first_piece(q, addr, len, &seg);
 
 	if (n == 1 && seg.len == len && !(seg.addr & 7)) {
-		*host = seg.addr;
+		q->dev.chain.table = seg.addr;
 		return 0;
 	}
 	for (; n == 1; n = first_piece(q, addr, len, &seg)) {
@@ -217,7 +215,7 @@ int vhi_chain_copy_table(struct vh_queue *q, uint64_t addr, uint32_t len, uint64
 		if (!len)
 			break;
 	}
-	*host = (uintptr_t)q->dev.table;
+	q->dev.chain.table = (uintptr_t)q->dev.table;
 	if (n == VHI_MISS)
 		return -EAGAIN;
 	if (VHI_REFUSE(VHI_SITE_QUEUE_INDIRECT_FAULT, n != 1))
@@ -228,7 +226,10 @@ int vhi_chain_copy_table(struct vh_queue *q, uint64_t addr, uint32_t len, uint64
 const struct vh_snapshot *vhi_chain_end(struct vh_queue *q, struct vhi_slot *slot)
 {
 	slot->block = q->dev.chain.block;
-	q->dev.blocks += slot->block != 0;
+	if (slot->block) {
+		q->dev.blocks++;
+		q->flags |= VHI_QF_BLOCKS;
+	}
 	q->dev.chain.odd = false;
 	return q->lookup;
 }
@@ -247,4 +248,13 @@ int32_t vhi_take_failed(struct vh_queue *q, int rc, uint32_t n)
 		return vhi_queue_broke(q, (uint32_t)rc);
 	}
 	return 0;
+}
+
+int32_t vhi_take_poisoned(struct vh_queue *q, int32_t n)
+{
+	if (n < 0)
+		return n;
+	if (n)
+		q->layout->give_back(q, (uint32_t)n);
+	return vhi_queue_broke(q, VHI_SITE_QUEUE_POISONED);
 }

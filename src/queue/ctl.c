@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
 /* Changes from other threads than the one that pops and pushes: what they are, and how they are applied. */
+#include "vhi_chain.h"
 #include "vhi_in_order.h"
 
 void vhi_queue_refresh(struct vh_queue *q)
@@ -14,8 +15,13 @@ void vhi_queue_refresh(struct vh_queue *q)
 	} else if (q->flags & VHI_QF_DRAINING) {
 		state = VH_QUEUE_DRAINING;
 	}
-	q->open = state == VH_QUEUE_RUNNING && !(q->flags & VHI_QF_PAUSED) && !q->behind.parked &&
-		  (q->role == VH_QUEUE_DRIVER || q->flags & VHI_QF_ENABLED);
+	if (state == VH_QUEUE_RUNNING && !(q->flags & VHI_QF_PAUSED) && !q->behind.parked &&
+	    (q->role == VH_QUEUE_DRIVER || q->flags & VHI_QF_ENABLED))
+		q->flags &= ~VHI_QF_SHUT;
+	else
+		q->flags |= VHI_QF_SHUT;
+	if (q->role == VH_QUEUE_DEVICE)
+		vhi_chain_form(q);
 	__atomic_store_n(&q->state, state, __ATOMIC_RELEASE);
 }
 
@@ -109,6 +115,7 @@ static void apply_snapshot(struct vh_queue *q, struct vh_snapshot *snap)
 	q->snap = snap;
 	q->lookup = snap;
 	q->faults_seen = 0;
+	vhi_queue_refresh(q);
 }
 
 void vhi_queue_halt(struct vh_queue *q)

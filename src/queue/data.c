@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
 /* The calls of the data path: what all layouts of a ring have in common. */
+#include "vhi_chain.h"
 #include "vhi_in_order.h"
+#include "vhi_push.h"
 
 __attribute__((noinline, cold)) static int wrong_args(const struct vh_queue *q, const char *call, uint32_t role)
 {
@@ -22,20 +24,6 @@ static int closed(struct vh_queue *q)
 	return q->flags & VHI_QF_BROKEN ? vhi_queue_raise(q) : 0;
 }
 
-static int32_t take(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
-{
-	int32_t n;
-
-	if (VHI_UNLIKELY(q->flags & VHI_QF_TRACKED))
-		return vhi_track_take(q, reqs, max);
-	n = q->layout->take(q, reqs, max);
-	if (VHI_LIKELY(n < 0 || !vhi_poisoned(q)))
-		return n;
-	if (n)
-		q->layout->give_back(q, (uint32_t)n);
-	return vhi_queue_broke(q, VHI_SITE_QUEUE_POISONED);
-}
-
 /* What the IOTLB says by now. */
 __attribute__((noinline)) static void behind(struct vh_queue *q)
 {
@@ -45,22 +33,37 @@ __attribute__((noinline)) static void behind(struct vh_queue *q)
 		vhi_queue_broke(q, site);
 }
 
+__attribute__((noinline)) static int32_t take_rarely(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
+{
+	if (q->flags & VHI_QF_BEHIND)
+		behind(q);
+	if (q->flags & VHI_QF_SHUT)
+		return closed(q);
+	if (q->flags & VHI_QF_TRACKED)
+		return vhi_track_take(q, reqs, max);
+	return vhi_taken(q, q->layout->take(q, reqs, max));
+}
+
+static inline int32_t pop(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
+{
+	if (VHI_UNLIKELY(q->flags & (VHI_QF_SHUT | VHI_QF_BEHIND | VHI_QF_TRACKED)))
+		return vhi_queue_leave_with(q, take_rarely(q, reqs, max));
+	return q->layout->pop(q, reqs, max);
+}
+
+__attribute__((noinline)) static int32_t enter_and_pop(struct vh_queue *q, struct vh_req *reqs, uint32_t max,
+						       struct vhi_pass *late)
+{
+	return vhi_queue_enter_slow(q, late) ? -EBUSY : pop(q, reqs, max);
+}
+
 vh_count vh_queue_pop(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
 {
-	int32_t n;
+	struct vhi_pass *late;
 
-	if (!q || q->role != VH_QUEUE_DEVICE || !reqs)
+	if (VHI_UNLIKELY(!q || q->role != VH_QUEUE_DEVICE || !reqs))
 		return wrong_args(q, "vh_queue_pop", VH_QUEUE_DEVICE);
-	if (vhi_queue_enter(q))
-		return -EBUSY;
-	if (VHI_UNLIKELY(q->behind.iotlb))
-		behind(q);
-	if (VHI_LIKELY(q->open))
-		n = take(q, reqs, max);
-	else
-		n = closed(q);
-	vhi_queue_leave(q);
-	return n;
+	return vhi_queue_enter_fast(q, &late) ? pop(q, reqs, max) : enter_and_pop(q, reqs, max, late);
 }
 
 __attribute__((noinline, cold)) static int not_in_flight(const struct vh_queue *q, uint64_t token)
@@ -75,36 +78,36 @@ static inline bool is_stale(const struct vh_queue *q, const struct vh_cpl *cpl)
 	return cpl->token >> 32 != q->epoch;
 }
 
-/* All or nothing: every token names a request in flight, once, or is stale. 1 when some are stale, or -EINVAL. */
-static int claim(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
+/*
+ * All or nothing: every token names a request in flight, once, or is stale. So many are claimed. 1 when some are stale, or
+ * -EINVAL.
+ */
+static int claim_rest(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n, uint32_t claimed)
 {
-	const uint64_t epoch = (uint64_t)q->epoch << 32, num = q->num;
-	const struct vh_cpl *cpl = cpls, *const end = cpls + n;
-	struct vhi_slot *slots = q->slots;
-	uint32_t flags = 0;
+	uint32_t flags = 0, i = claimed;
 	int rc = 0;
 
-	for (; cpl != end; cpl++) {
-		/* Of another epoch it is no slot. */
-		const uint64_t slot = cpl->token - epoch;
+	for (; i < n && rc >= 0; i++) {
+		const uint32_t slot = (uint32_t)cpls[i].token;
 
-		flags |= cpl->flags;
-		if (VHI_UNLIKELY(slot >= num || slots[slot].state != VHI_SLOT_IN_FLIGHT)) {
-			if (is_stale(q, cpl)) {
-				rc = 1;
-				continue;
-			}
-			rc = not_in_flight(q, cpl->token);
-			break;
-		}
-		vhi_slot_state(&slots[slot], VHI_SLOT_CLAIMED);
+		if (is_stale(q, &cpls[i]))
+			rc = 1;
+		else if (slot >= q->num || q->slots[slot].state != VHI_SLOT_IN_FLIGHT)
+			rc = not_in_flight(q, cpls[i].token);
+		else
+			vhi_slot_state(&q->slots[slot], VHI_SLOT_CLAIMED);
 	}
-	if (VHI_UNLIKELY(rc >= 0 && flags))
+	for (uint32_t k = 0; k < n; k++)
+		flags |= cpls[k].flags;
+	if (rc < 0) {
+		i--;
+	} else if (flags) {
 		rc = vhi_fail_at(-EINVAL, VH_ERROR_ARGUMENT, 0, q->index, VH_ERROR_NONE,
 				 "vh_queue_push: vh_cpl.flags must be 0");
-	while (VHI_UNLIKELY(rc < 0) && cpl-- != cpls)
-		if (!is_stale(q, cpl))
-			vhi_slot_state(&slots[(uint32_t)cpl->token], VHI_SLOT_IN_FLIGHT);
+	}
+	while (rc < 0 && i--)
+		if (!is_stale(q, &cpls[i]))
+			vhi_slot_state(&q->slots[(uint32_t)cpls[i].token], VHI_SLOT_IN_FLIGHT);
 	return rc;
 }
 
@@ -126,7 +129,7 @@ static int publish(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
 }
 
 /* The data is in the log before the driver can see that it is there; the ring itself can only be logged afterwards. */
-__attribute__((noinline)) static int complete_rarely(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
+static int complete(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
 {
 	const uint16_t old = q->next_used;
 	int rc = 0;
@@ -141,6 +144,8 @@ __attribute__((noinline)) static int complete_rarely(struct vh_queue *q, const s
 		n = vhi_order_hold(q, cpls, n);
 		cpls = q->dev.run;
 	}
+	if (q->flags & VHI_QF_BLOCKS)
+		vhi_chain_put_blocks(q, cpls, n);
 	if (n)
 		rc = publish(q, cpls, n);
 	if (n && q->flags & VHI_QF_LOGGED) {
@@ -149,15 +154,9 @@ __attribute__((noinline)) static int complete_rarely(struct vh_queue *q, const s
 	}
 	if (q->flags & VHI_QF_COALESCED)
 		vhi_coalesced(q, n);
+	if (q->flags & VHI_QF_SHUT && !q->in_flight)
+		q->after |= VHI_AFTER_WAKE;
 	return rc;
-}
-
-static inline int complete(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
-{
-	if (VHI_UNLIKELY(q->flags & (VHI_QF_BROKEN | VHI_QF_LOGGED | VHI_QF_TRACKED | VHI_QF_WATCHED | VHI_QF_IN_ORDER |
-				     VHI_QF_COALESCED)))
-		return complete_rarely(q, cpls, n);
-	return q->layout->publish(q, cpls, n);
 }
 
 static int stale(const struct vh_queue *q, const char *call)
@@ -189,21 +188,49 @@ __attribute__((noinline, cold)) static int complete_among_stale(struct vh_queue 
 	return rc ? rc : stale(q, "vh_queue_push");
 }
 
+int vhi_push_odd(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n, uint32_t claimed)
+{
+	const int rc = claim_rest(q, cpls, n, claimed);
+
+	return rc > 0 ? complete_among_stale(q, cpls, n) : rc;
+}
+
+__attribute__((noinline)) static int push_rarely(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
+{
+	uint32_t claimed;
+
+	if (!n)
+		return 0;
+	if (!vhi_claim(q, cpls, n, &claimed))
+		return vhi_push_odd(q, cpls, n, claimed);
+	return complete(q, cpls, n);
+}
+
+/* What has to be done besides, or instead, when a request is completed. */
+#define PUSH_RARELY                                                                                        \
+	(VHI_QF_SHUT | VHI_QF_BROKEN | VHI_QF_LOGGED | VHI_QF_TRACKED | VHI_QF_WATCHED | VHI_QF_IN_ORDER | \
+	 VHI_QF_COALESCED | VHI_QF_BLOCKS)
+
+static inline int32_t push(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
+{
+	if (VHI_UNLIKELY(!n || q->flags & PUSH_RARELY))
+		return vhi_queue_leave_with(q, push_rarely(q, cpls, n));
+	return q->layout->push(q, cpls, n);
+}
+
+__attribute__((noinline)) static int32_t enter_and_push(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n,
+							struct vhi_pass *late)
+{
+	return vhi_queue_enter_slow(q, late) ? -EBUSY : push(q, cpls, n);
+}
+
 vh_rc vh_queue_push(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
 {
-	int rc;
+	struct vhi_pass *late;
 
-	if (!q || q->role != VH_QUEUE_DEVICE || (!cpls && n))
+	if (VHI_UNLIKELY(!q || q->role != VH_QUEUE_DEVICE || (!cpls && n)))
 		return wrong_args(q, "vh_queue_push", VH_QUEUE_DEVICE);
-	if (vhi_queue_enter(q))
-		return -EBUSY;
-	rc = claim(q, cpls, n);
-	if (VHI_LIKELY(!rc && n))
-		rc = complete(q, cpls, n);
-	else if (rc > 0)
-		rc = complete_among_stale(q, cpls, n);
-	vhi_queue_leave(q);
-	return rc;
+	return vhi_queue_enter_fast(q, &late) ? push(q, cpls, n) : enter_and_push(q, cpls, n, late);
 }
 
 /* What is not in flight may have been, when the queue was stopped. */
@@ -246,7 +273,7 @@ vh_count vh_queue_submit(struct vh_queue *q, const struct vh_req *reqs, uint32_t
 		return wrong_args(q, "vh_queue_submit", VH_QUEUE_DRIVER);
 	if (vhi_queue_enter(q))
 		return -EBUSY;
-	taken = q->open ? q->layout->submit(q, reqs, n) : closed(q);
+	taken = q->flags & VHI_QF_SHUT ? closed(q) : q->layout->submit(q, reqs, n);
 	vhi_queue_leave(q);
 	return taken;
 }
@@ -301,7 +328,7 @@ static int32_t arm(struct vh_queue *q)
 		behind(q);
 	if (!runs(q)) {
 		rc = closed(q);
-	} else if ((q->open || q->role == VH_QUEUE_DRIVER) && !q->starved &&
+	} else if ((!(q->flags & VHI_QF_SHUT) || q->role == VH_QUEUE_DRIVER) && !q->starved &&
 		   !(q->behind.iotlb && vhi_behind_sleeps(q))) {
 		q->layout->arm(q, true);
 		if (VHI_UNLIKELY(q->flags & VHI_QF_LOGGED))

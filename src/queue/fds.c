@@ -63,6 +63,7 @@ uint32_t vhi_queue_take_told(struct vh_queue *q)
 
 void vhi_queue_notify(struct vh_queue *q)
 {
+	q->notify_next = false;
 	if (q->flags & VHI_QF_COALESCED)
 		q->tell_due = true;
 	else

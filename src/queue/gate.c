@@ -135,7 +135,7 @@ static void give(struct vh_queue *q)
  * Without a pass. Who makes enough calls in a row gets one. Each time when another thread took it away it costs twice as
  * many, so that a queue that is passed around, or often changed, is not slowed down by taking passes away.
  */
-int vhi_queue_enter_other(struct vh_queue *q)
+static int enter_other(struct vh_queue *q)
 {
 	const uintptr_t thread = vhi_thread();
 	uint32_t gate;
@@ -186,7 +186,7 @@ static void leave(struct vh_queue *q)
 	release(q);
 }
 
-void vhi_queue_leave_slow(struct vh_queue *q)
+static void leave_by_gate(struct vh_queue *q)
 {
 	uint32_t busy = VHI_GATE_BUSY;
 
@@ -211,7 +211,21 @@ int vhi_queue_enter_late(struct vh_queue *q, struct vhi_pass *pass)
 {
 	__atomic_store_n(&pass->inside, 0, __ATOMIC_RELEASE);
 	vhi_queue_leave_late(q, pass);
-	return vhi_queue_enter_other(q);
+	return enter_other(q);
+}
+
+int vhi_queue_enter_slow(struct vh_queue *q, struct vhi_pass *late)
+{
+	return late ? vhi_queue_enter_late(q, late) : enter_other(q);
+}
+
+int32_t vhi_queue_leave_slow(struct vh_queue *q, const struct vhi_pass *late, int32_t rc)
+{
+	if (late)
+		vhi_queue_leave_late(q, late);
+	else
+		leave_by_gate(q);
+	return rc;
 }
 
 /* Lock is held. */

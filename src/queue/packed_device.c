@@ -5,6 +5,7 @@
  */
 #include "vhi_chain.h"
 #include "vhi_packed.h"
+#include "vhi_push.h"
 #include "vhi_track.h"
 
 static int check_id(const struct vh_queue *q, uint32_t id)
@@ -14,9 +15,13 @@ static int check_id(const struct vh_queue *q, uint32_t id)
 	return VHI_REFUSE(VHI_SITE_QUEUE_ID_BUSY, q->slots[id].state) ? VHI_SITE_QUEUE_ID_BUSY : 0;
 }
 
-/* A chain whose first descriptor said another id than its last one, @id: all that is known of it moves there. 0 or a site. */
-__attribute__((noinline)) static int move(struct vh_queue *q, uint32_t id, const struct vhi_walk *w, struct vh_req *req)
+/*
+ * A chain whose first descriptor said another id than its last one, @id: all that is known of it moves there. 0 or a site.
+ * The walk is at q->dev.chain.w.
+ */
+__attribute__((noinline)) static int move(struct vh_queue *q, uint32_t id, struct vh_req *req)
 {
+	struct vhi_walk *w = &q->dev.chain.w;
 	const uint32_t guess = (uint32_t)req->token;
 	struct vh_seg *row = &q->dev.rows[(size_t)id * VHI_INLINE_SEGS];
 	int rc = check_id(q, id);
@@ -25,8 +30,12 @@ __attribute__((noinline)) static int move(struct vh_queue *q, uint32_t id, const
 		return rc;
 	*vhi_order(q, req->seq) = (uint16_t)id;
 	__atomic_store_n(&q->slots[id].stamp, q->slots[guess].stamp, __ATOMIC_RELAXED);
-	if (!q->dev.chain.odd || !q->dev.chain.block)
-		memcpy(row, w->segs, (size_t)(w->next - w->segs) * sizeof(*row));
+	req->token = q->dev.form.token | id;
+	if (q->dev.chain.odd && q->dev.chain.block)
+		return 0;
+	memcpy(row, w->segs, (size_t)(w->next - w->segs) * sizeof(*row));
+	w->next = row + (w->next - w->segs);
+	w->segs = row;
 	return 0;
 }
 
@@ -42,35 +51,30 @@ static inline __attribute__((always_inline)) int take_one(struct vh_queue *q, st
 	struct vhi_slot *slot;
 	int rc;
 
-	if (VHI_UNLIKELY(id >= b->num || b->slots[id].state)) {
+	if (VHI_UNLIKELY(id >= q->num || q->slots[id].state)) {
 		/* Its only descriptor. (Where none is free the walk has the reason.) */
 		if (from.entries && !(packed_flags(word) & VHI_DESC_NEXT)) {
 			rc = check_id(q, (uint32_t)id);
 			if (rc)
 				return rc;
 		}
-		row = (size_t)b->num; /* nobody's */
+		row = q->num; /* nobody's */
 		guess = SIZE_MAX;
 	}
-	b->order[vhi_first32(b->stamp) & b->order_mask] = (uint16_t)row; /* without a skew */
-	slot = vhi_take_begin(b, row, w, req);
-	rc = vhi_walk_packed(q, w, from, (uint32_t)b->num, at, word, &id, n_desc, req);
+	q->dev.order[vhi_first32(b->stamp) & q->dev.order_mask] = (uint16_t)row; /* without a skew */
+	slot = vhi_take_begin(q, b, row, w, req);
+	rc = vhi_walk_packed(q, w, from, q->num, at, word, &id, n_desc, req);
 	if (VHI_UNLIKELY(rc))
 		return rc;
 	if (VHI_REFUSE(VHI_SITE_QUEUE_INFLIGHT_LENGTH, exact && *n_desc != exact))
 		return VHI_SITE_QUEUE_INFLIGHT_LENGTH;
 	if (VHI_UNLIKELY(*n_desc > 1 && id != guess)) {
-		const struct vhi_walk away = *w;
-
-		rc = move(q, (uint32_t)id, &away, req);
+		q->dev.chain.w = *w;
+		rc = move(q, (uint32_t)id, req);
 		if (rc)
 			return rc;
-		req->token = b->epoch | id;
-		slot = &b->slots[id];
-		if (!q->dev.chain.odd || !q->dev.chain.block) {
-			w->segs = &b->rows[id * VHI_INLINE_SEGS];
-			w->next = w->segs + (away.next - away.segs);
-		}
+		*w = q->dev.chain.w;
+		slot = &q->slots[id];
 	}
 	vhi_take_end(q, b, slot, w, req);
 	slot->n_desc = (uint16_t)*n_desc;
@@ -82,7 +86,7 @@ static inline bool is_available(const struct vh_queue *q, uint64_t word)
 	return packed_is(word, packed_avail_marks(q->next_avail));
 }
 
-static int32_t packed_take(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
+static inline __attribute__((always_inline)) int32_t take(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
 {
 	uint64_t word = packed_look(q, q->next_avail);
 	struct vh_req *req = reqs, *const end = reqs + max;
@@ -98,7 +102,7 @@ static int32_t packed_take(struct vh_queue *q, struct vh_req *reqs, uint32_t max
 	b = vhi_batch_begin(q, &w);
 	at = packed_at(q->next_avail);
 	marks = packed_avail_marks(q->next_avail);
-	ring = (struct vhi_table){b.table, (uint32_t)b.num - q->dev.taken};
+	ring = (struct vhi_table){q->area[VHI_AREA_DESC], q->num - q->dev.taken};
 	do {
 		uint32_t n_desc;
 
@@ -110,21 +114,31 @@ static int32_t packed_take(struct vh_queue *q, struct vh_req *reqs, uint32_t max
 		req++;
 		ring.entries -= n_desc;
 		at += n_desc;
-		if (VHI_UNLIKELY(at >= b.num)) {
-			at -= (size_t)b.num;
+		if (VHI_UNLIKELY(at >= q->num)) {
+			at -= q->num;
 			marks ^= VHI_PACKED_AVAIL | VHI_PACKED_USED;
 		}
 		if (req == end)
 			break;
-		word = vhi_shm_load64_acquire(b.table + 2 * at + 1);
+		word = vhi_shm_load64_acquire(ring.at + 2 * at + 1);
 	} while (packed_is(word, marks));
 	n = (uint32_t)(req - reqs);
 	if (!n)
 		return rc;
 	q->next_avail = (uint16_t)(at | (marks == VHI_PACKED_AVAIL ? VHI_PACKED_WRAP : 0));
-	q->dev.taken = (uint32_t)b.num - ring.entries;
-	vhi_took(q, &b, reqs, n);
+	q->dev.taken = q->num - ring.entries;
+	vhi_took(q, &b, req, n);
 	return (int32_t)n;
+}
+
+static int32_t packed_take(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
+{
+	return take(q, reqs, max);
+}
+
+static int32_t packed_pop(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
+{
+	return vhi_queue_leave_with(q, vhi_taken(q, take(q, reqs, max)));
 }
 
 int32_t vhi_packed_take_again(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
@@ -155,7 +169,7 @@ int32_t vhi_packed_take_again(struct vh_queue *q, struct vh_req *reqs, uint32_t 
 	}
 	if (!n)
 		return rc;
-	vhi_took(q, &b, reqs, n);
+	vhi_took(q, &b, reqs + n, n);
 	return (int32_t)n;
 }
 
@@ -189,7 +203,7 @@ static inline __attribute__((always_inline)) uint64_t use_one(struct vhi_slot *s
 }
 
 /* n is 1 at least. The driver looks at the first one before the others: storing it last publishes them all. */
-static int32_t packed_publish(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
+static inline __attribute__((always_inline)) int32_t publish(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
 {
 	const struct vh_cpl *const end = cpls + n;
 	const uint16_t old = q->next_used;
@@ -205,8 +219,7 @@ static int32_t packed_publish(struct vh_queue *q, const struct vh_cpl *cpls, uin
 
 		vhi_shm_store64(desc + 1, use_one(slots, num, cpl, &u));
 	}
-	vhi_chain_put_blocks(q, cpls, n);
-	vhi_in_flight(q, q->in_flight - n);
+	vhi_ended(q, n);
 	if (vhi_poisoned(q)) {
 		q->dropped += n;
 		return vhi_queue_broke(q, VHI_SITE_QUEUE_POISONED);
@@ -219,6 +232,20 @@ static int32_t packed_publish(struct vh_queue *q, const struct vh_cpl *cpls, uin
 	vhi_count(&q->stats.bytes_out, u.bytes);
 	packed_tell(q, VHI_AREA_DRIVER, old, passed);
 	return 0;
+}
+
+static int32_t packed_publish(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
+{
+	return publish(q, cpls, n);
+}
+
+static int32_t packed_push(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
+{
+	uint32_t claimed;
+
+	if (!vhi_claim(q, cpls, n, &claimed))
+		return vhi_queue_leave_with(q, vhi_push_odd(q, cpls, n, claimed));
+	return vhi_queue_leave_with(q, publish(q, cpls, n));
 }
 
 static int32_t packed_give_back(struct vh_queue *q, uint32_t n)
@@ -298,6 +325,8 @@ static uint32_t packed_base(struct vh_queue *q, uint32_t *left)
 }
 
 const struct vhi_layout vhi_packed_device = {
+	.pop = packed_pop,
+	.push = packed_push,
 	.take = packed_take,
 	.publish = packed_publish,
 	.give_back = packed_give_back,

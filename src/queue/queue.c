@@ -23,6 +23,7 @@ int vhi_queue_new(uint32_t index, uint32_t role, const struct vhi_queue_hooks *h
 	q->role = role;
 	q->owned = true;
 	q->epoch = 1;
+	q->flags = VHI_QF_SHUT;
 	q->in = role == VH_QUEUE_DEVICE ? VHI_QUEUE_KICK : VHI_QUEUE_CALL;
 	q->out = role == VH_QUEUE_DEVICE ? VHI_QUEUE_CALL : VHI_QUEUE_KICK;
 	q->epfd = -1;
@@ -292,18 +293,19 @@ bool vhi_queue_enabled(struct vh_queue *q)
 /* Lock is held, so that the slots stay. A slot that changes meanwhile was old enough to be counted, or is young. */
 static uint64_t oldest_ns(struct vh_queue *q)
 {
-	const uint32_t now = vhi_coarse_ms();
-	uint32_t oldest = 0;
+	struct timespec room;
+	const uint32_t now = vhi_now(&room);
+	int64_t oldest = 0;
 
 	if (!__atomic_load_n(&q->in_flight, __ATOMIC_RELAXED))
 		return 0;
 	for (uint32_t i = 0; i < q->num; i++) {
-		uint32_t age = now - __atomic_load_n(&q->slots[i].since_ms, __ATOMIC_RELAXED);
+		int64_t age = vhi_age_ns(now, __atomic_load_n(&q->slots[i].since, __ATOMIC_RELAXED));
 
-		if (__atomic_load_n(&q->slots[i].state, __ATOMIC_RELAXED) && age < UINT32_MAX / 2)
+		if (__atomic_load_n(&q->slots[i].state, __ATOMIC_RELAXED))
 			oldest = VHI_MAX(oldest, age);
 	}
-	return (uint64_t)oldest * 1000000u;
+	return (uint64_t)oldest;
 }
 
 vh_rc vh_queue_get_stats(struct vh_queue *q, struct vh_queue_stats *out)

@@ -158,6 +158,7 @@ static size_t lay_out(struct vh_queue *q, char *base, const struct vhi_ring *rin
 	q->dev.table = carve(base, &at, q->max_segs, VHI_DESC_SIZE);
 	q->dev.chain.odd = false;
 	q->dev.blocks = 0;
+	q->flags &= ~VHI_QF_BLOCKS;
 	q->dev.row_room = VHI_MIN(VHI_INLINE_SEGS, q->max_segs);
 	q->dev.rows = carve(base, &at, ((size_t)num + spare) * VHI_INLINE_SEGS, sizeof(struct vh_seg));
 	q->dev.pools[VHI_POOL_MEDIUM] = (struct vhi_pool){.room = VHI_MIN(MEDIUM_ROOM, q->max_segs),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
 /* The device side of a split ring (virtio 1.2 section 2.7). A slot is the head of a chain. */
 #include "vhi_chain.h"
+#include "vhi_push.h"
 #include "vhi_split.h"
 #include "vhi_track.h"
 
@@ -8,17 +9,17 @@
 static inline __attribute__((always_inline)) int take_one(struct vh_queue *q, struct vhi_batch *b, struct vhi_walk *w,
 							  size_t head, uint32_t at, struct vh_req *req)
 {
-	const struct vhi_table ring = {b->table, (uint32_t)b->num};
+	const struct vhi_table ring = {q->area[VHI_AREA_DESC], q->num};
 	struct vhi_slot *slot;
 	struct vhi_table on;
 	int rc;
 
-	if (VHI_REFUSE(VHI_SITE_QUEUE_HEAD, head >= b->num))
+	if (VHI_REFUSE(VHI_SITE_QUEUE_HEAD, head >= q->num))
 		return VHI_SITE_QUEUE_HEAD;
-	if (VHI_REFUSE(VHI_SITE_QUEUE_HEAD_BUSY, b->slots[head].state))
+	if (VHI_REFUSE(VHI_SITE_QUEUE_HEAD_BUSY, q->slots[head].state))
 		return VHI_SITE_QUEUE_HEAD_BUSY;
 	q->dev.order[at] = (uint16_t)head;
-	slot = vhi_take_begin(b, head, w, req);
+	slot = vhi_take_begin(q, b, head, w, req);
 	rc = vhi_walk_linked(q, w, ring, head, false, &on, req);
 	if (!rc && on.at) {
 		const struct vhi_table table = on;
@@ -31,12 +32,11 @@ static inline __attribute__((always_inline)) int take_one(struct vh_queue *q, st
 	return 0;
 }
 
-static int32_t split_take(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
+static inline __attribute__((always_inline)) int32_t take(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
 {
 	const uint16_t VHI_SHM *ring = avail(q) + RING;
 	const uint16_t idx = vhi_shm_load16_acquire(avail(q) + IDX);
-	const uint32_t ready = (uint16_t)(idx - q->next_avail), mask = q->num - 1;
-	const uint32_t skew = q->next_avail - q->seq;
+	const uint32_t ready = (uint16_t)(idx - q->next_avail);
 	struct vh_req *req = reqs, *end;
 	uint32_t n;
 	struct vhi_batch b;
@@ -50,7 +50,7 @@ static int32_t split_take(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
 		return 0;
 	b = vhi_batch_begin(q, &w);
 	for (end = reqs + max; req != end; req++) {
-		const uint32_t at = (vhi_first32(b.stamp) + skew) & mask;
+		const uint32_t at = (vhi_first32(b.stamp) + q->dev.order_skew) & q->dev.order_mask;
 
 		rc = take_one(q, &b, &w, vhi_shm_load16(ring + at), at, req);
 		if (VHI_UNLIKELY(rc)) {
@@ -62,8 +62,18 @@ static int32_t split_take(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
 	if (!n)
 		return rc;
 	q->next_avail = (uint16_t)(q->next_avail + n);
-	vhi_took(q, &b, reqs, n);
+	vhi_took(q, &b, req, n);
 	return (int32_t)n;
+}
+
+static int32_t split_take(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
+{
+	return take(q, reqs, max);
+}
+
+static int32_t split_pop(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
+{
+	return vhi_queue_leave_with(q, vhi_taken(q, take(q, reqs, max)));
 }
 
 int32_t vhi_split_take_again(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
@@ -91,12 +101,12 @@ int32_t vhi_split_take_again(struct vh_queue *q, struct vh_req *reqs, uint32_t m
 		return rc;
 	t->at_again += n;
 	q->next_avail = (uint16_t)(q->next_avail + n);
-	vhi_took(q, &b, reqs, n);
+	vhi_took(q, &b, reqs + n, n);
 	return (int32_t)n;
 }
 
 /* After the index was published. The fence stands between that store and the load of the driver's wish. */
-static void tell_driver(struct vh_queue *q, uint16_t old)
+static inline __attribute__((always_inline)) void tell_driver(struct vh_queue *q, uint16_t old)
 {
 	bool wanted;
 
@@ -105,32 +115,50 @@ static void tell_driver(struct vh_queue *q, uint16_t old)
 		wanted = vhi_event_passed(vhi_shm_load16(used_event(q)), q->next_used, old);
 	else
 		wanted = !(vhi_shm_load16(avail(q) + FLAGS) & 1);
-	if (wanted || q->notify_next)
+	if (VHI_UNLIKELY(wanted || q->notify_next))
 		vhi_queue_notify(q);
-	q->notify_next = false;
 }
 
-static int32_t split_publish(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
+/*
+ * Used elements for requests (1 at least), which end. No driver looks there before the index says so. The end, or, if they
+ * were not claimed, the first one that is not in flight; @flags are those of the ones before it.
+ */
+static inline __attribute__((always_inline)) const struct vh_cpl *use(struct vh_queue *q, const struct vh_cpl *cpl,
+								      const struct vh_cpl *end, bool claimed,
+								      uint32_t *flags, uint64_t *bytes)
+{
+	const uint64_t first = q->dev.form.token, mask = q->num - 1;
+	uint32_t VHI_SHM *const ring = (uint32_t VHI_SHM *)(used(q) + RING);
+	struct vhi_slot *const slots = q->slots;
+	uint64_t at = q->next_used;
+
+	*flags = 0;
+	*bytes = 0;
+	do {
+		/* Of another epoch it is no slot. */
+		const uint64_t head = cpl->token - first;
+		uint32_t VHI_SHM *elem;
+		uint32_t len;
+
+		if (!claimed && VHI_UNLIKELY(head > mask || slots[head].state != VHI_SLOT_IN_FLIGHT))
+			break;
+		len = VHI_MIN(cpl->written, slots[head].wr_len);
+		*flags |= cpl->flags;
+		*bytes += len;
+		elem = ring + 2 * (at++ & mask);
+		vhi_shm_store32(elem, (uint32_t)head);
+		vhi_shm_store32(elem + 1, len);
+		vhi_slot_state(&slots[head], VHI_SLOT_FREE);
+	} while (++cpl != end);
+	return cpl;
+}
+
+/* They can be seen. */
+static inline __attribute__((always_inline)) int32_t publish(struct vh_queue *q, uint32_t n, uint64_t bytes)
 {
 	const uint16_t old = q->next_used;
-	const uint32_t mask = q->num - 1;
-	uint32_t VHI_SHM *ring = (uint32_t VHI_SHM *)(used(q) + RING);
-	struct vhi_slot *slots = q->slots;
-	uint64_t bytes = 0;
 
-	for (uint32_t i = 0; i < n; i++) {
-		const uint32_t head = (uint32_t)cpls[i].token;
-		struct vhi_slot *slot = &slots[head];
-		const uint32_t len = VHI_MIN(cpls[i].written, slot->wr_len);
-		uint32_t VHI_SHM *elem = ring + 2 * (size_t)((old + i) & mask);
-
-		vhi_shm_store32(elem, head);
-		vhi_shm_store32(elem + 1, len);
-		bytes += len;
-		vhi_slot_state(slot, VHI_SLOT_FREE);
-	}
-	vhi_chain_put_blocks(q, cpls, n);
-	vhi_in_flight(q, q->in_flight - n);
+	vhi_ended(q, n);
 	if (vhi_poisoned(q)) {
 		q->dropped += n;
 		return vhi_queue_broke(q, VHI_SITE_QUEUE_POISONED);
@@ -141,6 +169,38 @@ static int32_t split_publish(struct vh_queue *q, const struct vh_cpl *cpls, uint
 	vhi_count(&q->stats.bytes_out, bytes);
 	tell_driver(q, old);
 	return 0;
+}
+
+static int32_t split_publish(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
+{
+	uint64_t bytes;
+	uint32_t flags;
+
+	use(q, cpls, cpls + n, true, &flags, &bytes);
+	return publish(q, n, bytes);
+}
+
+/* n requests to @end, of which those before @odd were used: where it means nothing, and they are in flight as before. */
+__attribute__((noinline, cold)) static int push_odd(struct vh_queue *q, const struct vh_cpl *odd,
+						    const struct vh_cpl *end, uint32_t n)
+{
+	const struct vh_cpl *const cpls = end - n;
+
+	while (odd-- != cpls)
+		vhi_slot_state(&q->slots[(uint32_t)odd->token], VHI_SLOT_IN_FLIGHT);
+	return vhi_queue_leave_with(q, vhi_push_odd(q, cpls, n, 0));
+}
+
+static int32_t split_push(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
+{
+	const struct vh_cpl *const end = cpls + n, *odd;
+	uint64_t bytes;
+	uint32_t flags;
+
+	odd = use(q, cpls, end, false, &flags, &bytes);
+	if (VHI_UNLIKELY(odd != end || flags))
+		return push_odd(q, odd, end, n);
+	return vhi_queue_leave_with(q, publish(q, n, bytes));
 }
 
 static int32_t split_give_back(struct vh_queue *q, uint32_t n)
@@ -211,6 +271,8 @@ static uint32_t split_base(struct vh_queue *q, uint32_t *left)
 }
 
 const struct vhi_layout vhi_split_device = {
+	.pop = split_pop,
+	.push = split_push,
 	.take = split_take,
 	.publish = split_publish,
 	.give_back = split_give_back,

@@ -118,9 +118,8 @@ static void tell_device(struct vh_queue *q, uint16_t old)
 		wanted = vhi_event_passed(vhi_shm_load16(avail_event(q)), q->next_avail, old);
 	else
 		wanted = !(vhi_shm_load16(used(q) + FLAGS) & 1);
-	if (wanted || q->notify_next)
+	if (VHI_UNLIKELY(wanted || q->notify_next))
 		vhi_queue_notify(q);
-	q->notify_next = false;
 }
 
 static int32_t split_submit(struct vh_queue *q, const struct vh_req *reqs, uint32_t n)

@@ -13,33 +13,32 @@
 #include "vhi_vring.h"
 
 /*
- * The rare parts. They take a walk and put it back, so that for who calls them it can be in registers.
+ * The rare parts. They find the walk at q->dev.chain.w, and leave it there, so that for who calls them it can be in
+ * registers.
  *
  * A range that is not in one piece, or has no room where the others are. 0, a site, or -EAGAIN.
  */
-int vhi_chain_add(struct vh_queue *q, struct vhi_walk *w, uint32_t entries, uint64_t addr, uint32_t len);
+int vhi_chain_add(struct vh_queue *q, uint32_t entries, uint64_t addr, uint32_t len);
 /* No descriptor is left: may there be more? @entries as in vhi_walk_add(). */
-bool vhi_chain_more(struct vh_queue *q, struct vhi_walk *w, uint32_t entries);
+bool vhi_chain_more(struct vh_queue *q, uint32_t entries);
 /* On in an indirect table, behind other descriptors. */
-void vhi_chain_enter(struct vh_queue *q, struct vhi_walk *w, uint32_t entries);
-/* An indirect table that is not in one piece, or not aligned: *host is a copy. 0, a site, or -EAGAIN. */
-int vhi_chain_copy_table(struct vh_queue *q, uint64_t addr, uint32_t len, uint64_t *host);
+void vhi_chain_enter(struct vh_queue *q, uint32_t entries);
+/* An indirect table that is not in one piece, or not aligned: q->dev.chain.table is a copy. 0, a site, or -EAGAIN. */
+int vhi_chain_copy_table(struct vh_queue *q, uint64_t addr, uint32_t len);
 /* The end of a chain that had such a part. Where the next walk looks. */
 const struct vh_snapshot *vhi_chain_end(struct vh_queue *q, struct vhi_slot *slot);
 /* The chain after the n good ones was refused, or has to wait. What pop returns if n is 0. */
 int32_t vhi_take_failed(struct vh_queue *q, int rc, uint32_t n);
+/* So many were taken, or none, or it failed, and memory is not whole. */
+int32_t vhi_take_poisoned(struct vh_queue *q, int32_t n);
 /* Where the segments of a request are, and the end of their room. */
 const struct vh_seg *vhi_chain_segs(struct vh_queue *q, const struct vhi_slot *slot, const struct vh_seg **end);
 /* Back to the pool when a request ends, which may be what a pop waits for. */
 void vhi_chain_put_block(struct vh_queue *q, struct vhi_slot *slot);
-void vhi_chain_put_blocks_of(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n);
+void vhi_chain_put_blocks(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n);
 
-/* All these requests end. Most have no block, and mostly none of any has. */
-static inline void vhi_chain_put_blocks(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n)
-{
-	if (VHI_UNLIKELY(q->dev.blocks))
-		vhi_chain_put_blocks_of(q, cpls, n);
-}
+/* What q->dev.form has to be, now that the run, or its memory, is another one. */
+void vhi_chain_form(struct vh_queue *q);
 
 /* Two fields as they lie one behind the other, to be stored at once. */
 static inline uint32_t vhi_lie16(uint16_t first, uint16_t second)
@@ -57,49 +56,28 @@ static inline uint32_t vhi_first32(uint64_t both)
 	return (uint32_t)(__BYTE_ORDER == __LITTLE_ENDIAN ? both : both >> 32);
 }
 
-/* What all of a pop needs of the queue, so that it is not loaded again for each request. */
+/*
+ * A pop. What it only reads is left in the queue: there are not enough registers for all of it, and to copy it to the stack
+ * costs a pop of one request more than it spares one of many.
+ */
 struct vhi_batch {
-	const uint64_t VHI_SHM *table;
-	struct vhi_slot *slots;
-	struct vh_seg *rows;
-	uint64_t epoch;
+	uint64_t stamp; /* of the next slot */
 	uint64_t bytes; /* that were found readable */
-	uint64_t num;
-	uint16_t *order; /* of the queue, for a layout whose order has no skew */
-	uint32_t order_mask;
-	uint32_t row_room;
-	uint32_t left;	      /* at the start of a walk, when there may be so many descriptors as the ring has */
-	uint64_t stamp;	      /* of the next slot */
-	uint32_t queue_flags; /* as they lie in vh_req */
-	uint64_t mem_reserved;
 };
 
-static inline __attribute__((always_inline)) struct vhi_batch vhi_batch_begin(const struct vh_queue *q,
-									      struct vhi_walk *w)
+static inline __attribute__((always_inline)) struct vhi_batch vhi_batch_begin(struct vh_queue *q, struct vhi_walk *w)
 {
+	const uint32_t now = vhi_now(&q->now);
+
 	w->snap = q->lookup;
 	w->span = w->snap->spans;
-	return (struct vhi_batch){
-		.table = q->area[VHI_AREA_DESC],
-		.slots = q->slots,
-		.rows = q->dev.rows,
-		.epoch = (uint64_t)q->epoch << 32,
-		.num = q->num,
-		.order = q->dev.order,
-		.order_mask = q->dev.order_mask,
-		.row_room = q->dev.row_room,
-		.left = VHI_MIN(q->num, q->dev.row_room),
-		.stamp = vhi_lie32(q->seq, vhi_coarse_ms()),
-		.queue_flags = vhi_lie16((uint16_t)q->index, 0),
-		.mem_reserved = vhi_lie32(q->snap->number, 0),
-	};
+	return (struct vhi_batch){.stamp = vhi_lie32(q->seq, now)};
 }
 
 /* One range of a chain in a table of so many @entries: a segment, or several; none when it is empty. 0, a site, or -EAGAIN. */
 static inline __attribute__((always_inline)) int vhi_walk_add(struct vh_queue *q, struct vhi_walk *w, uint32_t entries,
 							      uint64_t addr, uint32_t len)
 {
-	struct vhi_walk away;
 	uint64_t host;
 	int rc;
 
@@ -112,9 +90,9 @@ static inline __attribute__((always_inline)) int vhi_walk_add(struct vh_queue *q
 	}
 	if (!len)
 		return 0;
-	away = *w;
-	rc = vhi_chain_add(q, &away, entries, addr, len);
-	*w = away;
+	q->dev.chain.w = *w;
+	rc = vhi_chain_add(q, entries, addr, len);
+	*w = q->dev.chain.w;
 	return rc;
 }
 
@@ -122,14 +100,13 @@ static inline __attribute__((always_inline)) int vhi_walk_add(struct vh_queue *q
 static inline __attribute__((always_inline)) bool vhi_walk_more(struct vh_queue *q, struct vhi_walk *w,
 								uint32_t entries)
 {
-	struct vhi_walk away;
 	bool more;
 
 	if (VHI_LIKELY(w->left))
 		return true;
-	away = *w;
-	more = vhi_chain_more(q, &away, entries);
-	*w = away;
+	q->dev.chain.w = *w;
+	more = vhi_chain_more(q, entries);
+	*w = q->dev.chain.w;
 	return more;
 }
 
@@ -171,17 +148,14 @@ static inline __attribute__((always_inline)) int vhi_walk_enter(struct vh_queue 
 	if (VHI_REFUSE(VHI_SITE_QUEUE_INDIRECT_BIG, entries > q->max_segs))
 		return VHI_SITE_QUEUE_INDIRECT_BIG;
 	if (VHI_UNLIKELY(!vhi_translate_fast(w->snap, &w->span, addr, len, &host) || host & 7)) {
-		uint64_t copy = 0;
-
-		rc = vhi_chain_copy_table(q, addr, len, &copy);
-		host = copy;
+		rc = vhi_chain_copy_table(q, addr, len);
+		host = q->dev.chain.table;
 	}
 	w->left = VHI_MIN(entries, q->dev.row_room);
 	if (VHI_UNLIKELY(w->next != w->segs || q->dev.chain.odd)) {
-		struct vhi_walk away = *w;
-
-		vhi_chain_enter(q, &away, entries);
-		*w = away;
+		q->dev.chain.w = *w;
+		vhi_chain_enter(q, entries);
+		*w = q->dev.chain.w;
 	}
 	*table = (struct vhi_table){(const uint64_t VHI_SHM *)(uintptr_t)host, entries};
 	return rc;
@@ -335,23 +309,24 @@ static inline __attribute__((always_inline)) int vhi_walk_packed(struct vh_queue
  * A request is begun, in a slot with its row. What is stored before the walk means nothing if the walk fails: the slot
  * stays free.
  */
-static inline __attribute__((always_inline)) struct vhi_slot *vhi_take_begin(struct vhi_batch *b, size_t at,
-									     struct vhi_walk *w, struct vh_req *req)
+static inline __attribute__((always_inline)) struct vhi_slot *
+vhi_take_begin(struct vh_queue *q, struct vhi_batch *b, size_t at, struct vhi_walk *w, struct vh_req *req)
 {
-	struct vhi_slot *slot = &b->slots[at];
+	const struct vhi_form *form = &q->dev.form;
+	struct vhi_slot *slot = &q->slots[at];
 	const uint32_t seq = vhi_first32(b->stamp);
 
 	__atomic_store_n(&slot->stamp, b->stamp, __ATOMIC_RELAXED);
-	b->stamp += vhi_lie32(1, 0); /* where seq begins anew the clock is a millisecond ahead for once */
-	req->token = b->epoch | at;
+	b->stamp += vhi_lie32(1, 0); /* where seq begins anew the clock is a part ahead for once */
+	req->token = form->token | at;
 	req->user = 0;
 	req->seq = seq;
-	memcpy(&req->queue, &b->queue_flags, sizeof(b->queue_flags));
-	memcpy(&req->mem, &b->mem_reserved, sizeof(b->mem_reserved));
-	w->segs = w->next = &b->rows[at * VHI_INLINE_SEGS];
+	memcpy(&req->queue, &form->queue, sizeof(form->queue));
+	memcpy(&req->mem, &form->mem, sizeof(form->mem));
+	w->segs = w->next = &q->dev.rows[at * VHI_INLINE_SEGS];
 	w->len = 0;
 	w->side = 0;
-	w->left = b->left;
+	w->left = form->left;
 	return slot;
 }
 
@@ -384,13 +359,19 @@ vhi_take_end(struct vh_queue *q, struct vhi_batch *b, struct vhi_slot *slot, str
 	vhi_slot_state(slot, VHI_SLOT_IN_FLIGHT);
 }
 
-/* n requests (1 at least) are in flight. */
-static inline void vhi_took(struct vh_queue *q, const struct vhi_batch *b, struct vh_req *reqs, uint32_t n)
+/* What a pop returns that took n requests, or none, or failed. */
+static inline int32_t vhi_taken(struct vh_queue *q, int32_t n)
 {
-	reqs[n - 1].flags |= VH_REQ_LAST;
+	return VHI_UNLIKELY(vhi_poisoned(q)) ? vhi_take_poisoned(q, n) : n;
+}
+
+/* n requests (1 at least), the last of which is before @end, are in flight. */
+static inline void vhi_took(struct vh_queue *q, const struct vhi_batch *b, struct vh_req *end, uint32_t n)
+{
+	end[-1].flags |= VH_REQ_LAST;
 	q->seq += n;
 	q->idle = false;
-	vhi_in_flight(q, q->in_flight + n);
+	__atomic_store_n(&q->in_flight, q->in_flight + n, __ATOMIC_RELAXED);
 	vhi_count(&q->stats.requests, n);
 	vhi_count(&q->stats.bytes_in, b->bytes);
 }

@@ -110,9 +110,8 @@ static inline void packed_tell(struct vh_queue *q, uint32_t area, uint16_t old, 
 		wanted = packed_between(q->num, old, event) < n;
 	else
 		wanted = flags != VHI_EVENT_NEVER;
-	if (wanted || q->notify_next)
+	if (VHI_UNLIKELY(wanted || q->notify_next))
 		vhi_queue_notify(q);
-	q->notify_next = false;
 }
 
 /* Ask the peer, in @area, to notify us when it gets to @pos, or not at all. */

@@ -61,7 +61,7 @@ static inline __attribute__((always_inline)) struct vhi_submit vhi_submit_begin(
 				   .num = q->num,
 				   .n_free = q->drv.n_free,
 				   .turn = q->drv.turn,
-				   .now = vhi_coarse_ms(),
+				   .now = vhi_now(&q->now),
 				   .free = q->drv.free};
 }
 
@@ -133,7 +133,7 @@ static inline __attribute__((always_inline)) struct vhi_slot *vhi_submitted(stru
 	slot->n_desc = (uint16_t)n_desc;
 	slot->wr_len = (uint32_t)VHI_MIN(sent->wr_len, (uint64_t)UINT32_MAX);
 	slot->cookie = req->user;
-	__atomic_store_n(&slot->since_ms, b->now, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->since, b->now, __ATOMIC_RELAXED);
 	vhi_slot_state(slot, VHI_SLOT_IN_FLIGHT);
 	b->order[b->turn] = (uint16_t)(id + 1);
 	if (VHI_UNLIKELY(++b->turn == b->num))

@@ -45,8 +45,8 @@ enum vhi_queue_site {
 struct vhi_slot {
 	union {
 		struct {
-			uint32_t seq;	   /* device: as in vh_req */
-			uint32_t since_ms; /* atomic: coarse clock at pop or submit */
+			uint32_t seq;	/* device: as in vh_req */
+			uint32_t since; /* atomic: vhi_now() at pop or submit */
 		};
 		uint64_t stamp; /* both at once: vhi_lie32() */
 	};
@@ -112,12 +112,17 @@ struct vhi_chain {
 	uint32_t beyond;    /* descriptors that there may be behind those in w.left */
 	struct vh_seg *end; /* of the row or block */
 	struct vhi_walk w;  /* while such a part runs */
+	uint64_t table;	    /* what such a part found an indirect table to be at */
 };
 
 /* What a layout of the ring does; chosen at start. */
 struct vhi_layout {
+	/* All of a pop or push where nothing rare is to be done, from inside the gate: they leave it. */
+	int32_t (*pop)(struct vh_queue *q, struct vh_req *reqs, uint32_t max);
+	int32_t (*push)(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n);
+	/* What of it only this layout knows. */
 	int32_t (*take)(struct vh_queue *q, struct vh_req *reqs, uint32_t max);	       /* pop */
-	int32_t (*publish)(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n); /* push, tokens checked */
+	int32_t (*publish)(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n); /* push, tokens claimed */
 	int32_t (*give_back)(struct vh_queue *q, uint32_t n);			       /* unpop */
 	int32_t (*submit)(struct vh_queue *q, const struct vh_req *reqs, uint32_t n);
 	int32_t (*reap)(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max);
@@ -213,11 +218,14 @@ struct vhi_pass {
 #define VHI_QF_DRAINING	 4u
 #define VHI_QF_STARTED	 8u
 #define VHI_QF_BROKEN	 16u
-#define VHI_QF_LOGGED	 32u  /* log.dirty is there */
-#define VHI_QF_TRACKED	 64u  /* track is there */
-#define VHI_QF_WATCHED	 128u /* somebody waits for what is in flight: wake him at each push */
-#define VHI_QF_IN_ORDER	 256u /* since the start: VIRTIO_F_IN_ORDER */
-#define VHI_QF_COALESCED 512u /* device: coalesce is above 1 */
+#define VHI_QF_LOGGED	 32u   /* log.dirty is there */
+#define VHI_QF_TRACKED	 64u   /* track is there */
+#define VHI_QF_WATCHED	 128u  /* somebody waits for what is in flight: wake him at each push */
+#define VHI_QF_IN_ORDER	 256u  /* since the start: VIRTIO_F_IN_ORDER */
+#define VHI_QF_COALESCED 512u  /* device: coalesce is above 1 */
+#define VHI_QF_SHUT	 1024u /* nothing may be taken: it does not run, or is disabled, paused or draining */
+#define VHI_QF_BEHIND	 2048u /* behind.iotlb is there */
+#define VHI_QF_BLOCKS	 4096u /* device: dev.blocks is above 0 */
 
 /* What leaving has to do beyond opening the gate. */
 #define VHI_AFTER_WAKE 1u /* hooks.wake */
@@ -244,6 +252,14 @@ struct vhi_change {
 struct vhi_tracker;
 struct vhi_track;
 
+/* What all requests of a run have in common, as it is stored: one load for each. */
+struct vhi_form {
+	uint64_t token; /* of slot 0 */
+	uint64_t mem;	/* number of the snapshot, and what is reserved behind it */
+	uint32_t queue; /* its number, and no flags */
+	uint32_t left;	/* descriptors of a chain for which there is room, and which there may be */
+};
+
 /* What a stand-alone queue starts with. */
 struct vhi_alone {
 	struct vhi_ring ring; /* with a reference to its inflight records */
@@ -256,7 +272,6 @@ struct vh_queue {
 	uint32_t after;
 	struct vhi_pass passes[VHI_PASSES]; /* by order of their first use; lock to add */
 	uint32_t state;			    /* atomic: VH_QUEUE_* */
-	bool open;			    /* may take: running, enabled, not paused, not draining */
 	bool event_idx;
 	bool armed;
 	bool acked;	  /* drained since the last arm */
@@ -288,6 +303,7 @@ struct vh_queue {
 		struct {
 			struct vh_seg *rows; /* VHI_INLINE_SEGS for each slot; packed: and for a chain without one */
 			uint32_t row_room;   /* of these, how many a chain may use */
+			struct vhi_form form;
 			struct vhi_chain chain;
 			uint16_t *order; /* slots in order of pop, for unpop: see vhi_order() */
 			uint32_t order_mask;
@@ -319,6 +335,7 @@ struct vh_queue {
 			bool counted;	      /* what the call fd says was counted already: see vhi_queue_doze() */
 		} drv;
 	};
+	struct timespec now;	     /* room for the clock */
 	struct vhi_queue_log log;    /* a reference */
 	bool log_told;		     /* that it is incomplete */
 	struct vhi_track *track;     /* device: inflight records, NULL = none */
@@ -355,10 +372,10 @@ struct vh_queue {
 /* gate.c */
 extern struct vhi_pass vhi_no_pass;
 void vhi_gate_prepare(void); /* at least once before a queue is used; also what can be done without */
-int vhi_queue_enter_other(struct vh_queue *q);
+int vhi_queue_enter_slow(struct vh_queue *q, struct vhi_pass *late); /* after vhi_queue_enter_fast() */
 int vhi_queue_enter_late(struct vh_queue *q, struct vhi_pass *pass);
 void vhi_queue_leave_late(struct vh_queue *q, const struct vhi_pass *pass);
-void vhi_queue_leave_slow(struct vh_queue *q);
+int32_t vhi_queue_leave_slow(struct vh_queue *q, const struct vhi_pass *late, int32_t rc); /* rc */
 /*
  * For a change by another thread: takes the lock, and the gate too if no call is in progress (true). finish applies
  * q->change if the gate is ours, releases, and returns what vhi_queue_ctl() does.
@@ -383,35 +400,49 @@ static inline uintptr_t vhi_thread(void)
 }
 
 /*
- * 0, or -EBUSY with the last error set. The store of inside and the load after it have no fence between them: who takes a
- * pass away makes one on every processor (see gate.c).
+ * By the thread's pass. False: vhi_queue_enter_slow() has to be asked, with *late. The store of inside and the load after it
+ * have no fence between them: who takes a pass away makes one on every processor (see gate.c).
  */
-static inline int vhi_queue_enter(struct vh_queue *q)
+static inline bool vhi_queue_enter_fast(struct vh_queue *q, struct vhi_pass **late)
 {
 	struct vhi_pass *pass = __atomic_load_n(&q->pass, __ATOMIC_ACQUIRE);
 
+	*late = NULL;
 	if (VHI_UNLIKELY(__atomic_load_n(&pass->thread, __ATOMIC_RELAXED) != vhi_thread() ||
 			 __atomic_load_n(&pass->inside, __ATOMIC_ACQUIRE)))
-		return vhi_queue_enter_other(q);
+		return false;
 	__atomic_store_n(&pass->inside, 1, __ATOMIC_RELAXED);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	if (VHI_LIKELY(__atomic_load_n(&q->pass, __ATOMIC_RELAXED) == pass))
-		return 0;
-	return vhi_queue_enter_late(q, pass);
+	*late = pass;
+	return VHI_LIKELY(__atomic_load_n(&q->pass, __ATOMIC_RELAXED) == pass);
+}
+
+/* 0, or -EBUSY with the last error set. */
+static inline int vhi_queue_enter(struct vh_queue *q)
+{
+	struct vhi_pass *late;
+
+	return vhi_queue_enter_fast(q, &late) ? 0 : vhi_queue_enter_slow(q, late);
+}
+
+/*
+ * What a call ends with: it leaves, and returns rc. If a pass is given, and somebody is inside by it, that is this thread:
+ * while it is inside otherwise nobody is given one.
+ */
+static inline int32_t vhi_queue_leave_with(struct vh_queue *q, int32_t rc)
+{
+	struct vhi_pass *pass = __atomic_load_n(&q->pass, __ATOMIC_RELAXED);
+
+	if (VHI_UNLIKELY(q->after || !__atomic_load_n(&pass->inside, __ATOMIC_RELAXED)))
+		return vhi_queue_leave_slow(q, NULL, rc);
+	__atomic_store_n(&pass->inside, 0, __ATOMIC_RELEASE);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	return VHI_LIKELY(__atomic_load_n(&q->pass, __ATOMIC_RELAXED) == pass) ? rc : vhi_queue_leave_slow(q, pass, rc);
 }
 
 static inline void vhi_queue_leave(struct vh_queue *q)
 {
-	struct vhi_pass *pass = __atomic_load_n(&q->pass, __ATOMIC_RELAXED);
-
-	if (VHI_UNLIKELY(q->after || __atomic_load_n(&pass->thread, __ATOMIC_RELAXED) != vhi_thread())) {
-		vhi_queue_leave_slow(q);
-		return;
-	}
-	__atomic_store_n(&pass->inside, 0, __ATOMIC_RELEASE);
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	if (VHI_UNLIKELY(__atomic_load_n(&q->pass, __ATOMIC_RELAXED) != pass))
-		vhi_queue_leave_late(q, pass);
+	vhi_queue_leave_with(q, 0);
 }
 
 /* Every region of @old is in @new too: what points into @old stays valid. */
@@ -495,12 +526,20 @@ static inline bool vhi_is_packed(const struct vh_queue *q)
 	return q->ring.features & VHI_BIT(VH_F_RING_PACKED);
 }
 
-static inline uint32_t vhi_coarse_ms(void)
+/* Coarse clock: seconds from bit 10 on, below them parts of 2^20 ns. No division, as an age is asked for more rarely. */
+static inline uint32_t vhi_now(struct timespec *room)
 {
-	struct timespec ts;
+	clock_gettime(CLOCK_MONOTONIC_COARSE, room);
+	return (uint32_t)room->tv_sec << 10 | (uint32_t)room->tv_nsec >> 20;
+}
 
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
-	return (uint32_t)((uint64_t)ts.tv_sec * 1000u + (uint64_t)ts.tv_nsec / 1000000u);
+/* Below 0: it is the later one. */
+static inline int64_t vhi_age_ns(uint32_t now, uint32_t since)
+{
+	const int32_t seconds = (int32_t)((now & ~1023u) - (since & ~1023u)) / 1024;
+	const int32_t parts = (int32_t)(now & 1023) - (int32_t)(since & 1023);
+
+	return (int64_t)seconds * 1000000000 + (int64_t)parts * (1 << 20);
 }
 
 /* Counters have one writer, the owner of the gate, and readers at any time. */
@@ -517,7 +556,7 @@ static inline void vhi_slot_state(struct vhi_slot *slot, uint16_t state)
 static inline void vhi_in_flight(struct vh_queue *q, uint32_t n)
 {
 	__atomic_store_n(&q->in_flight, n, __ATOMIC_RELAXED);
-	if (VHI_UNLIKELY(!n && !q->open))
+	if (VHI_UNLIKELY(!n && q->flags & VHI_QF_SHUT))
 		q->after |= VHI_AFTER_WAKE;
 }
 

@@ -39,7 +39,7 @@ static uint32_t n_heads, head_step;
 static bool packed;
 static struct desc *chains[NUM]; /* as they go into a packed ring */
 
-static void die(const char *what)
+__attribute__((noinline, cold)) static void die(const char *what)
 {
 	struct vh_error e = {.size = sizeof(e)};
 
@@ -224,7 +224,10 @@ static inline __attribute__((always_inline)) void pop_and_push(struct vh_req *re
 
 static inline __attribute__((always_inline)) void device(struct vh_req *reqs, struct vh_cpl *cpls, uint32_t batch)
 {
-	pop_and_push(reqs, cpls, batch, mode == COPY);
+	if (mode == COPY)
+		pop_and_push(reqs, cpls, batch, true);
+	else
+		pop_and_push(reqs, cpls, batch, false);
 	if (mode == EVENT && vh_queue_arm(q) != VH_QUEUE_SLEEP)
 		die("arm");
 }

@@ -469,7 +469,7 @@ static void a_second_thread_is_refused_and_control_waits_for_the_first(void **st
 
 	assert_int_equal(vhi_queue_ctl(q, VHI_CTL_DISABLE, NULL), -EINPROGRESS);
 	assert_false(vhi_queue_settled(q));
-	assert_true(q->open);
+	assert_false(q->flags & VHI_QF_SHUT);
 	assert_false(vhi_queue_enabled(q));
 	assert_int_equal(vhi_queue_set_fd(q, VHI_QUEUE_CALL, dup(next)), 0);
 	assert_int_equal(vhi_queue_set_fd(q, VHI_QUEUE_CALL, dup(next)), 0);

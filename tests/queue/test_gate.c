@@ -148,7 +148,7 @@ static void a_change_finds_nobody_inside(void **state)
 	earn();
 	elsewhere(disable, &rc);
 	assert_int_equal(rc, 0);
-	assert_false(q->open);
+	assert_true(q->flags & VHI_QF_SHUT);
 	assert_int_equal(q->gate, 0);
 	assert_int_equal(take_fences(), 1);
 	assert_int_equal(q->price, 2 * VHI_PASS_PRICE);
@@ -157,7 +157,7 @@ static void a_change_finds_nobody_inside(void **state)
 	assert_true(has_pass());
 	/* One that this thread makes itself needs no fence, and it gets its pass back at once. */
 	assert_int_equal(vhi_queue_ctl(q, VHI_CTL_ENABLE, NULL), 0);
-	assert_true(q->open);
+	assert_false(q->flags & VHI_QF_SHUT);
 	assert_int_equal(take_fences(), 0);
 	assert_int_equal(q->price, 2 * VHI_PASS_PRICE);
 	in_and_out();
@@ -173,14 +173,14 @@ static void a_change_finds_the_owner_of_the_pass_inside(void **state)
 	assert_int_equal(vhi_queue_enter(q), 0);
 	elsewhere(disable, &rc);
 	assert_int_equal(rc, -EINPROGRESS);
-	assert_true(q->open);
+	assert_false(q->flags & VHI_QF_SHUT);
 	assert_false(vhi_queue_settled(q));
 	elsewhere(enter, &rc);
 	assert_int_equal(rc, -EBUSY);
 	assert_int_equal(take_fences(), 1); /* the second one knew without */
 	vhi_queue_leave(q);
 	assert_true(vhi_queue_settled(q));
-	assert_false(q->open);
+	assert_true(q->flags & VHI_QF_SHUT);
 	assert_int_equal(q->gate, 0);
 	elsewhere(enter, &rc);
 	assert_int_equal(rc, 0);
@@ -218,7 +218,7 @@ static void a_pass_that_is_taken_away_on_the_way_in_or_out(void **state)
 	elsewhere(disable, &rc);
 	assert_int_equal(rc, -EINPROGRESS);
 	assert_int_equal(vhi_queue_enter_late(q, pass), 0);
-	assert_false(q->open);
+	assert_true(q->flags & VHI_QF_SHUT);
 	assert_int_equal(q->gate, VHI_GATE_BUSY);
 	vhi_queue_leave(q);
 	assert_int_equal(q->gate, 0);
@@ -354,7 +354,7 @@ static void a_child_goes_on_with_what_its_parent_had(void **state)
 		elsewhere(disable, &rc);
 		good = good && rc == -EINPROGRESS && q->gate & VHI_GATE_PENDING;
 		vhi_queue_leave(q);
-		_exit(good && !q->open && !refuse_fence ? 0 : 1);
+		_exit(good && q->flags & VHI_QF_SHUT && !refuse_fence ? 0 : 1);
 	}
 	assert_int_equal(waitpid(child, &status, 0), child);
 	assert_int_equal(status, 0);
@@ -485,7 +485,7 @@ static void without_membarrier_there_is_no_pass(void **state)
 	elsewhere(enter, &rc);
 	assert_int_equal(rc, -EBUSY);
 	vhi_queue_leave(q);
-	assert_false(q->open);
+	assert_true(q->flags & VHI_QF_SHUT);
 	assert_int_equal(take_fences(), 0);
 }
 
@@ -500,7 +500,7 @@ static void a_fence_that_is_refused_ends_all_passes(void **state)
 	refuse_fence = true;
 	elsewhere(disable, &rc);
 	assert_int_equal(rc, 0);
-	assert_false(q->open);
+	assert_true(q->flags & VHI_QF_SHUT);
 	assert_int_equal(take_fences(), 1);
 	for (uint32_t i = 0; i < 10; i++)
 		in_and_out();
