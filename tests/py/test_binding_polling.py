@@ -19,12 +19,14 @@ def test_a_back_end_that_polls_serves(tmp_path, poll):
 
 @pytest.mark.parametrize("poll", [math.inf, 0.001])
 def test_a_front_end_that_polls_is_served(tmp_path, poll):
-    with served(vh.Device.ram(MIB), tmp_path / "s"), vh.Master(tmp_path / "s") as master:
-        with vh.Driver(master, type=vh.DeviceType.BLK, poll=poll) as driver, vh.Blk(driver) as disk:
-            for i in range(20):
-                disk.write(512 * i, bytes([i]) * 512)
-            assert disk.read(512 * 19, 512) == bytes([19]) * 512
-            assert not disk.wait(0.01)
+    with served(vh.Device.ram(MIB), tmp_path / "s"), vh.connect(tmp_path / "s", timeout=WAIT) as master:
+        driver = vh.Driver(master, type=vh.DeviceType.BLK, poll=poll)
+        driver.start()
+        disk = vh.Blk(driver)
+        for i in range(20):
+            disk.write(512 * i, bytes([i]) * 512)
+        assert disk.read(512 * 19, 512) == bytes([19]) * 512
+        assert not disk.wait(0.01)
 
 
 def test_a_time_is_not_negative():
