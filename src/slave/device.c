@@ -24,8 +24,7 @@ static void failed(void *ctx, uint32_t queue, int32_t rc)
 	struct vh_slave *s = ctx;
 	struct vhi_vring *r = &s->rings[queue];
 
-	vhi_queue_count_failed(r->q);
-	__atomic_store_n(&r->device_rc, rc, __ATOMIC_RELAXED);
+	vhi_serve_failed(&r->serve, r->q, rc);
 	/* A round that is in progress on this thread looks before it ends. */
 	if (!__atomic_exchange_n(&s->device_failed, 1, __ATOMIC_ACQ_REL) &&
 	    !(vhi_gate_inside(&s->gate) && s->dispatching))
@@ -42,16 +41,6 @@ void vhi_slave_tell_failures(struct vh_slave *s)
 {
 	if (!__atomic_exchange_n(&s->device_failed, 0, __ATOMIC_ACQ_REL))
 		return;
-	for (uint32_t i = 0; i < s->n_queues; i++) {
-		struct vhi_vring *r = &s->rings[i];
-		int32_t rc = __atomic_exchange_n(&r->device_rc, 0, __ATOMIC_RELAXED);
-		uint64_t n = vhi_queue_failed(r->q);
-
-		if (!rc)
-			continue;
-		vhi_events_raise(&s->events, VH_EVENT_DEVICE_ERROR, i, rc, n);
-		vhi_log_line(&s->log, VH_LOG_ERROR,
-			     "queue %u: the device failed: %s; requests that failed so far: %llu", i, vh_error_name(rc),
-			     (unsigned long long)n);
-	}
+	for (uint32_t i = 0; i < s->n_queues; i++)
+		vhi_serve_tell(&s->rings[i].serve, s->rings[i].q, i, &s->events, &s->log);
 }

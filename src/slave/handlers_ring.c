@@ -202,7 +202,7 @@ enum vhi_outcome vhi_handle_set_vring_kick(struct vh_slave *s, struct vhi_msg *m
 	rc = vhi_vring_set_kick(s, job->queue, fd);
 	if (rc)
 		return refused(job, vhi_failed_site(rc));
-	r->polled = fd < 0 && !vhi_slave_acked(s, VH_PF_INBAND_NOTIFICATIONS);
+	r->serve.polled = fd < 0 && !vhi_slave_acked(s, VH_PF_INBAND_NOTIFICATIONS);
 	return after(vhi_vring_event(s, job->queue, VHI_VRING_KICK_MSG), job);
 }
 

@@ -86,7 +86,7 @@ static void put_ring(struct writer *w, struct vhi_vring *v, uint32_t index)
 			     .num = v->num,
 			     .base = v->base,
 			     .flags = (starts ? RING_STARTED : 0) | (v->enabled ? RING_ENABLED : 0) |
-				      (v->polled ? RING_POLLED : 0) | (v->has_addr ? RING_HAS_ADDR : 0) |
+				      (v->serve.polled ? RING_POLLED : 0) | (v->has_addr ? RING_HAS_ADDR : 0) |
 				      (v->has_base || vhi_vring_started(v) ? RING_HAS_BASE : 0),
 			     .kick = put_file(w, vhi_queue_get_fd(v->q, VHI_QUEUE_KICK)),
 			     .call = put_file(w, vhi_queue_get_fd(v->q, VHI_QUEUE_CALL)),

@@ -332,7 +332,7 @@ static int import_ring(struct vh_slave *s, const struct reader *r, const struct 
 	v->base = in->base;
 	v->has_addr = in->flags & RING_HAS_ADDR;
 	v->has_base = in->flags & RING_HAS_BASE;
-	v->polled = in->flags & RING_POLLED;
+	v->serve.polled = in->flags & RING_POLLED;
 	vhi_vring_enable(s, in->index, in->flags & RING_ENABLED);
 	if (!(in->flags & RING_STARTED) || !vhi_vring_event(s, in->index, VHI_VRING_KICK_MSG))
 		return 0;

@@ -32,7 +32,7 @@ void vhi_vring_look(struct vh_slave *s, struct vhi_vring *r)
 	if (is_manual(s))
 		vhi_queue_wake(r->q);
 	else
-		r->pending = true;
+		r->serve.pending = true;
 }
 
 /*
@@ -171,9 +171,7 @@ static void started(struct vh_slave *s, uint32_t i, int32_t reason)
 	vhi_state_end(s, -ECANCELED);
 	r->state = VHI_VRING_RUNNING;
 	r->lost = false;
-	r->armed = s->opts.poll_us; /* a ring begins armed; its first run is to change that */
-	r->left = false;
-	r->poll_until = 0;
+	vhi_serve_begin(&r->serve, s->opts.poll_us);
 	watch_kick(s, i);
 	vhi_log_line(&s->log, VH_LOG_DEBUG, "queue %u started", i);
 	vhi_events_raise(&s->events, VH_EVENT_STARTED, i, reason, 0);
@@ -223,8 +221,8 @@ static void close_notifiers(struct vh_slave *s, uint32_t i)
 	vhi_queue_drain(r->q);
 	vhi_vring_set_kick(s, i, -1);
 	vhi_queue_set_fd(r->q, VHI_QUEUE_CALL, -1);
-	r->polled = false;
-	r->pending = false;
+	r->serve.polled = false;
+	r->serve.pending = false;
 }
 
 static uint32_t act_start_fd(struct vh_slave *s, uint32_t i)
@@ -234,7 +232,7 @@ static uint32_t act_start_fd(struct vh_slave *s, uint32_t i)
 	if (site) {
 		s->rings[i].state = VHI_VRING_STOPPED;
 		vhi_vring_set_kick(s, i, -1);
-		s->rings[i].polled = false;
+		s->rings[i].serve.polled = false;
 	}
 	return site;
 }
@@ -434,7 +432,7 @@ void vhi_vring_woken(struct vh_slave *s)
 			vhi_vring_event(s, i, VHI_VRING_BROKE);
 		/* It may be that a pop was cut short, and that there is room again. */
 		if (r->state == VHI_VRING_RUNNING && !is_manual(s))
-			r->pending = true;
+			r->serve.pending = true;
 		if (r->busy)
 			vhi_vring_event(s, i, VHI_VRING_CONFIGURED);
 		if (!r->lost && vhi_queue_inflight_lost(r->q))
@@ -442,50 +440,11 @@ void vhi_vring_woken(struct vh_slave *s)
 	}
 }
 
-/* False when the queue may sleep: nothing came for as long as it is to be polled. */
-static bool polls(const struct vh_slave *s, struct vhi_vring *r, bool took)
-{
-	const uint64_t us = s->opts.poll_us;
-	uint64_t now;
-
-	if (r->polled || us == VH_POLL_ALWAYS)
-		return true;
-	if (!us || !(took || r->poll_until))
-		return false;
-	now = vhi_now_ns();
-	if (took)
-		r->poll_until = now + us * 1000;
-	if (now >= r->poll_until)
-		r->poll_until = 0;
-	return r->poll_until;
-}
-
-/*
- * After the device found no more: ask for a kick, then look once more. One that then, with the kick asked for, takes
- * nothing of what is there leaves it on purpose (receive buffers, until something comes): the next kick is for others.
- */
-static void rest(const struct vh_slave *s, struct vhi_vring *r, bool took)
-{
-	const bool looked_again = r->left && r->armed;
-	vh_count rc;
-
-	if (polls(s, r, took)) {
-		if (!took)
-			vhi_queue_call(r->q);
-		r->pending = r->polling = true;
-		return;
-	}
-	rc = vh_queue_arm(r->q);
-	r->armed = rc >= 0;
-	r->left = rc == VH_QUEUE_MORE;
-	r->pending = (r->left && (took || !looked_again)) || rc == -EBUSY;
-}
-
 static bool is_due(const struct vh_slave *s, uint32_t i)
 {
 	const struct vhi_vring *r = &s->rings[i];
 
-	return r->pending && r->state == VHI_VRING_RUNNING && (r->enabled || discards(s, i)) && !r->paused;
+	return r->serve.pending && r->state == VHI_VRING_RUNNING && (r->enabled || discards(s, i)) && !r->paused;
 }
 
 bool vhi_vring_any_pending(const struct vh_slave *s)
@@ -499,7 +458,7 @@ bool vhi_vring_any_pending(const struct vh_slave *s)
 bool vhi_vring_only_polls(const struct vh_slave *s)
 {
 	for (uint32_t i = 0; i < s->n_queues; i++)
-		if (is_due(s, i) && !s->rings[i].polling)
+		if (is_due(s, i) && !s->rings[i].serve.polling)
 			return false;
 	return true;
 }
@@ -517,22 +476,9 @@ static int32_t discard(const struct vh_slave *s, struct vhi_vring *r)
 		cpls[i] = (struct vh_cpl){.token = reqs[i].token};
 	rc = n > 0 ? vh_queue_push(r->q, cpls, (uint32_t)n) : n;
 	if (!rc && !n)
-		rest(s, r, false);
+		vhi_serve_rest(&r->serve, r->q, false, s->opts.poll_us);
 	vhi_queue_ctl(r->q, VHI_CTL_DISABLE, NULL);
 	return rc ? rc : n;
-}
-
-static int32_t batch(struct vh_slave *s, uint32_t i)
-{
-	struct vhi_vring *r = &s->rings[i];
-	const uint32_t before = vhi_queue_taken(r->q);
-	int32_t rc = 0;
-
-	if (s->dev->ops.on_batch)
-		rc = s->dev->ops.on_batch(s->dev->ctx, r->q, i, s->opts.budget);
-	if (!rc && !vhi_slave_ended(s))
-		rest(s, r, vhi_queue_taken(r->q) != before);
-	return rc;
 }
 
 static void run(struct vh_slave *s, uint32_t i)
@@ -540,16 +486,12 @@ static void run(struct vh_slave *s, uint32_t i)
 	struct vhi_vring *r = &s->rings[i];
 	int32_t rc;
 
-	r->pending = r->polling = false;
-	if (r->armed && !r->left) {
-		vh_queue_disarm(r->q);
-		r->armed = false;
-	}
-	rc = r->enabled ? batch(s, i) : discard(s, r);
+	vhi_serve_open(&r->serve, r->q);
+	rc = r->enabled ? vhi_serve_batch(&r->serve, r->q, s->dev, i, s->opts.budget, s->opts.poll_us) : discard(s, r);
 	if (vhi_slave_ended(s))
 		return;
 	if (rc > 0)
-		r->pending = true;
+		r->serve.pending = true;
 	else if (rc < 0 && vh_queue_state(r->q) != VH_QUEUE_BROKEN)
 		vhi_queue_break(r->q, rc, 0, "the device gave the queue up");
 	if (vh_queue_state(r->q) == VH_QUEUE_BROKEN)
@@ -563,6 +505,6 @@ void vhi_vring_run_all(struct vh_slave *s)
 		if (is_due(s, i))
 			run(s, i);
 		else
-			s->rings[i].pending = false;
+			s->rings[i].serve.pending = false;
 	}
 }

@@ -22,6 +22,7 @@
 #include "vhi_log.h"
 #include "vhi_mem.h"
 #include "vhi_queue.h"
+#include "vhi_serve.h"
 #include "vhi_sock.h"
 #include "vhi_stream.h"
 #include "vhi_tickets.h"
@@ -68,26 +69,20 @@ enum vhi_vring_event {
 
 struct vhi_vring {
 	struct vh_queue *q;
+	struct vhi_serve serve;
 	struct vh_vring_addr addr;	     /* as it came: user addresses */
 	struct vhi_gpa desc, driver, device; /* while started: what they were translated to */
 	uint32_t num;			     /* 0 = not set */
 	uint32_t base;			     /* as it came, or where it stopped; see vhi_vring_base() */
 	uint8_t state;			     /* enum vhi_vring_state */
 	bool has_addr, has_base, enabled;
-	bool polled;	     /* kick without an fd */
 	bool paused;	     /* quiesced for a change of memory */
-	bool pending;	     /* to be looked at in the next round */
-	bool polling;	     /* pending for no other reason than that something may have come */
-	bool armed;	     /* the driver was asked to kick */
-	bool left;	     /* the device leaves requests in it on purpose */
 	bool watched;	     /* the kick fd is in our epoll set */
 	bool busy;	     /* wanted and complete, but its queue is not yet left */
 	bool moving;	     /* has to follow a change of memory */
 	bool lost;	     /* it was told that its inflight records are */
 	uint32_t told;	     /* VHI_TELL_* that wait */
 	uint64_t telling;    /* ticket of the one on its way, 0 = none */
-	uint64_t poll_until; /* 0 = nothing came since the driver was asked to kick */
-	int32_t device_rc;   /* atomic: why a request of it failed last, 0 = told already */
 };
 
 /*
