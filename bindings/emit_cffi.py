@@ -28,7 +28,7 @@ HELPER_BODY = ("{", "    for (uint32_t i = 0; i < n; i++)", "        cpls[i].tok
                "    return vh_queue_push(q, cpls, n);", "}")
 # Structs that become a record as they are.
 RECORDS = ("vh_region", "vh_dirty_info", "vh_iotlb_entry", "vh_iotlb_miss", "vh_iotlb_stats", "vh_vring_addr", "vh_fs_range",
-           "vh_event", "vh_queue_stats", "vh_slave_stats", "vh_master_stats", "vh_blk_info", "vh_gpu_mode",
+           "vh_event", "vh_queue_stats", "vh_slave_stats", "vh_vduse_info", "vh_master_stats", "vh_blk_info", "vh_gpu_mode",
            "vh_postcopy_fault")
 
 

@@ -14,6 +14,7 @@ struct serve_opts {
 	const char *socket;
 	const char *connect;
 	const char *handover;
+	const char *vduse, *records;
 	uint64_t fd, tries, coalesce;
 	uint64_t poll_us;
 	bool poll, has_fd, packed, in_order, postcopy, verbose;
@@ -22,7 +23,7 @@ struct serve_opts {
 
 static const struct serve_kind *const kinds[] = {&serve_blk, &serve_net};
 
-#define MAX_OPTIONS 32
+#define MAX_OPTIONS 40
 
 static const struct serve_kind *find_kind(int argc, char **argv)
 {
@@ -52,6 +53,8 @@ static int parse(int argc, char **argv, const struct serve_kind *kind, struct se
 		{"coalesce", OPT_NUMBER, &o->coalesce, VH_QUEUE_MAX_SIZE, NULL},
 		{"postcopy", OPT_FLAG, &o->postcopy, 0, NULL},
 		{"handover", OPT_TEXT, &o->handover, 0, NULL},
+		{"vduse", OPT_TEXT, &o->vduse, 0, NULL},
+		{"records", OPT_TEXT, &o->records, 0, NULL},
 		{"verbose", OPT_FLAG, &o->verbose, 0, NULL},
 	};
 	const size_t n_common = sizeof(common) / sizeof(common[0]);
@@ -65,8 +68,11 @@ static int parse(int argc, char **argv, const struct serve_kind *kind, struct se
 	rc = parse_options(argc, argv, opts, n_common + kind->n_opts, words, 1, &n);
 	if (rc)
 		return rc;
-	if (!!o->socket + !!o->connect + o->has_fd != 1)
-		return usage("serve %s: give one of --socket ADDRESS, --connect ADDRESS and --fd N", kind->name);
+	if (!!o->socket + !!o->connect + !!o->vduse + o->has_fd != 1)
+		return usage("serve %s: give one of --socket ADDRESS, --connect ADDRESS, --fd N and --vduse NAME",
+			     kind->name);
+	if (o->records && !o->vduse)
+		return usage("serve %s: --records is for --vduse", kind->name);
 	if (!o->device.queues || !o->device.queue_size)
 		return usage("serve %s: --queues and --queue-size are at least 1", kind->name);
 	if (o->device.queue_size & (o->device.queue_size - 1))
@@ -86,7 +92,12 @@ static void on_signal(int sig)
 		vh_slave_wake(serving);
 }
 
-static void catch_signals(void)
+bool serve_told_to_end(void)
+{
+	return told_to_end;
+}
+
+void serve_catch_signals(void)
 {
 	static const int end[] = {SIGTERM, SIGINT, SIGHUP};
 	struct sigaction a = {.sa_handler = on_signal};
@@ -96,7 +107,7 @@ static void catch_signals(void)
 		sigaction(end[i], &a, NULL);
 }
 
-static void print_event(const struct vh_event *e)
+void serve_print_event(const struct vh_event *e)
 {
 	const char *name = vh_event_name(e->kind);
 	char queue[32] = "";
@@ -126,7 +137,7 @@ static int loop(struct vh_slave *s, const struct sources *from)
 			return say_vh(rc, "serve");
 		while (vh_slave_next_event(s, &e) == 1) {
 			if (from->verbose)
-				print_event(&e);
+				serve_print_event(&e);
 			if (from->once && e.kind == VH_EVENT_DISCONNECTED)
 				return e.reason ? EXIT_WRONG : EXIT_DONE;
 			if (e.kind == VH_EVENT_GAVE_UP)
@@ -214,7 +225,7 @@ static int serve(const struct serve_opts *o, const char *kind, struct vh_device 
 	if (rc)
 		return say_vh(rc, "serve");
 	serving = s;
-	catch_signals();
+	serve_catch_signals();
 	vh_slave_set_logger(s, stderr_log(o->verbose ? VH_LOG_DEBUG : VH_LOG_WARNING), NULL);
 	if (tracer())
 		vh_slave_set_trace(s, tracer(), NULL);
@@ -248,7 +259,15 @@ int cmd_serve(int argc, char **argv)
 		rc = kind->open(&o.device, &dev);
 	if (rc)
 		return rc;
-	rc = serve(&o, kind->name, dev);
+	rc = o.vduse ? serve_vduse(&(struct serve_vduse_opts){.name = o.vduse,
+							      .kind = kind->name,
+							      .records = o.records,
+							      .coalesce = (uint32_t)o.coalesce,
+							      .packed = o.packed,
+							      .in_order = o.in_order,
+							      .verbose = o.verbose},
+				   dev)
+		     : serve(&o, kind->name, dev);
 	vh_device_free(dev);
 	return rc;
 }

@@ -116,6 +116,19 @@ struct serve_kind {
 };
 extern const struct serve_kind serve_blk, serve_net;
 
+void serve_catch_signals(void);
+bool serve_told_to_end(void);
+void serve_print_event(const struct vh_event *e);
+
+/* serve_vduse.c */
+struct serve_vduse_opts {
+	const char *name, *kind;
+	const char *records; /* path, NULL = none */
+	uint32_t coalesce;
+	bool packed, in_order, verbose;
+};
+int serve_vduse(const struct serve_vduse_opts *o, struct vh_device *dev);
+
 /* One file for each command. */
 int cmd_serve(int argc, char **argv);
 int cmd_probe(int argc, char **argv);

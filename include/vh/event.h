@@ -16,7 +16,7 @@ VH_BEGIN_DECLS
 /* vh_event.kind, of both sides: the channel of the back-end's own requests ended, the connection goes on. */
 #define VH_EVENT_CHANNEL_ENDED 24 /* reason: as of VH_EVENT_DISCONNECTED; value: number of the check, 0 = none */
 
-/* vh_event.kind, of a slave. */
+/* vh_event.kind, of a slave, some of a vh_vduse too. */
 #define VH_EVENT_REFUSED	3  /* a second client was closed at once */
 #define VH_EVENT_STARTED	4  /* queue; reason: VH_START_* */
 #define VH_EVENT_STOPPED	5  /* queue; value: base */
@@ -67,6 +67,7 @@ VH_BEGIN_DECLS
 #define VH_START_KICK_FD   1 /* SET_VRING_KICK found the ring complete */
 #define VH_START_COMPLETED 2 /* the missing message arrived */
 #define VH_START_KICK	   3 /* the first kick */
+#define VH_START_DRIVER_OK 4 /* VDUSE: the driver runs */
 
 /**
  * struct vh_event - news of a handle. Size-first out struct.

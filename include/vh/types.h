@@ -54,6 +54,7 @@ struct vh_iotlb;
 struct vh_queue;
 struct vh_device;
 struct vh_slave;
+struct vh_vduse;
 struct vh_master;
 struct vh_backend;
 struct vh_driver;

@@ -6,6 +6,7 @@
 #define VH_VH_H
 
 #include "vh/types.h"
+#include "vh/vduse.h"
 #include "vh/version.h"
 #include "vh/error.h"
 #include "vh/log.h"

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from vh._queue import ALL as ALL, Batch as Batch, Completion as Completion, Queue as Queue, Request as Request
     from vh._reconnect import Reconnect as Reconnect
     from vh._slave import Slave as Slave, SlaveState as SlaveState, serve as serve
+    from vh._vduse import Vduse as Vduse
 
 _FROM = {
     "_backend": "Backend Drivable",
@@ -59,6 +60,7 @@ _FROM = {
     "_queue": "ALL Batch Completion Queue Request",
     "_reconnect": "Reconnect",
     "_slave": "Slave SlaveState serve",
+    "_vduse": "Vduse",
 }
 _WHERE = {name: module for module, names in _FROM.items() for name in names.split()}
 

@@ -131,7 +131,7 @@ _error.bind("vhpy_trace_message", _message, void=True)
 class Pollable(Handle):
     """What lives in an event loop: a pollable fd, and events."""
 
-    _side = ""  # "vh_slave", "vh_master", "vh_driver"
+    _side = ""  # "vh_slave", "vh_master", "vh_driver", "vh_vduse"
     _leaks = True
 
     def fileno(self) -> int:
@@ -159,17 +159,13 @@ class Pollable(Handle):
             yield event
 
 
-class Observed(Pollable):
-    """What a master and a slave have in common besides: a log, a trace."""
+class Logged(Pollable):
+    """What lives for long besides: a log, and an end from outside."""
 
     def set_logger(self, line: "Callable[[_model.LogLevel | int, str], object] | None",
                 level: int = _model.LOG_WARNING) -> None:
         """Have line(level, text) called for each line of log, down to that level; None: nowhere."""
         self._observe("logger", line, level=level, line="vhpy_logger_line")
-
-    def set_trace(self, message: "Callable[[Message], object] | None") -> None:
-        """Have message(Message) called for each message that crosses the socket; None: off."""
-        self._observe("trace", message, message="vhpy_trace_message")
 
     def _observe(self, what: str, function: Any, level: int = 0, **members: str) -> None:
         if function is None:
@@ -188,3 +184,11 @@ class Observed(Pollable):
     def stop(self) -> None:
         """Make every call on this handle fail with ESHUTDOWN; from any thread. Waits for calls in progress."""
         self._call(f"{self._side}_stop")
+
+
+class Observed(Logged):
+    """What speaks vhost-user besides: a trace."""
+
+    def set_trace(self, message: "Callable[[Message], object] | None") -> None:
+        """Have message(Message) called for each message that crosses the socket; None: off."""
+        self._observe("trace", message, message="vhpy_trace_message")

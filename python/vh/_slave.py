@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
 """The back-end: a device behind a unix socket."""
-import asyncio
 import dataclasses
-import errno
 import os
 import weakref
-from typing import Any, AsyncIterator, Callable, Sequence
+from typing import Any, Callable, Sequence
 
 from vh import _aio, _error, _event
 from vh._byhand import FrontendRequest, answered, callable_or_none
@@ -15,9 +13,9 @@ from vh._event import target
 from vh._handle import create, expect
 from vh._lib import fd_of, ffi, microseconds, milliseconds, new_ops, new_sized, path_bytes, record
 from vh._memory import Snapshot, take_snapshot
-from vh._model import Event, SlaveStats
-from vh._queue import Queue
+from vh._model import SlaveStats
 from vh._reconnect import Reconnect, policy_of
+from vh._serving import Serving
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,14 +30,11 @@ class SlaveState:
             os.close(fd)
 
 
-class Slave(Asking):
+class Slave(Serving, Asking):
     """A device and one connection at a time. It serves while dispatch(), wait() or serve() is called."""
 
     _free = "vh_slave_free"
     _side = "vh_slave"
-
-    _more = False  # the last dispatch left something
-    _stopping = False
 
     def __init__(self, device: Device, *, message_timeout: "float | None" = None, drain_timeout: "float | None" = None,
                  more_features: int = 0,
@@ -71,17 +66,7 @@ class Slave(Asking):
             self._adopt(create("vh_slave_new", "vh_slave", opts, ptr, ops, ctx), device)
         finally:
             device._leave()
-        device._slave = weakref.ref(self)
-        self._device = device
-        self._queues: "dict[int, Queue]" = {}
-
-    @property
-    def device(self) -> Device:
-        return self._device
-
-    def _end(self) -> None:
-        self._queues.clear()
-        super()._end()
+        self._serves(device)
 
     def listen(self, path: "str | bytes | os.PathLike[str]") -> None:
         """Listen on a unix socket: a path, "unix:/path", "@abstract", "fd:3", or "systemd:name" of socket activation."""
@@ -95,79 +80,9 @@ class Slave(Asking):
         """Use a unix stream socket that is open already, listening or connected; it stays yours."""
         self._call("vh_slave_adopt", fd_of(fd))
 
-    def dispatch(self) -> bool:
-        """Do what is to be done, never wait. True: there is more to do at once."""
-        if self._stopping:
-            raise _error.make(errno.ESHUTDOWN, "the slave was stopped")
-        self._more = True  # nobody knows, if a method of the device raises something
-        self._more = super().dispatch()
-        return self._more
-
     def wake(self) -> None:
         """Make wait() return, as if something had come; from any thread."""
         self._call("vh_slave_wake")
-
-    def stop(self) -> None:
-        """Make every call on this slave fail with ESHUTDOWN; from any thread. Waits for the one in progress."""
-        if self._closed:
-            raise self._gone()
-        self._stopping = True  # a busy thread would come back for the lock before this one is awake
-        with self._serial:  # a wait that Ctrl-C ends, other than that of the library
-            super().stop()
-
-    def wait(self, timeout: "float | None" = None) -> bool:
-        """Wait until there is something to do, and do it. False: the time passed.
-
-        Other threads may use the slave meanwhile. What a device's method raises is raised here.
-        """
-        if not self._more and not _aio.wait(self, timeout):
-            return False
-        self.dispatch()
-        return True
-
-    def serve(self, until: "Callable[[], object] | None" = None) -> None:
-        """Serve until stop(), close(), or until() says so, which is asked a few times a second."""
-        try:
-            while not (until and until()):
-                self.wait(_aio.SLICE_S if until else None)
-        except _error.VhError as e:
-            self._over(e)
-
-    def _over(self, e: _error.VhError) -> None:
-        if e.errno != errno.ESHUTDOWN and not self._closed:
-            raise e
-
-    async def async_serve(self) -> None:
-        """Serve as an asyncio task, until it is cancelled or the slave is stopped or closed."""
-        async for _ in self.async_events():
-            pass
-
-    async def async_events(self) -> "AsyncIterator[Event]":
-        """Serve, and tell what is new."""
-        try:
-            while True:
-                while self.dispatch():
-                    await asyncio.sleep(0)
-                for event in self.events():
-                    yield event
-                await _aio.readable(self)
-        except _error.VhError as e:
-            self._over(e)
-
-    def queue(self, index: int, *, stale_views: "str | None" = None) -> Queue:
-        """A queue of the device; the same object each time."""
-        out = ffi.new("struct vh_queue **")
-        self._call("vh_slave_queue", index, out)
-        queue = self._queue_at(out[0], index)
-        if stale_views is not None:
-            queue.stale_views = stale_views
-        return queue
-
-    def _queue_at(self, ptr: Any, index: int) -> Queue:
-        queue = self._queues.get(index)
-        if queue is None or queue.closed:
-            queue = self._queues[index] = Queue._borrow(ptr, self, index)
-        return queue
 
     def snapshot(self) -> Snapshot:
         """The guest memory that the front-end shares now."""
@@ -212,14 +127,6 @@ class Slave(Asking):
         self._call("vh_slave_get_stats", out)
         return record(SlaveStats, out)  # type: ignore[no-any-return]
 
-    def close(self) -> None:
-        """Close it. A thread that serves it ends that first, with the methods of the device that it is in."""
-        if not self._closed and not _error.state.exiting:  # at the end of the interpreter a method may never end
-            try:
-                self.stop()
-            except _error.VhError:
-                pass  # another thread was faster
-        super().close()
 
 
 def serve(device: Device, path: "str | bytes | os.PathLike[str]", **options: Any) -> None:

@@ -21,8 +21,9 @@ static struct {
 		uint64_t handle;
 	} handles[HANDLES];
 	unsigned n;
-	int device_end;	 /* of the display */
-	uint64_t frames; /* session of the network driver */
+	int device_end;	   /* of the display */
+	uint64_t frames;   /* session of the network driver */
+	uint64_t exported; /* device of the VDUSE handle */
 } world;
 
 static uint64_t keep(const char *kind, uint64_t handle)
@@ -59,6 +60,16 @@ static uint64_t new_net(void)
 	return net;
 }
 
+static uint64_t new_vduse(void)
+{
+	char name[] = "sample";
+	uint64_t v = 0;
+
+	world.exported = new_device(NULL, NULL);
+	CHECK(!VH(vduse_new, 0, at(name), world.exported, (uint64_t)-1, at(&v)), "no VDUSE device");
+	return v;
+}
+
 void world_open(void)
 {
 	uint64_t backend = 0, driver = 0, blk = 0, snapshot = 0, dirty = 0, iotlb = 0, gpu = 0, postcopy = 0;
@@ -92,12 +103,15 @@ void world_open(void)
 	CHECK(!VH(blk_new, driver, at(&blk)), "no block driver");
 	keep("vh_blk", blk);
 	keep("vh_net", new_net());
+	keep("vh_vduse", new_vduse());
 	CHECK(!VH(master_postcopy_advise, world.pair.master, at(&postcopy)), "no userfaultfd");
 	keep("vh_postcopy", postcopy);
 }
 
 void world_close(void)
 {
+	VH(vduse_free, world_handle("vh_vduse"));
+	VH(device_free, world.exported);
 	VH(net_free, world_handle("vh_net"));
 	VH(driver_free, world.frames);
 	VH(blk_free, world_handle("vh_blk"));
@@ -146,6 +160,7 @@ static const struct {
 	{"vh_blkdev_opts.kind", "VH_BLKDEV_NULL", 0},
 	{"vh_blkdev_opts.capacity", NULL, 1 << 20},
 	{"vh_blkdev_new.fd", NULL, (uint64_t)-1},
+	{"vh_vduse_new.records", NULL, (uint64_t)-1},
 	{"vh_msg.request", NULL, 1},
 	{"vh_device_error.rc", NULL, (uint64_t)-5},
 	{"vh_dirty_new.end", NULL, 4096},

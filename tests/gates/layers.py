@@ -16,7 +16,7 @@ import parse
 
 # Whatever src/CMakeLists.txt says: these never meet.
 NEVER = {"base": {"*"}, "uapi": {"*"}, "gpu": {"mem", "master", "slave"}, "wire": {"sock", "mem", "queue"}, "queue": {"sock", "wire"},
-         "device": {"sock", "wire"}, "master": {"slave", "device"}, "slave": {"master", "backend"}, "driver": {"sock", "wire", "master", "slave"}}
+         "device": {"sock", "wire"}, "master": {"slave", "device"}, "slave": {"master", "backend"}, "driver": {"sock", "wire", "master", "slave"}, "vduse": {"sock", "wire", "master", "slave"}}
 SRC = os.path.join(parse.TOP, "src")
 
 

@@ -29,6 +29,7 @@ UNREACHED = {
     "MasterResume": "a wait goes on after a signal",
     "ErrorGet": "part of every call that fails",
     "SlaveWait": "Slave.Wait parks the goroutine instead of a thread",
+    "VduseWait": "the same",
     "DeviceOps.PollFD": "a goroutine that waits for something pushes by itself",
     "DeviceOps.OnPoll": "the same",
 }

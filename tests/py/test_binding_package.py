@@ -17,6 +17,7 @@ SOURCE = os.path.join(TOP, "python")
 UNUSED = {
     "vh_master_resume": "waiting() runs the handlers of signals inside of the wait, which goes on",
     "vh_slave_wait": "Slave.wait() polls the fd, so that other threads get in and signals are heard",
+    "vh_vduse_wait": "the same of Vduse.wait()",
 }
 
 
@@ -33,10 +34,10 @@ def test_every_function_has_a_use_or_a_reason():
     with open(os.path.join(TOP, "abi", "libvh.api.json"), encoding="utf-8") as f:
         functions = [f["name"] for f in json.load(f)["functions"]]
     text = words_of_the_layer()
-    sides = [f"{side}_{what}" for side in ("vh_slave", "vh_master", "vh_driver") for what in (
+    sides = [f"{side}_{what}" for side in ("vh_slave", "vh_master", "vh_driver", "vh_vduse") for what in (
         "fd", "dispatch", "next_event", "stop", "set_logger", "set_trace", "submit", "finish", "answer", "disconnect")]
     requests = re.findall(r'self\._get\("(\w+)"', text)
-    used = {*re.findall(r"\b(vh_\w+)", text), *sides, *(f"vh_master_get_{name}" for name in requests)}
+    used = {*(f"{side}_queue" for side in ("vh_slave", "vh_vduse")), *re.findall(r"\b(vh_\w+)", text), *sides, *(f"vh_master_get_{name}" for name in requests)}
     unused = sorted(set(functions) - used)
     assert unused == sorted(UNUSED)
 

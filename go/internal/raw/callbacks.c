@@ -179,6 +179,16 @@ static vh_rc vh_master_ops_fs_request(void *ctx, uint32_t op, const struct vh_fs
 	return vhgo_master_ops_fs_request((uintptr_t)ctx, op, (struct vh_fs_range *)ranges, n, fd, token);
 }
 
+vhgo_rc go_vh_vduse_set_logger(struct vh_vduse *v, uint32_t n, uint32_t members, uintptr_t ctx)
+{
+	struct vh_logger_ops ops = {.size = sizeof(ops), .level = n};
+
+	ops.destroy = vh_logger_ops_destroy;
+	if (members & 1u << 0)
+		ops.line = vh_logger_ops_line;
+	return vhgo_rc_of(vh_vduse_set_logger(v, ctx ? &ops : NULL, (void *)ctx));
+}
+
 vhgo_rc go_vh_device_new(const struct vh_device_opts *opts, uint32_t n, uint32_t members, uintptr_t ctx, struct vh_device **out)
 {
 	struct vh_device_ops ops = {.size = sizeof(ops), .flags = n};

@@ -6,6 +6,7 @@ package raw
 /*
 #include "vhgo.h"
 
+vhgo_rc go_vh_vduse_set_logger(struct vh_vduse *v, uint32_t n, uint32_t members, uintptr_t ctx);
 vhgo_rc go_vh_device_new(const struct vh_device_opts *opts, uint32_t n, uint32_t members, uintptr_t ctx, struct vh_device **out);
 vhgo_rc go_vh_slave_new(const struct vh_slave_opts *opts, struct vh_device *dev, uint32_t n, uint32_t members, uintptr_t ctx, struct vh_slave **out);
 vhgo_rc go_vh_slave_set_logger(struct vh_slave *s, uint32_t n, uint32_t members, uintptr_t ctx);
@@ -394,6 +395,16 @@ func vhgo_master_ops_object_wanted(ctx C.uintptr_t, uuid unsafe.Pointer, length 
 //export vhgo_master_ops_fs_request
 func vhgo_master_ops_fs_request(ctx C.uintptr_t, op C.uint32_t, ranges *C.struct_vh_fs_range, n C.uint32_t, fd C.vh_fd, token C.uint64_t) C.int32_t {
 	return C.int32_t(cgo.Handle(ctx).Value().(*MasterOps).FsRequest(uint32(op), sliceAt[FsRange](unsafe.Pointer(ranges), int(n)), int32(fd), uint64(token)))
+}
+
+// VduseSetLogger keeps ops until the library calls destroy.
+func VduseSetLogger(v *Vduse, ops *LoggerOps) error {
+	var ctx C.uintptr_t
+	var n, members C.uint32_t
+	if ops != nil {
+		ctx, n, members = C.uintptr_t(cgo.NewHandle(ops)), C.uint32_t(ops.Level), ops.members()
+	}
+	return rcError(uintptr(C.go_vh_vduse_set_logger((*C.struct_vh_vduse)(unsafe.Pointer(v)), n, members, ctx)))
 }
 
 // DeviceNew keeps ops until the library calls destroy.

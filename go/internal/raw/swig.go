@@ -33,8 +33,8 @@ typedef struct { void* array; intgo len; intgo cap; } _goslice_;
 
 #include <vh/types.h>
 
-typedef long long swig_type_1;
-typedef long long swig_type_2;
+typedef _gostring_ swig_type_1;
+typedef _gostring_ swig_type_2;
 typedef long long swig_type_3;
 typedef long long swig_type_4;
 typedef long long swig_type_5;
@@ -45,14 +45,14 @@ typedef long long swig_type_9;
 typedef long long swig_type_10;
 typedef long long swig_type_11;
 typedef long long swig_type_12;
-typedef _gostring_ swig_type_13;
-typedef _gostring_ swig_type_14;
-typedef long long swig_type_15;
-typedef long long swig_type_16;
-typedef _gostring_ swig_type_17;
-typedef _gostring_ swig_type_18;
-typedef long long swig_type_19;
-typedef long long swig_type_20;
+typedef long long swig_type_13;
+typedef long long swig_type_14;
+typedef _gostring_ swig_type_15;
+typedef _gostring_ swig_type_16;
+typedef long long swig_type_17;
+typedef long long swig_type_18;
+typedef _gostring_ swig_type_19;
+typedef _gostring_ swig_type_20;
 typedef long long swig_type_21;
 typedef long long swig_type_22;
 typedef long long swig_type_23;
@@ -60,8 +60,20 @@ typedef long long swig_type_24;
 typedef long long swig_type_25;
 typedef long long swig_type_26;
 typedef long long swig_type_27;
+typedef long long swig_type_28;
+typedef long long swig_type_29;
 extern void _wrap_Swig_free_raw_38bee8dda103c01b(uintptr_t arg1);
 extern uintptr_t _wrap_Swig_malloc_raw_38bee8dda103c01b(swig_intgo arg1);
+extern uintptr_t _wrap_VduseNew_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_1 arg2, swig_voidp arg3, int arg4, swig_voidp arg5);
+extern uintptr_t _wrap_VduseFD_raw_38bee8dda103c01b(swig_voidp arg1);
+extern uintptr_t _wrap_VduseDispatch_raw_38bee8dda103c01b(swig_voidp arg1);
+extern uintptr_t _wrap_VduseWait_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
+extern uintptr_t _wrap_VduseStop_raw_38bee8dda103c01b(swig_voidp arg1);
+extern uintptr_t _wrap_VduseNextEvent_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
+extern uintptr_t _wrap_VduseQueue_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
+extern uintptr_t _wrap_VduseGetInfo_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
+extern void _wrap_VduseFree_raw_38bee8dda103c01b(swig_voidp arg1);
+extern uintptr_t _wrap_VduseRemove_raw_38bee8dda103c01b(swig_type_2 arg1);
 extern int _wrap_Version_raw_38bee8dda103c01b(void);
 extern uintptr_t _wrap_ErrorName_raw_38bee8dda103c01b(int arg1);
 extern uintptr_t _wrap_MsgName_raw_38bee8dda103c01b(int arg1, int arg2);
@@ -69,7 +81,7 @@ extern uintptr_t _wrap_FeatureName_raw_38bee8dda103c01b(int arg1, int arg2);
 extern uintptr_t _wrap_EventName_raw_38bee8dda103c01b(int arg1);
 extern uintptr_t _wrap_MemNew_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern void _wrap_MemFree_raw_38bee8dda103c01b(swig_voidp arg1);
-extern uintptr_t _wrap_MemAlloc_raw_38bee8dda103c01b(swig_voidp arg1, vh_gpa arg2, swig_type_1 arg3, int arg4);
+extern uintptr_t _wrap_MemAlloc_raw_38bee8dda103c01b(swig_voidp arg1, vh_gpa arg2, swig_type_3 arg3, int arg4);
 extern uintptr_t _wrap_MemAddFD_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
 extern uintptr_t _wrap_MemRemove_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_MemDupFD_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
@@ -78,15 +90,15 @@ extern int _wrap_SnapshotNumber_raw_38bee8dda103c01b(swig_voidp arg1);
 extern void _wrap_SnapshotFree_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_MemGuardInstall_raw_38bee8dda103c01b(void);
 extern uintptr_t _wrap_MemGuardRemove_raw_38bee8dda103c01b(void);
-extern uintptr_t _wrap_DirtyNew_raw_38bee8dda103c01b(swig_type_2 arg1, swig_voidp arg2);
-extern uintptr_t _wrap_DirtyOpen_raw_38bee8dda103c01b(int arg1, swig_type_3 arg2, swig_type_4 arg3, swig_voidp arg4);
-extern uintptr_t _wrap_DirtyMark_raw_38bee8dda103c01b(swig_voidp arg1, vh_gpa arg2, swig_type_5 arg3);
+extern uintptr_t _wrap_DirtyNew_raw_38bee8dda103c01b(swig_type_4 arg1, swig_voidp arg2);
+extern uintptr_t _wrap_DirtyOpen_raw_38bee8dda103c01b(int arg1, swig_type_5 arg2, swig_type_6 arg3, swig_voidp arg4);
+extern uintptr_t _wrap_DirtyMark_raw_38bee8dda103c01b(swig_voidp arg1, vh_gpa arg2, swig_type_7 arg3);
 extern uintptr_t _wrap_DirtyDupFD_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_DirtyGetInfo_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern void _wrap_DirtyFree_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_IotlbNew_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, swig_voidp arg3);
 extern uintptr_t _wrap_IotlbUpdate_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_IotlbInvalidate_raw_38bee8dda103c01b(swig_voidp arg1, vh_iova arg2, swig_type_6 arg3);
+extern uintptr_t _wrap_IotlbInvalidate_raw_38bee8dda103c01b(swig_voidp arg1, vh_iova arg2, swig_type_8 arg3);
 extern uintptr_t _wrap_IotlbFD_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_IotlbNextMiss_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_IotlbDeny_raw_38bee8dda103c01b(swig_voidp arg1, vh_iova arg2);
@@ -108,10 +120,10 @@ extern uintptr_t _wrap_QueueSetIotlb_raw_38bee8dda103c01b(swig_voidp arg1, swig_
 extern uintptr_t _wrap_QueueGetStats_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_QueueDupSnapshot_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_QueueSetDirty_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, int arg3, vh_gpa arg4);
-extern uintptr_t _wrap_QueueMark_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_7 arg2, swig_type_8 arg3);
-extern uintptr_t _wrap_InflightMake_raw_38bee8dda103c01b(int arg1, int arg2, swig_type_9 arg3, swig_voidp arg4, swig_voidp arg5);
-extern uintptr_t _wrap_DeviceSetShmem_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_type_10 arg3);
-extern uintptr_t _wrap_DeviceFinish_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_11 arg2, int arg3);
+extern uintptr_t _wrap_QueueMark_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_9 arg2, swig_type_10 arg3);
+extern uintptr_t _wrap_InflightMake_raw_38bee8dda103c01b(int arg1, int arg2, swig_type_11 arg3, swig_voidp arg4, swig_voidp arg5);
+extern uintptr_t _wrap_DeviceSetShmem_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_type_12 arg3);
+extern uintptr_t _wrap_DeviceFinish_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_13 arg2, int arg3);
 extern uintptr_t _wrap_DeviceConfigChanged_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_DeviceError_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
 extern uintptr_t _wrap_BlkdevNew_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
@@ -121,14 +133,14 @@ extern uintptr_t _wrap_GpuNewDevice_raw_38bee8dda103c01b(swig_voidp arg1, int ar
 extern uintptr_t _wrap_GpuNewDisplay_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
 extern void _wrap_GpuFree_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_GpuFD_raw_38bee8dda103c01b(swig_voidp arg1);
-extern uintptr_t _wrap_GpuNegotiate_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_12 arg2, swig_voidp arg3);
+extern uintptr_t _wrap_GpuNegotiate_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_14 arg2, swig_voidp arg3);
 extern uintptr_t _wrap_GpuSend_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, int arg3);
 extern uintptr_t _wrap_GpuRecv_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, swig_voidp arg3);
 extern uintptr_t _wrap_GpuReplyShown_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_BackendKind_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_BackendGetFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_SlaveListen_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_13 arg2);
-extern uintptr_t _wrap_SlaveConnect_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_14 arg2, swig_voidp arg3);
+extern uintptr_t _wrap_SlaveListen_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_15 arg2);
+extern uintptr_t _wrap_SlaveConnect_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_16 arg2, swig_voidp arg3);
 extern uintptr_t _wrap_SlaveAdopt_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
 extern uintptr_t _wrap_SlaveFD_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_SlaveDispatch_raw_38bee8dda103c01b(swig_voidp arg1);
@@ -143,11 +155,11 @@ extern uintptr_t _wrap_SlaveResume_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_SlaveGetStats_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_SlaveStop_raw_38bee8dda103c01b(swig_voidp arg1);
 extern void _wrap_SlaveFree_raw_38bee8dda103c01b(swig_voidp arg1);
-extern uintptr_t _wrap_SlaveSetHostNotifier_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3, swig_type_15 arg4, swig_type_16 arg5, swig_voidp arg6);
+extern uintptr_t _wrap_SlaveSetHostNotifier_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3, swig_type_17 arg4, swig_type_18 arg5, swig_voidp arg6);
 extern uintptr_t _wrap_SlaveShmemMap_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, int arg3, swig_voidp arg4);
 extern uintptr_t _wrap_SlaveShmemUnmap_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, swig_voidp arg3);
-extern uintptr_t _wrap_MasterConnect_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_17 arg2);
-extern uintptr_t _wrap_MasterListen_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_18 arg2);
+extern uintptr_t _wrap_MasterConnect_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_19 arg2);
+extern uintptr_t _wrap_MasterListen_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_20 arg2);
 extern uintptr_t _wrap_MasterAccept_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_MasterAdopt_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
 extern uintptr_t _wrap_MasterSocketpair_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
@@ -157,16 +169,16 @@ extern uintptr_t _wrap_MasterDispatch_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_MasterResume_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_MasterCancel_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_MasterNextEvent_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_MasterNegotiate_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_19 arg2, swig_voidp arg3);
+extern uintptr_t _wrap_MasterNegotiate_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_21 arg2, swig_voidp arg3);
 extern uintptr_t _wrap_MasterSetIotlb_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_MasterBackend_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_MasterGetStats_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_MasterStop_raw_38bee8dda103c01b(swig_voidp arg1);
 extern void _wrap_MasterFree_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_MasterGetFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_MasterSetFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_20 arg2);
+extern uintptr_t _wrap_MasterSetFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_22 arg2);
 extern uintptr_t _wrap_MasterGetProtocolFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_MasterSetProtocolFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_21 arg2);
+extern uintptr_t _wrap_MasterSetProtocolFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_23 arg2);
 extern uintptr_t _wrap_MasterSetOwner_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_MasterGetQueueNum_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_MasterGetMaxMemSlots_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
@@ -177,7 +189,7 @@ extern uintptr_t _wrap_MasterSetVringNum_raw_38bee8dda103c01b(swig_voidp arg1, i
 extern uintptr_t _wrap_MasterSetVringAddr_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_MasterSetVringBase_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
 extern uintptr_t _wrap_MasterGetVringBase_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
-extern uintptr_t _wrap_MasterSetLogBase_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_type_22 arg3, swig_type_23 arg4);
+extern uintptr_t _wrap_MasterSetLogBase_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_type_24 arg3, swig_type_25 arg4);
 extern uintptr_t _wrap_MasterSetLogFD_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
 extern uintptr_t _wrap_MasterSetVringKick_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
 extern uintptr_t _wrap_MasterSetVringCall_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
@@ -188,7 +200,7 @@ extern uintptr_t _wrap_MasterVringKick_raw_38bee8dda103c01b(swig_voidp arg1, int
 extern uintptr_t _wrap_MasterGetInflight_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3, swig_voidp arg4, swig_voidp arg5);
 extern uintptr_t _wrap_MasterSetInflight_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, int arg3);
 extern uintptr_t _wrap_MasterIotlbUpdate_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_MasterIotlbInvalidate_raw_38bee8dda103c01b(swig_voidp arg1, vh_iova arg2, swig_type_24 arg3);
+extern uintptr_t _wrap_MasterIotlbInvalidate_raw_38bee8dda103c01b(swig_voidp arg1, vh_iova arg2, swig_type_26 arg3);
 extern uintptr_t _wrap_MasterResetDevice_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_MasterSetStatus_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
 extern uintptr_t _wrap_MasterGetStatus_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
@@ -196,7 +208,7 @@ extern uintptr_t _wrap_MasterResetOwner_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_MasterSetMTU_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
 extern uintptr_t _wrap_MasterSetVringEndian_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
 extern uintptr_t _wrap_MasterCreateCryptoSession_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, swig_voidp arg3);
-extern uintptr_t _wrap_MasterCloseCryptoSession_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_25 arg2);
+extern uintptr_t _wrap_MasterCloseCryptoSession_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_27 arg2);
 extern uintptr_t _wrap_MasterSetGpuSocket_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
 extern uintptr_t _wrap_MasterSetDeviceStateFD_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3, int arg4, swig_voidp arg5);
 extern uintptr_t _wrap_MasterCheckDeviceState_raw_38bee8dda103c01b(swig_voidp arg1);
@@ -207,12 +219,12 @@ extern uintptr_t _wrap_MasterPostcopyListen_raw_38bee8dda103c01b(swig_voidp arg1
 extern uintptr_t _wrap_MasterPostcopyEnd_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_PostcopyFD_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_PostcopyNext_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_PostcopyWake_raw_38bee8dda103c01b(swig_voidp arg1, vh_gpa arg2, swig_type_26 arg3);
+extern uintptr_t _wrap_PostcopyWake_raw_38bee8dda103c01b(swig_voidp arg1, vh_gpa arg2, swig_type_28 arg3);
 extern void _wrap_PostcopyFree_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_DriverNew_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4);
 extern void _wrap_DriverFree_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_DriverFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_DriverAlloc_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_27 arg2, swig_voidp arg3);
+extern uintptr_t _wrap_DriverAlloc_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_29 arg2, swig_voidp arg3);
 extern uintptr_t _wrap_DriverDupSnapshot_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_DriverSetRing_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3, int arg4, int arg5);
 extern uintptr_t _wrap_DriverGetRing_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
@@ -270,6 +282,110 @@ func Swig_malloc(arg1 int) (_swig_ret uintptr) {
 	_swig_i_0 := arg1
 	swig_r = (uintptr)(C._wrap_Swig_malloc_raw_38bee8dda103c01b(C.swig_intgo(_swig_i_0)))
 	return swig_r
+}
+
+func VduseNew(arg1 *VduseOpts, arg2 string, arg3 *Device, arg4 int32, arg5 **Vduse) (_swig_ret error) {
+	var swig_r uintptr
+	var _swig_i_0 *VduseOpts
+	_swig_i_0 = arg1.sized()
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	_swig_i_3 := arg4
+	_swig_i_4 := arg5
+	swig_r = (uintptr)(C._wrap_VduseNew_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_1)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	if Swig_escape_always_false {
+		Swig_escape_val = arg2
+	}
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func VduseFD(arg1 *Vduse) (_swig_ret Count) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	swig_r = (uintptr)(C._wrap_VduseFD_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0)))
+	var swig_r_1 Count
+	swig_r_1 = countOf(swig_r)
+	return swig_r_1
+}
+
+func VduseDispatch(arg1 *Vduse) (_swig_ret Count) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	swig_r = (uintptr)(C._wrap_VduseDispatch_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0)))
+	var swig_r_1 Count
+	swig_r_1 = countOf(swig_r)
+	return swig_r_1
+}
+
+func VduseWait(arg1 *Vduse, arg2 int32) (_swig_ret Count) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	swig_r = (uintptr)(C._wrap_VduseWait_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1)))
+	var swig_r_1 Count
+	swig_r_1 = countOf(swig_r)
+	return swig_r_1
+}
+
+func VduseStop(arg1 *Vduse) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	swig_r = (uintptr)(C._wrap_VduseStop_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func VduseNextEvent(arg1 *Vduse, arg2 *Event) (_swig_ret Count) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	var _swig_i_1 *Event
+	_swig_i_1 = arg2.room()
+	swig_r = (uintptr)(C._wrap_VduseNextEvent_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	var swig_r_1 Count
+	swig_r_1 = countOf(swig_r)
+	return swig_r_1
+}
+
+func VduseQueue(arg1 *Vduse, arg2 uint32, arg3 **Queue) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_VduseQueue_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func VduseGetInfo(arg1 *Vduse, arg2 *VduseInfo) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	var _swig_i_1 *VduseInfo
+	_swig_i_1 = arg2.room()
+	swig_r = (uintptr)(C._wrap_VduseGetInfo_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func VduseFree(arg1 *Vduse) {
+	_swig_i_0 := arg1
+	C._wrap_VduseFree_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0))
+}
+
+func VduseRemove(arg1 string) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	swig_r = (uintptr)(C._wrap_VduseRemove_raw_38bee8dda103c01b(*(*C.swig_type_2)(unsafe.Pointer(&_swig_i_0))))
+	if Swig_escape_always_false {
+		Swig_escape_val = arg1
+	}
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
 }
 
 func Version() (_swig_ret uint32) {
@@ -338,7 +454,7 @@ func MemAlloc(arg1 *Mem, arg2 GPA, arg3 uint64, arg4 uint32) (_swig_ret error) {
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (uintptr)(C._wrap_MemAlloc_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.vh_gpa(_swig_i_1), C.swig_type_1(_swig_i_2), C.int(_swig_i_3)))
+	swig_r = (uintptr)(C._wrap_MemAlloc_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.vh_gpa(_swig_i_1), C.swig_type_3(_swig_i_2), C.int(_swig_i_3)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -420,7 +536,7 @@ func DirtyNew(arg1 uint64, arg2 **Dirty) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_DirtyNew_raw_38bee8dda103c01b(C.swig_type_2(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (uintptr)(C._wrap_DirtyNew_raw_38bee8dda103c01b(C.swig_type_4(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -432,7 +548,7 @@ func DirtyOpen(arg1 int32, arg2 uint64, arg3 uint64, arg4 **Dirty) (_swig_ret er
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (uintptr)(C._wrap_DirtyOpen_raw_38bee8dda103c01b(C.int(_swig_i_0), C.swig_type_3(_swig_i_1), C.swig_type_4(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (uintptr)(C._wrap_DirtyOpen_raw_38bee8dda103c01b(C.int(_swig_i_0), C.swig_type_5(_swig_i_1), C.swig_type_6(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -443,7 +559,7 @@ func DirtyMark(arg1 *Dirty, arg2 GPA, arg3 uint64) (_swig_ret error) {
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_DirtyMark_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.vh_gpa(_swig_i_1), C.swig_type_5(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_DirtyMark_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.vh_gpa(_swig_i_1), C.swig_type_7(_swig_i_2)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -503,7 +619,7 @@ func IotlbInvalidate(arg1 *Iotlb, arg2 IOVA, arg3 uint64) (_swig_ret error) {
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_IotlbInvalidate_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.vh_iova(_swig_i_1), C.swig_type_6(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_IotlbInvalidate_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.vh_iova(_swig_i_1), C.swig_type_8(_swig_i_2)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -719,7 +835,7 @@ func QueueMark(arg1 *Queue, arg2 uint64, arg3 uint64) (_swig_ret error) {
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_QueueMark_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_7(_swig_i_1), C.swig_type_8(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_QueueMark_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_9(_swig_i_1), C.swig_type_10(_swig_i_2)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -733,7 +849,7 @@ func InflightMake(arg1 uint32, arg2 uint32, arg3 uint64, arg4 *Inflight, arg5 *i
 	var _swig_i_3 *Inflight
 	_swig_i_3 = arg4.room()
 	_swig_i_4 := arg5
-	swig_r = (uintptr)(C._wrap_InflightMake_raw_38bee8dda103c01b(C.int(_swig_i_0), C.int(_swig_i_1), C.swig_type_9(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (uintptr)(C._wrap_InflightMake_raw_38bee8dda103c01b(C.int(_swig_i_0), C.int(_swig_i_1), C.swig_type_11(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -744,7 +860,7 @@ func DeviceSetShmem(arg1 *Device, arg2 uint32, arg3 uint64) (_swig_ret error) {
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_DeviceSetShmem_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.swig_type_10(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_DeviceSetShmem_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.swig_type_12(_swig_i_2)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -755,7 +871,7 @@ func DeviceFinish(arg1 *Device, arg2 uint64, arg3 int32) (_swig_ret error) {
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_DeviceFinish_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_11(_swig_i_1), C.int(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_DeviceFinish_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_13(_swig_i_1), C.int(_swig_i_2)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -853,7 +969,7 @@ func GpuNegotiate(arg1 *Gpu, arg2 uint64, arg3 *uint64) (_swig_ret error) {
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_GpuNegotiate_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_12(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_GpuNegotiate_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_14(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -915,7 +1031,7 @@ func SlaveListen(arg1 *Slave, arg2 string) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_SlaveListen_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_13)(unsafe.Pointer(&_swig_i_1))))
+	swig_r = (uintptr)(C._wrap_SlaveListen_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_15)(unsafe.Pointer(&_swig_i_1))))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -930,7 +1046,7 @@ func SlaveConnect(arg1 *Slave, arg2 string, arg3 *Reconnect) (_swig_ret error) {
 	_swig_i_1 := arg2
 	var _swig_i_2 *Reconnect
 	_swig_i_2 = arg3.sized()
-	swig_r = (uintptr)(C._wrap_SlaveConnect_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_14)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_SlaveConnect_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_16)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1078,7 +1194,7 @@ func SlaveSetHostNotifier(arg1 *Slave, arg2 uint32, arg3 int32, arg4 uint64, arg
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
-	swig_r = (uintptr)(C._wrap_SlaveSetHostNotifier_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.int(_swig_i_2), C.swig_type_15(_swig_i_3), C.swig_type_16(_swig_i_4), C.swig_voidp(_swig_i_5)))
+	swig_r = (uintptr)(C._wrap_SlaveSetHostNotifier_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.int(_swig_i_2), C.swig_type_17(_swig_i_3), C.swig_type_18(_swig_i_4), C.swig_voidp(_swig_i_5)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -1113,7 +1229,7 @@ func MasterConnect(arg1 *Master, arg2 string) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_MasterConnect_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_17)(unsafe.Pointer(&_swig_i_1))))
+	swig_r = (uintptr)(C._wrap_MasterConnect_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_19)(unsafe.Pointer(&_swig_i_1))))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1126,7 +1242,7 @@ func MasterListen(arg1 *Master, arg2 string) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_MasterListen_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_18)(unsafe.Pointer(&_swig_i_1))))
+	swig_r = (uintptr)(C._wrap_MasterListen_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_20)(unsafe.Pointer(&_swig_i_1))))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1225,7 +1341,7 @@ func MasterNegotiate(arg1 *Master, arg2 uint64, arg3 *uint64) (_swig_ret error) 
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_MasterNegotiate_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_19(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_MasterNegotiate_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_21(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -1290,7 +1406,7 @@ func MasterSetFeatures(arg1 *Master, arg2 uint64) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_MasterSetFeatures_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_20(_swig_i_1)))
+	swig_r = (uintptr)(C._wrap_MasterSetFeatures_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_22(_swig_i_1)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -1310,7 +1426,7 @@ func MasterSetProtocolFeatures(arg1 *Master, arg2 uint64) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_MasterSetProtocolFeatures_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_21(_swig_i_1)))
+	swig_r = (uintptr)(C._wrap_MasterSetProtocolFeatures_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_23(_swig_i_1)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -1427,7 +1543,7 @@ func MasterSetLogBase(arg1 *Master, arg2 int32, arg3 uint64, arg4 uint64) (_swig
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (uintptr)(C._wrap_MasterSetLogBase_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.swig_type_22(_swig_i_2), C.swig_type_23(_swig_i_3)))
+	swig_r = (uintptr)(C._wrap_MasterSetLogBase_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.swig_type_24(_swig_i_2), C.swig_type_25(_swig_i_3)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -1550,7 +1666,7 @@ func MasterIotlbInvalidate(arg1 *Master, arg2 IOVA, arg3 uint64) (_swig_ret erro
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_MasterIotlbInvalidate_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.vh_iova(_swig_i_1), C.swig_type_24(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_MasterIotlbInvalidate_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.vh_iova(_swig_i_1), C.swig_type_26(_swig_i_2)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -1631,7 +1747,7 @@ func MasterCloseCryptoSession(arg1 *Master, arg2 int64) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_MasterCloseCryptoSession_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_25(_swig_i_1)))
+	swig_r = (uintptr)(C._wrap_MasterCloseCryptoSession_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_27(_swig_i_1)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -1748,7 +1864,7 @@ func PostcopyWake(arg1 *Postcopy, arg2 GPA, arg3 uint64) (_swig_ret error) {
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_PostcopyWake_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.vh_gpa(_swig_i_1), C.swig_type_26(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_PostcopyWake_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.vh_gpa(_swig_i_1), C.swig_type_28(_swig_i_2)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -1792,7 +1908,7 @@ func DriverAlloc(arg1 *Driver, arg2 uint64, arg3 *uint64) (_swig_ret error) {
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_DriverAlloc_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_27(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_DriverAlloc_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_29(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1

@@ -203,6 +203,161 @@ void *_wrap_Swig_malloc_raw_38bee8dda103c01b(intgo _swig_go_0) {
 }
 
 
+vhgo_rc _wrap_VduseNew_raw_38bee8dda103c01b(struct vh_vduse_opts *_swig_go_0, _gostring_ _swig_go_1, struct vh_device *_swig_go_2, int _swig_go_3, struct vh_vduse **_swig_go_4) {
+  struct vh_vduse_opts *arg1 = (struct vh_vduse_opts *) 0 ;
+  char *arg2 = (char *) 0 ;
+  struct vh_device *arg3 = (struct vh_device *) 0 ;
+  vh_fd arg4 ;
+  struct vh_vduse **arg5 = (struct vh_vduse **) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_vduse_opts **)&_swig_go_0; 
+  
+  arg2 = (char *)malloc(_swig_go_1.n + 1);
+  memcpy(arg2, _swig_go_1.p, _swig_go_1.n);
+  arg2[_swig_go_1.n] = '\0';
+  
+  arg3 = *(struct vh_device **)&_swig_go_2; 
+  arg4 = (vh_fd)_swig_go_3; 
+  arg5 = *(struct vh_vduse ***)&_swig_go_4; 
+  
+  result = (vhgo_rc)vh_vduse_new((struct vh_vduse_opts const *)arg1,(char const *)arg2,arg3,arg4,arg5);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  free(arg2); 
+  return _swig_go_result;
+}
+
+
+vhgo_count _wrap_VduseFD_raw_38bee8dda103c01b(struct vh_vduse *_swig_go_0) {
+  struct vh_vduse *arg1 = (struct vh_vduse *) 0 ;
+  vhgo_count result;
+  vhgo_count _swig_go_result;
+  
+  arg1 = *(struct vh_vduse **)&_swig_go_0; 
+  
+  result = (vhgo_count)vh_vduse_fd(arg1);
+  _swig_go_result = vhgo_count_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_count _wrap_VduseDispatch_raw_38bee8dda103c01b(struct vh_vduse *_swig_go_0) {
+  struct vh_vduse *arg1 = (struct vh_vduse *) 0 ;
+  vhgo_count result;
+  vhgo_count _swig_go_result;
+  
+  arg1 = *(struct vh_vduse **)&_swig_go_0; 
+  
+  result = (vhgo_count)vh_vduse_dispatch(arg1);
+  _swig_go_result = vhgo_count_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_count _wrap_VduseWait_raw_38bee8dda103c01b(struct vh_vduse *_swig_go_0, int _swig_go_1) {
+  struct vh_vduse *arg1 = (struct vh_vduse *) 0 ;
+  int32_t arg2 ;
+  vhgo_count result;
+  vhgo_count _swig_go_result;
+  
+  arg1 = *(struct vh_vduse **)&_swig_go_0; 
+  arg2 = (int32_t)_swig_go_1; 
+  
+  result = (vhgo_count)vh_vduse_wait(arg1,arg2);
+  _swig_go_result = vhgo_count_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_VduseStop_raw_38bee8dda103c01b(struct vh_vduse *_swig_go_0) {
+  struct vh_vduse *arg1 = (struct vh_vduse *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_vduse **)&_swig_go_0; 
+  
+  result = (vhgo_rc)vh_vduse_stop(arg1);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_count _wrap_VduseNextEvent_raw_38bee8dda103c01b(struct vh_vduse *_swig_go_0, struct vh_event *_swig_go_1) {
+  struct vh_vduse *arg1 = (struct vh_vduse *) 0 ;
+  struct vh_event *arg2 = (struct vh_event *) 0 ;
+  vhgo_count result;
+  vhgo_count _swig_go_result;
+  
+  arg1 = *(struct vh_vduse **)&_swig_go_0; 
+  arg2 = *(struct vh_event **)&_swig_go_1; 
+  
+  result = (vhgo_count)vh_vduse_next_event(arg1,arg2);
+  _swig_go_result = vhgo_count_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_VduseQueue_raw_38bee8dda103c01b(struct vh_vduse *_swig_go_0, int _swig_go_1, struct vh_queue **_swig_go_2) {
+  struct vh_vduse *arg1 = (struct vh_vduse *) 0 ;
+  uint32_t arg2 ;
+  struct vh_queue **arg3 = (struct vh_queue **) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_vduse **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = *(struct vh_queue ***)&_swig_go_2; 
+  
+  result = (vhgo_rc)vh_vduse_queue(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_VduseGetInfo_raw_38bee8dda103c01b(struct vh_vduse *_swig_go_0, struct vh_vduse_info *_swig_go_1) {
+  struct vh_vduse *arg1 = (struct vh_vduse *) 0 ;
+  struct vh_vduse_info *arg2 = (struct vh_vduse_info *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_vduse **)&_swig_go_0; 
+  arg2 = *(struct vh_vduse_info **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_vduse_get_info(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+void _wrap_VduseFree_raw_38bee8dda103c01b(struct vh_vduse *_swig_go_0) {
+  struct vh_vduse *arg1 = (struct vh_vduse *) 0 ;
+  
+  arg1 = *(struct vh_vduse **)&_swig_go_0; 
+  
+  vh_vduse_free(arg1);
+  
+}
+
+
+vhgo_rc _wrap_VduseRemove_raw_38bee8dda103c01b(_gostring_ _swig_go_0) {
+  char *arg1 = (char *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  
+  arg1 = (char *)malloc(_swig_go_0.n + 1);
+  memcpy(arg1, _swig_go_0.p, _swig_go_0.n);
+  arg1[_swig_go_0.n] = '\0';
+  
+  
+  result = (vhgo_rc)vh_vduse_remove((char const *)arg1);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  free(arg1); 
+  return _swig_go_result;
+}
+
+
 int _wrap_Version_raw_38bee8dda103c01b() {
   uint32_t result;
   int _swig_go_result;
