@@ -76,13 +76,13 @@ struct vhi_vring {
 	uint32_t base;			     /* as it came, or where it stopped; see vhi_vring_base() */
 	uint8_t state;			     /* enum vhi_vring_state */
 	bool has_addr, has_base, enabled;
-	bool paused;	     /* quiesced for a change of memory */
-	bool watched;	     /* the kick fd is in our epoll set */
-	bool busy;	     /* wanted and complete, but its queue is not yet left */
-	bool moving;	     /* has to follow a change of memory */
-	bool lost;	     /* it was told that its inflight records are */
-	uint32_t told;	     /* VHI_TELL_* that wait */
-	uint64_t telling;    /* ticket of the one on its way, 0 = none */
+	bool paused;	  /* quiesced for a change of memory */
+	bool watched;	  /* the kick fd is in our epoll set */
+	bool busy;	  /* wanted and complete, but its queue is not yet left */
+	bool moving;	  /* has to follow a change of memory */
+	bool lost;	  /* it was told that its inflight records are */
+	uint32_t told;	  /* VHI_TELL_* that wait */
+	uint64_t telling; /* ticket of the one on its way, 0 = none */
 };
 
 /*
