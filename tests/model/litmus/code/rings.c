@@ -348,7 +348,7 @@ static const struct {
 	{"packed, records", PACKED, true},
 };
 
-static const char *const left_out[] = {"", "acquire", "release", "fences"};
+static const char *const left_out[] = {"", "acquire", "release", "fences", "records"};
 
 static void make_records(void)
 {
@@ -363,7 +363,8 @@ static void make_records(void)
 	must(records_at != MAP_FAILED, "a mapping of records");
 }
 
-int main(void)
+/* With a word: only the rings whose name has it. */
+int main(int argc, char **argv)
 {
 	const bool full = getenv("VH_FULL") && !strcmp(getenv("VH_FULL"), "1");
 	const uint32_t switches = full ? 5 : 3, old_loads = full ? 4 : 3;
@@ -374,19 +375,22 @@ int main(void)
 	must(!vh_mem_new(NULL, &mem) && !vh_mem_alloc(mem, BASE, ALL, 0) && vh_mem_regions(mem, &region, 1) == 1,
 	     "memory");
 	memory = (unsigned char *)(uintptr_t)region.host;
+	weak_memory(memory, ALL);
 	kick = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	call = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	for (size_t r = 0; r < sizeof(rings) / sizeof(rings[0]); r++) {
 		for (size_t p = 0; p < sizeof(programs) / sizeof(programs[0]); p++) {
-			if (programs[p].program.mortal && !rings[r].tracked)
+			if ((programs[p].program.mortal && !rings[r].tracked) ||
+			    (argc > 1 && !strstr(rings[r].name, argv[1])))
 				continue;
 			features = rings[r].features;
 			tracked = rings[r].tracked;
 			if (tracked)
 				make_records();
-			for (int w = WEAK_ALL_THERE; w <= WEAK_NO_FENCE; w++) {
-				const bool breaks = w == WEAK_NO_FENCE ? programs[p].needs_fences
-								       : w && programs[p].needs_order;
+			for (int w = WEAK_ALL_THERE; w <= WEAK_NO_RECORDS; w++) {
+				const bool breaks = w == WEAK_NO_RECORDS ? programs[p].program.mortal
+						    : w == WEAK_NO_FENCE ? programs[p].needs_fences
+									 : w && programs[p].needs_order;
 				struct weak_result got;
 
 				if (w && !breaks)

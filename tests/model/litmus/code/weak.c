@@ -46,6 +46,8 @@ static enum weak_without without;
 static uint32_t switches_left, old_left;
 static bool cut;
 static bool died;
+static uintptr_t memory;
+static size_t memory_len;
 static const char *wrong;
 static const struct weak_program *running;
 
@@ -170,6 +172,12 @@ uint64_t weak_load(const void *p, size_t size, bool acquire)
 	return place->store[me->now.at[i]].value;
 }
 
+void weak_memory(const void *p, size_t size)
+{
+	memory = (uintptr_t)p;
+	memory_len = size;
+}
+
 bool weak_died(void)
 {
 	return died;
@@ -190,6 +198,8 @@ void weak_store(void *p, size_t size, uint64_t v, bool release)
 		died = true;
 		return;
 	}
+	if (place && without == WEAK_NO_RECORDS && (uintptr_t)p - memory >= memory_len)
+		return;
 	plain_store(p, size, v);
 	if (!place)
 		return;

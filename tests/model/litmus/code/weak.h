@@ -22,7 +22,10 @@ void weak_store(void *p, size_t size, uint64_t v, bool release);
 void weak_fence(void);
 
 /* What to leave out. */
-enum weak_without { WEAK_ALL_THERE, WEAK_NO_ACQUIRE, WEAK_NO_RELEASE, WEAK_NO_FENCE };
+enum weak_without { WEAK_ALL_THERE, WEAK_NO_ACQUIRE, WEAK_NO_RELEASE, WEAK_NO_FENCE, WEAK_NO_RECORDS };
+
+/* With WEAK_NO_RECORDS, what threads store elsewhere is lost. */
+void weak_memory(const void *p, size_t size);
 
 /*
  * A thread may die: at any of its stores, which is then not made, nor any after it. It goes on, so that what it holds is given
