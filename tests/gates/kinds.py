@@ -204,7 +204,7 @@ def fuzz(job):
     if not os.path.exists(os.path.join(TOP, "tests", "fuzz", "CMakeLists.txt")):
         raise Skip("tests/fuzz has no targets")
     build("fuzz")(job)
-    return last_line(job.run(PYTHON, os.path.join(GATES, "fuzz.py"), build_dir("fuzz"), "600" if FULL else "20"))
+    return last_line(job.run(PYTHON, os.path.join(GATES, "fuzz.py"), build_dir("fuzz"), "600" if FULL else "15"))
 
 
 SITE_LOGS = os.path.join(build_dir("mutate"), "hostile-sites")
@@ -359,14 +359,15 @@ KINDS = (
     Kind("tsan", tsan, ("gcc",), about="ThreadSanitizer, what of the C suite has threads, with two seeded bugs"),
     Kind("msan", built_and_tested("msan"), about="MemorySanitizer, whole C suite"),
     Kind("asan", built_and_tested("asan", env=ASAN), about="AddressSanitizer and UBSan, whole C suite"),
-    Kind("fuzz", fuzz, about="libFuzzer targets, 20 seconds each"),
+    Kind("fuzz", fuzz, about="libFuzzer targets, 15 seconds each"),
     Kind("breaks", script("breaks.py"), about="each break of the interface turns its gate red: half of them, drawn anew each time"),
     Kind("go", go("go"), ("build",), about="the Go module: Debian's Go, vet, tests, race detector, pointer checks"),
     Kind("mutation", mutation, ("mutate", "hostile"), about="a quarter of the numbered checks, drawn anew each time, removed once each"),
     Kind("mutants", script("mutants.py"), about="a library that is wrong turns the libffi program red"),
     Kind("python", pytest("py", {"VH_BUILD": GCC}, "/test_binding_", options=("-W", "error")), ("gcc",),
          about="the Python binding, compiled; the package, its types, its examples"),
-    Kind("clang", built_and_tested("clang"), about="clang, warnings are errors, whole C suite"),
+    Kind("clang", built_and_tested("clang", "" if FULL else "^(abi|wire|queue|stress)/"),
+         about="clang, warnings are errors, and what of the C suite msan, which is clang too, leaves out or may compile otherwise"),
     Kind("go-new", go("new"), ("build",), about="the Go tests with the newest Go of the machine"),
     Kind("hostile-asan", pytest("hostile", {"VH_BUILD": build_dir("asan"), "VH_SAMPLE": "1" if FULL else "2", **ASAN}),
          ("asan",), about="half of the hostile tests, drawn anew each time, against a back-end with sanitizers"),

@@ -51,9 +51,22 @@ def _update():
         apt(*sudo, "apt-get", "update", "-q")
 
 
+def _said(*words):
+    """What apt-cache says. It reads all lists anew, which takes a second, so that it is asked once for as long as they stay the same."""
+    kept = os.path.join(cache_dir(), f"said-{'-'.join(words)}")
+    lists = f"{os.stat('/var/lib/apt/lists').st_mtime_ns}\n"
+    with contextlib.suppress(FileNotFoundError), open(kept, encoding="utf-8") as f:
+        if f.readline() == lists:
+            return f.read()
+    out = apt("apt-cache", *words).stdout.decode(errors="replace")
+    with open(kept, "w", encoding="utf-8") as f:
+        f.write(lists + out)
+    return out
+
+
 def _candidate():
     """Name of the image package that META depends on, None when the lists don't have it."""
-    out = apt("apt-cache", "depends", META).stdout.decode(errors="replace")
+    out = _said("depends", META)
     found = re.search(r"Depends: (linux-image-6\.12\.\S+)", out)
     return found.group(1) if found else None
 
@@ -138,7 +151,7 @@ def fetch_oldest():
     """Folder of the oldest 6.12 that apt still offers; None when that is the newest as well."""
     with open(os.path.join(cache_dir(), "lock"), "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        names = apt("apt-cache", "pkgnames", "linux-image-6.12.").stdout.decode(errors="replace").split()
+        names = _said("pkgnames", "linux-image-6.12.").split()
         named = sorted((int(found.group(1)), found.group(0)) for found in map(NAMED.fullmatch, names) if found)
         return _folder(named[0][1]) if len(named) > 1 else None
 
