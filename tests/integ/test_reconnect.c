@@ -16,6 +16,7 @@
 
 #include "vhi_driver.h"
 #include "vht_child.h"
+#include "vht_count.h"
 #include "vht_session.h"
 
 #define ok(call) assert_int_equal((call), 0)
@@ -215,7 +216,7 @@ static void kill_and_go_on(bool packed, bool records)
 	without = records ? 0 : VHI_BIT(VH_PF_INFLIGHT_SHMFD);
 	begin(&r, packed, QUICK);
 	without = 0;
-	for (int round = 0; round < 25; round++) {
+	for (uint32_t round = 0; round < vht_count(25); round++) {
 		for (uint32_t turn = random_below(20); turn; turn--) {
 			submit_some(&r, 1 + random_below(16));
 			reap_some(&r);
