@@ -446,6 +446,44 @@ const (
 	PostcopyWrite = 1 // the back-end writes there
 )
 
+// Kinds of devices.
+const (
+	KernNet   = 1
+	KernVsock = 2
+	KernScsi  = 3
+)
+
+// vh_kern_opts.flags.
+const (
+	KernNetHdr = 1 // what is attached knows no headers: the kernel adds and removes them itself
+)
+
+// Bit numbers of vh_kern_get_backend_features().
+const (
+	KernBfIotlbMsgV2 = 1
+)
+
+// vh_kern_set_vring_endian().
+const (
+	KernLittleEndian = 0
+	KernBigEndian    = 1
+)
+
+// vh_kern_ioctl.state.
+const (
+	KernIoctlNo      = 0 // this kernel, or this device, does not have it
+	KernIoctlYes     = 1
+	KernIoctlUnknown = 2 // nobody can say before vh_kern_set_owner()
+)
+
+// Of vh/kern.h.
+const (
+	KernMaxConfig   = 256 // bytes of vh_kern_set_config()
+	KernMaxFeatures = 64  // words of vh_kern_get_features_array()
+	KernWwpnMax     = 224 // bytes of a SCSI target's name, its NUL included
+	KernAnyPort     = 4294967295
+)
+
 // Flags of vh_driver_stop().
 const (
 	DriverStopDrop = 1 // don't wait for requests in flight

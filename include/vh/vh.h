@@ -28,6 +28,7 @@
 #include "vh/master.h"
 #include "vh/request.h"
 #include "vh/migrate.h"
+#include "vh/kern.h"
 #include "vh/driver.h"
 #include "vh/blk.h"
 #include "vh/net.h"

@@ -16,7 +16,6 @@ struct vh_iotlb;
 struct vh_queue;
 struct vh_device;
 struct vh_slave;
-struct vh_vduse;
 struct vh_master;
 struct vh_backend;
 struct vh_driver;
@@ -24,33 +23,7 @@ struct vh_blk;
 struct vh_net;
 struct vh_gpu;
 struct vh_postcopy;
-struct vh_vduse_opts {
-    uint32_t size;
-    uint32_t flags;
-    uint32_t drain_timeout_ms;
-    uint32_t budget;
-    uint32_t coalesce;
-    uint32_t vendor_id;
-    uint32_t groups;
-    uint32_t address_spaces;
-    uint64_t more_features;
-    uint64_t mask_features;
-};
-struct vh_vduse_info {
-    uint32_t size;
-    uint32_t status;
-    uint64_t offered;
-    uint64_t features;
-    uint32_t api_version;
-    uint32_t taken_up;
-    uint32_t n_queues;
-    uint32_t running;
-    uint32_t owed;
-    uint32_t regions;
-    uint64_t messages;
-    uint64_t refused;
-    uint64_t interrupts;
-};
+struct vh_kern;
 struct vh_error {
     uint32_t size;
     int32_t code;
@@ -480,6 +453,18 @@ struct vh_postcopy_fault {
     uint64_t address;
     uint64_t page_size;
 };
+struct vh_kern_opts {
+    uint32_t size;
+    uint32_t kind;
+    uint32_t flags;
+    uint32_t reserved;
+    uint64_t mask_features;
+    uint64_t more_features;
+};
+struct vh_kern_ioctl {
+    uint32_t request;
+    uint32_t state;
+};
 struct vh_driver_opts {
     uint32_t size;
     uint32_t n_queues;
@@ -573,8 +558,6 @@ struct vh_net_info {
 #define VH_TYPE_NET 1
 #define VH_TYPE_BLK 2
 #define VH_POLL_ALWAYS 4294967295
-#define VH_VDUSE_MAKE 1
-#define VH_VDUSE_TAKE_UP 2
 #define VH_VERSION_MAJOR 0
 #define VH_VERSION_MINOR 1
 #define VH_VERSION_PATCH 0
@@ -634,7 +617,6 @@ struct vh_net_info {
 #define VH_START_KICK_FD 1
 #define VH_START_COMPLETED 2
 #define VH_START_KICK 3
-#define VH_START_DRIVER_OK 4
 #define VH_MSG_MAX_FDS 32
 #define VH_MSG_SEND_FDS 8
 #define VH_MSG_MAX_PAYLOAD 4096
@@ -768,6 +750,20 @@ struct vh_net_info {
 #define VH_STATE_LOAD 1
 #define VH_STATE_STOPPED 0
 #define VH_POSTCOPY_WRITE 1
+#define VH_KERN_NET 1
+#define VH_KERN_VSOCK 2
+#define VH_KERN_SCSI 3
+#define VH_KERN_NET_HDR 1
+#define VH_KERN_BF_IOTLB_MSG_V2 1
+#define VH_KERN_LITTLE_ENDIAN 0
+#define VH_KERN_BIG_ENDIAN 1
+#define VH_KERN_IOCTL_NO 0
+#define VH_KERN_IOCTL_YES 1
+#define VH_KERN_IOCTL_UNKNOWN 2
+#define VH_KERN_MAX_CONFIG 256
+#define VH_KERN_MAX_FEATURES 64
+#define VH_KERN_WWPN_MAX 224
+#define VH_KERN_ANY_PORT 4294967295
 #define VH_DRIVER_STOP_DROP 1
 #define VH_DRIVER_IOMMU 1
 #define VH_DRIVER_RING_OFF 1
@@ -798,18 +794,6 @@ struct vh_net_info {
 #define VH_NET_TRUNCATED 1
 #define VH_NET_RECEIVE 0
 #define VH_NET_SEND 1
-vh_rc vh_vduse_new(const struct vh_vduse_opts *opts, const char *name, struct vh_device *dev, vh_fd records,
-        struct vh_vduse **out);
-vh_fd vh_vduse_fd(struct vh_vduse *v);
-vh_count vh_vduse_dispatch(struct vh_vduse *v);
-vh_count vh_vduse_wait(struct vh_vduse *v, int32_t timeout_ms);
-vh_rc vh_vduse_stop(struct vh_vduse *v);
-vh_count vh_vduse_next_event(struct vh_vduse *v, struct vh_event *out);
-vh_rc vh_vduse_queue(struct vh_vduse *v, uint32_t index, struct vh_queue **out);
-vh_rc vh_vduse_get_info(struct vh_vduse *v, struct vh_vduse_info *out);
-vh_rc vh_vduse_set_logger(struct vh_vduse *v, const struct vh_logger_ops *ops, void *ctx);
-void vh_vduse_free(struct vh_vduse *v);
-vh_rc vh_vduse_remove(const char *name);
 uint32_t vh_version(void);
 vh_rc vh_error_get(struct vh_error *out);
 const char *vh_error_name(int32_t code);
@@ -1017,6 +1001,59 @@ vh_count vh_postcopy_next(struct vh_postcopy *p, struct vh_postcopy_fault *out);
 vh_rc vh_postcopy_place(struct vh_postcopy *p, vh_gpa gpa, const void *buf, uint32_t len);
 vh_rc vh_postcopy_wake(struct vh_postcopy *p, vh_gpa gpa, uint64_t len);
 void vh_postcopy_free(struct vh_postcopy *p);
+vh_rc vh_kern_open(const char *path, const struct vh_kern_opts *opts, struct vh_kern **out);
+vh_rc vh_kern_adopt(vh_fd fd, const struct vh_kern_opts *opts, struct vh_kern **out);
+void vh_kern_free(struct vh_kern *k);
+vh_rc vh_kern_dup_fd(struct vh_kern *k, vh_fd *out);
+uint32_t vh_kern_kind(const struct vh_kern *k);
+vh_rc vh_kern_backend(struct vh_kern *k, struct vh_backend **out);
+vh_rc vh_kern_attach(struct vh_kern *k, uint32_t queue, vh_fd fd);
+vh_rc vh_kern_set_config(struct vh_kern *k, const void *buf, uint32_t len);
+vh_rc vh_kern_scsi_set_target(struct vh_kern *k, const char *wwpn, uint32_t tpgt);
+vh_count vh_kern_probe(struct vh_kern *k, struct vh_kern_ioctl *out, uint32_t max);
+const char *vh_kern_ioctl_name(uint32_t request);
+vh_rc vh_kern_get_features(struct vh_kern *k, uint64_t *out);
+vh_rc vh_kern_set_features(struct vh_kern *k, uint64_t features);
+vh_rc vh_kern_get_features_array(struct vh_kern *k, uint64_t *out, uint32_t n);
+vh_rc vh_kern_set_features_array(struct vh_kern *k, const uint64_t *features, uint32_t n);
+vh_rc vh_kern_get_backend_features(struct vh_kern *k, uint64_t *out);
+vh_rc vh_kern_set_backend_features(struct vh_kern *k, uint64_t features);
+vh_rc vh_kern_set_owner(struct vh_kern *k);
+vh_rc vh_kern_reset_owner(struct vh_kern *k);
+vh_rc vh_kern_get_fork_from_owner(struct vh_kern *k, uint32_t *out);
+vh_rc vh_kern_set_fork_from_owner(struct vh_kern *k, uint32_t on);
+vh_rc vh_kern_set_mem(struct vh_kern *k, struct vh_mem *mem);
+vh_rc vh_kern_set_log_base(struct vh_kern *k, struct vh_dirty *log);
+vh_rc vh_kern_set_log_fd(struct vh_kern *k, vh_fd fd);
+vh_rc vh_kern_set_vring_num(struct vh_kern *k, uint32_t queue, uint32_t num);
+vh_rc vh_kern_set_vring_addr(struct vh_kern *k, const struct vh_vring_addr *addr);
+vh_rc vh_kern_set_vring_base(struct vh_kern *k, uint32_t queue, uint32_t base);
+vh_rc vh_kern_get_vring_base(struct vh_kern *k, uint32_t queue, uint32_t *base);
+vh_rc vh_kern_set_vring_kick(struct vh_kern *k, uint32_t queue, vh_fd fd);
+vh_rc vh_kern_set_vring_call(struct vh_kern *k, uint32_t queue, vh_fd fd);
+vh_rc vh_kern_set_vring_err(struct vh_kern *k, uint32_t queue, vh_fd fd);
+vh_rc vh_kern_set_vring_endian(struct vh_kern *k, uint32_t queue, uint32_t endian);
+vh_rc vh_kern_get_vring_endian(struct vh_kern *k, uint32_t queue, uint32_t *endian);
+vh_rc vh_kern_set_vring_busyloop(struct vh_kern *k, uint32_t queue, uint32_t us);
+vh_rc vh_kern_get_vring_busyloop(struct vh_kern *k, uint32_t queue, uint32_t *us);
+vh_rc vh_kern_new_worker(struct vh_kern *k, uint32_t *id);
+vh_rc vh_kern_free_worker(struct vh_kern *k, uint32_t id);
+vh_rc vh_kern_attach_vring_worker(struct vh_kern *k, uint32_t queue, uint32_t id);
+vh_rc vh_kern_get_vring_worker(struct vh_kern *k, uint32_t queue, uint32_t *id);
+vh_rc vh_kern_net_set_backend(struct vh_kern *k, uint32_t queue, vh_fd fd);
+vh_rc vh_kern_vsock_set_cid(struct vh_kern *k, uint64_t cid);
+vh_rc vh_kern_vsock_set_running(struct vh_kern *k, uint32_t on);
+vh_rc vh_kern_scsi_set_endpoint(struct vh_kern *k, const char *wwpn, uint32_t tpgt);
+vh_rc vh_kern_scsi_clear_endpoint(struct vh_kern *k, const char *wwpn, uint32_t tpgt);
+vh_rc vh_kern_scsi_get_abi_version(struct vh_kern *k, int32_t *version);
+vh_rc vh_kern_scsi_set_events_missed(struct vh_kern *k, uint32_t missed);
+vh_rc vh_kern_scsi_get_events_missed(struct vh_kern *k, uint32_t *missed);
+vh_rc vh_kern_set_iotlb(struct vh_kern *k, struct vh_iotlb *map);
+vh_rc vh_kern_iotlb_update(struct vh_kern *k, const struct vh_iotlb_entry *entry);
+vh_rc vh_kern_iotlb_invalidate(struct vh_kern *k, vh_iova iova, uint64_t len);
+vh_fd vh_kern_fd(struct vh_kern *k);
+vh_count vh_kern_dispatch(struct vh_kern *k);
+vh_count vh_kern_next_miss(struct vh_kern *k, struct vh_iotlb_miss *out);
 vh_rc vh_driver_new(const struct vh_driver_opts *opts, struct vh_backend *b, struct vh_mem *mem,
         struct vh_driver **out);
 void vh_driver_free(struct vh_driver *d);
@@ -1185,17 +1222,6 @@ CALLBACK_TYPES = {
 
 # Function -> its @thread tag.
 THREAD = {
-    "vh_vduse_new": "any",
-    "vh_vduse_fd": "any",
-    "vh_vduse_dispatch": "handle",
-    "vh_vduse_wait": "handle",
-    "vh_vduse_stop": "any",
-    "vh_vduse_next_event": "handle",
-    "vh_vduse_queue": "any",
-    "vh_vduse_get_info": "handle",
-    "vh_vduse_set_logger": "handle",
-    "vh_vduse_free": "handle",
-    "vh_vduse_remove": "any",
     "vh_version": "signal",
     "vh_error_get": "any",
     "vh_error_name": "any",
@@ -1387,6 +1413,59 @@ THREAD = {
     "vh_postcopy_place": "any",
     "vh_postcopy_wake": "any",
     "vh_postcopy_free": "any",
+    "vh_kern_open": "any",
+    "vh_kern_adopt": "any",
+    "vh_kern_free": "handle",
+    "vh_kern_dup_fd": "any",
+    "vh_kern_kind": "any",
+    "vh_kern_backend": "any",
+    "vh_kern_attach": "handle",
+    "vh_kern_set_config": "handle",
+    "vh_kern_scsi_set_target": "handle",
+    "vh_kern_probe": "handle",
+    "vh_kern_ioctl_name": "any",
+    "vh_kern_get_features": "handle",
+    "vh_kern_set_features": "handle",
+    "vh_kern_get_features_array": "handle",
+    "vh_kern_set_features_array": "handle",
+    "vh_kern_get_backend_features": "handle",
+    "vh_kern_set_backend_features": "handle",
+    "vh_kern_set_owner": "handle",
+    "vh_kern_reset_owner": "handle",
+    "vh_kern_get_fork_from_owner": "handle",
+    "vh_kern_set_fork_from_owner": "handle",
+    "vh_kern_set_mem": "handle",
+    "vh_kern_set_log_base": "handle",
+    "vh_kern_set_log_fd": "handle",
+    "vh_kern_set_vring_num": "handle",
+    "vh_kern_set_vring_addr": "handle",
+    "vh_kern_set_vring_base": "handle",
+    "vh_kern_get_vring_base": "handle",
+    "vh_kern_set_vring_kick": "handle",
+    "vh_kern_set_vring_call": "handle",
+    "vh_kern_set_vring_err": "handle",
+    "vh_kern_set_vring_endian": "handle",
+    "vh_kern_get_vring_endian": "handle",
+    "vh_kern_set_vring_busyloop": "handle",
+    "vh_kern_get_vring_busyloop": "handle",
+    "vh_kern_new_worker": "handle",
+    "vh_kern_free_worker": "handle",
+    "vh_kern_attach_vring_worker": "handle",
+    "vh_kern_get_vring_worker": "handle",
+    "vh_kern_net_set_backend": "handle",
+    "vh_kern_vsock_set_cid": "handle",
+    "vh_kern_vsock_set_running": "handle",
+    "vh_kern_scsi_set_endpoint": "handle",
+    "vh_kern_scsi_clear_endpoint": "handle",
+    "vh_kern_scsi_get_abi_version": "handle",
+    "vh_kern_scsi_set_events_missed": "handle",
+    "vh_kern_scsi_get_events_missed": "handle",
+    "vh_kern_set_iotlb": "handle",
+    "vh_kern_iotlb_update": "handle",
+    "vh_kern_iotlb_invalidate": "handle",
+    "vh_kern_fd": "any",
+    "vh_kern_dispatch": "handle",
+    "vh_kern_next_miss": "handle",
     "vh_driver_new": "any",
     "vh_driver_free": "handle",
     "vh_driver_features": "any",

@@ -176,6 +176,26 @@ static vhgo_rc go_vh_postcopy_place(struct vh_postcopy *p, vh_gpa gpa, const uin
 	return vhgo_rc_of(vh_postcopy_place(p, gpa, buf, len));
 }
 
+static vhgo_rc go_vh_kern_set_config(struct vh_kern *k, const uint8_t *buf, uint32_t len)
+{
+	return vhgo_rc_of(vh_kern_set_config(k, buf, len));
+}
+
+static vhgo_count go_vh_kern_probe(struct vh_kern *k, struct vh_kern_ioctl *out, uint32_t max)
+{
+	return vhgo_count_of(vh_kern_probe(k, out, max));
+}
+
+static vhgo_rc go_vh_kern_get_features_array(struct vh_kern *k, uint64_t *out, uint32_t n)
+{
+	return vhgo_rc_of(vh_kern_get_features_array(k, out, n));
+}
+
+static vhgo_rc go_vh_kern_set_features_array(struct vh_kern *k, const uint64_t *features, uint32_t n)
+{
+	return vhgo_rc_of(vh_kern_set_features_array(k, features, n));
+}
+
 static vhgo_count go_vh_blk_submit(struct vh_blk *b, uint32_t queue, const struct vh_blk_io *ios, uint32_t n)
 {
 	return vhgo_count_of(vh_blk_submit(b, queue, ios, n));
@@ -334,6 +354,22 @@ func MasterGetShmem(m *Master, sizes []uint64) (int, error) {
 
 func PostcopyPlace(p *Postcopy, gpa GPA, buf []byte) error {
 	return rcError(uintptr(C.go_vh_postcopy_place((*C.struct_vh_postcopy)(unsafe.Pointer(p)), C.vh_gpa(gpa), (*C.uint8_t)(first(buf)), C.uint32_t(len(buf)))))
+}
+
+func KernSetConfig(k *Kern, buf []byte) error {
+	return rcError(uintptr(C.go_vh_kern_set_config((*C.struct_vh_kern)(unsafe.Pointer(k)), (*C.uint8_t)(first(buf)), C.uint32_t(len(buf)))))
+}
+
+func KernProbe(k *Kern, out []KernIoctl) (int, error) {
+	return countOf(uintptr(C.go_vh_kern_probe((*C.struct_vh_kern)(unsafe.Pointer(k)), (*C.struct_vh_kern_ioctl)(first(out)), C.uint32_t(len(out))))).Get()
+}
+
+func KernGetFeaturesArray(k *Kern, out []uint64) error {
+	return rcError(uintptr(C.go_vh_kern_get_features_array((*C.struct_vh_kern)(unsafe.Pointer(k)), (*C.uint64_t)(first(out)), C.uint32_t(len(out)))))
+}
+
+func KernSetFeaturesArray(k *Kern, features []uint64) error {
+	return rcError(uintptr(C.go_vh_kern_set_features_array((*C.struct_vh_kern)(unsafe.Pointer(k)), (*C.uint64_t)(first(features)), C.uint32_t(len(features)))))
 }
 
 func BlkSubmit(b *Blk, queue uint32, ios []BlkIO) (int, error) {

@@ -2583,6 +2583,784 @@ void _wrap_PostcopyFree_raw_38bee8dda103c01b(struct vh_postcopy *_swig_go_0) {
 }
 
 
+vhgo_rc _wrap_KernOpen_raw_38bee8dda103c01b(_gostring_ _swig_go_0, struct vh_kern_opts *_swig_go_1, struct vh_kern **_swig_go_2) {
+  char *arg1 = (char *) 0 ;
+  struct vh_kern_opts *arg2 = (struct vh_kern_opts *) 0 ;
+  struct vh_kern **arg3 = (struct vh_kern **) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  
+  arg1 = (char *)malloc(_swig_go_0.n + 1);
+  memcpy(arg1, _swig_go_0.p, _swig_go_0.n);
+  arg1[_swig_go_0.n] = '\0';
+  
+  arg2 = *(struct vh_kern_opts **)&_swig_go_1; 
+  arg3 = *(struct vh_kern ***)&_swig_go_2; 
+  
+  result = (vhgo_rc)vh_kern_open((char const *)arg1,(struct vh_kern_opts const *)arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  free(arg1); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_KernAdopt_raw_38bee8dda103c01b(int _swig_go_0, struct vh_kern_opts *_swig_go_1, struct vh_kern **_swig_go_2) {
+  vh_fd arg1 ;
+  struct vh_kern_opts *arg2 = (struct vh_kern_opts *) 0 ;
+  struct vh_kern **arg3 = (struct vh_kern **) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = (vh_fd)_swig_go_0; 
+  arg2 = *(struct vh_kern_opts **)&_swig_go_1; 
+  arg3 = *(struct vh_kern ***)&_swig_go_2; 
+  
+  result = (vhgo_rc)vh_kern_adopt(arg1,(struct vh_kern_opts const *)arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+void _wrap_KernFree_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  
+  vh_kern_free(arg1);
+  
+}
+
+
+vhgo_rc _wrap_KernDupFD_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0, int *_swig_go_1) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  vh_fd *arg2 = (vh_fd *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  arg2 = *(vh_fd **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_kern_dup_fd(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+int _wrap_KernKind_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  uint32_t result;
+  int _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  
+  result = (uint32_t)vh_kern_kind((struct vh_kern const *)arg1);
+  _swig_go_result = result; 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_KernBackend_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0, struct vh_backend **_swig_go_1) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  struct vh_backend **arg2 = (struct vh_backend **) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  arg2 = *(struct vh_backend ***)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_kern_backend(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_KernAttach_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0, int _swig_go_1, int _swig_go_2) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  uint32_t arg2 ;
+  vh_fd arg3 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = (vh_fd)_swig_go_2; 
+  
+  result = (vhgo_rc)vh_kern_attach(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_KernScsiSetTarget_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0, _gostring_ _swig_go_1, int _swig_go_2) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  char *arg2 = (char *) 0 ;
+  uint32_t arg3 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  
+  arg2 = (char *)malloc(_swig_go_1.n + 1);
+  memcpy(arg2, _swig_go_1.p, _swig_go_1.n);
+  arg2[_swig_go_1.n] = '\0';
+  
+  arg3 = (uint32_t)_swig_go_2; 
+  
+  result = (vhgo_rc)vh_kern_scsi_set_target(arg1,(char const *)arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  free(arg2); 
+  return _swig_go_result;
+}
+
+
+vhgo_text _wrap_KernIoctlName_raw_38bee8dda103c01b(int _swig_go_0) {
+  uint32_t arg1 ;
+  vhgo_text result;
+  vhgo_text _swig_go_result;
+  
+  arg1 = (uint32_t)_swig_go_0; 
+  
+  result = (vhgo_text)vh_kern_ioctl_name(arg1);
+  _swig_go_result = result; 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_KernGetFeatures_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0, long long *_swig_go_1) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  uint64_t *arg2 = (uint64_t *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  arg2 = *(uint64_t **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_kern_get_features(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_KernSetFeatures_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0, long long _swig_go_1) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  uint64_t arg2 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  arg2 = (uint64_t)_swig_go_1; 
+  
+  result = (vhgo_rc)vh_kern_set_features(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_KernGetBackendFeatures_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0, long long *_swig_go_1) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  uint64_t *arg2 = (uint64_t *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  arg2 = *(uint64_t **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_kern_get_backend_features(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_KernSetBackendFeatures_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0, long long _swig_go_1) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  uint64_t arg2 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  arg2 = (uint64_t)_swig_go_1; 
+  
+  result = (vhgo_rc)vh_kern_set_backend_features(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_KernSetOwner_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  
+  result = (vhgo_rc)vh_kern_set_owner(arg1);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_KernResetOwner_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  
+  result = (vhgo_rc)vh_kern_reset_owner(arg1);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_KernGetForkFromOwner_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0, int *_swig_go_1) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  uint32_t *arg2 = (uint32_t *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  arg2 = *(uint32_t **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_kern_get_fork_from_owner(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_KernSetForkFromOwner_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0, int _swig_go_1) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  uint32_t arg2 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  
+  result = (vhgo_rc)vh_kern_set_fork_from_owner(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_KernSetMem_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0, struct vh_mem *_swig_go_1) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  struct vh_mem *arg2 = (struct vh_mem *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  arg2 = *(struct vh_mem **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_kern_set_mem(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_KernSetLogBase_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0, struct vh_dirty *_swig_go_1) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  struct vh_dirty *arg2 = (struct vh_dirty *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  arg2 = *(struct vh_dirty **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_kern_set_log_base(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_KernSetLogFD_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0, int _swig_go_1) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  vh_fd arg2 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  arg2 = (vh_fd)_swig_go_1; 
+  
+  result = (vhgo_rc)vh_kern_set_log_fd(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_KernSetVringNum_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0, int _swig_go_1, int _swig_go_2) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  uint32_t arg2 ;
+  uint32_t arg3 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = (uint32_t)_swig_go_2; 
+  
+  result = (vhgo_rc)vh_kern_set_vring_num(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_KernSetVringAddr_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0, struct vh_vring_addr *_swig_go_1) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  struct vh_vring_addr *arg2 = (struct vh_vring_addr *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  arg2 = *(struct vh_vring_addr **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_kern_set_vring_addr(arg1,(struct vh_vring_addr const *)arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_KernSetVringBase_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0, int _swig_go_1, int _swig_go_2) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  uint32_t arg2 ;
+  uint32_t arg3 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = (uint32_t)_swig_go_2; 
+  
+  result = (vhgo_rc)vh_kern_set_vring_base(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_KernGetVringBase_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0, int _swig_go_1, int *_swig_go_2) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  uint32_t arg2 ;
+  uint32_t *arg3 = (uint32_t *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = *(uint32_t **)&_swig_go_2; 
+  
+  result = (vhgo_rc)vh_kern_get_vring_base(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_KernSetVringKick_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0, int _swig_go_1, int _swig_go_2) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  uint32_t arg2 ;
+  vh_fd arg3 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = (vh_fd)_swig_go_2; 
+  
+  result = (vhgo_rc)vh_kern_set_vring_kick(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_KernSetVringCall_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0, int _swig_go_1, int _swig_go_2) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  uint32_t arg2 ;
+  vh_fd arg3 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = (vh_fd)_swig_go_2; 
+  
+  result = (vhgo_rc)vh_kern_set_vring_call(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_KernSetVringErr_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0, int _swig_go_1, int _swig_go_2) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  uint32_t arg2 ;
+  vh_fd arg3 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = (vh_fd)_swig_go_2; 
+  
+  result = (vhgo_rc)vh_kern_set_vring_err(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_KernSetVringEndian_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0, int _swig_go_1, int _swig_go_2) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  uint32_t arg2 ;
+  uint32_t arg3 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = (uint32_t)_swig_go_2; 
+  
+  result = (vhgo_rc)vh_kern_set_vring_endian(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_KernGetVringEndian_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0, int _swig_go_1, int *_swig_go_2) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  uint32_t arg2 ;
+  uint32_t *arg3 = (uint32_t *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = *(uint32_t **)&_swig_go_2; 
+  
+  result = (vhgo_rc)vh_kern_get_vring_endian(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_KernSetVringBusyloop_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0, int _swig_go_1, int _swig_go_2) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  uint32_t arg2 ;
+  uint32_t arg3 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = (uint32_t)_swig_go_2; 
+  
+  result = (vhgo_rc)vh_kern_set_vring_busyloop(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_KernGetVringBusyloop_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0, int _swig_go_1, int *_swig_go_2) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  uint32_t arg2 ;
+  uint32_t *arg3 = (uint32_t *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = *(uint32_t **)&_swig_go_2; 
+  
+  result = (vhgo_rc)vh_kern_get_vring_busyloop(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_KernNewWorker_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0, int *_swig_go_1) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  uint32_t *arg2 = (uint32_t *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  arg2 = *(uint32_t **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_kern_new_worker(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_KernFreeWorker_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0, int _swig_go_1) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  uint32_t arg2 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  
+  result = (vhgo_rc)vh_kern_free_worker(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_KernAttachVringWorker_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0, int _swig_go_1, int _swig_go_2) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  uint32_t arg2 ;
+  uint32_t arg3 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = (uint32_t)_swig_go_2; 
+  
+  result = (vhgo_rc)vh_kern_attach_vring_worker(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_KernGetVringWorker_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0, int _swig_go_1, int *_swig_go_2) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  uint32_t arg2 ;
+  uint32_t *arg3 = (uint32_t *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = *(uint32_t **)&_swig_go_2; 
+  
+  result = (vhgo_rc)vh_kern_get_vring_worker(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_KernNetSetBackend_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0, int _swig_go_1, int _swig_go_2) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  uint32_t arg2 ;
+  vh_fd arg3 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = (vh_fd)_swig_go_2; 
+  
+  result = (vhgo_rc)vh_kern_net_set_backend(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_KernVsockSetCid_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0, long long _swig_go_1) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  uint64_t arg2 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  arg2 = (uint64_t)_swig_go_1; 
+  
+  result = (vhgo_rc)vh_kern_vsock_set_cid(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_KernVsockSetRunning_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0, int _swig_go_1) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  uint32_t arg2 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  
+  result = (vhgo_rc)vh_kern_vsock_set_running(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_KernScsiSetEndpoint_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0, _gostring_ _swig_go_1, int _swig_go_2) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  char *arg2 = (char *) 0 ;
+  uint32_t arg3 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  
+  arg2 = (char *)malloc(_swig_go_1.n + 1);
+  memcpy(arg2, _swig_go_1.p, _swig_go_1.n);
+  arg2[_swig_go_1.n] = '\0';
+  
+  arg3 = (uint32_t)_swig_go_2; 
+  
+  result = (vhgo_rc)vh_kern_scsi_set_endpoint(arg1,(char const *)arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  free(arg2); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_KernScsiClearEndpoint_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0, _gostring_ _swig_go_1, int _swig_go_2) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  char *arg2 = (char *) 0 ;
+  uint32_t arg3 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  
+  arg2 = (char *)malloc(_swig_go_1.n + 1);
+  memcpy(arg2, _swig_go_1.p, _swig_go_1.n);
+  arg2[_swig_go_1.n] = '\0';
+  
+  arg3 = (uint32_t)_swig_go_2; 
+  
+  result = (vhgo_rc)vh_kern_scsi_clear_endpoint(arg1,(char const *)arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  free(arg2); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_KernScsiGetAbiVersion_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0, int *_swig_go_1) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  int32_t *arg2 = (int32_t *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  arg2 = *(int32_t **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_kern_scsi_get_abi_version(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_KernScsiSetEventsMissed_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0, int _swig_go_1) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  uint32_t arg2 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  
+  result = (vhgo_rc)vh_kern_scsi_set_events_missed(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_KernScsiGetEventsMissed_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0, int *_swig_go_1) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  uint32_t *arg2 = (uint32_t *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  arg2 = *(uint32_t **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_kern_scsi_get_events_missed(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_KernSetIotlb_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0, struct vh_iotlb *_swig_go_1) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  struct vh_iotlb *arg2 = (struct vh_iotlb *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  arg2 = *(struct vh_iotlb **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_kern_set_iotlb(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_KernIotlbUpdate_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0, struct vh_iotlb_entry *_swig_go_1) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  struct vh_iotlb_entry *arg2 = (struct vh_iotlb_entry *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  arg2 = *(struct vh_iotlb_entry **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_kern_iotlb_update(arg1,(struct vh_iotlb_entry const *)arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_KernIotlbInvalidate_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0, vh_iova _swig_go_1, long long _swig_go_2) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  vh_iova arg2 ;
+  uint64_t arg3 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  arg2 = (vh_iova)_swig_go_1; 
+  arg3 = (uint64_t)_swig_go_2; 
+  
+  result = (vhgo_rc)vh_kern_iotlb_invalidate(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_count _wrap_KernFD_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  vhgo_count result;
+  vhgo_count _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  
+  result = (vhgo_count)vh_kern_fd(arg1);
+  _swig_go_result = vhgo_count_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_count _wrap_KernDispatch_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  vhgo_count result;
+  vhgo_count _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  
+  result = (vhgo_count)vh_kern_dispatch(arg1);
+  _swig_go_result = vhgo_count_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_count _wrap_KernNextMiss_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0, struct vh_iotlb_miss *_swig_go_1) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  struct vh_iotlb_miss *arg2 = (struct vh_iotlb_miss *) 0 ;
+  vhgo_count result;
+  vhgo_count _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  arg2 = *(struct vh_iotlb_miss **)&_swig_go_1; 
+  
+  result = (vhgo_count)vh_kern_next_miss(arg1,arg2);
+  _swig_go_result = vhgo_count_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
 vhgo_rc _wrap_DriverNew_raw_38bee8dda103c01b(struct vh_driver_opts *_swig_go_0, struct vh_backend *_swig_go_1, struct vh_mem *_swig_go_2, struct vh_driver **_swig_go_3) {
   struct vh_driver_opts *arg1 = (struct vh_driver_opts *) 0 ;
   struct vh_backend *arg2 = (struct vh_backend *) 0 ;
