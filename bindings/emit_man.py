@@ -15,6 +15,7 @@ import roff
 
 # What an error means when the function's own text does not say it.
 MEANING = {
+    "E2BIG": "The kernel takes fewer of them.",
     "EACCES": "The permissions of the file or socket forbid it.",
     "EADDRINUSE": "Somebody listens at that path.",
     "EAGAIN": "Not now; it may work later.",
@@ -40,7 +41,7 @@ MEANING = {
     "ENFILE": "The system has no file descriptor left.",
     "ENOBUFS": "The peer does not read, and too much waits to be sent.",
     "ENODATA": "The file is too short.",
-    "ENODEV": "The file can't be mapped.",
+    "ENODEV": "The file can't be mapped, or what it stands for is not there.",
     "ENOENT": "There is no such thing.",
     "ENOMEM": "There is no memory left.",
     "ENOSPC": "There is not enough room, or as many as there may be are there.",
@@ -48,6 +49,7 @@ MEANING = {
     "ENOTSOCK": "The file descriptor is no socket.",
     "ENOTSUP": "This version of the library can't do it.",
     "ENOTTY": "The file is no device that does this.",
+    "ENXIO": "There is no device behind the file.",
     "EOPNOTSUPP": "The peer can't do it, or it was not negotiated.",
     "EOVERFLOW": "A range goes past the end of the address space.",
     "EPERM": "It is forbidden.",

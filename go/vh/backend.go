@@ -10,7 +10,7 @@ import (
 	"github.com/libvh/libvh/go/internal/raw"
 )
 
-// Drivable is what a Driver can drive: a *Master.
+// Drivable is what a Driver can drive: a *Master, a *Kern.
 type Drivable interface{ drives() *Backend }
 
 // Backend is a device to drive, whatever it is reached through. Calls may come from several goroutines, one at a time is let in.
@@ -23,7 +23,7 @@ type Backend struct {
 
 func newBackend(c *caught) *Backend { return &Backend{handle: newHandle(c), sessions: &sessions{}} }
 
-// Kind is what is behind it: "vhost-user" for a Master.
+// Kind is what is behind it: "vhost-user" for a Master, "vhost-kernel" for a Kern.
 func (b *Backend) Kind() (kind string, err error) {
 	err = b.do(func() error {
 		return b.with(func(p *raw.Backend) error {

@@ -481,7 +481,6 @@ const (
 	KernMaxConfig   = 256 // bytes of vh_kern_set_config()
 	KernMaxFeatures = 64  // words of vh_kern_get_features_array()
 	KernWwpnMax     = 224 // bytes of a SCSI target's name, its NUL included
-	KernAnyPort     = 4294967295
 )
 
 // Flags of vh_driver_stop().

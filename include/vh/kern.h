@@ -49,7 +49,6 @@ VH_BEGIN_DECLS
 #define VH_KERN_MAX_CONFIG   256 /* bytes of vh_kern_set_config() */
 #define VH_KERN_MAX_FEATURES 64	 /* words of vh_kern_get_features_array() */
 #define VH_KERN_WWPN_MAX     224 /* bytes of a SCSI target's name, its NUL included */
-#define VH_KERN_ANY_PORT     0xffffffffu
 
 /** struct vh_kern_opts - options of vh_kern_open() and vh_kern_adopt(). Sized, zero means default. */
 struct vh_kern_opts {

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from vh._inflight import Inflight as Inflight
     from vh._iotlb import Iotlb as Iotlb
     from vh._gpu import GpuDevice as GpuDevice, GpuDisplay as GpuDisplay, GpuMessage as GpuMessage
+    from vh._kern import Kern as Kern
     from vh._lib import version as version
     from vh._master import Master as Master, connect as connect
     from vh._memory import Memory as Memory, Snapshot as Snapshot, guard_install as guard_install, \
@@ -51,6 +52,7 @@ _FROM = {
     "_inflight": "Inflight",
     "_iotlb": "Iotlb",
     "_gpu": "GpuDevice GpuDisplay GpuMessage",
+    "_kern": "Kern",
     "_lib": "version",
     "_master": "Master connect",
     "_memory": "Memory Snapshot guard_install guard_remove",

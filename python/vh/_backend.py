@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
 """A device to drive, whatever it is reached through."""
+import errno
 from typing import Any
 
 from vh import _error, _model
@@ -9,13 +10,19 @@ from vh._model import Features
 
 
 class Drivable(Handle):
-    """What a Driver can drive, and where the calls of its Backend wait: a Master."""
+    """What a Driver can drive, and where the calls of its Backend wait: a Master, a Kern."""
 
     _target: str  # the function that gives its struct vh_backend
 
     def _go_on(self, call: Any, *args: Any) -> int:
-        """A call of the library that may wait; the caller is using both."""
-        return _error.check(call(*args))
+        """A call of the library that may wait; the caller is using both. Python's signal handlers run meanwhile; if they raise
+        nothing it goes on."""
+        rc = call(*args)
+        _error.reraise()
+        while rc == -errno.EINTR:  # of a driver's own wait
+            rc = call(*args)
+            _error.reraise()
+        return _error.check(rc)
 
     def _wait(self, name: str, *args: Any) -> int:
         ptr = self._enter()
@@ -59,7 +66,7 @@ class Backend(Waiting):
 
     @property
     def kind(self) -> str:
-        """"vhost-user" for a Master."""
+        """"vhost-user" for a Master, "vhost-kernel" for a Kern."""
         ptr = self._enter()
         try:
             return text(lib.vh_backend_kind(ptr))

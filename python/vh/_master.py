@@ -6,13 +6,13 @@ import os
 import weakref
 from typing import Any, AsyncIterator, Callable
 
-from vh import _aio, _error, _event, _model
+from vh import _aio, _error, _event
 from vh._backend import Drivable
 from vh._byhand import BackendRequest, answered, callable_or_none
 from vh._channel import BackendHandler
 from vh._event import target
-from vh._handle import Handle, create
-from vh._lib import fd_of, ffi, lib, milliseconds, new_ops, new_sized, path_bytes, record, text
+from vh._handle import create
+from vh._lib import fd_of, ffi, lib, milliseconds, new_ops, new_sized, path_bytes, record
 from vh._model import Event, Features, MasterStats
 from vh._request import Requests
 
@@ -53,15 +53,6 @@ class Master(Drivable, Requests):
         """function(iova, perm) is asked what set_iotlb() has no answer to, and answers by iotlb_update(), now or later, or returns
         a negative errno value."""
         self._on_iotlb_miss = callable_or_none("function", function)
-
-    def _go_on(self, call: Any, *args: Any) -> int:
-        """Python's signal handlers run while it waits; if they raise nothing it goes on."""
-        rc = call(*args)
-        _error.reraise()
-        while rc == -errno.EINTR:  # of a driver's own wait
-            rc = call(*args)
-            _error.reraise()
-        return _error.check(rc)
 
     def _give_up(self) -> None:
         self.disconnect()  # a late reply must not meet the next request

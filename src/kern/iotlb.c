@@ -9,12 +9,17 @@
 
 #define BATCH 64u /* messages that one dispatch reads */
 
-/* Both versions of a message have the same size, and the same place for what is in it. */
 union message {
 	int32_t type;
 	struct vhi_vhost_msg v1;
 	struct vhi_vhost_msg_v2 v2;
 };
+
+/* The first version is shorter where 64-bit words are aligned to 32 bits. */
+static size_t message_size(int32_t type)
+{
+	return type == VHI_VHOST_IOTLB_MSG ? sizeof(struct vhi_vhost_msg) : sizeof(struct vhi_vhost_msg_v2);
+}
 
 static int refused(const struct vh_kern *k, uint32_t site)
 {
@@ -39,7 +44,7 @@ static int tell(struct vh_kern *k, const struct vhi_vhost_iotlb_msg *body)
 		m.v1.type = VHI_VHOST_IOTLB_MSG;
 		m.v1.iotlb = *body;
 	}
-	n = vhi_sys.write(k->fd, &m, sizeof(m));
+	n = vhi_sys.write(k->fd, &m, message_size(m.type));
 	if (n < 0) {
 		const int err = errno;
 
@@ -47,7 +52,7 @@ static int tell(struct vh_kern *k, const struct vhi_vhost_iotlb_msg *body)
 				vh_error_name(err),
 				err == EFAULT ? ": ACCESS_PLATFORM was not acked, no owner, or too many entries" : "");
 	}
-	if (VHI_REFUSE(VHI_SITE_KERN_WRITE, (size_t)n != sizeof(m)))
+	if (VHI_REFUSE(VHI_SITE_KERN_WRITE, (size_t)n != message_size(m.type)))
 		return refused(k, VHI_SITE_KERN_WRITE);
 	return 0;
 }
@@ -98,7 +103,7 @@ static int take(struct vh_kern *k, const union message *m, ssize_t n)
 {
 	const struct vhi_vhost_iotlb_msg *body = m->type == VHI_VHOST_IOTLB_MSG_V2 ? &m->v2.iotlb : &m->v1.iotlb;
 
-	if (VHI_REFUSE(VHI_SITE_KERN_MSG_SIZE, n != (ssize_t)sizeof(*m)))
+	if (VHI_REFUSE(VHI_SITE_KERN_MSG_SIZE, n != (ssize_t)message_size(m->type)))
 		return refused(k, VHI_SITE_KERN_MSG_SIZE);
 	if (VHI_REFUSE(VHI_SITE_KERN_MSG_TYPE, m->type != VHI_VHOST_IOTLB_MSG && m->type != VHI_VHOST_IOTLB_MSG_V2))
 		return refused(k, VHI_SITE_KERN_MSG_TYPE);
