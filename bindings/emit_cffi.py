@@ -20,9 +20,10 @@ ENUMS = (
     ("ReplyMode", "IntEnum", "VH_REPLY_", "", "What reply a raw request expects."),
     ("GpuRequest", "IntEnum", "VH_GPU_", "vh_gpu_msg.request", "Messages of a GPU's socket."),
     ("GpuFeatures", "IntFlag", "VH_GPU_PF_", "", "Protocol features of a GPU's socket."),
+    ("VdpaHas", "IntFlag", "VH_VDPA_HAS_", "", "What is said of a vDPA device."),
     ("BlkOp", "IntEnum", "VH_BLK_", "vh_blk_io.op", "Block requests."),
 )
-BIT_NUMBERS = ("VH_F_", "VH_PF_", "VH_BLK_F_", "VH_GPU_PF_")
+BIT_NUMBERS = ("VH_F_", "VH_PF_", "VH_BLK_F_", "VH_GPU_PF_", "VH_VDPA_HAS_")
 HELPER = "vh_rc vhpy_push(struct vh_queue *q, const struct vh_req *reqs, struct vh_cpl *cpls, uint32_t n)"
 HELPER_BODY = ("{", "    for (uint32_t i = 0; i < n; i++)", "        cpls[i].token = reqs[i].token;",
                "    return vh_queue_push(q, cpls, n);", "}")

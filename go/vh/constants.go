@@ -26,17 +26,6 @@ const (
 	TypeBlk = 2
 )
 
-// poll_us of vh_slave_opts and vh_driver_opts: one processor does nothing else.
-const (
-	PollAlways = 4294967295
-)
-
-// vh_vduse_opts.flags; without one a device that exists is taken up, and one that does not is made.
-const (
-	VduseMake   = 1 // -EEXIST when there is one of that name
-	VduseTakeUp = 2 // -ENODEV when there is none
-)
-
 // Of vh/version.h.
 const (
 	VersionMajor = 0
@@ -92,7 +81,7 @@ const (
 	EventChannelEnded = 24 // reason: as of VH_EVENT_DISCONNECTED; value: number of the check, 0 = none
 )
 
-// vh_event.kind, of a slave, some of a vh_vduse too.
+// vh_event.kind, of a slave.
 const (
 	EventRefused       = 3  // a second client was closed at once
 	EventStarted       = 4  // queue; reason: VH_START_*
@@ -150,7 +139,6 @@ const (
 	StartKickFD    = 1 // SET_VRING_KICK found the ring complete
 	StartCompleted = 2 // the missing message arrived
 	StartKick      = 3 // the first kick
-	StartDriverOk  = 4 // VDUSE: the driver runs
 )
 
 // Largest message: file descriptors, and bytes of payload that any message can have.
@@ -428,6 +416,44 @@ const (
 	GpuMaxScanouts = 16
 	GpuCursorBytes = 16384
 	GpuEdidMax     = 1024
+)
+
+// vh_slave_opts.poll_us: one processor does nothing else.
+const (
+	PollAlways = 4294967295
+)
+
+// Of vh/vdpa_mgmt.h.
+const (
+	VdpaNameSize = 256 // of names, with the NUL at their end
+	VdpaTextSize = 64  // of names of buses, drivers, nodes and counters
+)
+
+// vh_vdpa_config.has and vh_vdpa_attrs.has: what is said, as bit numbers, which are those of the netlink
+// attributes.
+const (
+	VdpaHasMac               = 10
+	VdpaHasNetStatus         = 11
+	VdpaHasMaxVqp            = 12
+	VdpaHasMTU               = 13
+	VdpaHasNegotiated        = 14
+	VdpaHasFeatures          = 20
+	VdpaHasCapacity          = 21
+	VdpaHasSizeMax           = 22
+	VdpaHasBlkSize           = 23
+	VdpaHasSegMax            = 24
+	VdpaHasNumQueues         = 25
+	VdpaHasPhysBlockExp      = 26
+	VdpaHasAlignOffset       = 27
+	VdpaHasMinIO             = 28
+	VdpaHasOptIO             = 29
+	VdpaHasMaxDiscard        = 30
+	VdpaHasMaxDiscardSeg     = 31
+	VdpaHasDiscardAlign      = 32
+	VdpaHasMaxWriteZeroes    = 33
+	VdpaHasMaxWriteZeroesSeg = 34
+	VdpaHasReadOnly          = 35
+	VdpaHasFlush             = 36
 )
 
 // The direction of a device's state.

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from vh._queue import ALL as ALL, Batch as Batch, Completion as Completion, Queue as Queue, Request as Request
     from vh._reconnect import Reconnect as Reconnect
     from vh._slave import Slave as Slave, SlaveState as SlaveState, serve as serve
+    from vh._vdpa_mgmt import VdpaConfig as VdpaConfig, VdpaDev as VdpaDev, VdpaMgmt as VdpaMgmt, \
+        VdpaMgmtDev as VdpaMgmtDev, VdpaPlace as VdpaPlace
     from vh._vduse import Vduse as Vduse
 
 _FROM = {
@@ -62,6 +64,7 @@ _FROM = {
     "_queue": "ALL Batch Completion Queue Request",
     "_reconnect": "Reconnect",
     "_slave": "Slave SlaveState serve",
+    "_vdpa_mgmt": "VdpaConfig VdpaDev VdpaMgmt VdpaMgmtDev VdpaPlace",
     "_vduse": "Vduse",
 }
 _WHERE = {name: module for module, names in _FROM.items() for name in names.split()}

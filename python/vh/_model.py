@@ -20,9 +20,6 @@ F_NOTIFICATION_DATA = 38
 F_RING_RESET = 40
 TYPE_NET = 1
 TYPE_BLK = 2
-POLL_ALWAYS = 4294967295
-VDUSE_MAKE = 1
-VDUSE_TAKE_UP = 2
 VERSION_MAJOR = 0
 VERSION_MINOR = 1
 VERSION_PATCH = 0
@@ -82,7 +79,6 @@ EVENT_SESSION_RUNNING = 97
 START_KICK_FD = 1
 START_COMPLETED = 2
 START_KICK = 3
-START_DRIVER_OK = 4
 MSG_MAX_FDS = 32
 MSG_SEND_FDS = 8
 MSG_MAX_PAYLOAD = 4096
@@ -212,6 +208,31 @@ GPU_PF_DMABUF2 = 1
 GPU_MAX_SCANOUTS = 16
 GPU_CURSOR_BYTES = 16384
 GPU_EDID_MAX = 1024
+POLL_ALWAYS = 4294967295
+VDPA_NAME_SIZE = 256
+VDPA_TEXT_SIZE = 64
+VDPA_HAS_MAC = 10
+VDPA_HAS_NET_STATUS = 11
+VDPA_HAS_MAX_VQP = 12
+VDPA_HAS_MTU = 13
+VDPA_HAS_NEGOTIATED = 14
+VDPA_HAS_FEATURES = 20
+VDPA_HAS_CAPACITY = 21
+VDPA_HAS_SIZE_MAX = 22
+VDPA_HAS_BLK_SIZE = 23
+VDPA_HAS_SEG_MAX = 24
+VDPA_HAS_NUM_QUEUES = 25
+VDPA_HAS_PHYS_BLOCK_EXP = 26
+VDPA_HAS_ALIGN_OFFSET = 27
+VDPA_HAS_MIN_IO = 28
+VDPA_HAS_OPT_IO = 29
+VDPA_HAS_MAX_DISCARD = 30
+VDPA_HAS_MAX_DISCARD_SEG = 31
+VDPA_HAS_DISCARD_ALIGN = 32
+VDPA_HAS_MAX_WRITE_ZEROES = 33
+VDPA_HAS_MAX_WRITE_ZEROES_SEG = 34
+VDPA_HAS_READ_ONLY = 35
+VDPA_HAS_FLUSH = 36
 STATE_SAVE = 0
 STATE_LOAD = 1
 STATE_STOPPED = 0
@@ -398,7 +419,6 @@ class StartReason(enum.IntEnum):
     KICK_FD = 1  # SET_VRING_KICK found the ring complete
     COMPLETED = 2  # the missing message arrived
     KICK = 3  # the first kick
-    DRIVER_OK = 4  # VDUSE: the driver runs
 
 
 class QueueState(enum.IntEnum):
@@ -449,6 +469,33 @@ class GpuFeatures(enum.IntFlag, boundary=enum.KEEP):
 
     EDID = 1 << 0
     DMABUF2 = 1 << 1
+
+
+class VdpaHas(enum.IntFlag, boundary=enum.KEEP):
+    """What is said of a vDPA device."""
+
+    MAC = 1 << 10
+    NET_STATUS = 1 << 11
+    MAX_VQP = 1 << 12
+    MTU = 1 << 13
+    NEGOTIATED = 1 << 14
+    FEATURES = 1 << 20
+    CAPACITY = 1 << 21
+    SIZE_MAX = 1 << 22
+    BLK_SIZE = 1 << 23
+    SEG_MAX = 1 << 24
+    NUM_QUEUES = 1 << 25
+    PHYS_BLOCK_EXP = 1 << 26
+    ALIGN_OFFSET = 1 << 27
+    MIN_IO = 1 << 28
+    OPT_IO = 1 << 29
+    MAX_DISCARD = 1 << 30
+    MAX_DISCARD_SEG = 1 << 31
+    DISCARD_ALIGN = 1 << 32
+    MAX_WRITE_ZEROES = 1 << 33
+    MAX_WRITE_ZEROES_SEG = 1 << 34
+    READ_ONLY = 1 << 35
+    FLUSH = 1 << 36
 
 
 class BlkOp(enum.IntEnum):
@@ -607,24 +654,6 @@ class SlaveStats:
     queue_errors: int = 0
     queue_in_flight: int = 0  # now
     oldest_in_flight_ns: int = 0  # of all queues, now
-
-
-@dataclasses.dataclass(frozen=True)
-class VduseInfo:
-    """What it is like now. Size-first out struct."""
-
-    status: int = 0  # device status that the driver set last
-    offered: int = 0  # feature bits
-    features: int = 0  # that the driver took, from FEATURES_OK on
-    api_version: int = 0  # VDUSE's, of this kernel, at most what the library knows
-    taken_up: int = 0  # 1: the device was there before
-    n_queues: int = 0
-    running: int = 0  # queues that run
-    owed: int = 0  # 1: the kernel waits for an answer
-    regions: int = 0  # pieces of the driver's memory that are mapped
-    messages: int = 0  # of the kernel, answered
-    refused: int = 0  # of these, by a check or by the device
-    interrupts: int = 0  # made
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,7 @@ const char *vhi_site_text(const struct vhi_site_text *texts, size_t n, uint32_t 
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define MAX_SITES 1000
+#define MAX_SITES 2000
 static uint32_t off;
 static uint8_t fired[MAX_SITES];
 

@@ -2,6 +2,7 @@
 /* The real system-call table. */
 #include "vhi_sys.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
@@ -82,6 +83,11 @@ static int sys_connect(int fd, const struct sockaddr *addr, socklen_t len)
 	return connect(fd, addr, len);
 }
 
+static ssize_t sys_getdents64(int fd, void *buf, size_t n)
+{
+	return getdents64(fd, buf, n);
+}
+
 static int sys_userfaultfd(int flags)
 {
 	return (int)syscall(SYS_userfaultfd, flags);
@@ -143,7 +149,10 @@ const struct vhi_sys vhi_sys = {
 	.getsockname = sys_getsockname,
 	.recvmsg = recvmsg,
 	.sendmsg = sendmsg,
+	.setsockopt = setsockopt,
 	.lstat = lstat,
+	.readlink = readlink,
+	.getdents64 = sys_getdents64,
 	.unlink = unlink,
 	.chmod = chmod,
 	.getenv = secure_getenv,

@@ -23,7 +23,10 @@ bool vhi_site_live(uint32_t site);
 #define VHI_REFUSE(site, cond) (__builtin_expect(!!(cond), 0))
 #endif
 
-/* Ranges: wire 100, sock 200, mem 300, queue 400, device 500, slave 600, master 700, driver 800, gpu 900, vduse 1200; 99 numbers each. */
+/*
+ * Ranges: wire 100, sock 200, mem 300, queue 400, device 500, slave 600, master 700, driver 800, gpu 900, kern 1000, vdpa 1100,
+ * vduse 1200; 99 numbers each.
+ */
 #define VHI_SITE_ENUM(name, number, text) VHI_SITE_##name = (number),
 
 /* The words of a folder's checks: an array of these, made from its sites.def with VHI_SITE_TEXT. */

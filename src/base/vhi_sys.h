@@ -62,7 +62,10 @@ struct vhi_sys {
 	int (*getsockname)(int fd, struct sockaddr *addr, socklen_t *len);
 	ssize_t (*recvmsg)(int fd, struct msghdr *msg, int flags);
 	ssize_t (*sendmsg)(int fd, const struct msghdr *msg, int flags);
+	int (*setsockopt)(int fd, int level, int name, const void *val, socklen_t len);
 	int (*lstat)(const char *path, struct stat *st);
+	ssize_t (*readlink)(const char *path, char *buf, size_t n);
+	ssize_t (*getdents64)(int fd, void *buf, size_t n); /* struct dirent64, one after the other */
 	int (*unlink)(const char *path);
 	int (*chmod)(const char *path, mode_t mode);
 	char *(*getenv)(const char *name); /* NULL also where the environment is not to be trusted */

@@ -72,7 +72,7 @@ static uint64_t new_vduse(void)
 
 void world_open(void)
 {
-	uint64_t backend = 0, driver = 0, blk = 0, snapshot = 0, dirty = 0, iotlb = 0, gpu = 0, postcopy = 0;
+	uint64_t backend = 0, driver = 0, blk = 0, snapshot = 0, dirty = 0, iotlb = 0, gpu = 0, postcopy = 0, mgmt = 0;
 	uint64_t mem;
 	int sockets[2];
 
@@ -106,6 +106,8 @@ void world_open(void)
 	keep("vh_vduse", new_vduse());
 	CHECK(!VH(master_postcopy_advise, world.pair.master, at(&postcopy)), "no userfaultfd");
 	keep("vh_postcopy", postcopy);
+	CHECK(!VH(vdpa_mgmt_new, 0, 0, (uint64_t)-1, at(&mgmt)), "no vDPA management");
+	keep("vh_vdpa_mgmt", mgmt);
 }
 
 void world_close(void)
@@ -118,6 +120,7 @@ void world_close(void)
 	VH(driver_free, world_handle("vh_driver"));
 	VH(device_free, world_handle("vh_device"));
 	VH(gpu_free, world_handle("vh_gpu"));
+	VH(vdpa_mgmt_free, world_handle("vh_vdpa_mgmt"));
 	close(world.device_end);
 	VH(postcopy_free, world_handle("vh_postcopy"));
 	VH(dirty_free, world_handle("vh_dirty"));

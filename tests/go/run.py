@@ -22,10 +22,11 @@ import kernel
 MODULE = os.path.join(TOP, "go")
 PATH = "github.com/libvh/libvh/go"
 DEBIAN = "/usr/bin/go"
-TESTED = ("./internal/raw", "./vh")
+TESTED = ("./internal/raw", "./vh", "./vdpa")
+PLAIN = ("./vdpa",)  # which need no C
 FULL = os.environ.get("VH_FULL") == "1"
 # Package raw is compiled once more for its own few tests, which takes longer than all others run.
-AGAIN = TESTED if FULL else ("./vh",)
+AGAIN = TESTED if FULL else ("./vh", "./vdpa")
 NULL_LINES = 40
 # What package vh does without, and why; it calls every other function of the headers, and sets every callback.
 UNREACHED = {
@@ -145,6 +146,7 @@ def debian(build):
     passed = go.test()
     go.test("-race")
     go.test(GODEBUG="cgocheck=2")
+    go.test(packages=PLAIN, CGO_ENABLED="0")
     return f"{go.version()}: {calls} calls and callbacks, vet, {passed} tests, also with -race and cgocheck; a null device in {examples(go)} lines"
 
 

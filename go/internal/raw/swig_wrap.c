@@ -1860,6 +1860,335 @@ void _wrap_MasterFree_raw_38bee8dda103c01b(struct vh_master *_swig_go_0) {
 }
 
 
+vhgo_rc _wrap_VdpaMgmtNew_raw_38bee8dda103c01b(struct vh_vdpa_mgmt_opts *_swig_go_0, _gostring_ _swig_go_1, int _swig_go_2, struct vh_vdpa_mgmt **_swig_go_3) {
+  struct vh_vdpa_mgmt_opts *arg1 = (struct vh_vdpa_mgmt_opts *) 0 ;
+  char *arg2 = (char *) 0 ;
+  vh_fd arg3 ;
+  struct vh_vdpa_mgmt **arg4 = (struct vh_vdpa_mgmt **) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_vdpa_mgmt_opts **)&_swig_go_0; 
+  
+  arg2 = (char *)malloc(_swig_go_1.n + 1);
+  memcpy(arg2, _swig_go_1.p, _swig_go_1.n);
+  arg2[_swig_go_1.n] = '\0';
+  
+  arg3 = (vh_fd)_swig_go_2; 
+  arg4 = *(struct vh_vdpa_mgmt ***)&_swig_go_3; 
+  
+  result = (vhgo_rc)vh_vdpa_mgmt_new((struct vh_vdpa_mgmt_opts const *)arg1,(char const *)arg2,arg3,arg4);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  free(arg2); 
+  return _swig_go_result;
+}
+
+
+void _wrap_VdpaMgmtFree_raw_38bee8dda103c01b(struct vh_vdpa_mgmt *_swig_go_0) {
+  struct vh_vdpa_mgmt *arg1 = (struct vh_vdpa_mgmt *) 0 ;
+  
+  arg1 = *(struct vh_vdpa_mgmt **)&_swig_go_0; 
+  
+  vh_vdpa_mgmt_free(arg1);
+  
+}
+
+
+vhgo_count _wrap_VdpaMgmtListMgmtdevs_raw_38bee8dda103c01b(struct vh_vdpa_mgmt *_swig_go_0) {
+  struct vh_vdpa_mgmt *arg1 = (struct vh_vdpa_mgmt *) 0 ;
+  vhgo_count result;
+  vhgo_count _swig_go_result;
+  
+  arg1 = *(struct vh_vdpa_mgmt **)&_swig_go_0; 
+  
+  result = (vhgo_count)vh_vdpa_mgmt_list_mgmtdevs(arg1);
+  _swig_go_result = vhgo_count_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_VdpaMgmtGetMgmtdev_raw_38bee8dda103c01b(struct vh_vdpa_mgmt *_swig_go_0, int _swig_go_1, struct vh_vdpa_mgmtdev *_swig_go_2) {
+  struct vh_vdpa_mgmt *arg1 = (struct vh_vdpa_mgmt *) 0 ;
+  uint32_t arg2 ;
+  struct vh_vdpa_mgmtdev *arg3 = (struct vh_vdpa_mgmtdev *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_vdpa_mgmt **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = *(struct vh_vdpa_mgmtdev **)&_swig_go_2; 
+  
+  result = (vhgo_rc)vh_vdpa_mgmt_get_mgmtdev(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_count _wrap_VdpaMgmtListDevs_raw_38bee8dda103c01b(struct vh_vdpa_mgmt *_swig_go_0) {
+  struct vh_vdpa_mgmt *arg1 = (struct vh_vdpa_mgmt *) 0 ;
+  vhgo_count result;
+  vhgo_count _swig_go_result;
+  
+  arg1 = *(struct vh_vdpa_mgmt **)&_swig_go_0; 
+  
+  result = (vhgo_count)vh_vdpa_mgmt_list_devs(arg1);
+  _swig_go_result = vhgo_count_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_VdpaMgmtGetDev_raw_38bee8dda103c01b(struct vh_vdpa_mgmt *_swig_go_0, int _swig_go_1, struct vh_vdpa_dev *_swig_go_2) {
+  struct vh_vdpa_mgmt *arg1 = (struct vh_vdpa_mgmt *) 0 ;
+  uint32_t arg2 ;
+  struct vh_vdpa_dev *arg3 = (struct vh_vdpa_dev *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_vdpa_mgmt **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = *(struct vh_vdpa_dev **)&_swig_go_2; 
+  
+  result = (vhgo_rc)vh_vdpa_mgmt_get_dev(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_VdpaMgmtFindDev_raw_38bee8dda103c01b(struct vh_vdpa_mgmt *_swig_go_0, _gostring_ _swig_go_1, struct vh_vdpa_dev *_swig_go_2) {
+  struct vh_vdpa_mgmt *arg1 = (struct vh_vdpa_mgmt *) 0 ;
+  char *arg2 = (char *) 0 ;
+  struct vh_vdpa_dev *arg3 = (struct vh_vdpa_dev *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_vdpa_mgmt **)&_swig_go_0; 
+  
+  arg2 = (char *)malloc(_swig_go_1.n + 1);
+  memcpy(arg2, _swig_go_1.p, _swig_go_1.n);
+  arg2[_swig_go_1.n] = '\0';
+  
+  arg3 = *(struct vh_vdpa_dev **)&_swig_go_2; 
+  
+  result = (vhgo_rc)vh_vdpa_mgmt_find_dev(arg1,(char const *)arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  free(arg2); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_VdpaMgmtAddDev_raw_38bee8dda103c01b(struct vh_vdpa_mgmt *_swig_go_0, _gostring_ _swig_go_1, _gostring_ _swig_go_2, struct vh_vdpa_attrs *_swig_go_3) {
+  struct vh_vdpa_mgmt *arg1 = (struct vh_vdpa_mgmt *) 0 ;
+  char *arg2 = (char *) 0 ;
+  char *arg3 = (char *) 0 ;
+  struct vh_vdpa_attrs *arg4 = (struct vh_vdpa_attrs *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_vdpa_mgmt **)&_swig_go_0; 
+  
+  arg2 = (char *)malloc(_swig_go_1.n + 1);
+  memcpy(arg2, _swig_go_1.p, _swig_go_1.n);
+  arg2[_swig_go_1.n] = '\0';
+  
+  
+  arg3 = (char *)malloc(_swig_go_2.n + 1);
+  memcpy(arg3, _swig_go_2.p, _swig_go_2.n);
+  arg3[_swig_go_2.n] = '\0';
+  
+  arg4 = *(struct vh_vdpa_attrs **)&_swig_go_3; 
+  
+  result = (vhgo_rc)vh_vdpa_mgmt_add_dev(arg1,(char const *)arg2,(char const *)arg3,(struct vh_vdpa_attrs const *)arg4);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  free(arg2); 
+  free(arg3); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_VdpaMgmtSetDev_raw_38bee8dda103c01b(struct vh_vdpa_mgmt *_swig_go_0, _gostring_ _swig_go_1, struct vh_vdpa_attrs *_swig_go_2) {
+  struct vh_vdpa_mgmt *arg1 = (struct vh_vdpa_mgmt *) 0 ;
+  char *arg2 = (char *) 0 ;
+  struct vh_vdpa_attrs *arg3 = (struct vh_vdpa_attrs *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_vdpa_mgmt **)&_swig_go_0; 
+  
+  arg2 = (char *)malloc(_swig_go_1.n + 1);
+  memcpy(arg2, _swig_go_1.p, _swig_go_1.n);
+  arg2[_swig_go_1.n] = '\0';
+  
+  arg3 = *(struct vh_vdpa_attrs **)&_swig_go_2; 
+  
+  result = (vhgo_rc)vh_vdpa_mgmt_set_dev(arg1,(char const *)arg2,(struct vh_vdpa_attrs const *)arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  free(arg2); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_VdpaMgmtDelDev_raw_38bee8dda103c01b(struct vh_vdpa_mgmt *_swig_go_0, _gostring_ _swig_go_1) {
+  struct vh_vdpa_mgmt *arg1 = (struct vh_vdpa_mgmt *) 0 ;
+  char *arg2 = (char *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_vdpa_mgmt **)&_swig_go_0; 
+  
+  arg2 = (char *)malloc(_swig_go_1.n + 1);
+  memcpy(arg2, _swig_go_1.p, _swig_go_1.n);
+  arg2[_swig_go_1.n] = '\0';
+  
+  
+  result = (vhgo_rc)vh_vdpa_mgmt_del_dev(arg1,(char const *)arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  free(arg2); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_VdpaMgmtGetConfig_raw_38bee8dda103c01b(struct vh_vdpa_mgmt *_swig_go_0, _gostring_ _swig_go_1, struct vh_vdpa_config *_swig_go_2) {
+  struct vh_vdpa_mgmt *arg1 = (struct vh_vdpa_mgmt *) 0 ;
+  char *arg2 = (char *) 0 ;
+  struct vh_vdpa_config *arg3 = (struct vh_vdpa_config *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_vdpa_mgmt **)&_swig_go_0; 
+  
+  arg2 = (char *)malloc(_swig_go_1.n + 1);
+  memcpy(arg2, _swig_go_1.p, _swig_go_1.n);
+  arg2[_swig_go_1.n] = '\0';
+  
+  arg3 = *(struct vh_vdpa_config **)&_swig_go_2; 
+  
+  result = (vhgo_rc)vh_vdpa_mgmt_get_config(arg1,(char const *)arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  free(arg2); 
+  return _swig_go_result;
+}
+
+
+vhgo_count _wrap_VdpaMgmtListStats_raw_38bee8dda103c01b(struct vh_vdpa_mgmt *_swig_go_0, _gostring_ _swig_go_1, int _swig_go_2) {
+  struct vh_vdpa_mgmt *arg1 = (struct vh_vdpa_mgmt *) 0 ;
+  char *arg2 = (char *) 0 ;
+  uint32_t arg3 ;
+  vhgo_count result;
+  vhgo_count _swig_go_result;
+  
+  arg1 = *(struct vh_vdpa_mgmt **)&_swig_go_0; 
+  
+  arg2 = (char *)malloc(_swig_go_1.n + 1);
+  memcpy(arg2, _swig_go_1.p, _swig_go_1.n);
+  arg2[_swig_go_1.n] = '\0';
+  
+  arg3 = (uint32_t)_swig_go_2; 
+  
+  result = (vhgo_count)vh_vdpa_mgmt_list_stats(arg1,(char const *)arg2,arg3);
+  _swig_go_result = vhgo_count_of((int32_t)result); 
+  free(arg2); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_VdpaMgmtGetStat_raw_38bee8dda103c01b(struct vh_vdpa_mgmt *_swig_go_0, int _swig_go_1, struct vh_vdpa_stat *_swig_go_2) {
+  struct vh_vdpa_mgmt *arg1 = (struct vh_vdpa_mgmt *) 0 ;
+  uint32_t arg2 ;
+  struct vh_vdpa_stat *arg3 = (struct vh_vdpa_stat *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_vdpa_mgmt **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = *(struct vh_vdpa_stat **)&_swig_go_2; 
+  
+  result = (vhgo_rc)vh_vdpa_mgmt_get_stat(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_count _wrap_VdpaMgmtListPlaces_raw_38bee8dda103c01b(struct vh_vdpa_mgmt *_swig_go_0) {
+  struct vh_vdpa_mgmt *arg1 = (struct vh_vdpa_mgmt *) 0 ;
+  vhgo_count result;
+  vhgo_count _swig_go_result;
+  
+  arg1 = *(struct vh_vdpa_mgmt **)&_swig_go_0; 
+  
+  result = (vhgo_count)vh_vdpa_mgmt_list_places(arg1);
+  _swig_go_result = vhgo_count_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_VdpaMgmtGetPlace_raw_38bee8dda103c01b(struct vh_vdpa_mgmt *_swig_go_0, int _swig_go_1, struct vh_vdpa_place *_swig_go_2) {
+  struct vh_vdpa_mgmt *arg1 = (struct vh_vdpa_mgmt *) 0 ;
+  uint32_t arg2 ;
+  struct vh_vdpa_place *arg3 = (struct vh_vdpa_place *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_vdpa_mgmt **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = *(struct vh_vdpa_place **)&_swig_go_2; 
+  
+  result = (vhgo_rc)vh_vdpa_mgmt_get_place(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_VdpaMgmtFindPlace_raw_38bee8dda103c01b(struct vh_vdpa_mgmt *_swig_go_0, _gostring_ _swig_go_1, struct vh_vdpa_place *_swig_go_2) {
+  struct vh_vdpa_mgmt *arg1 = (struct vh_vdpa_mgmt *) 0 ;
+  char *arg2 = (char *) 0 ;
+  struct vh_vdpa_place *arg3 = (struct vh_vdpa_place *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_vdpa_mgmt **)&_swig_go_0; 
+  
+  arg2 = (char *)malloc(_swig_go_1.n + 1);
+  memcpy(arg2, _swig_go_1.p, _swig_go_1.n);
+  arg2[_swig_go_1.n] = '\0';
+  
+  arg3 = *(struct vh_vdpa_place **)&_swig_go_2; 
+  
+  result = (vhgo_rc)vh_vdpa_mgmt_find_place(arg1,(char const *)arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  free(arg2); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_VdpaMgmtBind_raw_38bee8dda103c01b(struct vh_vdpa_mgmt *_swig_go_0, _gostring_ _swig_go_1, _gostring_ _swig_go_2, struct vh_vdpa_place *_swig_go_3) {
+  struct vh_vdpa_mgmt *arg1 = (struct vh_vdpa_mgmt *) 0 ;
+  char *arg2 = (char *) 0 ;
+  char *arg3 = (char *) 0 ;
+  struct vh_vdpa_place *arg4 = (struct vh_vdpa_place *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_vdpa_mgmt **)&_swig_go_0; 
+  
+  arg2 = (char *)malloc(_swig_go_1.n + 1);
+  memcpy(arg2, _swig_go_1.p, _swig_go_1.n);
+  arg2[_swig_go_1.n] = '\0';
+  
+  
+  arg3 = (char *)malloc(_swig_go_2.n + 1);
+  memcpy(arg3, _swig_go_2.p, _swig_go_2.n);
+  arg3[_swig_go_2.n] = '\0';
+  
+  arg4 = *(struct vh_vdpa_place **)&_swig_go_3; 
+  
+  result = (vhgo_rc)vh_vdpa_mgmt_bind(arg1,(char const *)arg2,(char const *)arg3,arg4);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  free(arg2); 
+  free(arg3); 
+  return _swig_go_result;
+}
+
+
 vhgo_rc _wrap_MasterGetFeatures_raw_38bee8dda103c01b(struct vh_master *_swig_go_0, long long *_swig_go_1) {
   struct vh_master *arg1 = (struct vh_master *) 0 ;
   uint64_t *arg2 = (uint64_t *) 0 ;

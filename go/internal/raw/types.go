@@ -47,17 +47,14 @@ type Driver struct{ _ [0]byte }
 // Blk is a struct vh_blk of the library.
 type Blk struct{ _ [0]byte }
 
-// Net is a struct vh_net of the library.
-type Net struct{ _ [0]byte }
-
 // Gpu is a struct vh_gpu of the library.
 type Gpu struct{ _ [0]byte }
 
 // Postcopy is a struct vh_postcopy of the library.
 type Postcopy struct{ _ [0]byte }
 
-// Kern is a struct vh_kern of the library.
-type Kern struct{ _ [0]byte }
+// VdpaMgmt is a struct vh_vdpa_mgmt of the library.
+type VdpaMgmt struct{ _ [0]byte }
 
 // Error: details of a failure.
 type Error struct {
@@ -1481,6 +1478,316 @@ func (s *MasterStats) room() *MasterStats {
 	return s
 }
 
+// VdpaMgmtOpts: options of vh_vdpa_mgmt_new().
+type VdpaMgmtOpts struct {
+	size      uint32
+	TimeoutMS uint32 // of an answer, and of a node that is to appear; 0 = 5 s
+}
+
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(VdpaMgmtOpts{})-8]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaMgmtOpts{}.size)-0]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaMgmtOpts{}.TimeoutMS)-4]
+)
+
+// sized is a copy that says how large it is, nil for nil.
+func (s *VdpaMgmtOpts) sized() *VdpaMgmtOpts {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	c.size = uint32(unsafe.Sizeof(c))
+	return &c
+}
+
+// room makes it ready to be filled in.
+func (s *VdpaMgmtOpts) room() *VdpaMgmtOpts {
+	if s != nil {
+		s.size = uint32(unsafe.Sizeof(*s))
+	}
+	return s
+}
+
+// VdpaMgmtdev: a management device: what makes vDPA devices.
+type VdpaMgmtdev struct {
+	size     uint32
+	MaxVqs   uint32    // queues that a device of it may have; 0 = not said
+	Classes  uint64    // kinds that it makes: bit n = virtio device type n
+	Features uint64    // feature bits that they may have
+	Bus      [64]byte  // "pci"; "" for one without a bus, as a simulator
+	Name     [256]byte // "0000:01:00.2", "vdpasim_net", "vduse"
+}
+
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(VdpaMgmtdev{})-344]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaMgmtdev{}.size)-0]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaMgmtdev{}.MaxVqs)-4]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaMgmtdev{}.Classes)-8]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaMgmtdev{}.Features)-16]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaMgmtdev{}.Bus)-24]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaMgmtdev{}.Name)-88]
+)
+
+// sized is a copy that says how large it is, nil for nil.
+func (s *VdpaMgmtdev) sized() *VdpaMgmtdev {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	c.size = uint32(unsafe.Sizeof(c))
+	return &c
+}
+
+// room makes it ready to be filled in.
+func (s *VdpaMgmtdev) room() *VdpaMgmtdev {
+	if s != nil {
+		s.size = uint32(unsafe.Sizeof(*s))
+	}
+	return s
+}
+
+// VdpaDev: a vDPA device, as its maker sees it.
+type VdpaDev struct {
+	size      uint32
+	DeviceID  uint32 // virtio device type
+	VendorID  uint32
+	MaxVqs    uint32
+	MaxVqSize uint32
+	MinVqSize uint32
+	Name      [256]byte
+	MgmtBus   [64]byte  // of its management device
+	MgmtName  [256]byte // of its management device
+}
+
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(VdpaDev{})-600]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaDev{}.size)-0]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaDev{}.DeviceID)-4]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaDev{}.VendorID)-8]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaDev{}.MaxVqs)-12]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaDev{}.MaxVqSize)-16]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaDev{}.MinVqSize)-20]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaDev{}.Name)-24]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaDev{}.MgmtBus)-280]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaDev{}.MgmtName)-344]
+)
+
+// sized is a copy that says how large it is, nil for nil.
+func (s *VdpaDev) sized() *VdpaDev {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	c.size = uint32(unsafe.Sizeof(c))
+	return &c
+}
+
+// room makes it ready to be filled in.
+func (s *VdpaDev) room() *VdpaDev {
+	if s != nil {
+		s.size = uint32(unsafe.Sizeof(*s))
+	}
+	return s
+}
+
+// VdpaAttrs: what a vDPA device is made with, or is to have from now on.
+type VdpaAttrs struct {
+	size     uint32
+	MTU      uint32
+	Has      uint64 // which of these count: bits VH_VDPA_HAS_MAC, _MTU, _MAX_VQP, _FEATURES
+	Features uint64 // feature bits that it is to offer
+	MaxVqp   uint32 // pairs of queues
+	Mac      [6]uint8
+	reserved [6]uint8
+}
+
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(VdpaAttrs{})-40]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaAttrs{}.size)-0]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaAttrs{}.MTU)-4]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaAttrs{}.Has)-8]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaAttrs{}.Features)-16]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaAttrs{}.MaxVqp)-24]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaAttrs{}.Mac)-28]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaAttrs{}.reserved)-34]
+)
+
+// sized is a copy that says how large it is, nil for nil.
+func (s *VdpaAttrs) sized() *VdpaAttrs {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	c.size = uint32(unsafe.Sizeof(c))
+	return &c
+}
+
+// room makes it ready to be filled in.
+func (s *VdpaAttrs) room() *VdpaAttrs {
+	if s != nil {
+		s.size = uint32(unsafe.Sizeof(*s))
+	}
+	return s
+}
+
+// VdpaConfig: what the management side knows of a device's configuration.
+type VdpaConfig struct {
+	size              uint32
+	DeviceID          uint32 // virtio device type: only what belongs to it is ever said
+	Has               uint64 // which of these are known: bit numbers VH_VDPA_HAS_*
+	Features          uint64 // that it offers
+	Negotiated        uint64 // that its driver took; known after FEATURES_OK
+	Capacity          uint64 // 512-byte sectors
+	NetStatus         uint32
+	MaxVqp            uint32
+	MTU               uint32
+	SizeMax           uint32
+	BlkSize           uint32
+	SegMax            uint32
+	NumQueues         uint32
+	PhysBlockExp      uint32
+	AlignOffset       uint32
+	MinIO             uint32
+	OptIO             uint32
+	MaxDiscard        uint32
+	MaxDiscardSeg     uint32
+	DiscardAlign      uint32
+	MaxWriteZeroes    uint32
+	MaxWriteZeroesSeg uint32
+	ReadOnly          uint32 // 0 or 1
+	Flush             uint32 // 0 or 1
+	Mac               [6]uint8
+	reserved          [2]uint8
+}
+
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(VdpaConfig{})-120]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaConfig{}.size)-0]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaConfig{}.DeviceID)-4]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaConfig{}.Has)-8]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaConfig{}.Features)-16]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaConfig{}.Negotiated)-24]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaConfig{}.Capacity)-32]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaConfig{}.NetStatus)-40]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaConfig{}.MaxVqp)-44]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaConfig{}.MTU)-48]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaConfig{}.SizeMax)-52]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaConfig{}.BlkSize)-56]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaConfig{}.SegMax)-60]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaConfig{}.NumQueues)-64]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaConfig{}.PhysBlockExp)-68]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaConfig{}.AlignOffset)-72]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaConfig{}.MinIO)-76]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaConfig{}.OptIO)-80]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaConfig{}.MaxDiscard)-84]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaConfig{}.MaxDiscardSeg)-88]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaConfig{}.DiscardAlign)-92]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaConfig{}.MaxWriteZeroes)-96]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaConfig{}.MaxWriteZeroesSeg)-100]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaConfig{}.ReadOnly)-104]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaConfig{}.Flush)-108]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaConfig{}.Mac)-112]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaConfig{}.reserved)-118]
+)
+
+// sized is a copy that says how large it is, nil for nil.
+func (s *VdpaConfig) sized() *VdpaConfig {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	c.size = uint32(unsafe.Sizeof(c))
+	return &c
+}
+
+// room makes it ready to be filled in.
+func (s *VdpaConfig) room() *VdpaConfig {
+	if s != nil {
+		s.size = uint32(unsafe.Sizeof(*s))
+	}
+	return s
+}
+
+// VdpaStat: a counter that a vendor has for a queue.
+type VdpaStat struct {
+	size  uint32
+	Queue uint32
+	Value uint64
+	Name  [64]byte
+}
+
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(VdpaStat{})-80]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaStat{}.size)-0]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaStat{}.Queue)-4]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaStat{}.Value)-8]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaStat{}.Name)-16]
+)
+
+// sized is a copy that says how large it is, nil for nil.
+func (s *VdpaStat) sized() *VdpaStat {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	c.size = uint32(unsafe.Sizeof(c))
+	return &c
+}
+
+// room makes it ready to be filled in.
+func (s *VdpaStat) room() *VdpaStat {
+	if s != nil {
+		s.size = uint32(unsafe.Sizeof(*s))
+	}
+	return s
+}
+
+// VdpaPlace: where a vDPA device is found.
+type VdpaPlace struct {
+	size      uint32
+	Node      int32     // N of vhost-vdpa-N, -1 = vhost_vdpa has not taken it
+	Major     uint32    // of the node
+	Minor     uint32    // of the node
+	Name      [256]byte // of the device
+	Driver    [64]byte  // "vhost_vdpa", "virtio_vdpa"; "" = none has taken it
+	ParentBus [64]byte  // "pci"; "" where there is none
+	Parent    [256]byte // what it was made from: "0000:01:00.2", "vdpasim_net"
+	Path      [256]byte // of the node, "/dev/vhost-vdpa-0"; "" = there is none
+	Virtio    [64]byte  // of the virtio device that virtio_vdpa made, "virtio3"; or ""
+}
+
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(VdpaPlace{})-976]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaPlace{}.size)-0]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaPlace{}.Node)-4]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaPlace{}.Major)-8]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaPlace{}.Minor)-12]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaPlace{}.Name)-16]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaPlace{}.Driver)-272]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaPlace{}.ParentBus)-336]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaPlace{}.Parent)-400]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaPlace{}.Path)-656]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaPlace{}.Virtio)-912]
+)
+
+// sized is a copy that says how large it is, nil for nil.
+func (s *VdpaPlace) sized() *VdpaPlace {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	c.size = uint32(unsafe.Sizeof(c))
+	return &c
+}
+
+// room makes it ready to be filled in.
+func (s *VdpaPlace) room() *VdpaPlace {
+	if s != nil {
+		s.size = uint32(unsafe.Sizeof(*s))
+	}
+	return s
+}
+
 // StateOpts: limits of a device's state on its way.
 type StateOpts struct {
 	size      uint32
@@ -1547,65 +1854,6 @@ func (s *PostcopyFault) room() *PostcopyFault {
 		s.size = uint32(unsafe.Sizeof(*s))
 	}
 	return s
-}
-
-// KernOpts: options of vh_kern_open() and vh_kern_adopt().
-type KernOpts struct {
-	size         uint32
-	Kind         uint32 // VH_KERN_*; 0 = by the name of the device file
-	Flags        uint32 // VH_KERN_NET_HDR
-	reserved     uint32
-	MaskFeatures uint64 // bits that a driver does not see
-	MoreFeatures uint64 // bits that a driver sees beside the kernel's, which is not told of them: what is * attached, or the config space, has them
-}
-
-var (
-	_ = [1]struct{}{}[unsafe.Sizeof(KernOpts{})-32]
-	_ = [1]struct{}{}[unsafe.Offsetof(KernOpts{}.size)-0]
-	_ = [1]struct{}{}[unsafe.Offsetof(KernOpts{}.Kind)-4]
-	_ = [1]struct{}{}[unsafe.Offsetof(KernOpts{}.Flags)-8]
-	_ = [1]struct{}{}[unsafe.Offsetof(KernOpts{}.reserved)-12]
-	_ = [1]struct{}{}[unsafe.Offsetof(KernOpts{}.MaskFeatures)-16]
-	_ = [1]struct{}{}[unsafe.Offsetof(KernOpts{}.MoreFeatures)-24]
-)
-
-// sized is a copy that says how large it is, nil for nil.
-func (s *KernOpts) sized() *KernOpts {
-	if s == nil {
-		return nil
-	}
-	c := *s
-	c.size = uint32(unsafe.Sizeof(c))
-	return &c
-}
-
-// room makes it ready to be filled in.
-func (s *KernOpts) room() *KernOpts {
-	if s != nil {
-		s.size = uint32(unsafe.Sizeof(*s))
-	}
-	return s
-}
-
-// KernIoctl: whether an ioctl is there.
-type KernIoctl struct {
-	Request uint32 // its number on this architecture; vh_kern_ioctl_name()
-	State   uint32 // VH_KERN_IOCTL_*
-}
-
-var (
-	_ = [1]struct{}{}[unsafe.Sizeof(KernIoctl{})-8]
-	_ = [1]struct{}{}[unsafe.Offsetof(KernIoctl{}.Request)-0]
-	_ = [1]struct{}{}[unsafe.Offsetof(KernIoctl{}.State)-4]
-)
-
-// copied is one of its own, nil for nil.
-func (s *KernIoctl) copied() *KernIoctl {
-	if s == nil {
-		return nil
-	}
-	c := *s
-	return &c
 }
 
 // DriverOpts: options of vh_driver_new().
@@ -1790,123 +2038,6 @@ func (s *BlkInfo) sized() *BlkInfo {
 
 // room makes it ready to be filled in.
 func (s *BlkInfo) room() *BlkInfo {
-	if s != nil {
-		s.size = uint32(unsafe.Sizeof(*s))
-	}
-	return s
-}
-
-// NetFrame: one frame.
-// The last seven fields are its virtio header (struct vh_net_hdr, here in the byte order of this machine); all 0
-// but num_buffers where no offload was negotiated.
-type NetFrame struct {
-	Data       uint64 // address of the bytes, any memory of the caller's
-	Room       uint64 // receive: bytes at data; send: not looked at
-	Len        uint32 // bytes of the frame, which begins with its destination address
-	Flags      uint32 // received: VH_NET_TRUNCATED; sent: must be 0
-	reserved   uint32
-	HdrFlags   uint8  // VIRTIO_NET_HDR_F_* (virtio 1.2 section 5.1.6)
-	GsoType    uint8  // VIRTIO_NET_HDR_GSO_*
-	HdrLen     uint16 // bytes of headers in the frame
-	GsoSize    uint16 // bytes of each segment
-	CsumStart  uint16 // where the checksum begins
-	CsumOffset uint16 // where it goes, from there
-	NumBuffers uint16 // received: buffers that the frame was spread over; sent: must be 0
-}
-
-var (
-	_ = [1]struct{}{}[unsafe.Sizeof(NetFrame{})-40]
-	_ = [1]struct{}{}[unsafe.Offsetof(NetFrame{}.Data)-0]
-	_ = [1]struct{}{}[unsafe.Offsetof(NetFrame{}.Room)-8]
-	_ = [1]struct{}{}[unsafe.Offsetof(NetFrame{}.Len)-16]
-	_ = [1]struct{}{}[unsafe.Offsetof(NetFrame{}.Flags)-20]
-	_ = [1]struct{}{}[unsafe.Offsetof(NetFrame{}.reserved)-24]
-	_ = [1]struct{}{}[unsafe.Offsetof(NetFrame{}.HdrFlags)-28]
-	_ = [1]struct{}{}[unsafe.Offsetof(NetFrame{}.GsoType)-29]
-	_ = [1]struct{}{}[unsafe.Offsetof(NetFrame{}.HdrLen)-30]
-	_ = [1]struct{}{}[unsafe.Offsetof(NetFrame{}.GsoSize)-32]
-	_ = [1]struct{}{}[unsafe.Offsetof(NetFrame{}.CsumStart)-34]
-	_ = [1]struct{}{}[unsafe.Offsetof(NetFrame{}.CsumOffset)-36]
-	_ = [1]struct{}{}[unsafe.Offsetof(NetFrame{}.NumBuffers)-38]
-)
-
-// copied is one of its own, nil for nil.
-func (s *NetFrame) copied() *NetFrame {
-	if s == nil {
-		return nil
-	}
-	c := *s
-	return &c
-}
-
-// NetOpts: options of vh_net_new().
-type NetOpts struct {
-	size     uint32
-	FrameMax uint32 // bytes of the longest frame, 0 = what the MTU of the device says, or 1518
-}
-
-var (
-	_ = [1]struct{}{}[unsafe.Sizeof(NetOpts{})-8]
-	_ = [1]struct{}{}[unsafe.Offsetof(NetOpts{}.size)-0]
-	_ = [1]struct{}{}[unsafe.Offsetof(NetOpts{}.FrameMax)-4]
-)
-
-// sized is a copy that says how large it is, nil for nil.
-func (s *NetOpts) sized() *NetOpts {
-	if s == nil {
-		return nil
-	}
-	c := *s
-	c.size = uint32(unsafe.Sizeof(c))
-	return &c
-}
-
-// room makes it ready to be filled in.
-func (s *NetOpts) room() *NetOpts {
-	if s != nil {
-		s.size = uint32(unsafe.Sizeof(*s))
-	}
-	return s
-}
-
-// NetInfo: what the device is.
-type NetInfo struct {
-	size     uint32
-	NPairs   uint32   // of queues, of the session
-	Features uint64   // negotiated
-	FrameMax uint32   // bytes of the longest frame that can be sent
-	MTU      uint32   // 0 = not said
-	MaxPairs uint32   // that the device has
-	LinkUp   uint32   // 1 also when the device does not say; as it was when vh_net_new() looked
-	Mac      [6]uint8 // all 0 = not said
-	reserved uint16
-}
-
-var (
-	_ = [1]struct{}{}[unsafe.Sizeof(NetInfo{})-40]
-	_ = [1]struct{}{}[unsafe.Offsetof(NetInfo{}.size)-0]
-	_ = [1]struct{}{}[unsafe.Offsetof(NetInfo{}.NPairs)-4]
-	_ = [1]struct{}{}[unsafe.Offsetof(NetInfo{}.Features)-8]
-	_ = [1]struct{}{}[unsafe.Offsetof(NetInfo{}.FrameMax)-16]
-	_ = [1]struct{}{}[unsafe.Offsetof(NetInfo{}.MTU)-20]
-	_ = [1]struct{}{}[unsafe.Offsetof(NetInfo{}.MaxPairs)-24]
-	_ = [1]struct{}{}[unsafe.Offsetof(NetInfo{}.LinkUp)-28]
-	_ = [1]struct{}{}[unsafe.Offsetof(NetInfo{}.Mac)-32]
-	_ = [1]struct{}{}[unsafe.Offsetof(NetInfo{}.reserved)-38]
-)
-
-// sized is a copy that says how large it is, nil for nil.
-func (s *NetInfo) sized() *NetInfo {
-	if s == nil {
-		return nil
-	}
-	c := *s
-	c.size = uint32(unsafe.Sizeof(c))
-	return &c
-}
-
-// room makes it ready to be filled in.
-func (s *NetInfo) room() *NetInfo {
 	if s != nil {
 		s.size = uint32(unsafe.Sizeof(*s))
 	}
