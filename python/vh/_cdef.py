@@ -20,8 +20,10 @@ struct vh_master;
 struct vh_backend;
 struct vh_driver;
 struct vh_blk;
+struct vh_net;
 struct vh_gpu;
 struct vh_postcopy;
+struct vh_kern;
 struct vh_vdpa_mgmt;
 struct vh_error {
     uint32_t size;
@@ -530,6 +532,18 @@ struct vh_postcopy_fault {
     uint64_t address;
     uint64_t page_size;
 };
+struct vh_kern_opts {
+    uint32_t size;
+    uint32_t kind;
+    uint32_t flags;
+    uint32_t reserved;
+    uint64_t mask_features;
+    uint64_t more_features;
+};
+struct vh_kern_ioctl {
+    uint32_t request;
+    uint32_t state;
+};
 struct vh_driver_opts {
     uint32_t size;
     uint32_t n_queues;
@@ -577,6 +591,35 @@ struct vh_blk_info {
     uint32_t max_write_zeroes;
     uint32_t write_cache;
     uint32_t reserved;
+};
+struct vh_net_frame {
+    uint64_t data;
+    uint64_t room;
+    uint32_t len;
+    uint32_t flags;
+    uint32_t reserved;
+    uint8_t hdr_flags;
+    uint8_t gso_type;
+    uint16_t hdr_len;
+    uint16_t gso_size;
+    uint16_t csum_start;
+    uint16_t csum_offset;
+    uint16_t num_buffers;
+};
+struct vh_net_opts {
+    uint32_t size;
+    uint32_t frame_max;
+};
+struct vh_net_info {
+    uint32_t size;
+    uint32_t n_pairs;
+    uint64_t features;
+    uint32_t frame_max;
+    uint32_t mtu;
+    uint32_t max_pairs;
+    uint32_t link_up;
+    uint8_t mac[6];
+    uint16_t reserved;
 };
 #define VH_F_NOTIFY_ON_EMPTY 24
 #define VH_F_LOG_ALL 26
@@ -810,6 +853,19 @@ struct vh_blk_info {
 #define VH_STATE_LOAD 1
 #define VH_STATE_STOPPED 0
 #define VH_POSTCOPY_WRITE 1
+#define VH_KERN_NET 1
+#define VH_KERN_VSOCK 2
+#define VH_KERN_SCSI 3
+#define VH_KERN_NET_HDR 1
+#define VH_KERN_BF_IOTLB_MSG_V2 1
+#define VH_KERN_LITTLE_ENDIAN 0
+#define VH_KERN_BIG_ENDIAN 1
+#define VH_KERN_IOCTL_NO 0
+#define VH_KERN_IOCTL_YES 1
+#define VH_KERN_IOCTL_UNKNOWN 2
+#define VH_KERN_MAX_CONFIG 256
+#define VH_KERN_MAX_FEATURES 64
+#define VH_KERN_WWPN_MAX 224
 #define VH_DRIVER_STOP_DROP 1
 #define VH_DRIVER_IOMMU 1
 #define VH_DRIVER_RING_OFF 1
@@ -837,6 +893,9 @@ struct vh_blk_info {
 #define VH_BLK_F_LIFETIME 15
 #define VH_BLK_F_SECURE_ERASE 16
 #define VH_BLK_F_ZONED 17
+#define VH_NET_TRUNCATED 1
+#define VH_NET_RECEIVE 0
+#define VH_NET_SEND 1
 uint32_t vh_version(void);
 vh_rc vh_error_get(struct vh_error *out);
 const char *vh_error_name(int32_t code);
@@ -1062,6 +1121,59 @@ vh_count vh_postcopy_next(struct vh_postcopy *p, struct vh_postcopy_fault *out);
 vh_rc vh_postcopy_place(struct vh_postcopy *p, vh_gpa gpa, const void *buf, uint32_t len);
 vh_rc vh_postcopy_wake(struct vh_postcopy *p, vh_gpa gpa, uint64_t len);
 void vh_postcopy_free(struct vh_postcopy *p);
+vh_rc vh_kern_open(const char *path, const struct vh_kern_opts *opts, struct vh_kern **out);
+vh_rc vh_kern_adopt(vh_fd fd, const struct vh_kern_opts *opts, struct vh_kern **out);
+void vh_kern_free(struct vh_kern *k);
+vh_rc vh_kern_dup_fd(struct vh_kern *k, vh_fd *out);
+uint32_t vh_kern_kind(const struct vh_kern *k);
+vh_rc vh_kern_backend(struct vh_kern *k, struct vh_backend **out);
+vh_rc vh_kern_attach(struct vh_kern *k, uint32_t queue, vh_fd fd);
+vh_rc vh_kern_set_config(struct vh_kern *k, const void *buf, uint32_t len);
+vh_rc vh_kern_scsi_set_target(struct vh_kern *k, const char *wwpn, uint32_t tpgt);
+vh_count vh_kern_probe(struct vh_kern *k, struct vh_kern_ioctl *out, uint32_t max);
+const char *vh_kern_ioctl_name(uint32_t request);
+vh_rc vh_kern_get_features(struct vh_kern *k, uint64_t *out);
+vh_rc vh_kern_set_features(struct vh_kern *k, uint64_t features);
+vh_rc vh_kern_get_features_array(struct vh_kern *k, uint64_t *out, uint32_t n);
+vh_rc vh_kern_set_features_array(struct vh_kern *k, const uint64_t *features, uint32_t n);
+vh_rc vh_kern_get_backend_features(struct vh_kern *k, uint64_t *out);
+vh_rc vh_kern_set_backend_features(struct vh_kern *k, uint64_t features);
+vh_rc vh_kern_set_owner(struct vh_kern *k);
+vh_rc vh_kern_reset_owner(struct vh_kern *k);
+vh_rc vh_kern_get_fork_from_owner(struct vh_kern *k, uint32_t *out);
+vh_rc vh_kern_set_fork_from_owner(struct vh_kern *k, uint32_t on);
+vh_rc vh_kern_set_mem(struct vh_kern *k, struct vh_mem *mem);
+vh_rc vh_kern_set_log_base(struct vh_kern *k, struct vh_dirty *log);
+vh_rc vh_kern_set_log_fd(struct vh_kern *k, vh_fd fd);
+vh_rc vh_kern_set_vring_num(struct vh_kern *k, uint32_t queue, uint32_t num);
+vh_rc vh_kern_set_vring_addr(struct vh_kern *k, const struct vh_vring_addr *addr);
+vh_rc vh_kern_set_vring_base(struct vh_kern *k, uint32_t queue, uint32_t base);
+vh_rc vh_kern_get_vring_base(struct vh_kern *k, uint32_t queue, uint32_t *base);
+vh_rc vh_kern_set_vring_kick(struct vh_kern *k, uint32_t queue, vh_fd fd);
+vh_rc vh_kern_set_vring_call(struct vh_kern *k, uint32_t queue, vh_fd fd);
+vh_rc vh_kern_set_vring_err(struct vh_kern *k, uint32_t queue, vh_fd fd);
+vh_rc vh_kern_set_vring_endian(struct vh_kern *k, uint32_t queue, uint32_t endian);
+vh_rc vh_kern_get_vring_endian(struct vh_kern *k, uint32_t queue, uint32_t *endian);
+vh_rc vh_kern_set_vring_busyloop(struct vh_kern *k, uint32_t queue, uint32_t us);
+vh_rc vh_kern_get_vring_busyloop(struct vh_kern *k, uint32_t queue, uint32_t *us);
+vh_rc vh_kern_new_worker(struct vh_kern *k, uint32_t *id);
+vh_rc vh_kern_free_worker(struct vh_kern *k, uint32_t id);
+vh_rc vh_kern_attach_vring_worker(struct vh_kern *k, uint32_t queue, uint32_t id);
+vh_rc vh_kern_get_vring_worker(struct vh_kern *k, uint32_t queue, uint32_t *id);
+vh_rc vh_kern_net_set_backend(struct vh_kern *k, uint32_t queue, vh_fd fd);
+vh_rc vh_kern_vsock_set_cid(struct vh_kern *k, uint64_t cid);
+vh_rc vh_kern_vsock_set_running(struct vh_kern *k, uint32_t on);
+vh_rc vh_kern_scsi_set_endpoint(struct vh_kern *k, const char *wwpn, uint32_t tpgt);
+vh_rc vh_kern_scsi_clear_endpoint(struct vh_kern *k, const char *wwpn, uint32_t tpgt);
+vh_rc vh_kern_scsi_get_abi_version(struct vh_kern *k, int32_t *version);
+vh_rc vh_kern_scsi_set_events_missed(struct vh_kern *k, uint32_t missed);
+vh_rc vh_kern_scsi_get_events_missed(struct vh_kern *k, uint32_t *missed);
+vh_rc vh_kern_set_iotlb(struct vh_kern *k, struct vh_iotlb *map);
+vh_rc vh_kern_iotlb_update(struct vh_kern *k, const struct vh_iotlb_entry *entry);
+vh_rc vh_kern_iotlb_invalidate(struct vh_kern *k, vh_iova iova, uint64_t len);
+vh_fd vh_kern_fd(struct vh_kern *k);
+vh_count vh_kern_dispatch(struct vh_kern *k);
+vh_count vh_kern_next_miss(struct vh_kern *k, struct vh_iotlb_miss *out);
 vh_rc vh_driver_new(const struct vh_driver_opts *opts, struct vh_backend *b, struct vh_mem *mem,
         struct vh_driver **out);
 void vh_driver_free(struct vh_driver *d);
@@ -1088,6 +1200,12 @@ vh_rc vh_blk_get_info(struct vh_blk *b, struct vh_blk_info *out);
 vh_count vh_blk_submit(struct vh_blk *b, uint32_t queue, const struct vh_blk_io *ios, uint32_t n);
 vh_count vh_blk_reap(struct vh_blk *b, uint32_t queue, struct vh_blk_done *done, uint32_t max);
 vh_rc vh_blk_wait(struct vh_blk *b, uint32_t queue, int32_t timeout_ms);
+vh_rc vh_net_new(const struct vh_net_opts *opts, struct vh_driver *d, struct vh_net **out);
+void vh_net_free(struct vh_net *n);
+vh_rc vh_net_get_info(struct vh_net *n, struct vh_net_info *out);
+vh_count vh_net_send(struct vh_net *n, uint32_t pair, const struct vh_net_frame *frames, uint32_t count);
+vh_count vh_net_receive(struct vh_net *n, uint32_t pair, struct vh_net_frame *frames, uint32_t max);
+vh_rc vh_net_wait(struct vh_net *n, uint32_t pair, uint32_t what, int32_t timeout_ms);
 """
 
 # In compiled mode cffi makes these functions; they run what Python binds to them.
@@ -1432,6 +1550,59 @@ THREAD = {
     "vh_postcopy_place": "any",
     "vh_postcopy_wake": "any",
     "vh_postcopy_free": "any",
+    "vh_kern_open": "any",
+    "vh_kern_adopt": "any",
+    "vh_kern_free": "handle",
+    "vh_kern_dup_fd": "any",
+    "vh_kern_kind": "any",
+    "vh_kern_backend": "any",
+    "vh_kern_attach": "handle",
+    "vh_kern_set_config": "handle",
+    "vh_kern_scsi_set_target": "handle",
+    "vh_kern_probe": "handle",
+    "vh_kern_ioctl_name": "any",
+    "vh_kern_get_features": "handle",
+    "vh_kern_set_features": "handle",
+    "vh_kern_get_features_array": "handle",
+    "vh_kern_set_features_array": "handle",
+    "vh_kern_get_backend_features": "handle",
+    "vh_kern_set_backend_features": "handle",
+    "vh_kern_set_owner": "handle",
+    "vh_kern_reset_owner": "handle",
+    "vh_kern_get_fork_from_owner": "handle",
+    "vh_kern_set_fork_from_owner": "handle",
+    "vh_kern_set_mem": "handle",
+    "vh_kern_set_log_base": "handle",
+    "vh_kern_set_log_fd": "handle",
+    "vh_kern_set_vring_num": "handle",
+    "vh_kern_set_vring_addr": "handle",
+    "vh_kern_set_vring_base": "handle",
+    "vh_kern_get_vring_base": "handle",
+    "vh_kern_set_vring_kick": "handle",
+    "vh_kern_set_vring_call": "handle",
+    "vh_kern_set_vring_err": "handle",
+    "vh_kern_set_vring_endian": "handle",
+    "vh_kern_get_vring_endian": "handle",
+    "vh_kern_set_vring_busyloop": "handle",
+    "vh_kern_get_vring_busyloop": "handle",
+    "vh_kern_new_worker": "handle",
+    "vh_kern_free_worker": "handle",
+    "vh_kern_attach_vring_worker": "handle",
+    "vh_kern_get_vring_worker": "handle",
+    "vh_kern_net_set_backend": "handle",
+    "vh_kern_vsock_set_cid": "handle",
+    "vh_kern_vsock_set_running": "handle",
+    "vh_kern_scsi_set_endpoint": "handle",
+    "vh_kern_scsi_clear_endpoint": "handle",
+    "vh_kern_scsi_get_abi_version": "handle",
+    "vh_kern_scsi_set_events_missed": "handle",
+    "vh_kern_scsi_get_events_missed": "handle",
+    "vh_kern_set_iotlb": "handle",
+    "vh_kern_iotlb_update": "handle",
+    "vh_kern_iotlb_invalidate": "handle",
+    "vh_kern_fd": "any",
+    "vh_kern_dispatch": "handle",
+    "vh_kern_next_miss": "handle",
     "vh_driver_new": "any",
     "vh_driver_free": "handle",
     "vh_driver_features": "any",
@@ -1456,4 +1627,10 @@ THREAD = {
     "vh_blk_submit": "queue",
     "vh_blk_reap": "queue",
     "vh_blk_wait": "queue",
+    "vh_net_new": "any",
+    "vh_net_free": "handle",
+    "vh_net_get_info": "any",
+    "vh_net_send": "queue",
+    "vh_net_receive": "queue",
+    "vh_net_wait": "queue",
 }

@@ -70,7 +70,15 @@ typedef long long swig_type_34;
 typedef long long swig_type_35;
 typedef long long swig_type_36;
 typedef long long swig_type_37;
-typedef long long swig_type_38;
+typedef _gostring_ swig_type_38;
+typedef _gostring_ swig_type_39;
+typedef long long swig_type_40;
+typedef long long swig_type_41;
+typedef long long swig_type_42;
+typedef _gostring_ swig_type_43;
+typedef _gostring_ swig_type_44;
+typedef long long swig_type_45;
+typedef long long swig_type_46;
 extern void _wrap_Swig_free_raw_38bee8dda103c01b(uintptr_t arg1);
 extern uintptr_t _wrap_Swig_malloc_raw_38bee8dda103c01b(swig_intgo arg1);
 extern int _wrap_Version_raw_38bee8dda103c01b(void);
@@ -237,10 +245,59 @@ extern uintptr_t _wrap_PostcopyFD_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_PostcopyNext_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_PostcopyWake_raw_38bee8dda103c01b(swig_voidp arg1, vh_gpa arg2, swig_type_37 arg3);
 extern void _wrap_PostcopyFree_raw_38bee8dda103c01b(swig_voidp arg1);
+extern uintptr_t _wrap_KernOpen_raw_38bee8dda103c01b(swig_type_38 arg1, swig_voidp arg2, swig_voidp arg3);
+extern uintptr_t _wrap_KernAdopt_raw_38bee8dda103c01b(int arg1, swig_voidp arg2, swig_voidp arg3);
+extern void _wrap_KernFree_raw_38bee8dda103c01b(swig_voidp arg1);
+extern uintptr_t _wrap_KernDupFD_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
+extern int _wrap_KernKind_raw_38bee8dda103c01b(swig_voidp arg1);
+extern uintptr_t _wrap_KernBackend_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
+extern uintptr_t _wrap_KernAttach_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
+extern uintptr_t _wrap_KernScsiSetTarget_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_39 arg2, int arg3);
+extern uintptr_t _wrap_KernIoctlName_raw_38bee8dda103c01b(int arg1);
+extern uintptr_t _wrap_KernGetFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
+extern uintptr_t _wrap_KernSetFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_40 arg2);
+extern uintptr_t _wrap_KernGetBackendFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
+extern uintptr_t _wrap_KernSetBackendFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_41 arg2);
+extern uintptr_t _wrap_KernSetOwner_raw_38bee8dda103c01b(swig_voidp arg1);
+extern uintptr_t _wrap_KernResetOwner_raw_38bee8dda103c01b(swig_voidp arg1);
+extern uintptr_t _wrap_KernGetForkFromOwner_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
+extern uintptr_t _wrap_KernSetForkFromOwner_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
+extern uintptr_t _wrap_KernSetMem_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
+extern uintptr_t _wrap_KernSetLogBase_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
+extern uintptr_t _wrap_KernSetLogFD_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
+extern uintptr_t _wrap_KernSetVringNum_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
+extern uintptr_t _wrap_KernSetVringAddr_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
+extern uintptr_t _wrap_KernSetVringBase_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
+extern uintptr_t _wrap_KernGetVringBase_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
+extern uintptr_t _wrap_KernSetVringKick_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
+extern uintptr_t _wrap_KernSetVringCall_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
+extern uintptr_t _wrap_KernSetVringErr_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
+extern uintptr_t _wrap_KernSetVringEndian_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
+extern uintptr_t _wrap_KernGetVringEndian_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
+extern uintptr_t _wrap_KernSetVringBusyloop_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
+extern uintptr_t _wrap_KernGetVringBusyloop_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
+extern uintptr_t _wrap_KernNewWorker_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
+extern uintptr_t _wrap_KernFreeWorker_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
+extern uintptr_t _wrap_KernAttachVringWorker_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
+extern uintptr_t _wrap_KernGetVringWorker_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
+extern uintptr_t _wrap_KernNetSetBackend_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
+extern uintptr_t _wrap_KernVsockSetCid_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_42 arg2);
+extern uintptr_t _wrap_KernVsockSetRunning_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
+extern uintptr_t _wrap_KernScsiSetEndpoint_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_43 arg2, int arg3);
+extern uintptr_t _wrap_KernScsiClearEndpoint_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_44 arg2, int arg3);
+extern uintptr_t _wrap_KernScsiGetAbiVersion_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
+extern uintptr_t _wrap_KernScsiSetEventsMissed_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
+extern uintptr_t _wrap_KernScsiGetEventsMissed_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
+extern uintptr_t _wrap_KernSetIotlb_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
+extern uintptr_t _wrap_KernIotlbUpdate_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
+extern uintptr_t _wrap_KernIotlbInvalidate_raw_38bee8dda103c01b(swig_voidp arg1, vh_iova arg2, swig_type_45 arg3);
+extern uintptr_t _wrap_KernFD_raw_38bee8dda103c01b(swig_voidp arg1);
+extern uintptr_t _wrap_KernDispatch_raw_38bee8dda103c01b(swig_voidp arg1);
+extern uintptr_t _wrap_KernNextMiss_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_DriverNew_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4);
 extern void _wrap_DriverFree_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_DriverFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_DriverAlloc_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_38 arg2, swig_voidp arg3);
+extern uintptr_t _wrap_DriverAlloc_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_46 arg2, swig_voidp arg3);
 extern uintptr_t _wrap_DriverDupSnapshot_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_DriverSetRing_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3, int arg4, int arg5);
 extern uintptr_t _wrap_DriverGetRing_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
@@ -259,6 +316,10 @@ extern uintptr_t _wrap_BlkNew_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp a
 extern void _wrap_BlkFree_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_BlkGetInfo_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_BlkWait_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
+extern uintptr_t _wrap_NetNew_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, swig_voidp arg3);
+extern void _wrap_NetFree_raw_38bee8dda103c01b(swig_voidp arg1);
+extern uintptr_t _wrap_NetGetInfo_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
+extern uintptr_t _wrap_NetWait_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3, int arg4);
 #undef intgo
 */
 import "C"
@@ -2004,6 +2065,520 @@ func PostcopyFree(arg1 *Postcopy) {
 	C._wrap_PostcopyFree_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0))
 }
 
+func KernOpen(arg1 string, arg2 *KernOpts, arg3 **Kern) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	var _swig_i_1 *KernOpts
+	_swig_i_1 = arg2.sized()
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_KernOpen_raw_38bee8dda103c01b(*(*C.swig_type_38)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	if Swig_escape_always_false {
+		Swig_escape_val = arg1
+	}
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func KernAdopt(arg1 int32, arg2 *KernOpts, arg3 **Kern) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	var _swig_i_1 *KernOpts
+	_swig_i_1 = arg2.sized()
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_KernAdopt_raw_38bee8dda103c01b(C.int(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func KernFree(arg1 *Kern) {
+	_swig_i_0 := arg1
+	C._wrap_KernFree_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0))
+}
+
+func KernDupFD(arg1 *Kern, arg2 *int32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	swig_r = (uintptr)(C._wrap_KernDupFD_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func KernKind(arg1 *Kern) (_swig_ret uint32) {
+	var swig_r uint32
+	_swig_i_0 := arg1
+	swig_r = (uint32)(C._wrap_KernKind_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0)))
+	return swig_r
+}
+
+func KernBackend(arg1 *Kern, arg2 **Backend) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	swig_r = (uintptr)(C._wrap_KernBackend_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func KernAttach(arg1 *Kern, arg2 uint32, arg3 int32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_KernAttach_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.int(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func KernScsiSetTarget(arg1 *Kern, arg2 string, arg3 uint32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_KernScsiSetTarget_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_39)(unsafe.Pointer(&_swig_i_1)), C.int(_swig_i_2)))
+	if Swig_escape_always_false {
+		Swig_escape_val = arg2
+	}
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func KernIoctlName(arg1 uint32) (_swig_ret string) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	swig_r = (uintptr)(C._wrap_KernIoctlName_raw_38bee8dda103c01b(C.int(_swig_i_0)))
+	var swig_r_1 string
+	swig_r_1 = textOf(swig_r)
+	return swig_r_1
+}
+
+func KernGetFeatures(arg1 *Kern, arg2 *uint64) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	swig_r = (uintptr)(C._wrap_KernGetFeatures_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func KernSetFeatures(arg1 *Kern, arg2 uint64) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	swig_r = (uintptr)(C._wrap_KernSetFeatures_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_40(_swig_i_1)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func KernGetBackendFeatures(arg1 *Kern, arg2 *uint64) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	swig_r = (uintptr)(C._wrap_KernGetBackendFeatures_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func KernSetBackendFeatures(arg1 *Kern, arg2 uint64) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	swig_r = (uintptr)(C._wrap_KernSetBackendFeatures_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_41(_swig_i_1)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func KernSetOwner(arg1 *Kern) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	swig_r = (uintptr)(C._wrap_KernSetOwner_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func KernResetOwner(arg1 *Kern) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	swig_r = (uintptr)(C._wrap_KernResetOwner_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func KernGetForkFromOwner(arg1 *Kern, arg2 *uint32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	swig_r = (uintptr)(C._wrap_KernGetForkFromOwner_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func KernSetForkFromOwner(arg1 *Kern, arg2 uint32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	swig_r = (uintptr)(C._wrap_KernSetForkFromOwner_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func KernSetMem(arg1 *Kern, arg2 *Mem) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	swig_r = (uintptr)(C._wrap_KernSetMem_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func KernSetLogBase(arg1 *Kern, arg2 *Dirty) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	swig_r = (uintptr)(C._wrap_KernSetLogBase_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func KernSetLogFD(arg1 *Kern, arg2 int32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	swig_r = (uintptr)(C._wrap_KernSetLogFD_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func KernSetVringNum(arg1 *Kern, arg2 uint32, arg3 uint32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_KernSetVringNum_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.int(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func KernSetVringAddr(arg1 *Kern, arg2 *VringAddr) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	var _swig_i_1 *VringAddr
+	_swig_i_1 = arg2.copied()
+	swig_r = (uintptr)(C._wrap_KernSetVringAddr_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func KernSetVringBase(arg1 *Kern, arg2 uint32, arg3 uint32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_KernSetVringBase_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.int(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func KernGetVringBase(arg1 *Kern, arg2 uint32, arg3 *uint32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_KernGetVringBase_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func KernSetVringKick(arg1 *Kern, arg2 uint32, arg3 int32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_KernSetVringKick_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.int(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func KernSetVringCall(arg1 *Kern, arg2 uint32, arg3 int32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_KernSetVringCall_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.int(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func KernSetVringErr(arg1 *Kern, arg2 uint32, arg3 int32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_KernSetVringErr_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.int(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func KernSetVringEndian(arg1 *Kern, arg2 uint32, arg3 uint32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_KernSetVringEndian_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.int(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func KernGetVringEndian(arg1 *Kern, arg2 uint32, arg3 *uint32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_KernGetVringEndian_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func KernSetVringBusyloop(arg1 *Kern, arg2 uint32, arg3 uint32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_KernSetVringBusyloop_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.int(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func KernGetVringBusyloop(arg1 *Kern, arg2 uint32, arg3 *uint32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_KernGetVringBusyloop_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func KernNewWorker(arg1 *Kern, arg2 *uint32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	swig_r = (uintptr)(C._wrap_KernNewWorker_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func KernFreeWorker(arg1 *Kern, arg2 uint32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	swig_r = (uintptr)(C._wrap_KernFreeWorker_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func KernAttachVringWorker(arg1 *Kern, arg2 uint32, arg3 uint32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_KernAttachVringWorker_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.int(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func KernGetVringWorker(arg1 *Kern, arg2 uint32, arg3 *uint32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_KernGetVringWorker_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func KernNetSetBackend(arg1 *Kern, arg2 uint32, arg3 int32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_KernNetSetBackend_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.int(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func KernVsockSetCid(arg1 *Kern, arg2 uint64) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	swig_r = (uintptr)(C._wrap_KernVsockSetCid_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_42(_swig_i_1)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func KernVsockSetRunning(arg1 *Kern, arg2 uint32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	swig_r = (uintptr)(C._wrap_KernVsockSetRunning_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func KernScsiSetEndpoint(arg1 *Kern, arg2 string, arg3 uint32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_KernScsiSetEndpoint_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_43)(unsafe.Pointer(&_swig_i_1)), C.int(_swig_i_2)))
+	if Swig_escape_always_false {
+		Swig_escape_val = arg2
+	}
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func KernScsiClearEndpoint(arg1 *Kern, arg2 string, arg3 uint32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_KernScsiClearEndpoint_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_44)(unsafe.Pointer(&_swig_i_1)), C.int(_swig_i_2)))
+	if Swig_escape_always_false {
+		Swig_escape_val = arg2
+	}
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func KernScsiGetAbiVersion(arg1 *Kern, arg2 *int32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	swig_r = (uintptr)(C._wrap_KernScsiGetAbiVersion_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func KernScsiSetEventsMissed(arg1 *Kern, arg2 uint32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	swig_r = (uintptr)(C._wrap_KernScsiSetEventsMissed_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func KernScsiGetEventsMissed(arg1 *Kern, arg2 *uint32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	swig_r = (uintptr)(C._wrap_KernScsiGetEventsMissed_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func KernSetIotlb(arg1 *Kern, arg2 *Iotlb) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	swig_r = (uintptr)(C._wrap_KernSetIotlb_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func KernIotlbUpdate(arg1 *Kern, arg2 *IotlbEntry) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	var _swig_i_1 *IotlbEntry
+	_swig_i_1 = arg2.copied()
+	swig_r = (uintptr)(C._wrap_KernIotlbUpdate_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func KernIotlbInvalidate(arg1 *Kern, arg2 IOVA, arg3 uint64) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_KernIotlbInvalidate_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.vh_iova(_swig_i_1), C.swig_type_45(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func KernFD(arg1 *Kern) (_swig_ret Count) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	swig_r = (uintptr)(C._wrap_KernFD_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0)))
+	var swig_r_1 Count
+	swig_r_1 = countOf(swig_r)
+	return swig_r_1
+}
+
+func KernDispatch(arg1 *Kern) (_swig_ret Count) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	swig_r = (uintptr)(C._wrap_KernDispatch_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0)))
+	var swig_r_1 Count
+	swig_r_1 = countOf(swig_r)
+	return swig_r_1
+}
+
+func KernNextMiss(arg1 *Kern, arg2 *IotlbMiss) (_swig_ret Count) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	var _swig_i_1 *IotlbMiss
+	_swig_i_1 = arg2.room()
+	swig_r = (uintptr)(C._wrap_KernNextMiss_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	var swig_r_1 Count
+	swig_r_1 = countOf(swig_r)
+	return swig_r_1
+}
+
 func DriverNew(arg1 *DriverOpts, arg2 *Backend, arg3 *Mem, arg4 **Driver) (_swig_ret error) {
 	var swig_r uintptr
 	var _swig_i_0 *DriverOpts
@@ -2037,7 +2612,7 @@ func DriverAlloc(arg1 *Driver, arg2 uint64, arg3 *uint64) (_swig_ret error) {
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_DriverAlloc_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_38(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_DriverAlloc_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_46(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -2222,6 +2797,46 @@ func BlkWait(arg1 *Blk, arg2 uint32, arg3 int32) (_swig_ret error) {
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	swig_r = (uintptr)(C._wrap_BlkWait_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.int(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func NetNew(arg1 *NetOpts, arg2 *Driver, arg3 **Net) (_swig_ret error) {
+	var swig_r uintptr
+	var _swig_i_0 *NetOpts
+	_swig_i_0 = arg1.sized()
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_NetNew_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func NetFree(arg1 *Net) {
+	_swig_i_0 := arg1
+	C._wrap_NetFree_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0))
+}
+
+func NetGetInfo(arg1 *Net, arg2 *NetInfo) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	var _swig_i_1 *NetInfo
+	_swig_i_1 = arg2.room()
+	swig_r = (uintptr)(C._wrap_NetGetInfo_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func NetWait(arg1 *Net, arg2 uint32, arg3 uint32, arg4 int32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	_swig_i_3 := arg4
+	swig_r = (uintptr)(C._wrap_NetWait_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.int(_swig_i_2), C.int(_swig_i_3)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1

@@ -47,11 +47,17 @@ type Driver struct{ _ [0]byte }
 // Blk is a struct vh_blk of the library.
 type Blk struct{ _ [0]byte }
 
+// Net is a struct vh_net of the library.
+type Net struct{ _ [0]byte }
+
 // Gpu is a struct vh_gpu of the library.
 type Gpu struct{ _ [0]byte }
 
 // Postcopy is a struct vh_postcopy of the library.
 type Postcopy struct{ _ [0]byte }
+
+// Kern is a struct vh_kern of the library.
+type Kern struct{ _ [0]byte }
 
 // VdpaMgmt is a struct vh_vdpa_mgmt of the library.
 type VdpaMgmt struct{ _ [0]byte }
@@ -1856,6 +1862,65 @@ func (s *PostcopyFault) room() *PostcopyFault {
 	return s
 }
 
+// KernOpts: options of vh_kern_open() and vh_kern_adopt().
+type KernOpts struct {
+	size         uint32
+	Kind         uint32 // VH_KERN_*; 0 = by the name of the device file
+	Flags        uint32 // VH_KERN_NET_HDR
+	reserved     uint32
+	MaskFeatures uint64 // bits that a driver does not see
+	MoreFeatures uint64 // bits that a driver sees beside the kernel's, which is not told of them: what is * attached, or the config space, has them
+}
+
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(KernOpts{})-32]
+	_ = [1]struct{}{}[unsafe.Offsetof(KernOpts{}.size)-0]
+	_ = [1]struct{}{}[unsafe.Offsetof(KernOpts{}.Kind)-4]
+	_ = [1]struct{}{}[unsafe.Offsetof(KernOpts{}.Flags)-8]
+	_ = [1]struct{}{}[unsafe.Offsetof(KernOpts{}.reserved)-12]
+	_ = [1]struct{}{}[unsafe.Offsetof(KernOpts{}.MaskFeatures)-16]
+	_ = [1]struct{}{}[unsafe.Offsetof(KernOpts{}.MoreFeatures)-24]
+)
+
+// sized is a copy that says how large it is, nil for nil.
+func (s *KernOpts) sized() *KernOpts {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	c.size = uint32(unsafe.Sizeof(c))
+	return &c
+}
+
+// room makes it ready to be filled in.
+func (s *KernOpts) room() *KernOpts {
+	if s != nil {
+		s.size = uint32(unsafe.Sizeof(*s))
+	}
+	return s
+}
+
+// KernIoctl: whether an ioctl is there.
+type KernIoctl struct {
+	Request uint32 // its number on this architecture; vh_kern_ioctl_name()
+	State   uint32 // VH_KERN_IOCTL_*
+}
+
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(KernIoctl{})-8]
+	_ = [1]struct{}{}[unsafe.Offsetof(KernIoctl{}.Request)-0]
+	_ = [1]struct{}{}[unsafe.Offsetof(KernIoctl{}.State)-4]
+)
+
+// copied is one of its own, nil for nil.
+func (s *KernIoctl) copied() *KernIoctl {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	return &c
+}
+
 // DriverOpts: options of vh_driver_new().
 type DriverOpts struct {
 	size         uint32
@@ -2038,6 +2103,123 @@ func (s *BlkInfo) sized() *BlkInfo {
 
 // room makes it ready to be filled in.
 func (s *BlkInfo) room() *BlkInfo {
+	if s != nil {
+		s.size = uint32(unsafe.Sizeof(*s))
+	}
+	return s
+}
+
+// NetFrame: one frame.
+// The last seven fields are its virtio header (struct vh_net_hdr, here in the byte order of this machine); all 0
+// but num_buffers where no offload was negotiated.
+type NetFrame struct {
+	Data       uint64 // address of the bytes, any memory of the caller's
+	Room       uint64 // receive: bytes at data; send: not looked at
+	Len        uint32 // bytes of the frame, which begins with its destination address
+	Flags      uint32 // received: VH_NET_TRUNCATED; sent: must be 0
+	reserved   uint32
+	HdrFlags   uint8  // VIRTIO_NET_HDR_F_* (virtio 1.2 section 5.1.6)
+	GsoType    uint8  // VIRTIO_NET_HDR_GSO_*
+	HdrLen     uint16 // bytes of headers in the frame
+	GsoSize    uint16 // bytes of each segment
+	CsumStart  uint16 // where the checksum begins
+	CsumOffset uint16 // where it goes, from there
+	NumBuffers uint16 // received: buffers that the frame was spread over; sent: must be 0
+}
+
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(NetFrame{})-40]
+	_ = [1]struct{}{}[unsafe.Offsetof(NetFrame{}.Data)-0]
+	_ = [1]struct{}{}[unsafe.Offsetof(NetFrame{}.Room)-8]
+	_ = [1]struct{}{}[unsafe.Offsetof(NetFrame{}.Len)-16]
+	_ = [1]struct{}{}[unsafe.Offsetof(NetFrame{}.Flags)-20]
+	_ = [1]struct{}{}[unsafe.Offsetof(NetFrame{}.reserved)-24]
+	_ = [1]struct{}{}[unsafe.Offsetof(NetFrame{}.HdrFlags)-28]
+	_ = [1]struct{}{}[unsafe.Offsetof(NetFrame{}.GsoType)-29]
+	_ = [1]struct{}{}[unsafe.Offsetof(NetFrame{}.HdrLen)-30]
+	_ = [1]struct{}{}[unsafe.Offsetof(NetFrame{}.GsoSize)-32]
+	_ = [1]struct{}{}[unsafe.Offsetof(NetFrame{}.CsumStart)-34]
+	_ = [1]struct{}{}[unsafe.Offsetof(NetFrame{}.CsumOffset)-36]
+	_ = [1]struct{}{}[unsafe.Offsetof(NetFrame{}.NumBuffers)-38]
+)
+
+// copied is one of its own, nil for nil.
+func (s *NetFrame) copied() *NetFrame {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	return &c
+}
+
+// NetOpts: options of vh_net_new().
+type NetOpts struct {
+	size     uint32
+	FrameMax uint32 // bytes of the longest frame, 0 = what the MTU of the device says, or 1518
+}
+
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(NetOpts{})-8]
+	_ = [1]struct{}{}[unsafe.Offsetof(NetOpts{}.size)-0]
+	_ = [1]struct{}{}[unsafe.Offsetof(NetOpts{}.FrameMax)-4]
+)
+
+// sized is a copy that says how large it is, nil for nil.
+func (s *NetOpts) sized() *NetOpts {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	c.size = uint32(unsafe.Sizeof(c))
+	return &c
+}
+
+// room makes it ready to be filled in.
+func (s *NetOpts) room() *NetOpts {
+	if s != nil {
+		s.size = uint32(unsafe.Sizeof(*s))
+	}
+	return s
+}
+
+// NetInfo: what the device is.
+type NetInfo struct {
+	size     uint32
+	NPairs   uint32   // of queues, of the session
+	Features uint64   // negotiated
+	FrameMax uint32   // bytes of the longest frame that can be sent
+	MTU      uint32   // 0 = not said
+	MaxPairs uint32   // that the device has
+	LinkUp   uint32   // 1 also when the device does not say; as it was when vh_net_new() looked
+	Mac      [6]uint8 // all 0 = not said
+	reserved uint16
+}
+
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(NetInfo{})-40]
+	_ = [1]struct{}{}[unsafe.Offsetof(NetInfo{}.size)-0]
+	_ = [1]struct{}{}[unsafe.Offsetof(NetInfo{}.NPairs)-4]
+	_ = [1]struct{}{}[unsafe.Offsetof(NetInfo{}.Features)-8]
+	_ = [1]struct{}{}[unsafe.Offsetof(NetInfo{}.FrameMax)-16]
+	_ = [1]struct{}{}[unsafe.Offsetof(NetInfo{}.MTU)-20]
+	_ = [1]struct{}{}[unsafe.Offsetof(NetInfo{}.MaxPairs)-24]
+	_ = [1]struct{}{}[unsafe.Offsetof(NetInfo{}.LinkUp)-28]
+	_ = [1]struct{}{}[unsafe.Offsetof(NetInfo{}.Mac)-32]
+	_ = [1]struct{}{}[unsafe.Offsetof(NetInfo{}.reserved)-38]
+)
+
+// sized is a copy that says how large it is, nil for nil.
+func (s *NetInfo) sized() *NetInfo {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	c.size = uint32(unsafe.Sizeof(c))
+	return &c
+}
+
+// room makes it ready to be filled in.
+func (s *NetInfo) room() *NetInfo {
 	if s != nil {
 		s.size = uint32(unsafe.Sizeof(*s))
 	}
