@@ -26,6 +26,11 @@ const (
 	TypeBlk = 2
 )
 
+// poll_us of vh_slave_opts and vh_driver_opts: one processor does nothing else.
+const (
+	PollAlways = 4294967295
+)
+
 // Of vh/version.h.
 const (
 	VersionMajor = 0
@@ -416,11 +421,6 @@ const (
 	GpuMaxScanouts = 16
 	GpuCursorBytes = 16384
 	GpuEdidMax     = 1024
-)
-
-// vh_slave_opts.poll_us: one processor does nothing else.
-const (
-	PollAlways = 4294967295
 )
 
 // Of vh/vdpa_mgmt.h.

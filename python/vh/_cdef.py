@@ -553,7 +553,7 @@ struct vh_driver_opts {
     uint64_t mask_features;
     uint64_t iova_offset;
     uint32_t flags;
-    uint32_t reserved;
+    uint32_t poll_us;
 };
 struct vh_driver_ring {
     uint32_t size;
@@ -636,6 +636,7 @@ struct vh_net_info {
 #define VH_F_RING_RESET 40
 #define VH_TYPE_NET 1
 #define VH_TYPE_BLK 2
+#define VH_POLL_ALWAYS 4294967295
 #define VH_VERSION_MAJOR 0
 #define VH_VERSION_MINOR 1
 #define VH_VERSION_PATCH 0
@@ -824,7 +825,6 @@ struct vh_net_info {
 #define VH_GPU_MAX_SCANOUTS 16
 #define VH_GPU_CURSOR_BYTES 16384
 #define VH_GPU_EDID_MAX 1024
-#define VH_POLL_ALWAYS 4294967295
 #define VH_VDPA_NAME_SIZE 256
 #define VH_VDPA_TEXT_SIZE 64
 #define VH_VDPA_HAS_MAC 10
