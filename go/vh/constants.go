@@ -484,17 +484,6 @@ const (
 	KernNetHdr = 1 // what is attached knows no headers: the kernel adds and removes them itself
 )
 
-// Bit numbers of vh_kern_get_backend_features().
-const (
-	KernBfIotlbMsgV2 = 1
-)
-
-// vh_kern_set_vring_endian().
-const (
-	KernLittleEndian = 0
-	KernBigEndian    = 1
-)
-
 // vh_kern_ioctl.state.
 const (
 	KernIoctlNo      = 0 // this kernel, or this device, does not have it
@@ -507,6 +496,17 @@ const (
 	KernMaxConfig   = 256 // bytes of vh_kern_set_config()
 	KernMaxFeatures = 64  // words of vh_kern_get_features_array()
 	KernWwpnMax     = 224 // bytes of a SCSI target's name, its NUL included
+)
+
+// Bit numbers of vh_kern_get_backend_features().
+const (
+	KernBfIotlbMsgV2 = 1
+)
+
+// vh_kern_set_vring_endian().
+const (
+	KernLittleEndian = 0
+	KernBigEndian    = 1
 )
 
 // Flags of vh_driver_stop().

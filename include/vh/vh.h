@@ -30,6 +30,7 @@
 #include "vh/request.h"
 #include "vh/migrate.h"
 #include "vh/kern.h"
+#include "vh/kern_ioctl.h"
 #include "vh/driver.h"
 #include "vh/blk.h"
 #include "vh/net.h"

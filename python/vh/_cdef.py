@@ -857,15 +857,15 @@ struct vh_net_info {
 #define VH_KERN_VSOCK 2
 #define VH_KERN_SCSI 3
 #define VH_KERN_NET_HDR 1
-#define VH_KERN_BF_IOTLB_MSG_V2 1
-#define VH_KERN_LITTLE_ENDIAN 0
-#define VH_KERN_BIG_ENDIAN 1
 #define VH_KERN_IOCTL_NO 0
 #define VH_KERN_IOCTL_YES 1
 #define VH_KERN_IOCTL_UNKNOWN 2
 #define VH_KERN_MAX_CONFIG 256
 #define VH_KERN_MAX_FEATURES 64
 #define VH_KERN_WWPN_MAX 224
+#define VH_KERN_BF_IOTLB_MSG_V2 1
+#define VH_KERN_LITTLE_ENDIAN 0
+#define VH_KERN_BIG_ENDIAN 1
 #define VH_DRIVER_STOP_DROP 1
 #define VH_DRIVER_IOMMU 1
 #define VH_DRIVER_RING_OFF 1
@@ -1132,6 +1132,12 @@ vh_rc vh_kern_set_config(struct vh_kern *k, const void *buf, uint32_t len);
 vh_rc vh_kern_scsi_set_target(struct vh_kern *k, const char *wwpn, uint32_t tpgt);
 vh_count vh_kern_probe(struct vh_kern *k, struct vh_kern_ioctl *out, uint32_t max);
 const char *vh_kern_ioctl_name(uint32_t request);
+vh_rc vh_kern_set_iotlb(struct vh_kern *k, struct vh_iotlb *map);
+vh_rc vh_kern_iotlb_update(struct vh_kern *k, const struct vh_iotlb_entry *entry);
+vh_rc vh_kern_iotlb_invalidate(struct vh_kern *k, vh_iova iova, uint64_t len);
+vh_fd vh_kern_fd(struct vh_kern *k);
+vh_count vh_kern_dispatch(struct vh_kern *k);
+vh_count vh_kern_next_miss(struct vh_kern *k, struct vh_iotlb_miss *out);
 vh_rc vh_kern_get_features(struct vh_kern *k, uint64_t *out);
 vh_rc vh_kern_set_features(struct vh_kern *k, uint64_t features);
 vh_rc vh_kern_get_features_array(struct vh_kern *k, uint64_t *out, uint32_t n);
@@ -1168,12 +1174,6 @@ vh_rc vh_kern_scsi_clear_endpoint(struct vh_kern *k, const char *wwpn, uint32_t 
 vh_rc vh_kern_scsi_get_abi_version(struct vh_kern *k, int32_t *version);
 vh_rc vh_kern_scsi_set_events_missed(struct vh_kern *k, uint32_t missed);
 vh_rc vh_kern_scsi_get_events_missed(struct vh_kern *k, uint32_t *missed);
-vh_rc vh_kern_set_iotlb(struct vh_kern *k, struct vh_iotlb *map);
-vh_rc vh_kern_iotlb_update(struct vh_kern *k, const struct vh_iotlb_entry *entry);
-vh_rc vh_kern_iotlb_invalidate(struct vh_kern *k, vh_iova iova, uint64_t len);
-vh_fd vh_kern_fd(struct vh_kern *k);
-vh_count vh_kern_dispatch(struct vh_kern *k);
-vh_count vh_kern_next_miss(struct vh_kern *k, struct vh_iotlb_miss *out);
 vh_rc vh_driver_new(const struct vh_driver_opts *opts, struct vh_backend *b, struct vh_mem *mem,
         struct vh_driver **out);
 void vh_driver_free(struct vh_driver *d);
@@ -1561,6 +1561,12 @@ THREAD = {
     "vh_kern_scsi_set_target": "handle",
     "vh_kern_probe": "handle",
     "vh_kern_ioctl_name": "any",
+    "vh_kern_set_iotlb": "handle",
+    "vh_kern_iotlb_update": "handle",
+    "vh_kern_iotlb_invalidate": "handle",
+    "vh_kern_fd": "any",
+    "vh_kern_dispatch": "handle",
+    "vh_kern_next_miss": "handle",
     "vh_kern_get_features": "handle",
     "vh_kern_set_features": "handle",
     "vh_kern_get_features_array": "handle",
@@ -1597,12 +1603,6 @@ THREAD = {
     "vh_kern_scsi_get_abi_version": "handle",
     "vh_kern_scsi_set_events_missed": "handle",
     "vh_kern_scsi_get_events_missed": "handle",
-    "vh_kern_set_iotlb": "handle",
-    "vh_kern_iotlb_update": "handle",
-    "vh_kern_iotlb_invalidate": "handle",
-    "vh_kern_fd": "any",
-    "vh_kern_dispatch": "handle",
-    "vh_kern_next_miss": "handle",
     "vh_driver_new": "any",
     "vh_driver_free": "handle",
     "vh_driver_features": "any",

@@ -14,6 +14,7 @@
 #define VHI_KERN_H
 
 #include "vh/kern.h"
+#include "vh/kern_ioctl.h"
 #include "vhi_backend.h"
 #include "vhi_base.h"
 #include "vhi_dirty.h"

@@ -75,9 +75,9 @@ typedef _gostring_ swig_type_39;
 typedef long long swig_type_40;
 typedef long long swig_type_41;
 typedef long long swig_type_42;
-typedef _gostring_ swig_type_43;
+typedef long long swig_type_43;
 typedef _gostring_ swig_type_44;
-typedef long long swig_type_45;
+typedef _gostring_ swig_type_45;
 typedef long long swig_type_46;
 extern void _wrap_Swig_free_raw_38bee8dda103c01b(uintptr_t arg1);
 extern uintptr_t _wrap_Swig_malloc_raw_38bee8dda103c01b(swig_intgo arg1);
@@ -254,10 +254,16 @@ extern uintptr_t _wrap_KernBackend_raw_38bee8dda103c01b(swig_voidp arg1, swig_vo
 extern uintptr_t _wrap_KernAttach_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
 extern uintptr_t _wrap_KernScsiSetTarget_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_39 arg2, int arg3);
 extern uintptr_t _wrap_KernIoctlName_raw_38bee8dda103c01b(int arg1);
+extern uintptr_t _wrap_KernSetIotlb_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
+extern uintptr_t _wrap_KernIotlbUpdate_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
+extern uintptr_t _wrap_KernIotlbInvalidate_raw_38bee8dda103c01b(swig_voidp arg1, vh_iova arg2, swig_type_40 arg3);
+extern uintptr_t _wrap_KernFD_raw_38bee8dda103c01b(swig_voidp arg1);
+extern uintptr_t _wrap_KernDispatch_raw_38bee8dda103c01b(swig_voidp arg1);
+extern uintptr_t _wrap_KernNextMiss_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_KernGetFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_KernSetFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_40 arg2);
+extern uintptr_t _wrap_KernSetFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_41 arg2);
 extern uintptr_t _wrap_KernGetBackendFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_KernSetBackendFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_41 arg2);
+extern uintptr_t _wrap_KernSetBackendFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_42 arg2);
 extern uintptr_t _wrap_KernSetOwner_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_KernResetOwner_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_KernGetForkFromOwner_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
@@ -281,19 +287,13 @@ extern uintptr_t _wrap_KernFreeWorker_raw_38bee8dda103c01b(swig_voidp arg1, int 
 extern uintptr_t _wrap_KernAttachVringWorker_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
 extern uintptr_t _wrap_KernGetVringWorker_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
 extern uintptr_t _wrap_KernNetSetBackend_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
-extern uintptr_t _wrap_KernVsockSetCid_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_42 arg2);
+extern uintptr_t _wrap_KernVsockSetCid_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_43 arg2);
 extern uintptr_t _wrap_KernVsockSetRunning_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
-extern uintptr_t _wrap_KernScsiSetEndpoint_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_43 arg2, int arg3);
-extern uintptr_t _wrap_KernScsiClearEndpoint_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_44 arg2, int arg3);
+extern uintptr_t _wrap_KernScsiSetEndpoint_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_44 arg2, int arg3);
+extern uintptr_t _wrap_KernScsiClearEndpoint_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_45 arg2, int arg3);
 extern uintptr_t _wrap_KernScsiGetAbiVersion_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_KernScsiSetEventsMissed_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
 extern uintptr_t _wrap_KernScsiGetEventsMissed_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_KernSetIotlb_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_KernIotlbUpdate_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_KernIotlbInvalidate_raw_38bee8dda103c01b(swig_voidp arg1, vh_iova arg2, swig_type_45 arg3);
-extern uintptr_t _wrap_KernFD_raw_38bee8dda103c01b(swig_voidp arg1);
-extern uintptr_t _wrap_KernDispatch_raw_38bee8dda103c01b(swig_voidp arg1);
-extern uintptr_t _wrap_KernNextMiss_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_DriverNew_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4);
 extern void _wrap_DriverFree_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_DriverFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
@@ -2158,6 +2158,67 @@ func KernIoctlName(arg1 uint32) (_swig_ret string) {
 	return swig_r_1
 }
 
+func KernSetIotlb(arg1 *Kern, arg2 *Iotlb) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	swig_r = (uintptr)(C._wrap_KernSetIotlb_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func KernIotlbUpdate(arg1 *Kern, arg2 *IotlbEntry) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	var _swig_i_1 *IotlbEntry
+	_swig_i_1 = arg2.copied()
+	swig_r = (uintptr)(C._wrap_KernIotlbUpdate_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func KernIotlbInvalidate(arg1 *Kern, arg2 IOVA, arg3 uint64) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_KernIotlbInvalidate_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.vh_iova(_swig_i_1), C.swig_type_40(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func KernFD(arg1 *Kern) (_swig_ret Count) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	swig_r = (uintptr)(C._wrap_KernFD_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0)))
+	var swig_r_1 Count
+	swig_r_1 = countOf(swig_r)
+	return swig_r_1
+}
+
+func KernDispatch(arg1 *Kern) (_swig_ret Count) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	swig_r = (uintptr)(C._wrap_KernDispatch_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0)))
+	var swig_r_1 Count
+	swig_r_1 = countOf(swig_r)
+	return swig_r_1
+}
+
+func KernNextMiss(arg1 *Kern, arg2 *IotlbMiss) (_swig_ret Count) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	var _swig_i_1 *IotlbMiss
+	_swig_i_1 = arg2.room()
+	swig_r = (uintptr)(C._wrap_KernNextMiss_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	var swig_r_1 Count
+	swig_r_1 = countOf(swig_r)
+	return swig_r_1
+}
+
 func KernGetFeatures(arg1 *Kern, arg2 *uint64) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
@@ -2172,7 +2233,7 @@ func KernSetFeatures(arg1 *Kern, arg2 uint64) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_KernSetFeatures_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_40(_swig_i_1)))
+	swig_r = (uintptr)(C._wrap_KernSetFeatures_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_41(_swig_i_1)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -2192,7 +2253,7 @@ func KernSetBackendFeatures(arg1 *Kern, arg2 uint64) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_KernSetBackendFeatures_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_41(_swig_i_1)))
+	swig_r = (uintptr)(C._wrap_KernSetBackendFeatures_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_42(_swig_i_1)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -2444,7 +2505,7 @@ func KernVsockSetCid(arg1 *Kern, arg2 uint64) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_KernVsockSetCid_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_42(_swig_i_1)))
+	swig_r = (uintptr)(C._wrap_KernVsockSetCid_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_43(_swig_i_1)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -2465,7 +2526,7 @@ func KernScsiSetEndpoint(arg1 *Kern, arg2 string, arg3 uint32) (_swig_ret error)
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_KernScsiSetEndpoint_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_43)(unsafe.Pointer(&_swig_i_1)), C.int(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_KernScsiSetEndpoint_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_44)(unsafe.Pointer(&_swig_i_1)), C.int(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -2479,7 +2540,7 @@ func KernScsiClearEndpoint(arg1 *Kern, arg2 string, arg3 uint32) (_swig_ret erro
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_KernScsiClearEndpoint_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_44)(unsafe.Pointer(&_swig_i_1)), C.int(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_KernScsiClearEndpoint_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_45)(unsafe.Pointer(&_swig_i_1)), C.int(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -2515,67 +2576,6 @@ func KernScsiGetEventsMissed(arg1 *Kern, arg2 *uint32) (_swig_ret error) {
 	swig_r = (uintptr)(C._wrap_KernScsiGetEventsMissed_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
-	return swig_r_1
-}
-
-func KernSetIotlb(arg1 *Kern, arg2 *Iotlb) (_swig_ret error) {
-	var swig_r uintptr
-	_swig_i_0 := arg1
-	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_KernSetIotlb_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
-	var swig_r_1 error
-	swig_r_1 = rcError(swig_r)
-	return swig_r_1
-}
-
-func KernIotlbUpdate(arg1 *Kern, arg2 *IotlbEntry) (_swig_ret error) {
-	var swig_r uintptr
-	_swig_i_0 := arg1
-	var _swig_i_1 *IotlbEntry
-	_swig_i_1 = arg2.copied()
-	swig_r = (uintptr)(C._wrap_KernIotlbUpdate_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
-	var swig_r_1 error
-	swig_r_1 = rcError(swig_r)
-	return swig_r_1
-}
-
-func KernIotlbInvalidate(arg1 *Kern, arg2 IOVA, arg3 uint64) (_swig_ret error) {
-	var swig_r uintptr
-	_swig_i_0 := arg1
-	_swig_i_1 := arg2
-	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_KernIotlbInvalidate_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.vh_iova(_swig_i_1), C.swig_type_45(_swig_i_2)))
-	var swig_r_1 error
-	swig_r_1 = rcError(swig_r)
-	return swig_r_1
-}
-
-func KernFD(arg1 *Kern) (_swig_ret Count) {
-	var swig_r uintptr
-	_swig_i_0 := arg1
-	swig_r = (uintptr)(C._wrap_KernFD_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0)))
-	var swig_r_1 Count
-	swig_r_1 = countOf(swig_r)
-	return swig_r_1
-}
-
-func KernDispatch(arg1 *Kern) (_swig_ret Count) {
-	var swig_r uintptr
-	_swig_i_0 := arg1
-	swig_r = (uintptr)(C._wrap_KernDispatch_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0)))
-	var swig_r_1 Count
-	swig_r_1 = countOf(swig_r)
-	return swig_r_1
-}
-
-func KernNextMiss(arg1 *Kern, arg2 *IotlbMiss) (_swig_ret Count) {
-	var swig_r uintptr
-	_swig_i_0 := arg1
-	var _swig_i_1 *IotlbMiss
-	_swig_i_1 = arg2.room()
-	swig_r = (uintptr)(C._wrap_KernNextMiss_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
-	var swig_r_1 Count
-	swig_r_1 = countOf(swig_r)
 	return swig_r_1
 }
 

@@ -3056,6 +3056,94 @@ vhgo_text _wrap_KernIoctlName_raw_38bee8dda103c01b(int _swig_go_0) {
 }
 
 
+vhgo_rc _wrap_KernSetIotlb_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0, struct vh_iotlb *_swig_go_1) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  struct vh_iotlb *arg2 = (struct vh_iotlb *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  arg2 = *(struct vh_iotlb **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_kern_set_iotlb(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_KernIotlbUpdate_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0, struct vh_iotlb_entry *_swig_go_1) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  struct vh_iotlb_entry *arg2 = (struct vh_iotlb_entry *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  arg2 = *(struct vh_iotlb_entry **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_kern_iotlb_update(arg1,(struct vh_iotlb_entry const *)arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_KernIotlbInvalidate_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0, vh_iova _swig_go_1, long long _swig_go_2) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  vh_iova arg2 ;
+  uint64_t arg3 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  arg2 = (vh_iova)_swig_go_1; 
+  arg3 = (uint64_t)_swig_go_2; 
+  
+  result = (vhgo_rc)vh_kern_iotlb_invalidate(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_count _wrap_KernFD_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  vhgo_count result;
+  vhgo_count _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  
+  result = (vhgo_count)vh_kern_fd(arg1);
+  _swig_go_result = vhgo_count_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_count _wrap_KernDispatch_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  vhgo_count result;
+  vhgo_count _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  
+  result = (vhgo_count)vh_kern_dispatch(arg1);
+  _swig_go_result = vhgo_count_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_count _wrap_KernNextMiss_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0, struct vh_iotlb_miss *_swig_go_1) {
+  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
+  struct vh_iotlb_miss *arg2 = (struct vh_iotlb_miss *) 0 ;
+  vhgo_count result;
+  vhgo_count _swig_go_result;
+  
+  arg1 = *(struct vh_kern **)&_swig_go_0; 
+  arg2 = *(struct vh_iotlb_miss **)&_swig_go_1; 
+  
+  result = (vhgo_count)vh_kern_next_miss(arg1,arg2);
+  _swig_go_result = vhgo_count_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
 vhgo_rc _wrap_KernGetFeatures_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0, long long *_swig_go_1) {
   struct vh_kern *arg1 = (struct vh_kern *) 0 ;
   uint64_t *arg2 = (uint64_t *) 0 ;
@@ -3598,94 +3686,6 @@ vhgo_rc _wrap_KernScsiGetEventsMissed_raw_38bee8dda103c01b(struct vh_kern *_swig
   
   result = (vhgo_rc)vh_kern_scsi_get_events_missed(arg1,arg2);
   _swig_go_result = vhgo_rc_of((int32_t)result); 
-  return _swig_go_result;
-}
-
-
-vhgo_rc _wrap_KernSetIotlb_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0, struct vh_iotlb *_swig_go_1) {
-  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
-  struct vh_iotlb *arg2 = (struct vh_iotlb *) 0 ;
-  vhgo_rc result;
-  vhgo_rc _swig_go_result;
-  
-  arg1 = *(struct vh_kern **)&_swig_go_0; 
-  arg2 = *(struct vh_iotlb **)&_swig_go_1; 
-  
-  result = (vhgo_rc)vh_kern_set_iotlb(arg1,arg2);
-  _swig_go_result = vhgo_rc_of((int32_t)result); 
-  return _swig_go_result;
-}
-
-
-vhgo_rc _wrap_KernIotlbUpdate_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0, struct vh_iotlb_entry *_swig_go_1) {
-  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
-  struct vh_iotlb_entry *arg2 = (struct vh_iotlb_entry *) 0 ;
-  vhgo_rc result;
-  vhgo_rc _swig_go_result;
-  
-  arg1 = *(struct vh_kern **)&_swig_go_0; 
-  arg2 = *(struct vh_iotlb_entry **)&_swig_go_1; 
-  
-  result = (vhgo_rc)vh_kern_iotlb_update(arg1,(struct vh_iotlb_entry const *)arg2);
-  _swig_go_result = vhgo_rc_of((int32_t)result); 
-  return _swig_go_result;
-}
-
-
-vhgo_rc _wrap_KernIotlbInvalidate_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0, vh_iova _swig_go_1, long long _swig_go_2) {
-  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
-  vh_iova arg2 ;
-  uint64_t arg3 ;
-  vhgo_rc result;
-  vhgo_rc _swig_go_result;
-  
-  arg1 = *(struct vh_kern **)&_swig_go_0; 
-  arg2 = (vh_iova)_swig_go_1; 
-  arg3 = (uint64_t)_swig_go_2; 
-  
-  result = (vhgo_rc)vh_kern_iotlb_invalidate(arg1,arg2,arg3);
-  _swig_go_result = vhgo_rc_of((int32_t)result); 
-  return _swig_go_result;
-}
-
-
-vhgo_count _wrap_KernFD_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0) {
-  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
-  vhgo_count result;
-  vhgo_count _swig_go_result;
-  
-  arg1 = *(struct vh_kern **)&_swig_go_0; 
-  
-  result = (vhgo_count)vh_kern_fd(arg1);
-  _swig_go_result = vhgo_count_of((int32_t)result); 
-  return _swig_go_result;
-}
-
-
-vhgo_count _wrap_KernDispatch_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0) {
-  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
-  vhgo_count result;
-  vhgo_count _swig_go_result;
-  
-  arg1 = *(struct vh_kern **)&_swig_go_0; 
-  
-  result = (vhgo_count)vh_kern_dispatch(arg1);
-  _swig_go_result = vhgo_count_of((int32_t)result); 
-  return _swig_go_result;
-}
-
-
-vhgo_count _wrap_KernNextMiss_raw_38bee8dda103c01b(struct vh_kern *_swig_go_0, struct vh_iotlb_miss *_swig_go_1) {
-  struct vh_kern *arg1 = (struct vh_kern *) 0 ;
-  struct vh_iotlb_miss *arg2 = (struct vh_iotlb_miss *) 0 ;
-  vhgo_count result;
-  vhgo_count _swig_go_result;
-  
-  arg1 = *(struct vh_kern **)&_swig_go_0; 
-  arg2 = *(struct vh_iotlb_miss **)&_swig_go_1; 
-  
-  result = (vhgo_count)vh_kern_next_miss(arg1,arg2);
-  _swig_go_result = vhgo_count_of((int32_t)result); 
   return _swig_go_result;
 }
 
