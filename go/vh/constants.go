@@ -31,6 +31,12 @@ const (
 	PollAlways = 4294967295
 )
 
+// vh_vduse_opts.flags; without one a device that exists is taken up, and one that does not is made.
+const (
+	VduseMake   = 1 // -EEXIST when there is one of that name
+	VduseTakeUp = 2 // -ENODEV when there is none
+)
+
 // Of vh/version.h.
 const (
 	VersionMajor = 0
@@ -86,7 +92,7 @@ const (
 	EventChannelEnded = 24 // reason: as of VH_EVENT_DISCONNECTED; value: number of the check, 0 = none
 )
 
-// vh_event.kind, of a slave.
+// vh_event.kind, of a slave, some of a vh_vduse too.
 const (
 	EventRefused       = 3  // a second client was closed at once
 	EventStarted       = 4  // queue; reason: VH_START_*
@@ -144,6 +150,7 @@ const (
 	StartKickFD    = 1 // SET_VRING_KICK found the ring complete
 	StartCompleted = 2 // the missing message arrived
 	StartKick      = 3 // the first kick
+	StartDriverOk  = 4 // VDUSE: the driver runs
 )
 
 // Largest message: file descriptors, and bytes of payload that any message can have.

@@ -16,6 +16,7 @@ struct vh_iotlb;
 struct vh_queue;
 struct vh_device;
 struct vh_slave;
+struct vh_vduse;
 struct vh_master;
 struct vh_backend;
 struct vh_driver;
@@ -25,6 +26,33 @@ struct vh_gpu;
 struct vh_postcopy;
 struct vh_kern;
 struct vh_vdpa_mgmt;
+struct vh_vduse_opts {
+    uint32_t size;
+    uint32_t flags;
+    uint32_t drain_timeout_ms;
+    uint32_t budget;
+    uint32_t coalesce;
+    uint32_t vendor_id;
+    uint32_t groups;
+    uint32_t address_spaces;
+    uint64_t more_features;
+    uint64_t mask_features;
+};
+struct vh_vduse_info {
+    uint32_t size;
+    uint32_t status;
+    uint64_t offered;
+    uint64_t features;
+    uint32_t api_version;
+    uint32_t taken_up;
+    uint32_t n_queues;
+    uint32_t running;
+    uint32_t owed;
+    uint32_t regions;
+    uint64_t messages;
+    uint64_t refused;
+    uint64_t interrupts;
+};
 struct vh_error {
     uint32_t size;
     int32_t code;
@@ -637,6 +665,8 @@ struct vh_net_info {
 #define VH_TYPE_NET 1
 #define VH_TYPE_BLK 2
 #define VH_POLL_ALWAYS 4294967295
+#define VH_VDUSE_MAKE 1
+#define VH_VDUSE_TAKE_UP 2
 #define VH_VERSION_MAJOR 0
 #define VH_VERSION_MINOR 1
 #define VH_VERSION_PATCH 0
@@ -696,6 +726,7 @@ struct vh_net_info {
 #define VH_START_KICK_FD 1
 #define VH_START_COMPLETED 2
 #define VH_START_KICK 3
+#define VH_START_DRIVER_OK 4
 #define VH_MSG_MAX_FDS 32
 #define VH_MSG_SEND_FDS 8
 #define VH_MSG_MAX_PAYLOAD 4096
@@ -896,6 +927,18 @@ struct vh_net_info {
 #define VH_NET_TRUNCATED 1
 #define VH_NET_RECEIVE 0
 #define VH_NET_SEND 1
+vh_rc vh_vduse_new(const struct vh_vduse_opts *opts, const char *name, struct vh_device *dev, vh_fd records,
+        struct vh_vduse **out);
+vh_fd vh_vduse_fd(struct vh_vduse *v);
+vh_count vh_vduse_dispatch(struct vh_vduse *v);
+vh_count vh_vduse_wait(struct vh_vduse *v, int32_t timeout_ms);
+vh_rc vh_vduse_stop(struct vh_vduse *v);
+vh_count vh_vduse_next_event(struct vh_vduse *v, struct vh_event *out);
+vh_rc vh_vduse_queue(struct vh_vduse *v, uint32_t index, struct vh_queue **out);
+vh_rc vh_vduse_get_info(struct vh_vduse *v, struct vh_vduse_info *out);
+vh_rc vh_vduse_set_logger(struct vh_vduse *v, const struct vh_logger_ops *ops, void *ctx);
+void vh_vduse_free(struct vh_vduse *v);
+vh_rc vh_vduse_remove(const char *name);
 uint32_t vh_version(void);
 vh_rc vh_error_get(struct vh_error *out);
 const char *vh_error_name(int32_t code);
@@ -1342,6 +1385,17 @@ CALLBACK_TYPES = {
 
 # Function -> its @thread tag.
 THREAD = {
+    "vh_vduse_new": "any",
+    "vh_vduse_fd": "any",
+    "vh_vduse_dispatch": "handle",
+    "vh_vduse_wait": "handle",
+    "vh_vduse_stop": "any",
+    "vh_vduse_next_event": "handle",
+    "vh_vduse_queue": "any",
+    "vh_vduse_get_info": "handle",
+    "vh_vduse_set_logger": "handle",
+    "vh_vduse_free": "handle",
+    "vh_vduse_remove": "any",
     "vh_version": "signal",
     "vh_error_get": "any",
     "vh_error_name": "any",

@@ -21,6 +21,8 @@ F_RING_RESET = 40
 TYPE_NET = 1
 TYPE_BLK = 2
 POLL_ALWAYS = 4294967295
+VDUSE_MAKE = 1
+VDUSE_TAKE_UP = 2
 VERSION_MAJOR = 0
 VERSION_MINOR = 1
 VERSION_PATCH = 0
@@ -80,6 +82,7 @@ EVENT_SESSION_RUNNING = 97
 START_KICK_FD = 1
 START_COMPLETED = 2
 START_KICK = 3
+START_DRIVER_OK = 4
 MSG_MAX_FDS = 32
 MSG_SEND_FDS = 8
 MSG_MAX_PAYLOAD = 4096
@@ -419,6 +422,7 @@ class StartReason(enum.IntEnum):
     KICK_FD = 1  # SET_VRING_KICK found the ring complete
     COMPLETED = 2  # the missing message arrived
     KICK = 3  # the first kick
+    DRIVER_OK = 4  # VDUSE: the driver runs
 
 
 class QueueState(enum.IntEnum):
@@ -654,6 +658,24 @@ class SlaveStats:
     queue_errors: int = 0
     queue_in_flight: int = 0  # now
     oldest_in_flight_ns: int = 0  # of all queues, now
+
+
+@dataclasses.dataclass(frozen=True)
+class VduseInfo:
+    """What it is like now. Size-first out struct."""
+
+    status: int = 0  # device status that the driver set last
+    offered: int = 0  # feature bits
+    features: int = 0  # that the driver took, from FEATURES_OK on
+    api_version: int = 0  # VDUSE's, of this kernel, at most what the library knows
+    taken_up: int = 0  # 1: the device was there before
+    n_queues: int = 0
+    running: int = 0  # queues that run
+    owed: int = 0  # 1: the kernel waits for an answer
+    regions: int = 0  # pieces of the driver's memory that are mapped
+    messages: int = 0  # of the kernel, answered
+    refused: int = 0  # of these, by a check or by the device
+    interrupts: int = 0  # made
 
 
 @dataclasses.dataclass(frozen=True)

@@ -35,6 +35,9 @@ type Device struct{ _ [0]byte }
 // Slave is a struct vh_slave of the library.
 type Slave struct{ _ [0]byte }
 
+// Vduse is a struct vh_vduse of the library.
+type Vduse struct{ _ [0]byte }
+
 // Master is a struct vh_master of the library.
 type Master struct{ _ [0]byte }
 
@@ -61,6 +64,104 @@ type Kern struct{ _ [0]byte }
 
 // VdpaMgmt is a struct vh_vdpa_mgmt of the library.
 type VdpaMgmt struct{ _ [0]byte }
+
+// VduseOpts: options of vh_vduse_new().
+type VduseOpts struct {
+	size           uint32
+	Flags          uint32 // VH_VDUSE_*
+	DrainTimeoutMS uint32 // how long an answer may wait for requests in flight; 0 = 20 s: the kernel waits for 30
+	Budget         uint32 // requests per queue and wake-up; 0 = 256
+	Coalesce       uint32 // completions for an interrupt, see vh_queue_set_coalescing(); 0 = one for each push
+	VendorID       uint32 // what the driver sees
+	Groups         uint32 // of queues, queue i is in group i modulo that; above 1 needs API 1; 0 = 1
+	AddressSpaces  uint32 // that groups can be put into; above 1 needs API 1; 0 = 1
+	MoreFeatures   uint64 // bits that are offered when asked for only: VH_F_IN_ORDER
+	MaskFeatures   uint64 // feature bits never offered
+}
+
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(VduseOpts{})-48]
+	_ = [1]struct{}{}[unsafe.Offsetof(VduseOpts{}.size)-0]
+	_ = [1]struct{}{}[unsafe.Offsetof(VduseOpts{}.Flags)-4]
+	_ = [1]struct{}{}[unsafe.Offsetof(VduseOpts{}.DrainTimeoutMS)-8]
+	_ = [1]struct{}{}[unsafe.Offsetof(VduseOpts{}.Budget)-12]
+	_ = [1]struct{}{}[unsafe.Offsetof(VduseOpts{}.Coalesce)-16]
+	_ = [1]struct{}{}[unsafe.Offsetof(VduseOpts{}.VendorID)-20]
+	_ = [1]struct{}{}[unsafe.Offsetof(VduseOpts{}.Groups)-24]
+	_ = [1]struct{}{}[unsafe.Offsetof(VduseOpts{}.AddressSpaces)-28]
+	_ = [1]struct{}{}[unsafe.Offsetof(VduseOpts{}.MoreFeatures)-32]
+	_ = [1]struct{}{}[unsafe.Offsetof(VduseOpts{}.MaskFeatures)-40]
+)
+
+// sized is a copy that says how large it is, nil for nil.
+func (s *VduseOpts) sized() *VduseOpts {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	c.size = uint32(unsafe.Sizeof(c))
+	return &c
+}
+
+// room makes it ready to be filled in.
+func (s *VduseOpts) room() *VduseOpts {
+	if s != nil {
+		s.size = uint32(unsafe.Sizeof(*s))
+	}
+	return s
+}
+
+// VduseInfo: what it is like now.
+type VduseInfo struct {
+	size       uint32
+	Status     uint32 // device status that the driver set last
+	Offered    uint64 // feature bits
+	Features   uint64 // that the driver took, from FEATURES_OK on
+	ApiVersion uint32 // VDUSE's, of this kernel, at most what the library knows
+	TakenUp    uint32 // 1: the device was there before
+	NQueues    uint32
+	Running    uint32 // queues that run
+	Owed       uint32 // 1: the kernel waits for an answer
+	Regions    uint32 // pieces of the driver's memory that are mapped
+	Messages   uint64 // of the kernel, answered
+	Refused    uint64 // of these, by a check or by the device
+	Interrupts uint64 // made
+}
+
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(VduseInfo{})-72]
+	_ = [1]struct{}{}[unsafe.Offsetof(VduseInfo{}.size)-0]
+	_ = [1]struct{}{}[unsafe.Offsetof(VduseInfo{}.Status)-4]
+	_ = [1]struct{}{}[unsafe.Offsetof(VduseInfo{}.Offered)-8]
+	_ = [1]struct{}{}[unsafe.Offsetof(VduseInfo{}.Features)-16]
+	_ = [1]struct{}{}[unsafe.Offsetof(VduseInfo{}.ApiVersion)-24]
+	_ = [1]struct{}{}[unsafe.Offsetof(VduseInfo{}.TakenUp)-28]
+	_ = [1]struct{}{}[unsafe.Offsetof(VduseInfo{}.NQueues)-32]
+	_ = [1]struct{}{}[unsafe.Offsetof(VduseInfo{}.Running)-36]
+	_ = [1]struct{}{}[unsafe.Offsetof(VduseInfo{}.Owed)-40]
+	_ = [1]struct{}{}[unsafe.Offsetof(VduseInfo{}.Regions)-44]
+	_ = [1]struct{}{}[unsafe.Offsetof(VduseInfo{}.Messages)-48]
+	_ = [1]struct{}{}[unsafe.Offsetof(VduseInfo{}.Refused)-56]
+	_ = [1]struct{}{}[unsafe.Offsetof(VduseInfo{}.Interrupts)-64]
+)
+
+// sized is a copy that says how large it is, nil for nil.
+func (s *VduseInfo) sized() *VduseInfo {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	c.size = uint32(unsafe.Sizeof(c))
+	return &c
+}
+
+// room makes it ready to be filled in.
+func (s *VduseInfo) room() *VduseInfo {
+	if s != nil {
+		s.size = uint32(unsafe.Sizeof(*s))
+	}
+	return s
+}
 
 // Error: details of a failure.
 type Error struct {
