@@ -79,7 +79,7 @@ func TestKernNetwork(t *testing.T) {
 		f.Close()
 		known, err := k.Probe()
 		must(t, err)
-		if known["VHOST_GET_FEATURES_ARRAY"] != vh.KernIoctlYes || known["VHOST_NEW_WORKER"] != vh.KernIoctlNo ||
+		if known["VHOST_GET_FEATURES_ARRAY"] != vh.KernIoctlYes || known["VHOST_VSOCK_SET_RUNNING"] != vh.KernIoctlNo ||
 			known["VHOST_SET_VRING_ENDIAN"] != vh.KernIoctlUnknown {
 			t.Fatal(known)
 		}

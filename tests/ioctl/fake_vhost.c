@@ -37,7 +37,7 @@ static bool mine(int fd)
 {
 	struct stat st;
 
-	return fake && !fstat(fd, &st) && st.st_ino == inode;
+	return fake && !fstat(fd, &st) && st.st_ino == inode && (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDONLY;
 }
 
 int fake_vhost_open(void)

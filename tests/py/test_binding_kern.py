@@ -45,14 +45,14 @@ def test_what_is_no_device_is_told():
 def test_network(played):
     run(played, "net", """
     a, b = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-    with vh.Kern(path, more_features=1 << 5) as k, vh.Memory() as mem, vh.Dirty(1 << 32) as log:
+    with a, b, vh.Kern(path, more_features=1 << 5) as k, vh.Memory() as mem, vh.Dirty(1 << 32) as log:
         assert k.kind == vh.KERN_NET
         fd = k.dup_fd()
         with vh.Kern(fd=fd, kind=vh.KERN_NET) as same:
             assert same.get_features() == k.get_features()
         os.close(fd)
         known = k.probe()
-        assert known["VHOST_GET_FEATURES_ARRAY"] is True and known["VHOST_NEW_WORKER"] is False
+        assert known["VHOST_GET_FEATURES_ARRAY"] is True and known["VHOST_VSOCK_SET_RUNNING"] is False
         assert known["VHOST_SET_VRING_ENDIAN"] is None
         assert k.get_features() & F.VERSION_1
         assert k.get_features_array(3) == [int(k.get_features()), 3, 0]
@@ -86,7 +86,8 @@ def test_network(played):
         assert k.get_vring_base(0) == 5
         k.reset_owner()
     # A session.
-    with vh.Kern(path) as k:
+    a, b = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with a, b, vh.Kern(path) as k:
         k.attach(a)
         k.set_config(bytes(6))
         assert k.backend().kind == "vhost-kernel" and k.backend().get_config(0, 6) == bytes(6)
@@ -99,7 +100,6 @@ def test_network(played):
 
 def test_iotlb(played):
     run(played, "net", """
-    a, b = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     with vh.Kern(path) as k, vh.Memory() as mem, vh.Iotlb() as table:
         k.set_owner()
         mem.alloc(0x100000, 1 << 20)
