@@ -155,10 +155,26 @@ static int ring_addresses(const struct vh_kern *k, uint32_t index, const struct 
 	return 0;
 }
 
+/* To start a ring the kernel looks at it, and does not ask where it is. */
+static int ring_known(struct vh_kern *k, const struct vh_vring_addr *addr)
+{
+	const uint64_t parts[VHI_RING_AREAS] = {addr->desc, addr->avail, addr->used};
+	uint64_t told = 0, len = 0;
+	int rc = 0;
+
+	for (int i = 0; k->behind && !rc && i < VHI_RING_AREAS; i++)
+		if (parts[i] - told >= len)
+			rc = vhi_kern_preload(k, parts[i], &told, &len);
+	return rc;
+}
+
 static int ring_tell(struct vh_kern *k, uint32_t index, const struct vhi_ring_intent *ring)
 {
 	struct vh_vring_addr addr;
 	int rc = ring_addresses(k, index, ring, &addr);
+
+	if (!rc)
+		rc = ring_known(k, &addr);
 
 	if (!rc)
 		rc = vhi_kern_state(k, VHI_VHOST_SET_VRING_NUM, index, ring->num);

@@ -88,6 +88,21 @@ static bool look_up(const struct vh_kern *k, uint64_t iova, struct vh_iotlb_entr
 	return k->map && vhi_iotlb_lookup(k->map, iova, e) && (vhi_iotlb_by_uva(k->map) || to_user_address(k, iova, e));
 }
 
+int vhi_kern_preload(struct vh_kern *k, uint64_t iova, uint64_t *first, uint64_t *len)
+{
+	struct vh_iotlb_entry e;
+	int rc;
+
+	if (!look_up(k, iova, &e))
+		return 0;
+	rc = tell_update(k, &e);
+	if (rc)
+		return rc;
+	*first = e.iova;
+	*len = e.len;
+	return 0;
+}
+
 static int missed(struct vh_kern *k, uint64_t iova, uint32_t perm)
 {
 	struct vh_iotlb_entry e;

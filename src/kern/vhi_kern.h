@@ -117,5 +117,7 @@ int vhi_kern_map(struct vh_kern *k, const struct vh_iotlb_entry *e);
 int vhi_kern_unmap(struct vh_kern *k, uint64_t iova, uint64_t len);
 int vhi_kern_invalidate(struct vh_kern *k, uint64_t iova, uint64_t len);
 int vhi_kern_serve(struct vh_kern *k); /* as vh_kern_dispatch() */
+/* Tell what the map knows of an I/O address, before it is missed: which range that was. Nothing when it knows nothing. */
+int vhi_kern_preload(struct vh_kern *k, uint64_t iova, uint64_t *first, uint64_t *len);
 
 #endif

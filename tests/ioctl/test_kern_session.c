@@ -347,6 +347,9 @@ static void misses_are_answered(void **state)
 			assert_true(f.acked & BIT(VH_F_ACCESS_PLATFORM));
 			assert_int_equal(f.backend_acked, f.backend_offered);
 			gpa = f.regions[0].guest_phys_addr;
+			/* Each ring's place was told before it was started, and no more than once. */
+			assert_int_equal(f.n_out, 2);
+			f.n_out = 0;
 			assert_in_range(f.rings[0].addr.desc, gpa + SHIFT, gpa + SHIFT + f.regions[0].memory_size);
 			assert_int_equal(vh_kern_dispatch(k), 0);
 			fake_vhost_miss(gpa + SHIFT + 0x5000, VHI_VHOST_ACCESS_RW);

@@ -151,7 +151,7 @@ def test_scsi(played):
         refused(errno.EBUSY, "still attached", k.free_worker, w)
         refused(errno.ENODEV, "no worker of this number", k.free_worker, 44)
         refused(errno.EFAULT, "come before it", k.scsi_set_endpoint, "naa.1")
-        refused(errno.ENODEV, "it shows no target", k.scsi_clear_endpoint, "naa.1")
+        refused(errno.EFAULT, "memory, and what rings there are", k.scsi_clear_endpoint, "naa.1")
         refused(errno.EOPNOTSUPP, "no IOTLB", k.fileno)
         k.scsi_set_target("naa.1")
         with vh.Driver(k, n_queues=3) as d:
