@@ -7,9 +7,9 @@ import os
 import re
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-TESTS = ("tests/**/test_*.c", "tests/**/test_*.py", "go/**/*_test.go")
+TESTS = ("tests/**/test_*.c", "tests/kern/guest_*.c", "tests/**/test_*.py", "go/**/*_test.go")
 KINDS = re.compile(r'^\s*Kind\("([\w-]+)"', re.M)
-DEFINED = {".c": r"^static void {}\(void \*\*", ".py": r"^ *(?:async )?def {}\(", ".go": r"^func {}\("}
+DEFINED = {".c": r"^static void {}\(void( \*\*|\)$)", ".py": r"^ *(?:async )?def {}\(", ".go": r"^func {}\("}
 
 
 def text(*path):
