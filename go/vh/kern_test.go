@@ -128,7 +128,9 @@ func TestKernNetwork(t *testing.T) {
 		if us, err := k.GetVringBusyloop(1); err != nil || us != 7 {
 			t.Fatal(us, err)
 		}
-		refused(t, k.NetSetBackend(1, f), os.ErrClosed, "closed")
+		if k.NetSetBackend(1, f) == nil {
+			t.Fatal("a closed file was attached")
+		}
 		must(t, k.NetSetBackend(1, nil))
 		if base, err := k.GetVringBase(1); err != nil || base != 5 {
 			t.Fatal(base, err)
