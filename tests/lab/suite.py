@@ -66,7 +66,7 @@ def kernel_packages(suite, meta="linux-image-cloud-amd64"):
     image = depends(meta, r"linux-image-\d\S+")
     if not image:
         raise Missing(meta, f"not in the lists of {suite}")
-    return image + depends(image[0], r"linux-(?:binary|modules)-\S+")
+    return image + depends(image[0], r"linux-(?:base|binary|modules)-\S+")
 
 
 def unpack_whole(suite, *packages):

@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -65,8 +66,10 @@ static struct kernel {
 	uint64_t offered;
 	int mem;
 	uint8_t *at;
-	bool lie;      /* of what it maps */
-	uint32_t fail; /* request number of an ioctl that fails */
+	bool lie; /* of what it maps */
+	bool unmappable;
+	uint64_t piece; /* of the data: mapped in pieces of so many bytes, 0 = all at once */
+	uint32_t fail;	/* request number of an ioctl that fails */
 	int fail_errno;
 	uint32_t next_id;
 } k;
@@ -115,10 +118,16 @@ static int map(uint64_t start, uint64_t *first, uint64_t *last, uint64_t *offset
 		return refuse_with(EINVAL);
 	*first = k.lie ? IOVA + MEM_SIZE : IOVA;
 	*last = IOVA + MEM_SIZE - 1 + (k.lie ? MEM_SIZE : 0);
-	*offset = 0;
+	if (k.piece && start >= IOVA + DATA) {
+		*first = start - (start - IOVA - DATA) % k.piece;
+		*last = *first + k.piece - 1;
+	} else if (k.piece) {
+		*last = IOVA + DATA - 1;
+	}
+	*offset = *first - IOVA;
 	*perm = VHI_VDUSE_ACCESS_RW;
 	k.maps++;
-	return dup(k.mem);
+	return k.unmappable ? eventfd(0, EFD_CLOEXEC) : dup(k.mem);
 }
 
 static int device_ioctl(uint32_t request, void *arg)
@@ -328,10 +337,13 @@ static struct vh_device *dev;
 static struct vh_vduse *v;
 static int records;
 
+static uint32_t data_at = DATA; /* of a request, less its number */
+
 static int setup(void **state)
 {
 	(void)state;
 	k = (struct kernel){.control = -1, .mine = -1, .theirs = -1, .kick = {-1, -1}, .features = FEATURES};
+	data_at = DATA;
 	k.mem = memfd_create("memory", MFD_CLOEXEC);
 	assert_int_equal(ftruncate(k.mem, MEM_SIZE), 0);
 	k.at = mmap(NULL, MEM_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, k.mem, 0);
@@ -447,13 +459,13 @@ static void request(uint32_t q, uint8_t byte)
 	uint16_t *avail = u16_at(q, 0x1000), idx = avail[1];
 	const uint16_t head = (uint16_t)(2 * idx % NUM);
 
-	k.at[DATA + head] = byte;
-	k.at[DATA + head + 1u] = 0;
-	desc[head].addr = IOVA + DATA + head;
+	k.at[data_at + head] = byte;
+	k.at[data_at + head + 1u] = 0;
+	desc[head].addr = IOVA + data_at + head;
 	desc[head].len = 1;
 	desc[head].flags = 1;
 	desc[head].next = (uint16_t)(head + 1);
-	desc[head + 1].addr = IOVA + DATA + head + 1u;
+	desc[head + 1].addr = IOVA + data_at + head + 1u;
 	desc[head + 1].len = 1;
 	desc[head + 1].flags = 2;
 	avail[2 + idx % NUM] = head;
@@ -642,6 +654,50 @@ static void memory_that_is_not_what_was_asked_for_breaks_the_queue(void **state)
 	serve();
 	assert_true(event_of(VH_EVENT_IOTLB_FAULT, &e));
 	assert_int_equal(e.value, 1);
+}
+
+static void memory_that_can_not_be_mapped_breaks_the_queue(void **state)
+{
+	struct vh_event e;
+
+	(void)state;
+	open_with(NULL);
+	k.unmappable = true;
+	run_driver();
+	request(0, 1);
+	serve();
+	assert_true(event_of(VH_EVENT_BROKEN, &e));
+	assert_int_equal(used(0), 0);
+}
+
+/* The kernel makes its pieces as it likes, and there may be more of them than are mapped at a time. */
+static void memory_comes_in_pieces(void **state)
+{
+	(void)state;
+	open_with(NULL);
+	k.piece = 64;
+	run_driver();
+	for (uint32_t i = 0; i < 600; i++) {
+		data_at = DATA + 64 * i;
+		request(0, (uint8_t)i);
+		serve();
+		assert_int_equal(used(0), i + 1);
+	}
+	assert_true(k.maps > 600);
+	assert_true(info().regions <= VH_MEM_MAX_REGIONS);
+	/* Without a word they are others. */
+	k.piece = 4096;
+	data_at = DATA + 64 * 700;
+	request(0, 1);
+	serve();
+	data_at = DATA + 64 * 599;
+	request(0, 1);
+	serve();
+	data_at = DATA + 64 * 589 + 48;
+	request(0, 1);
+	serve();
+	assert_int_equal(used(0), 603);
+	assert_int_equal(info().running, QUEUES);
 }
 
 static struct vhi_vduse_dev_request update_all(void)
@@ -921,6 +977,8 @@ int main(void)
 		TEST(a_ring_that_is_too_large_does_not_start),
 		TEST(a_queue_that_gets_ready_late_starts_with_its_kick),
 		TEST(memory_that_is_not_what_was_asked_for_breaks_the_queue),
+		TEST(memory_that_can_not_be_mapped_breaks_the_queue),
+		TEST(memory_comes_in_pieces),
 		TEST(taking_memory_back_waits_for_requests),
 		TEST(who_does_not_let_go_in_time_loses_its_queue),
 		TEST(a_reset_waits_for_requests),
