@@ -908,6 +908,45 @@ static void what_can_not_be_opened(void **state)
 	assert_int_equal(vh_vduse_new(NULL, "test", dev, -1, &(struct vh_vduse *){NULL}), -EBUSY);
 }
 
+/* While a driver is served; what was refused is left out, and the next driver finds all well. */
+static void case_227_every_ioctl_fails(void **state)
+{
+	static const uint32_t asked[] = {VHI_VDUSE_VQ_GET_INFO,		 VHI_VDUSE_VQ_SETUP_KICKFD,
+					 VHI_VDUSE_IOTLB_GET_FD,	 VHI_VDUSE_VQ_INJECT_IRQ,
+					 VHI_VDUSE_DEV_SET_CONFIG,	 VHI_VDUSE_DEV_GET_FEATURES,
+					 VHI_VDUSE_DEV_INJECT_CONFIG_IRQ};
+	static const int errors[] = {EINTR, EFAULT, ENOTTY, EBUSY, EINVAL, ENODEV, ENOMEM};
+
+	(void)state;
+	open_with(NULL);
+	for (size_t i = 0; i < sizeof(asked) / sizeof(asked[0]); i++)
+		for (size_t n = 0; n < sizeof(errors) / sizeof(errors[0]); n++) {
+			const bool told = asked[i] == VHI_VDUSE_DEV_SET_CONFIG ||
+					  asked[i] == VHI_VDUSE_DEV_INJECT_CONFIG_IRQ;
+
+			memset(k.at, 0, MEM_SIZE);
+			k.fail = asked[i];
+			k.fail_errno = errors[n];
+			assert_int_equal(set_status(3), 0);
+			assert_int_equal(set_status(11), asked[i] == VHI_VDUSE_DEV_GET_FEATURES);
+			if (asked[i] != VHI_VDUSE_DEV_GET_FEATURES) {
+				k.status = RUNS;
+				assert_int_equal(set_status(RUNS), 0);
+				request(0, 1);
+				serve();
+				assert_int_equal(vh_device_config_changed(dev), told ? -errors[n] : 0);
+			}
+			assert_int_equal(set_status(0), 0);
+			k.fail = 0;
+			memset(k.at, 0, MEM_SIZE);
+			run_driver();
+			request(0, 1);
+			serve();
+			assert_int_equal(used(0), 1);
+			assert_int_equal(set_status(0), 0);
+		}
+}
+
 static void configuration_that_changes_is_told(void **state)
 {
 	(void)state;
@@ -985,6 +1024,7 @@ int main(void)
 		TEST(where_a_queue_stands),
 		TEST(requests_in_flight_are_done_by_the_next),
 		TEST(what_can_not_be_opened),
+		TEST(case_227_every_ioctl_fails),
 		TEST(configuration_that_changes_is_told),
 		TEST(groups_are_put_into_address_spaces),
 		TEST(the_kernel_may_give_it_up),
