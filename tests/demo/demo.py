@@ -24,6 +24,7 @@ sys.path.insert(0, os.path.join(TOP, "tests", "lab"))
 import claims  # noqa: E402
 import ext4  # noqa: E402
 import iommu_rows  # noqa: E402
+import kern_rows  # noqa: E402
 import kernel  # noqa: E402
 import migrate_rows  # noqa: E402
 import net_rows  # noqa: E402
@@ -335,6 +336,8 @@ ROWS = (
      migrate_rows.row_upgrade),
     ("qemu-outlives", "Linux guest outlives", "QEMU, Linux guest", "libvh (vhctl serve), killed", "qemu-system-x86", QEMU_FILES,
      reconnect_rows.row_guest),
+    ("vduse", "A disk of the kernel's", "Linux virtio_blk, in a guest", "libvh (vhctl serve --vduse)", "qemu-system-x86", QEMU_FILES[:1],
+     kern_rows.row_vduse),
     ("qsd", "qemu-storage-daemon", "libvh (vhctl io)", "qemu-storage-daemon", "qemu-system-common",
      ((QSD, "qemu-system-common"),), row_qsd),
     ("python-drives", "Python drives", "libvh (Python)", "libvh (vhctl serve)", "python3-cffi", (), drive(python)),
