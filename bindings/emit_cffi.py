@@ -20,17 +20,19 @@ ENUMS = (
     ("ReplyMode", "IntEnum", "VH_REPLY_", "", "What reply a raw request expects."),
     ("GpuRequest", "IntEnum", "VH_GPU_", "vh_gpu_msg.request", "Messages of a GPU's socket."),
     ("GpuFeatures", "IntFlag", "VH_GPU_PF_", "", "Protocol features of a GPU's socket."),
+    ("VdpaStatus", "IntFlag", "VH_VDPA_S_", "", "Status of a vDPA device."),
+    ("VdpaBackendFeatures", "IntFlag", "VH_VDPA_BF_", "", "Features of the file of a vDPA device."),
     ("VdpaHas", "IntFlag", "VH_VDPA_HAS_", "", "What is said of a vDPA device."),
     ("BlkOp", "IntEnum", "VH_BLK_", "vh_blk_io.op", "Block requests."),
 )
-BIT_NUMBERS = ("VH_F_", "VH_PF_", "VH_BLK_F_", "VH_GPU_PF_", "VH_VDPA_HAS_")
+BIT_NUMBERS = ("VH_F_", "VH_PF_", "VH_BLK_F_", "VH_GPU_PF_", "VH_VDPA_HAS_", "VH_VDPA_BF_")
 HELPER = "vh_rc vhpy_push(struct vh_queue *q, const struct vh_req *reqs, struct vh_cpl *cpls, uint32_t n)"
 HELPER_BODY = ("{", "    for (uint32_t i = 0; i < n; i++)", "        cpls[i].token = reqs[i].token;",
                "    return vh_queue_push(q, cpls, n);", "}")
 # Structs that become a record as they are.
 RECORDS = ("vh_region", "vh_dirty_info", "vh_iotlb_entry", "vh_iotlb_miss", "vh_iotlb_stats", "vh_vring_addr", "vh_fs_range",
-           "vh_event", "vh_queue_stats", "vh_slave_stats", "vh_vduse_info", "vh_master_stats", "vh_blk_info", "vh_gpu_mode",
-           "vh_postcopy_fault")
+           "vh_event", "vh_queue_stats", "vh_slave_stats", "vh_vduse_info", "vh_vdpa_info", "vh_master_stats", "vh_blk_info",
+           "vh_gpu_mode", "vh_postcopy_fault")
 
 
 def camel(name):

@@ -263,6 +263,13 @@ func (m *Manager) Bind(key, driver string) (*Place, error) {
 	override := driver
 	if override == "" {
 		override = "\n"
+	} else if _, err := os.Lstat(m.Root + driversDir + "/" + driver); err != nil { // before it is taken away from another one
+		err = sysErr(op, err)
+		var e *Error
+		if errors.As(err, &e) && e.Errno == syscall.ENOENT {
+			e.Hint = "load the module " + driver
+		}
+		return nil, err
 	}
 	// A device that has such a file goes to that driver only, also when it is probed anew; an empty line: to any.
 	err = putLine(m.Root+devicesDir+"/"+p.Name+"/driver_override", override)
@@ -285,11 +292,7 @@ func (m *Manager) Bind(key, driver string) (*Place, error) {
 func (m *Manager) give(op, name, driver string) error {
 	err := sysErr(op, putLine(m.Root+driversDir+"/"+driver+"/bind", name))
 	var e *Error
-	switch {
-	case !errors.As(err, &e):
-	case e.Errno == syscall.ENOENT:
-		e.Hint = "load the module " + driver
-	case e.Errno == syscall.ENODEV:
+	if errors.As(err, &e) && e.Errno == syscall.ENODEV {
 		e.Hint = driver + " does not take it; the kernel's log says why"
 	}
 	return err

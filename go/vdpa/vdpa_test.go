@@ -325,7 +325,7 @@ func TestADriverIsGivenADeviceAndItsNodeIsWaitedFor(t *testing.T) {
 		t.Fatalf("%+v", p)
 	}
 	_, err = m.Bind("vp0", VirtioVdpa)
-	want(t, err, syscall.ENOENT, "")
+	want(t, err, syscall.ENOENT, "load the module virtio_vdpa")
 	_, err = m.Bind("vblk0", "../x")
 	want(t, err, syscall.EINVAL, "no name of a driver")
 	m.Timeout = 20 * time.Millisecond

@@ -430,6 +430,33 @@ const (
 	GpuEdidMax     = 1024
 )
 
+// Bits of vh_vdpa_set_status(), as numbers of the byte: virtio's.
+const (
+	VdpaSAcknowledge = 1
+	VdpaSDriver      = 2
+	VdpaSDriverOk    = 4
+	VdpaSFeaturesOk  = 8
+	VdpaSNeedsReset  = 64
+	VdpaSFailed      = 128
+)
+
+// Backend features, as bit numbers.
+const (
+	VdpaBfMsgV2               = 1 // messages with an address space
+	VdpaBfBatch               = 2 // many mappings as one change
+	VdpaBfAsid                = 3 // several address spaces
+	VdpaBfSuspend             = 4 // vh_vdpa_suspend()
+	VdpaBfResume              = 5 // vh_vdpa_resume()
+	VdpaBfEnableAfterDriverOk = 6 // a ring may be enabled late
+	VdpaBfDescAsid            = 7 // descriptors in an address space of their own
+	VdpaBfPersist             = 8 // mappings survive a reset
+)
+
+// Of vh/vdpa.h.
+const (
+	VdpaMaxConfig = 4096 // bytes of config space that one call reads or writes
+)
+
 // Of vh/vdpa_mgmt.h.
 const (
 	VdpaNameSize = 256 // of names, with the NUL at their end

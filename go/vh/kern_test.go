@@ -31,7 +31,7 @@ func played(t *testing.T, kind string, test func(t *testing.T, path string)) {
 		cc = "gcc"
 	}
 	build := exec.Command(cc, "-shared", "-fPIC", "-O1", "-D_GNU_SOURCE", "-Iinclude", "-Isrc/uapi", "-Itests/ioctl", "-o", library,
-		"tests/ioctl/preload.c", "tests/ioctl/fake_copy.c", "tests/ioctl/fake_vhost.c", "src/uapi/uapi.c", "-ldl")
+		"tests/ioctl/preload.c", "tests/ioctl/fake_copy.c", "tests/ioctl/fake_vhost.c", "tests/ioctl/fake_vdpa.c", "src/uapi/uapi.c", "-ldl")
 	build.Dir = top
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)

@@ -63,6 +63,7 @@ struct vh_net;
 struct vh_gpu;
 struct vh_postcopy;
 struct vh_kern;
+struct vh_vdpa;
 struct vh_vdpa_mgmt;
 
 /* Feature bits, as bit numbers (virtio 1.2 section 6; vhost-user "Feature bits"). */

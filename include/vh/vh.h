@@ -26,6 +26,7 @@
 #include "vh/slave.h"
 #include "vh/channel.h"
 #include "vh/master.h"
+#include "vh/vdpa.h"
 #include "vh/vdpa_mgmt.h"
 #include "vh/request.h"
 #include "vh/migrate.h"

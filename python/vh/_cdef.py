@@ -25,6 +25,7 @@ struct vh_net;
 struct vh_gpu;
 struct vh_postcopy;
 struct vh_kern;
+struct vh_vdpa;
 struct vh_vdpa_mgmt;
 struct vh_vduse_opts {
     uint32_t size;
@@ -470,6 +471,25 @@ struct vh_master_stats {
     uint32_t reserved;
     uint64_t oldest_ticket_ns;
 };
+struct vh_vdpa_opts {
+    uint32_t size;
+    uint32_t flags;
+    uint64_t mask_features;
+};
+struct vh_vdpa_info {
+    uint32_t size;
+    uint32_t device_id;
+    uint64_t features;
+    uint64_t backend_features;
+    uint64_t first_iova;
+    uint64_t last_iova;
+    uint32_t max_vring_num;
+    uint32_t num_vrings;
+    uint32_t num_groups;
+    uint32_t num_asids;
+    uint32_t config_size;
+    uint32_t status;
+};
 struct vh_vdpa_mgmt_opts {
     uint32_t size;
     uint32_t timeout_ms;
@@ -856,6 +876,21 @@ struct vh_net_info {
 #define VH_GPU_MAX_SCANOUTS 16
 #define VH_GPU_CURSOR_BYTES 16384
 #define VH_GPU_EDID_MAX 1024
+#define VH_VDPA_S_ACKNOWLEDGE 1
+#define VH_VDPA_S_DRIVER 2
+#define VH_VDPA_S_DRIVER_OK 4
+#define VH_VDPA_S_FEATURES_OK 8
+#define VH_VDPA_S_NEEDS_RESET 64
+#define VH_VDPA_S_FAILED 128
+#define VH_VDPA_BF_MSG_V2 1
+#define VH_VDPA_BF_BATCH 2
+#define VH_VDPA_BF_ASID 3
+#define VH_VDPA_BF_SUSPEND 4
+#define VH_VDPA_BF_RESUME 5
+#define VH_VDPA_BF_ENABLE_AFTER_DRIVER_OK 6
+#define VH_VDPA_BF_DESC_ASID 7
+#define VH_VDPA_BF_PERSIST 8
+#define VH_VDPA_MAX_CONFIG 4096
 #define VH_VDPA_NAME_SIZE 256
 #define VH_VDPA_TEXT_SIZE 64
 #define VH_VDPA_HAS_MAC 10
@@ -1092,6 +1127,39 @@ vh_rc vh_master_set_logger(struct vh_master *m, const struct vh_logger_ops *ops,
 vh_rc vh_master_set_trace(struct vh_master *m, const struct vh_trace_ops *ops, void *ctx);
 vh_rc vh_master_stop(struct vh_master *m);
 void vh_master_free(struct vh_master *m);
+vh_rc vh_vdpa_open(const char *where, const struct vh_vdpa_opts *opts, struct vh_vdpa **out);
+vh_rc vh_vdpa_adopt(vh_fd fd, const struct vh_vdpa_opts *opts, struct vh_vdpa **out);
+void vh_vdpa_free(struct vh_vdpa *v);
+vh_rc vh_vdpa_backend(struct vh_vdpa *v, struct vh_backend **out);
+vh_rc vh_vdpa_get_info(struct vh_vdpa *v, struct vh_vdpa_info *out);
+vh_rc vh_vdpa_set_owner(struct vh_vdpa *v);
+vh_rc vh_vdpa_set_backend_features(struct vh_vdpa *v, uint64_t features);
+vh_rc vh_vdpa_set_features(struct vh_vdpa *v, uint64_t features);
+vh_rc vh_vdpa_get_status(struct vh_vdpa *v, uint32_t *out);
+vh_rc vh_vdpa_set_status(struct vh_vdpa *v, uint32_t status);
+vh_rc vh_vdpa_get_config(struct vh_vdpa *v, uint32_t offset, void *buf, uint32_t len);
+vh_rc vh_vdpa_set_config(struct vh_vdpa *v, uint32_t offset, const void *buf, uint32_t len);
+vh_rc vh_vdpa_set_config_call(struct vh_vdpa *v, vh_fd fd);
+vh_rc vh_vdpa_set_vring_num(struct vh_vdpa *v, uint32_t queue, uint32_t num);
+vh_rc vh_vdpa_set_vring_addr(struct vh_vdpa *v, const struct vh_vring_addr *addr);
+vh_rc vh_vdpa_set_vring_base(struct vh_vdpa *v, uint32_t queue, uint32_t base);
+vh_rc vh_vdpa_get_vring_base(struct vh_vdpa *v, uint32_t queue, uint32_t *out);
+vh_rc vh_vdpa_set_vring_kick(struct vh_vdpa *v, uint32_t queue, vh_fd fd);
+vh_rc vh_vdpa_set_vring_call(struct vh_vdpa *v, uint32_t queue, vh_fd fd);
+vh_rc vh_vdpa_set_vring_err(struct vh_vdpa *v, uint32_t queue, vh_fd fd);
+vh_rc vh_vdpa_set_vring_enable(struct vh_vdpa *v, uint32_t queue, uint32_t on);
+vh_rc vh_vdpa_get_vring_size(struct vh_vdpa *v, uint32_t queue, uint32_t *out);
+vh_rc vh_vdpa_get_vring_group(struct vh_vdpa *v, uint32_t queue, uint32_t *out);
+vh_rc vh_vdpa_get_desc_group(struct vh_vdpa *v, uint32_t queue, uint32_t *out);
+vh_rc vh_vdpa_set_group_asid(struct vh_vdpa *v, uint32_t group, uint32_t asid);
+vh_rc vh_vdpa_map(struct vh_vdpa *v, uint32_t asid, vh_iova iova, uint64_t len, uint64_t host, uint32_t perm);
+vh_rc vh_vdpa_unmap(struct vh_vdpa *v, uint32_t asid, vh_iova iova, uint64_t len);
+vh_rc vh_vdpa_batch(struct vh_vdpa *v, uint32_t asid, uint32_t on);
+vh_rc vh_vdpa_set_mem(struct vh_vdpa *v, struct vh_mem *mem);
+vh_rc vh_vdpa_suspend(struct vh_vdpa *v);
+vh_rc vh_vdpa_resume(struct vh_vdpa *v);
+vh_rc vh_vdpa_map_doorbell(struct vh_vdpa *v, uint32_t queue, uint64_t *addr);
+vh_rc vh_vdpa_unmap_doorbell(struct vh_vdpa *v, uint64_t addr);
 vh_rc vh_vdpa_mgmt_new(const struct vh_vdpa_mgmt_opts *opts, const char *root, vh_fd fd, struct vh_vdpa_mgmt **out);
 void vh_vdpa_mgmt_free(struct vh_vdpa_mgmt *m);
 vh_count vh_vdpa_mgmt_list_mgmtdevs(struct vh_vdpa_mgmt *m);
@@ -1535,6 +1603,39 @@ THREAD = {
     "vh_master_set_trace": "handle",
     "vh_master_stop": "any",
     "vh_master_free": "handle",
+    "vh_vdpa_open": "any",
+    "vh_vdpa_adopt": "any",
+    "vh_vdpa_free": "handle",
+    "vh_vdpa_backend": "any",
+    "vh_vdpa_get_info": "handle",
+    "vh_vdpa_set_owner": "handle",
+    "vh_vdpa_set_backend_features": "handle",
+    "vh_vdpa_set_features": "handle",
+    "vh_vdpa_get_status": "handle",
+    "vh_vdpa_set_status": "handle",
+    "vh_vdpa_get_config": "handle",
+    "vh_vdpa_set_config": "handle",
+    "vh_vdpa_set_config_call": "handle",
+    "vh_vdpa_set_vring_num": "handle",
+    "vh_vdpa_set_vring_addr": "handle",
+    "vh_vdpa_set_vring_base": "handle",
+    "vh_vdpa_get_vring_base": "handle",
+    "vh_vdpa_set_vring_kick": "handle",
+    "vh_vdpa_set_vring_call": "handle",
+    "vh_vdpa_set_vring_err": "handle",
+    "vh_vdpa_set_vring_enable": "handle",
+    "vh_vdpa_get_vring_size": "handle",
+    "vh_vdpa_get_vring_group": "handle",
+    "vh_vdpa_get_desc_group": "handle",
+    "vh_vdpa_set_group_asid": "handle",
+    "vh_vdpa_map": "handle",
+    "vh_vdpa_unmap": "handle",
+    "vh_vdpa_batch": "handle",
+    "vh_vdpa_set_mem": "handle",
+    "vh_vdpa_suspend": "handle",
+    "vh_vdpa_resume": "handle",
+    "vh_vdpa_map_doorbell": "handle",
+    "vh_vdpa_unmap_doorbell": "handle",
     "vh_vdpa_mgmt_new": "any",
     "vh_vdpa_mgmt_free": "handle",
     "vh_vdpa_mgmt_list_mgmtdevs": "handle",

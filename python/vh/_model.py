@@ -212,6 +212,21 @@ GPU_PF_DMABUF2 = 1
 GPU_MAX_SCANOUTS = 16
 GPU_CURSOR_BYTES = 16384
 GPU_EDID_MAX = 1024
+VDPA_S_ACKNOWLEDGE = 1
+VDPA_S_DRIVER = 2
+VDPA_S_DRIVER_OK = 4
+VDPA_S_FEATURES_OK = 8
+VDPA_S_NEEDS_RESET = 64
+VDPA_S_FAILED = 128
+VDPA_BF_MSG_V2 = 1
+VDPA_BF_BATCH = 2
+VDPA_BF_ASID = 3
+VDPA_BF_SUSPEND = 4
+VDPA_BF_RESUME = 5
+VDPA_BF_ENABLE_AFTER_DRIVER_OK = 6
+VDPA_BF_DESC_ASID = 7
+VDPA_BF_PERSIST = 8
+VDPA_MAX_CONFIG = 4096
 VDPA_NAME_SIZE = 256
 VDPA_TEXT_SIZE = 64
 VDPA_HAS_MAC = 10
@@ -475,6 +490,30 @@ class GpuFeatures(enum.IntFlag, boundary=enum.KEEP):
     DMABUF2 = 1 << 1
 
 
+class VdpaStatus(enum.IntFlag, boundary=enum.KEEP):
+    """Status of a vDPA device."""
+
+    ACKNOWLEDGE = 1
+    DRIVER = 2
+    DRIVER_OK = 4
+    FEATURES_OK = 8
+    NEEDS_RESET = 64
+    FAILED = 128
+
+
+class VdpaBackendFeatures(enum.IntFlag, boundary=enum.KEEP):
+    """Features of the file of a vDPA device."""
+
+    MSG_V2 = 1 << 1  # messages with an address space
+    BATCH = 1 << 2  # many mappings as one change
+    ASID = 1 << 3  # several address spaces
+    SUSPEND = 1 << 4  # vh_vdpa_suspend()
+    RESUME = 1 << 5  # vh_vdpa_resume()
+    ENABLE_AFTER_DRIVER_OK = 1 << 6  # a ring may be enabled late
+    DESC_ASID = 1 << 7  # descriptors in an address space of their own
+    PERSIST = 1 << 8  # mappings survive a reset
+
+
 class VdpaHas(enum.IntFlag, boundary=enum.KEEP):
     """What is said of a vDPA device."""
 
@@ -676,6 +715,23 @@ class VduseInfo:
     messages: int = 0  # of the kernel, answered
     refused: int = 0  # of these, by a check or by the device
     interrupts: int = 0  # made
+
+
+@dataclasses.dataclass(frozen=True)
+class VdpaInfo:
+    """What a device says of itself. Size-first out struct."""
+
+    device_id: int = 0  # virtio device type
+    features: int = 0  # that it offers
+    backend_features: int = 0  # that its file offers: bit numbers VH_VDPA_BF_*
+    first_iova: int = 0  # I/O addresses that it can use
+    last_iova: int = 0  # inclusive
+    max_vring_num: int = 0  # entries that a ring may have, after a reset
+    num_vrings: int = 0  # 0 = this kernel does not say
+    num_groups: int = 0  # of rings that share an address space; 0 = this kernel does not say
+    num_asids: int = 0  # address spaces; 0 = this kernel does not say
+    config_size: int = 0  # bytes; 0 = this kernel does not say
+    status: int = 0  # VH_VDPA_S_*
 
 
 @dataclasses.dataclass(frozen=True)

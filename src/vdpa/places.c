@@ -455,6 +455,21 @@ static int wait_for(struct vh_vdpa_mgmt *m, const char *driver, struct vh_vdpa_p
 			*driver ? driver : "no driver", m->nl.timeout_ms);
 }
 
+/* Before the device is taken away from another one. */
+static int driver_is_there(struct vh_vdpa_mgmt *m, const char *driver)
+{
+	char path[VHI_VDPA_PATH_SIZE];
+	struct stat st;
+	int rc = path_of(m, path, DRIVERS "/%s", driver);
+
+	if (rc || !vhi_sys.lstat(path, &st))
+		return rc;
+	if (errno != ENOENT)
+		return cannot("looking at", path);
+	return vhi_fail(-ENOENT, VH_ERROR_SYSTEM, 0,
+			"vh_vdpa_mgmt_bind: no driver %.40s (ENOENT): load the module %.40s", driver, driver);
+}
+
 static int rebind(struct vh_vdpa_mgmt *m, const char *driver, struct vh_vdpa_place *p)
 {
 	int rc;
@@ -462,7 +477,8 @@ static int rebind(struct vh_vdpa_mgmt *m, const char *driver, struct vh_vdpa_pla
 	if (*driver && (strlen(driver) >= sizeof(p->driver) || strchr(driver, '/') || !strcmp(driver, "..")))
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_vdpa_mgmt_bind: %.60s is no name of a driver",
 				driver);
-	rc = override(m, p, *driver ? driver : NULL);
+	rc = *driver ? driver_is_there(m, driver) : 0;
+	rc = rc ? rc : override(m, p, *driver ? driver : NULL);
 	if (!rc && *p->driver && strcmp(p->driver, driver))
 		rc = take_away(m, p);
 	if (!rc && *driver && strcmp(p->driver, driver))

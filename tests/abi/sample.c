@@ -73,7 +73,7 @@ static uint64_t new_vduse(void)
 void world_open(void)
 {
 	uint64_t backend = 0, driver = 0, blk = 0, snapshot = 0, dirty = 0, iotlb = 0, gpu = 0, postcopy = 0, mgmt = 0,
-		 kern = 0;
+		 kern = 0, vdpa = 0;
 	uint64_t mem;
 	int sockets[2];
 
@@ -111,6 +111,8 @@ void world_open(void)
 	keep("vh_vdpa_mgmt", mgmt);
 	CHECK(!VH(kern_open, at("/dev/fake/vhost-net"), 0, at(&kern)), "no device of the kernel's");
 	keep("vh_kern", kern);
+	CHECK(!VH(vdpa_open, at("/dev/fake/vhost-vdpa-0"), 0, at(&vdpa)), "no vDPA device");
+	keep("vh_vdpa", vdpa);
 }
 
 void world_close(void)
@@ -125,6 +127,7 @@ void world_close(void)
 	VH(gpu_free, world_handle("vh_gpu"));
 	VH(vdpa_mgmt_free, world_handle("vh_vdpa_mgmt"));
 	VH(kern_free, world_handle("vh_kern"));
+	VH(vdpa_free, world_handle("vh_vdpa"));
 	close(world.device_end);
 	VH(postcopy_free, world_handle("vh_postcopy"));
 	VH(dirty_free, world_handle("vh_dirty"));

@@ -18,7 +18,7 @@ import parse
 NEVER = {"base": {"*"}, "uapi": {"*"}, "gpu": {"mem", "master", "slave"}, "wire": {"sock", "mem", "queue"}, "queue": {"sock", "wire"},
          "device": {"sock", "wire"}, "master": {"slave", "device"}, "kern": {"sock", "wire", "master", "slave"},
          "slave": {"master", "backend"}, "vduse": {"sock", "wire", "master", "slave"},
-         "vdpa": {"sock", "wire", "master", "slave", "queue", "device"},
+         "vdpa": {"sock", "wire", "master", "slave", "kern", "device"},
          "driver": {"sock", "wire", "master", "slave", "kern", "vdpa", "vduse"}}
 SRC = os.path.join(parse.TOP, "src")
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
 /*
  * The played device file for a whole process, by LD_PRELOAD: for tests in other languages, which have the library as people
- * use it. FAKE_VHOST says the kind: net, vsock or scsi.
+ * use it. FAKE_VHOST says the kind: net, vsock or scsi; FAKE_VDPA: there is a vDPA
+ * device, too.
  */
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -9,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fake_vdpa.h"
 #include "fake_vhost.h"
 
 struct fake_sys fake_sys;
@@ -96,15 +98,22 @@ ssize_t write(int fd, const void *buf, size_t n)
 	return rc == FAKE_PASS ? REAL(write)(fd, buf, n) : rc;
 }
 
+static void begin_vhost(struct fake_vhost *f, const char *kind)
+{
+	fake_vhost_begin(f, !strcmp(kind, "net")     ? VHI_NODE_NET
+			    : !strcmp(kind, "vsock") ? VHI_NODE_VSOCK
+						     : VHI_NODE_SCSI);
+	f->there = "naa.1";
+}
+
 __attribute__((constructor)) static void begin(void)
 {
 	static struct fake_vhost f;
+	static struct fake_vdpa v;
 	const char *kind = getenv("FAKE_VHOST");
 
-	if (!kind)
-		return;
-	fake_vhost_begin(&f, !strcmp(kind, "net")     ? VHI_NODE_NET
-			     : !strcmp(kind, "vsock") ? VHI_NODE_VSOCK
-						      : VHI_NODE_SCSI);
-	f.there = "naa.1";
+	if (kind)
+		begin_vhost(&f, kind);
+	if (getenv("FAKE_VDPA"))
+		fake_vdpa_begin(&v);
 }

@@ -9,7 +9,7 @@ import textwrap
 import pytest
 from binding import PACKAGE, TOP, vh
 
-PARTS = ("tests/ioctl/preload.c", "tests/ioctl/fake_copy.c", "tests/ioctl/fake_vhost.c", "src/uapi/uapi.c")
+PARTS = ("tests/ioctl/preload.c", "tests/ioctl/fake_copy.c", "tests/ioctl/fake_vhost.c", "tests/ioctl/fake_vdpa.c", "src/uapi/uapi.c")
 
 
 @pytest.fixture(scope="module", name="played")

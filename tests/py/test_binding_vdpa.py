@@ -4,11 +4,12 @@ import errno
 import os
 import shutil
 import socket
+import subprocess
 import sys
 import threading
 
 import pytest
-from binding import TOP, vh
+from binding import PACKAGE, TOP, vh
 
 pytestmark = pytest.mark.skipif(sys.byteorder != "little", reason="the recordings are little-endian")
 
@@ -157,3 +158,76 @@ def test_a_driver_is_given_a_device_and_its_node_is_waited_for(root):
         assert (p.node, p.path, p.driver) == (5, f"{root}/dev/vhost-vdpa-5", "vhost_vdpa")
         with pytest.raises(FileNotFoundError, match="load the module virtio_vdpa"):
             m.bind("0000:00:02.0", "virtio_vdpa")
+
+
+PLAYED = ("tests/ioctl/preload.c", "tests/ioctl/fake_copy.c", "tests/ioctl/fake_vhost.c", "tests/ioctl/fake_vdpa.c", "src/uapi/uapi.c")
+PROGRAM = """
+import errno, os, vh
+
+v = vh.Vdpa("/dev/fake/vhost-vdpa-0")
+info = v.info
+assert (info.device_id, info.max_vring_num, info.num_vrings, info.config_size) == (2, 256, 2, 64), info
+v.set_owner()
+v.set_backend_features(vh.VdpaBackendFeatures.MSG_V2 | vh.VdpaBackendFeatures.BATCH | vh.VdpaBackendFeatures.ASID)
+S = vh.VdpaStatus
+try:
+    v.set_status(S.DRIVER)
+except vh.VhError as e:
+    assert e.errno == errno.EINVAL and "the order is" in str(e)
+else:
+    raise AssertionError
+v.set_status(S.ACKNOWLEDGE)
+v.set_status(S.ACKNOWLEDGE | S.DRIVER)
+v.set_features(vh.Features.VERSION_1 | vh.Features.ACCESS_PLATFORM)
+v.set_status(S.ACKNOWLEDGE | S.DRIVER | S.FEATURES_OK)
+assert v.status == S.ACKNOWLEDGE | S.DRIVER | S.FEATURES_OK
+v.set_config(4, b"abc")
+assert v.get_config(3, 5) == b"\\0abc\\0"
+fd = os.eventfd(0)
+v.set_config_call(fd)
+v.set_group_asid(1, 1)
+memory = vh.Memory()
+memory.alloc(0x200000, 0x200000)
+v.set_mem(memory)
+v.set_mem(None)
+v.batch(True, asid=1)
+v.batch(False, asid=1)
+v.map(0x1000, 4096, memory.regions()[0].host, asid=1)
+v.unmap(0x1000, 4096, asid=1)
+v.set_vring_num(0, 64)
+v.set_vring_base(0, 5)
+v.set_vring_addr(0, 0x1000, 0x2000, 0x3000)
+v.set_vring_call(0, fd)
+v.set_vring_kick(0, fd)
+v.set_vring_err(0, None)
+v.set_vring_enable(0)
+assert (v.get_vring_base(0), v.vring_size(0), v.vring_group(1), v.desc_group(0)) == (5, 256, 1, 0)
+v.suspend()
+v.resume()
+for call, code in ((lambda: v.map_doorbell(0), errno.EACCES), (lambda: v.unmap_doorbell(1), errno.EINVAL)):
+    try:
+        call()
+    except OSError as e:
+        assert e.errno == code, e
+    else:
+        raise AssertionError
+v.set_status(0)
+v.close()
+memory.close()
+with vh.Vdpa("/dev/fake/vhost-vdpa-0") as v, vh.Driver(v, type=vh.DeviceType.BLK) as d:
+    assert v.status == S.ACKNOWLEDGE | S.DRIVER | S.FEATURES_OK
+    d.start()
+    assert v.status & S.DRIVER_OK
+    d.stop()
+    assert v.status == 0
+"""
+
+
+def test_a_device_is_told_what_a_driver_tells_it(tmp_path):
+    library = tmp_path / "played.so"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-D_GNU_SOURCE", "-Iinclude", "-Isrc/uapi", "-Itests/ioctl", "-o", library,
+                    *PLAYED, "-ldl"], cwd=TOP, check=True)
+    env = {**os.environ, "LD_PRELOAD": str(library), "FAKE_VDPA": "1", "PYTHONPATH": PACKAGE}
+    got = subprocess.run([sys.executable, "-X", "dev", "-c", PROGRAM], env=env, stdout=subprocess.PIPE,
+                         stderr=subprocess.STDOUT, text=True, timeout=60, check=False)
+    assert got.returncode == 0 and not got.stdout, got.stdout

@@ -146,6 +146,16 @@ static vhgo_rc go_vh_master_answer(struct vh_master *m, uint64_t token, vh_rc rc
 	return vhgo_rc_of(vh_master_answer(m, token, rc, payload, payload_size, fds, n_fds));
 }
 
+static vhgo_rc go_vh_vdpa_get_config(struct vh_vdpa *v, uint32_t offset, uint8_t *buf, uint32_t len)
+{
+	return vhgo_rc_of(vh_vdpa_get_config(v, offset, buf, len));
+}
+
+static vhgo_rc go_vh_vdpa_set_config(struct vh_vdpa *v, uint32_t offset, const uint8_t *buf, uint32_t len)
+{
+	return vhgo_rc_of(vh_vdpa_set_config(v, offset, buf, len));
+}
+
 static vhgo_rc go_vh_master_get_config(struct vh_master *m, uint32_t offset, uint8_t *buf, uint32_t len)
 {
 	return vhgo_rc_of(vh_master_get_config(m, offset, buf, len));
@@ -330,6 +340,14 @@ func MasterFinish(m *Master, ticket uint64, buf []byte, fds []int32, out *MsgRep
 
 func MasterAnswer(m *Master, token uint64, rc int32, payload []byte, fds []int32) error {
 	return rcError(uintptr(C.go_vh_master_answer((*C.struct_vh_master)(unsafe.Pointer(m)), C.uint64_t(token), C.vh_rc(rc), (*C.uint8_t)(first(payload)), C.uint32_t(len(payload)), (*C.vh_fd)(first(fds)), C.uint32_t(len(fds)))))
+}
+
+func VdpaGetConfig(v *Vdpa, offset uint32, buf []byte) error {
+	return rcError(uintptr(C.go_vh_vdpa_get_config((*C.struct_vh_vdpa)(unsafe.Pointer(v)), C.uint32_t(offset), (*C.uint8_t)(first(buf)), C.uint32_t(len(buf)))))
+}
+
+func VdpaSetConfig(v *Vdpa, offset uint32, buf []byte) error {
+	return rcError(uintptr(C.go_vh_vdpa_set_config((*C.struct_vh_vdpa)(unsafe.Pointer(v)), C.uint32_t(offset), (*C.uint8_t)(first(buf)), C.uint32_t(len(buf)))))
 }
 
 func MasterGetConfig(m *Master, offset uint32, buf []byte) error {

@@ -55,32 +55,39 @@ typedef _gostring_ swig_type_19;
 typedef _gostring_ swig_type_20;
 typedef long long swig_type_21;
 typedef _gostring_ swig_type_22;
-typedef _gostring_ swig_type_23;
-typedef _gostring_ swig_type_24;
-typedef _gostring_ swig_type_25;
-typedef _gostring_ swig_type_26;
-typedef _gostring_ swig_type_27;
-typedef _gostring_ swig_type_28;
+typedef long long swig_type_23;
+typedef long long swig_type_24;
+typedef long long swig_type_25;
+typedef long long swig_type_26;
+typedef long long swig_type_27;
+typedef long long swig_type_28;
 typedef _gostring_ swig_type_29;
 typedef _gostring_ swig_type_30;
 typedef _gostring_ swig_type_31;
 typedef _gostring_ swig_type_32;
-typedef long long swig_type_33;
-typedef long long swig_type_34;
-typedef long long swig_type_35;
-typedef long long swig_type_36;
-typedef long long swig_type_37;
-typedef long long swig_type_38;
-typedef long long swig_type_39;
-typedef _gostring_ swig_type_40;
-typedef _gostring_ swig_type_41;
+typedef _gostring_ swig_type_33;
+typedef _gostring_ swig_type_34;
+typedef _gostring_ swig_type_35;
+typedef _gostring_ swig_type_36;
+typedef _gostring_ swig_type_37;
+typedef _gostring_ swig_type_38;
+typedef _gostring_ swig_type_39;
+typedef long long swig_type_40;
+typedef long long swig_type_41;
 typedef long long swig_type_42;
 typedef long long swig_type_43;
 typedef long long swig_type_44;
 typedef long long swig_type_45;
-typedef _gostring_ swig_type_46;
+typedef long long swig_type_46;
 typedef _gostring_ swig_type_47;
-typedef long long swig_type_48;
+typedef _gostring_ swig_type_48;
+typedef long long swig_type_49;
+typedef long long swig_type_50;
+typedef long long swig_type_51;
+typedef long long swig_type_52;
+typedef _gostring_ swig_type_53;
+typedef _gostring_ swig_type_54;
+typedef long long swig_type_55;
 extern void _wrap_Swig_free_raw_38bee8dda103c01b(uintptr_t arg1);
 extern uintptr_t _wrap_Swig_malloc_raw_38bee8dda103c01b(swig_intgo arg1);
 extern uintptr_t _wrap_VduseNew_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_1 arg2, swig_voidp arg3, int arg4, swig_voidp arg5);
@@ -194,27 +201,58 @@ extern uintptr_t _wrap_MasterBackend_raw_38bee8dda103c01b(swig_voidp arg1, swig_
 extern uintptr_t _wrap_MasterGetStats_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_MasterStop_raw_38bee8dda103c01b(swig_voidp arg1);
 extern void _wrap_MasterFree_raw_38bee8dda103c01b(swig_voidp arg1);
-extern uintptr_t _wrap_VdpaMgmtNew_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_22 arg2, int arg3, swig_voidp arg4);
+extern uintptr_t _wrap_VdpaOpen_raw_38bee8dda103c01b(swig_type_22 arg1, swig_voidp arg2, swig_voidp arg3);
+extern uintptr_t _wrap_VdpaAdopt_raw_38bee8dda103c01b(int arg1, swig_voidp arg2, swig_voidp arg3);
+extern void _wrap_VdpaFree_raw_38bee8dda103c01b(swig_voidp arg1);
+extern uintptr_t _wrap_VdpaBackend_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
+extern uintptr_t _wrap_VdpaGetInfo_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
+extern uintptr_t _wrap_VdpaSetOwner_raw_38bee8dda103c01b(swig_voidp arg1);
+extern uintptr_t _wrap_VdpaSetBackendFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_23 arg2);
+extern uintptr_t _wrap_VdpaSetFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_24 arg2);
+extern uintptr_t _wrap_VdpaGetStatus_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
+extern uintptr_t _wrap_VdpaSetStatus_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
+extern uintptr_t _wrap_VdpaSetConfigCall_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
+extern uintptr_t _wrap_VdpaSetVringNum_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
+extern uintptr_t _wrap_VdpaSetVringAddr_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
+extern uintptr_t _wrap_VdpaSetVringBase_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
+extern uintptr_t _wrap_VdpaGetVringBase_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
+extern uintptr_t _wrap_VdpaSetVringKick_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
+extern uintptr_t _wrap_VdpaSetVringCall_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
+extern uintptr_t _wrap_VdpaSetVringErr_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
+extern uintptr_t _wrap_VdpaSetVringEnable_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
+extern uintptr_t _wrap_VdpaGetVringSize_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
+extern uintptr_t _wrap_VdpaGetVringGroup_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
+extern uintptr_t _wrap_VdpaGetDescGroup_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
+extern uintptr_t _wrap_VdpaSetGroupAsid_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
+extern uintptr_t _wrap_VdpaMap_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, vh_iova arg3, swig_type_25 arg4, swig_type_26 arg5, int arg6);
+extern uintptr_t _wrap_VdpaUnmap_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, vh_iova arg3, swig_type_27 arg4);
+extern uintptr_t _wrap_VdpaBatch_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
+extern uintptr_t _wrap_VdpaSetMem_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
+extern uintptr_t _wrap_VdpaSuspend_raw_38bee8dda103c01b(swig_voidp arg1);
+extern uintptr_t _wrap_VdpaResume_raw_38bee8dda103c01b(swig_voidp arg1);
+extern uintptr_t _wrap_VdpaMapDoorbell_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
+extern uintptr_t _wrap_VdpaUnmapDoorbell_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_28 arg2);
+extern uintptr_t _wrap_VdpaMgmtNew_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_29 arg2, int arg3, swig_voidp arg4);
 extern void _wrap_VdpaMgmtFree_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_VdpaMgmtListMgmtdevs_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_VdpaMgmtGetMgmtdev_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
 extern uintptr_t _wrap_VdpaMgmtListDevs_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_VdpaMgmtGetDev_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
-extern uintptr_t _wrap_VdpaMgmtFindDev_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_23 arg2, swig_voidp arg3);
-extern uintptr_t _wrap_VdpaMgmtAddDev_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_24 arg2, swig_type_25 arg3, swig_voidp arg4);
-extern uintptr_t _wrap_VdpaMgmtSetDev_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_26 arg2, swig_voidp arg3);
-extern uintptr_t _wrap_VdpaMgmtDelDev_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_27 arg2);
-extern uintptr_t _wrap_VdpaMgmtGetConfig_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_28 arg2, swig_voidp arg3);
-extern uintptr_t _wrap_VdpaMgmtListStats_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_29 arg2, int arg3);
+extern uintptr_t _wrap_VdpaMgmtFindDev_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_30 arg2, swig_voidp arg3);
+extern uintptr_t _wrap_VdpaMgmtAddDev_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_31 arg2, swig_type_32 arg3, swig_voidp arg4);
+extern uintptr_t _wrap_VdpaMgmtSetDev_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_33 arg2, swig_voidp arg3);
+extern uintptr_t _wrap_VdpaMgmtDelDev_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_34 arg2);
+extern uintptr_t _wrap_VdpaMgmtGetConfig_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_35 arg2, swig_voidp arg3);
+extern uintptr_t _wrap_VdpaMgmtListStats_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_36 arg2, int arg3);
 extern uintptr_t _wrap_VdpaMgmtGetStat_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
 extern uintptr_t _wrap_VdpaMgmtListPlaces_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_VdpaMgmtGetPlace_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
-extern uintptr_t _wrap_VdpaMgmtFindPlace_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_30 arg2, swig_voidp arg3);
-extern uintptr_t _wrap_VdpaMgmtBind_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_31 arg2, swig_type_32 arg3, swig_voidp arg4);
+extern uintptr_t _wrap_VdpaMgmtFindPlace_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_37 arg2, swig_voidp arg3);
+extern uintptr_t _wrap_VdpaMgmtBind_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_38 arg2, swig_type_39 arg3, swig_voidp arg4);
 extern uintptr_t _wrap_MasterGetFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_MasterSetFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_33 arg2);
+extern uintptr_t _wrap_MasterSetFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_40 arg2);
 extern uintptr_t _wrap_MasterGetProtocolFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_MasterSetProtocolFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_34 arg2);
+extern uintptr_t _wrap_MasterSetProtocolFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_41 arg2);
 extern uintptr_t _wrap_MasterSetOwner_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_MasterGetQueueNum_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_MasterGetMaxMemSlots_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
@@ -225,7 +263,7 @@ extern uintptr_t _wrap_MasterSetVringNum_raw_38bee8dda103c01b(swig_voidp arg1, i
 extern uintptr_t _wrap_MasterSetVringAddr_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_MasterSetVringBase_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
 extern uintptr_t _wrap_MasterGetVringBase_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
-extern uintptr_t _wrap_MasterSetLogBase_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_type_35 arg3, swig_type_36 arg4);
+extern uintptr_t _wrap_MasterSetLogBase_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_type_42 arg3, swig_type_43 arg4);
 extern uintptr_t _wrap_MasterSetLogFD_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
 extern uintptr_t _wrap_MasterSetVringKick_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
 extern uintptr_t _wrap_MasterSetVringCall_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
@@ -236,7 +274,7 @@ extern uintptr_t _wrap_MasterVringKick_raw_38bee8dda103c01b(swig_voidp arg1, int
 extern uintptr_t _wrap_MasterGetInflight_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3, swig_voidp arg4, swig_voidp arg5);
 extern uintptr_t _wrap_MasterSetInflight_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, int arg3);
 extern uintptr_t _wrap_MasterIotlbUpdate_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_MasterIotlbInvalidate_raw_38bee8dda103c01b(swig_voidp arg1, vh_iova arg2, swig_type_37 arg3);
+extern uintptr_t _wrap_MasterIotlbInvalidate_raw_38bee8dda103c01b(swig_voidp arg1, vh_iova arg2, swig_type_44 arg3);
 extern uintptr_t _wrap_MasterResetDevice_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_MasterSetStatus_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
 extern uintptr_t _wrap_MasterGetStatus_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
@@ -244,7 +282,7 @@ extern uintptr_t _wrap_MasterResetOwner_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_MasterSetMTU_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
 extern uintptr_t _wrap_MasterSetVringEndian_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
 extern uintptr_t _wrap_MasterCreateCryptoSession_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, swig_voidp arg3);
-extern uintptr_t _wrap_MasterCloseCryptoSession_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_38 arg2);
+extern uintptr_t _wrap_MasterCloseCryptoSession_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_45 arg2);
 extern uintptr_t _wrap_MasterSetGpuSocket_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
 extern uintptr_t _wrap_MasterSetDeviceStateFD_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3, int arg4, swig_voidp arg5);
 extern uintptr_t _wrap_MasterCheckDeviceState_raw_38bee8dda103c01b(swig_voidp arg1);
@@ -255,27 +293,27 @@ extern uintptr_t _wrap_MasterPostcopyListen_raw_38bee8dda103c01b(swig_voidp arg1
 extern uintptr_t _wrap_MasterPostcopyEnd_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_PostcopyFD_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_PostcopyNext_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_PostcopyWake_raw_38bee8dda103c01b(swig_voidp arg1, vh_gpa arg2, swig_type_39 arg3);
+extern uintptr_t _wrap_PostcopyWake_raw_38bee8dda103c01b(swig_voidp arg1, vh_gpa arg2, swig_type_46 arg3);
 extern void _wrap_PostcopyFree_raw_38bee8dda103c01b(swig_voidp arg1);
-extern uintptr_t _wrap_KernOpen_raw_38bee8dda103c01b(swig_type_40 arg1, swig_voidp arg2, swig_voidp arg3);
+extern uintptr_t _wrap_KernOpen_raw_38bee8dda103c01b(swig_type_47 arg1, swig_voidp arg2, swig_voidp arg3);
 extern uintptr_t _wrap_KernAdopt_raw_38bee8dda103c01b(int arg1, swig_voidp arg2, swig_voidp arg3);
 extern void _wrap_KernFree_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_KernDupFD_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern int _wrap_KernKind_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_KernBackend_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_KernAttach_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
-extern uintptr_t _wrap_KernScsiSetTarget_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_41 arg2, int arg3);
+extern uintptr_t _wrap_KernScsiSetTarget_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_48 arg2, int arg3);
 extern uintptr_t _wrap_KernIoctlName_raw_38bee8dda103c01b(int arg1);
 extern uintptr_t _wrap_KernSetIotlb_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_KernIotlbUpdate_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_KernIotlbInvalidate_raw_38bee8dda103c01b(swig_voidp arg1, vh_iova arg2, swig_type_42 arg3);
+extern uintptr_t _wrap_KernIotlbInvalidate_raw_38bee8dda103c01b(swig_voidp arg1, vh_iova arg2, swig_type_49 arg3);
 extern uintptr_t _wrap_KernFD_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_KernDispatch_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_KernNextMiss_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_KernGetFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_KernSetFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_43 arg2);
+extern uintptr_t _wrap_KernSetFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_50 arg2);
 extern uintptr_t _wrap_KernGetBackendFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_KernSetBackendFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_44 arg2);
+extern uintptr_t _wrap_KernSetBackendFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_51 arg2);
 extern uintptr_t _wrap_KernSetOwner_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_KernResetOwner_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_KernGetForkFromOwner_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
@@ -299,17 +337,17 @@ extern uintptr_t _wrap_KernFreeWorker_raw_38bee8dda103c01b(swig_voidp arg1, int 
 extern uintptr_t _wrap_KernAttachVringWorker_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
 extern uintptr_t _wrap_KernGetVringWorker_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
 extern uintptr_t _wrap_KernNetSetBackend_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
-extern uintptr_t _wrap_KernVsockSetCid_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_45 arg2);
+extern uintptr_t _wrap_KernVsockSetCid_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_52 arg2);
 extern uintptr_t _wrap_KernVsockSetRunning_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
-extern uintptr_t _wrap_KernScsiSetEndpoint_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_46 arg2, int arg3);
-extern uintptr_t _wrap_KernScsiClearEndpoint_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_47 arg2, int arg3);
+extern uintptr_t _wrap_KernScsiSetEndpoint_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_53 arg2, int arg3);
+extern uintptr_t _wrap_KernScsiClearEndpoint_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_54 arg2, int arg3);
 extern uintptr_t _wrap_KernScsiGetAbiVersion_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_KernScsiSetEventsMissed_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
 extern uintptr_t _wrap_KernScsiGetEventsMissed_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_DriverNew_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4);
 extern void _wrap_DriverFree_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_DriverFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_DriverAlloc_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_48 arg2, swig_voidp arg3);
+extern uintptr_t _wrap_DriverAlloc_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_55 arg2, swig_voidp arg3);
 extern uintptr_t _wrap_DriverDupSnapshot_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_DriverSetRing_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3, int arg4, int arg5);
 extern uintptr_t _wrap_DriverGetRing_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
@@ -1477,6 +1515,336 @@ func MasterFree(arg1 *Master) {
 	C._wrap_MasterFree_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0))
 }
 
+func VdpaOpen(arg1 string, arg2 *VdpaOpts, arg3 **Vdpa) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	var _swig_i_1 *VdpaOpts
+	_swig_i_1 = arg2.sized()
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_VdpaOpen_raw_38bee8dda103c01b(*(*C.swig_type_22)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	if Swig_escape_always_false {
+		Swig_escape_val = arg1
+	}
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func VdpaAdopt(arg1 int32, arg2 *VdpaOpts, arg3 **Vdpa) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	var _swig_i_1 *VdpaOpts
+	_swig_i_1 = arg2.sized()
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_VdpaAdopt_raw_38bee8dda103c01b(C.int(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func VdpaFree(arg1 *Vdpa) {
+	_swig_i_0 := arg1
+	C._wrap_VdpaFree_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0))
+}
+
+func VdpaBackend(arg1 *Vdpa, arg2 **Backend) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	swig_r = (uintptr)(C._wrap_VdpaBackend_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func VdpaGetInfo(arg1 *Vdpa, arg2 *VdpaInfo) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	var _swig_i_1 *VdpaInfo
+	_swig_i_1 = arg2.room()
+	swig_r = (uintptr)(C._wrap_VdpaGetInfo_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func VdpaSetOwner(arg1 *Vdpa) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	swig_r = (uintptr)(C._wrap_VdpaSetOwner_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func VdpaSetBackendFeatures(arg1 *Vdpa, arg2 uint64) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	swig_r = (uintptr)(C._wrap_VdpaSetBackendFeatures_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_23(_swig_i_1)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func VdpaSetFeatures(arg1 *Vdpa, arg2 uint64) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	swig_r = (uintptr)(C._wrap_VdpaSetFeatures_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_24(_swig_i_1)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func VdpaGetStatus(arg1 *Vdpa, arg2 *uint32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	swig_r = (uintptr)(C._wrap_VdpaGetStatus_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func VdpaSetStatus(arg1 *Vdpa, arg2 uint32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	swig_r = (uintptr)(C._wrap_VdpaSetStatus_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func VdpaSetConfigCall(arg1 *Vdpa, arg2 int32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	swig_r = (uintptr)(C._wrap_VdpaSetConfigCall_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func VdpaSetVringNum(arg1 *Vdpa, arg2 uint32, arg3 uint32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_VdpaSetVringNum_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.int(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func VdpaSetVringAddr(arg1 *Vdpa, arg2 *VringAddr) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	var _swig_i_1 *VringAddr
+	_swig_i_1 = arg2.copied()
+	swig_r = (uintptr)(C._wrap_VdpaSetVringAddr_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func VdpaSetVringBase(arg1 *Vdpa, arg2 uint32, arg3 uint32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_VdpaSetVringBase_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.int(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func VdpaGetVringBase(arg1 *Vdpa, arg2 uint32, arg3 *uint32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_VdpaGetVringBase_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func VdpaSetVringKick(arg1 *Vdpa, arg2 uint32, arg3 int32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_VdpaSetVringKick_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.int(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func VdpaSetVringCall(arg1 *Vdpa, arg2 uint32, arg3 int32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_VdpaSetVringCall_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.int(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func VdpaSetVringErr(arg1 *Vdpa, arg2 uint32, arg3 int32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_VdpaSetVringErr_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.int(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func VdpaSetVringEnable(arg1 *Vdpa, arg2 uint32, arg3 uint32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_VdpaSetVringEnable_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.int(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func VdpaGetVringSize(arg1 *Vdpa, arg2 uint32, arg3 *uint32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_VdpaGetVringSize_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func VdpaGetVringGroup(arg1 *Vdpa, arg2 uint32, arg3 *uint32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_VdpaGetVringGroup_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func VdpaGetDescGroup(arg1 *Vdpa, arg2 uint32, arg3 *uint32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_VdpaGetDescGroup_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func VdpaSetGroupAsid(arg1 *Vdpa, arg2 uint32, arg3 uint32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_VdpaSetGroupAsid_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.int(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func VdpaMap(arg1 *Vdpa, arg2 uint32, arg3 IOVA, arg4 uint64, arg5 uint64, arg6 uint32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	_swig_i_3 := arg4
+	_swig_i_4 := arg5
+	_swig_i_5 := arg6
+	swig_r = (uintptr)(C._wrap_VdpaMap_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.vh_iova(_swig_i_2), C.swig_type_25(_swig_i_3), C.swig_type_26(_swig_i_4), C.int(_swig_i_5)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func VdpaUnmap(arg1 *Vdpa, arg2 uint32, arg3 IOVA, arg4 uint64) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	_swig_i_3 := arg4
+	swig_r = (uintptr)(C._wrap_VdpaUnmap_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.vh_iova(_swig_i_2), C.swig_type_27(_swig_i_3)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func VdpaBatch(arg1 *Vdpa, arg2 uint32, arg3 uint32) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_VdpaBatch_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.int(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func VdpaSetMem(arg1 *Vdpa, arg2 *Mem) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	swig_r = (uintptr)(C._wrap_VdpaSetMem_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func VdpaSuspend(arg1 *Vdpa) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	swig_r = (uintptr)(C._wrap_VdpaSuspend_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func VdpaResume(arg1 *Vdpa) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	swig_r = (uintptr)(C._wrap_VdpaResume_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func VdpaMapDoorbell(arg1 *Vdpa, arg2 uint32, arg3 *uint64) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_VdpaMapDoorbell_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func VdpaUnmapDoorbell(arg1 *Vdpa, arg2 uint64) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	swig_r = (uintptr)(C._wrap_VdpaUnmapDoorbell_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_28(_swig_i_1)))
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
 func VdpaMgmtNew(arg1 *VdpaMgmtOpts, arg2 string, arg3 int32, arg4 **VdpaMgmt) (_swig_ret error) {
 	var swig_r uintptr
 	var _swig_i_0 *VdpaMgmtOpts
@@ -1484,7 +1852,7 @@ func VdpaMgmtNew(arg1 *VdpaMgmtOpts, arg2 string, arg3 int32, arg4 **VdpaMgmt) (
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (uintptr)(C._wrap_VdpaMgmtNew_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_22)(unsafe.Pointer(&_swig_i_1)), C.int(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (uintptr)(C._wrap_VdpaMgmtNew_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_29)(unsafe.Pointer(&_swig_i_1)), C.int(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1546,7 +1914,7 @@ func VdpaMgmtFindDev(arg1 *VdpaMgmt, arg2 string, arg3 *VdpaDev) (_swig_ret erro
 	_swig_i_1 := arg2
 	var _swig_i_2 *VdpaDev
 	_swig_i_2 = arg3.room()
-	swig_r = (uintptr)(C._wrap_VdpaMgmtFindDev_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_23)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_VdpaMgmtFindDev_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_30)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1562,7 +1930,7 @@ func VdpaMgmtAddDev(arg1 *VdpaMgmt, arg2 string, arg3 string, arg4 *VdpaAttrs) (
 	_swig_i_2 := arg3
 	var _swig_i_3 *VdpaAttrs
 	_swig_i_3 = arg4.sized()
-	swig_r = (uintptr)(C._wrap_VdpaMgmtAddDev_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_24)(unsafe.Pointer(&_swig_i_1)), *(*C.swig_type_25)(unsafe.Pointer(&_swig_i_2)), C.swig_voidp(_swig_i_3)))
+	swig_r = (uintptr)(C._wrap_VdpaMgmtAddDev_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_31)(unsafe.Pointer(&_swig_i_1)), *(*C.swig_type_32)(unsafe.Pointer(&_swig_i_2)), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1580,7 +1948,7 @@ func VdpaMgmtSetDev(arg1 *VdpaMgmt, arg2 string, arg3 *VdpaAttrs) (_swig_ret err
 	_swig_i_1 := arg2
 	var _swig_i_2 *VdpaAttrs
 	_swig_i_2 = arg3.sized()
-	swig_r = (uintptr)(C._wrap_VdpaMgmtSetDev_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_26)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_VdpaMgmtSetDev_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_33)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1593,7 +1961,7 @@ func VdpaMgmtDelDev(arg1 *VdpaMgmt, arg2 string) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_VdpaMgmtDelDev_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_27)(unsafe.Pointer(&_swig_i_1))))
+	swig_r = (uintptr)(C._wrap_VdpaMgmtDelDev_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_34)(unsafe.Pointer(&_swig_i_1))))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1608,7 +1976,7 @@ func VdpaMgmtGetConfig(arg1 *VdpaMgmt, arg2 string, arg3 *VdpaConfig) (_swig_ret
 	_swig_i_1 := arg2
 	var _swig_i_2 *VdpaConfig
 	_swig_i_2 = arg3.room()
-	swig_r = (uintptr)(C._wrap_VdpaMgmtGetConfig_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_28)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_VdpaMgmtGetConfig_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_35)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1622,7 +1990,7 @@ func VdpaMgmtListStats(arg1 *VdpaMgmt, arg2 string, arg3 uint32) (_swig_ret Coun
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_VdpaMgmtListStats_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_29)(unsafe.Pointer(&_swig_i_1)), C.int(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_VdpaMgmtListStats_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_36)(unsafe.Pointer(&_swig_i_1)), C.int(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1670,7 +2038,7 @@ func VdpaMgmtFindPlace(arg1 *VdpaMgmt, arg2 string, arg3 *VdpaPlace) (_swig_ret 
 	_swig_i_1 := arg2
 	var _swig_i_2 *VdpaPlace
 	_swig_i_2 = arg3.room()
-	swig_r = (uintptr)(C._wrap_VdpaMgmtFindPlace_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_30)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_VdpaMgmtFindPlace_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_37)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1686,7 +2054,7 @@ func VdpaMgmtBind(arg1 *VdpaMgmt, arg2 string, arg3 string, arg4 *VdpaPlace) (_s
 	_swig_i_2 := arg3
 	var _swig_i_3 *VdpaPlace
 	_swig_i_3 = arg4.room()
-	swig_r = (uintptr)(C._wrap_VdpaMgmtBind_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_31)(unsafe.Pointer(&_swig_i_1)), *(*C.swig_type_32)(unsafe.Pointer(&_swig_i_2)), C.swig_voidp(_swig_i_3)))
+	swig_r = (uintptr)(C._wrap_VdpaMgmtBind_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_38)(unsafe.Pointer(&_swig_i_1)), *(*C.swig_type_39)(unsafe.Pointer(&_swig_i_2)), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1712,7 +2080,7 @@ func MasterSetFeatures(arg1 *Master, arg2 uint64) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_MasterSetFeatures_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_33(_swig_i_1)))
+	swig_r = (uintptr)(C._wrap_MasterSetFeatures_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_40(_swig_i_1)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -1732,7 +2100,7 @@ func MasterSetProtocolFeatures(arg1 *Master, arg2 uint64) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_MasterSetProtocolFeatures_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_34(_swig_i_1)))
+	swig_r = (uintptr)(C._wrap_MasterSetProtocolFeatures_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_41(_swig_i_1)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -1849,7 +2217,7 @@ func MasterSetLogBase(arg1 *Master, arg2 int32, arg3 uint64, arg4 uint64) (_swig
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (uintptr)(C._wrap_MasterSetLogBase_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.swig_type_35(_swig_i_2), C.swig_type_36(_swig_i_3)))
+	swig_r = (uintptr)(C._wrap_MasterSetLogBase_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.swig_type_42(_swig_i_2), C.swig_type_43(_swig_i_3)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -1972,7 +2340,7 @@ func MasterIotlbInvalidate(arg1 *Master, arg2 IOVA, arg3 uint64) (_swig_ret erro
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_MasterIotlbInvalidate_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.vh_iova(_swig_i_1), C.swig_type_37(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_MasterIotlbInvalidate_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.vh_iova(_swig_i_1), C.swig_type_44(_swig_i_2)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -2053,7 +2421,7 @@ func MasterCloseCryptoSession(arg1 *Master, arg2 int64) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_MasterCloseCryptoSession_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_38(_swig_i_1)))
+	swig_r = (uintptr)(C._wrap_MasterCloseCryptoSession_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_45(_swig_i_1)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -2170,7 +2538,7 @@ func PostcopyWake(arg1 *Postcopy, arg2 GPA, arg3 uint64) (_swig_ret error) {
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_PostcopyWake_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.vh_gpa(_swig_i_1), C.swig_type_39(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_PostcopyWake_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.vh_gpa(_swig_i_1), C.swig_type_46(_swig_i_2)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -2187,7 +2555,7 @@ func KernOpen(arg1 string, arg2 *KernOpts, arg3 **Kern) (_swig_ret error) {
 	var _swig_i_1 *KernOpts
 	_swig_i_1 = arg2.sized()
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_KernOpen_raw_38bee8dda103c01b(*(*C.swig_type_40)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_KernOpen_raw_38bee8dda103c01b(*(*C.swig_type_47)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg1
 	}
@@ -2256,7 +2624,7 @@ func KernScsiSetTarget(arg1 *Kern, arg2 string, arg3 uint32) (_swig_ret error) {
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_KernScsiSetTarget_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_41)(unsafe.Pointer(&_swig_i_1)), C.int(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_KernScsiSetTarget_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_48)(unsafe.Pointer(&_swig_i_1)), C.int(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -2300,7 +2668,7 @@ func KernIotlbInvalidate(arg1 *Kern, arg2 IOVA, arg3 uint64) (_swig_ret error) {
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_KernIotlbInvalidate_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.vh_iova(_swig_i_1), C.swig_type_42(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_KernIotlbInvalidate_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.vh_iova(_swig_i_1), C.swig_type_49(_swig_i_2)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -2349,7 +2717,7 @@ func KernSetFeatures(arg1 *Kern, arg2 uint64) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_KernSetFeatures_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_43(_swig_i_1)))
+	swig_r = (uintptr)(C._wrap_KernSetFeatures_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_50(_swig_i_1)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -2369,7 +2737,7 @@ func KernSetBackendFeatures(arg1 *Kern, arg2 uint64) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_KernSetBackendFeatures_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_44(_swig_i_1)))
+	swig_r = (uintptr)(C._wrap_KernSetBackendFeatures_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_51(_swig_i_1)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -2621,7 +2989,7 @@ func KernVsockSetCid(arg1 *Kern, arg2 uint64) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_KernVsockSetCid_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_45(_swig_i_1)))
+	swig_r = (uintptr)(C._wrap_KernVsockSetCid_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_52(_swig_i_1)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -2642,7 +3010,7 @@ func KernScsiSetEndpoint(arg1 *Kern, arg2 string, arg3 uint32) (_swig_ret error)
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_KernScsiSetEndpoint_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_46)(unsafe.Pointer(&_swig_i_1)), C.int(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_KernScsiSetEndpoint_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_53)(unsafe.Pointer(&_swig_i_1)), C.int(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -2656,7 +3024,7 @@ func KernScsiClearEndpoint(arg1 *Kern, arg2 string, arg3 uint32) (_swig_ret erro
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_KernScsiClearEndpoint_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_47)(unsafe.Pointer(&_swig_i_1)), C.int(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_KernScsiClearEndpoint_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_54)(unsafe.Pointer(&_swig_i_1)), C.int(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -2728,7 +3096,7 @@ func DriverAlloc(arg1 *Driver, arg2 uint64, arg3 *uint64) (_swig_ret error) {
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_DriverAlloc_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_48(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_DriverAlloc_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_55(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1

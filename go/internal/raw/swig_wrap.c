@@ -1860,6 +1860,507 @@ void _wrap_MasterFree_raw_38bee8dda103c01b(struct vh_master *_swig_go_0) {
 }
 
 
+vhgo_rc _wrap_VdpaOpen_raw_38bee8dda103c01b(_gostring_ _swig_go_0, struct vh_vdpa_opts *_swig_go_1, struct vh_vdpa **_swig_go_2) {
+  char *arg1 = (char *) 0 ;
+  struct vh_vdpa_opts *arg2 = (struct vh_vdpa_opts *) 0 ;
+  struct vh_vdpa **arg3 = (struct vh_vdpa **) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  
+  arg1 = (char *)malloc(_swig_go_0.n + 1);
+  memcpy(arg1, _swig_go_0.p, _swig_go_0.n);
+  arg1[_swig_go_0.n] = '\0';
+  
+  arg2 = *(struct vh_vdpa_opts **)&_swig_go_1; 
+  arg3 = *(struct vh_vdpa ***)&_swig_go_2; 
+  
+  result = (vhgo_rc)vh_vdpa_open((char const *)arg1,(struct vh_vdpa_opts const *)arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  free(arg1); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_VdpaAdopt_raw_38bee8dda103c01b(int _swig_go_0, struct vh_vdpa_opts *_swig_go_1, struct vh_vdpa **_swig_go_2) {
+  vh_fd arg1 ;
+  struct vh_vdpa_opts *arg2 = (struct vh_vdpa_opts *) 0 ;
+  struct vh_vdpa **arg3 = (struct vh_vdpa **) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = (vh_fd)_swig_go_0; 
+  arg2 = *(struct vh_vdpa_opts **)&_swig_go_1; 
+  arg3 = *(struct vh_vdpa ***)&_swig_go_2; 
+  
+  result = (vhgo_rc)vh_vdpa_adopt(arg1,(struct vh_vdpa_opts const *)arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+void _wrap_VdpaFree_raw_38bee8dda103c01b(struct vh_vdpa *_swig_go_0) {
+  struct vh_vdpa *arg1 = (struct vh_vdpa *) 0 ;
+  
+  arg1 = *(struct vh_vdpa **)&_swig_go_0; 
+  
+  vh_vdpa_free(arg1);
+  
+}
+
+
+vhgo_rc _wrap_VdpaBackend_raw_38bee8dda103c01b(struct vh_vdpa *_swig_go_0, struct vh_backend **_swig_go_1) {
+  struct vh_vdpa *arg1 = (struct vh_vdpa *) 0 ;
+  struct vh_backend **arg2 = (struct vh_backend **) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_vdpa **)&_swig_go_0; 
+  arg2 = *(struct vh_backend ***)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_vdpa_backend(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_VdpaGetInfo_raw_38bee8dda103c01b(struct vh_vdpa *_swig_go_0, struct vh_vdpa_info *_swig_go_1) {
+  struct vh_vdpa *arg1 = (struct vh_vdpa *) 0 ;
+  struct vh_vdpa_info *arg2 = (struct vh_vdpa_info *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_vdpa **)&_swig_go_0; 
+  arg2 = *(struct vh_vdpa_info **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_vdpa_get_info(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_VdpaSetOwner_raw_38bee8dda103c01b(struct vh_vdpa *_swig_go_0) {
+  struct vh_vdpa *arg1 = (struct vh_vdpa *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_vdpa **)&_swig_go_0; 
+  
+  result = (vhgo_rc)vh_vdpa_set_owner(arg1);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_VdpaSetBackendFeatures_raw_38bee8dda103c01b(struct vh_vdpa *_swig_go_0, long long _swig_go_1) {
+  struct vh_vdpa *arg1 = (struct vh_vdpa *) 0 ;
+  uint64_t arg2 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_vdpa **)&_swig_go_0; 
+  arg2 = (uint64_t)_swig_go_1; 
+  
+  result = (vhgo_rc)vh_vdpa_set_backend_features(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_VdpaSetFeatures_raw_38bee8dda103c01b(struct vh_vdpa *_swig_go_0, long long _swig_go_1) {
+  struct vh_vdpa *arg1 = (struct vh_vdpa *) 0 ;
+  uint64_t arg2 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_vdpa **)&_swig_go_0; 
+  arg2 = (uint64_t)_swig_go_1; 
+  
+  result = (vhgo_rc)vh_vdpa_set_features(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_VdpaGetStatus_raw_38bee8dda103c01b(struct vh_vdpa *_swig_go_0, int *_swig_go_1) {
+  struct vh_vdpa *arg1 = (struct vh_vdpa *) 0 ;
+  uint32_t *arg2 = (uint32_t *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_vdpa **)&_swig_go_0; 
+  arg2 = *(uint32_t **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_vdpa_get_status(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_VdpaSetStatus_raw_38bee8dda103c01b(struct vh_vdpa *_swig_go_0, int _swig_go_1) {
+  struct vh_vdpa *arg1 = (struct vh_vdpa *) 0 ;
+  uint32_t arg2 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_vdpa **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  
+  result = (vhgo_rc)vh_vdpa_set_status(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_VdpaSetConfigCall_raw_38bee8dda103c01b(struct vh_vdpa *_swig_go_0, int _swig_go_1) {
+  struct vh_vdpa *arg1 = (struct vh_vdpa *) 0 ;
+  vh_fd arg2 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_vdpa **)&_swig_go_0; 
+  arg2 = (vh_fd)_swig_go_1; 
+  
+  result = (vhgo_rc)vh_vdpa_set_config_call(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_VdpaSetVringNum_raw_38bee8dda103c01b(struct vh_vdpa *_swig_go_0, int _swig_go_1, int _swig_go_2) {
+  struct vh_vdpa *arg1 = (struct vh_vdpa *) 0 ;
+  uint32_t arg2 ;
+  uint32_t arg3 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_vdpa **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = (uint32_t)_swig_go_2; 
+  
+  result = (vhgo_rc)vh_vdpa_set_vring_num(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_VdpaSetVringAddr_raw_38bee8dda103c01b(struct vh_vdpa *_swig_go_0, struct vh_vring_addr *_swig_go_1) {
+  struct vh_vdpa *arg1 = (struct vh_vdpa *) 0 ;
+  struct vh_vring_addr *arg2 = (struct vh_vring_addr *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_vdpa **)&_swig_go_0; 
+  arg2 = *(struct vh_vring_addr **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_vdpa_set_vring_addr(arg1,(struct vh_vring_addr const *)arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_VdpaSetVringBase_raw_38bee8dda103c01b(struct vh_vdpa *_swig_go_0, int _swig_go_1, int _swig_go_2) {
+  struct vh_vdpa *arg1 = (struct vh_vdpa *) 0 ;
+  uint32_t arg2 ;
+  uint32_t arg3 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_vdpa **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = (uint32_t)_swig_go_2; 
+  
+  result = (vhgo_rc)vh_vdpa_set_vring_base(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_VdpaGetVringBase_raw_38bee8dda103c01b(struct vh_vdpa *_swig_go_0, int _swig_go_1, int *_swig_go_2) {
+  struct vh_vdpa *arg1 = (struct vh_vdpa *) 0 ;
+  uint32_t arg2 ;
+  uint32_t *arg3 = (uint32_t *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_vdpa **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = *(uint32_t **)&_swig_go_2; 
+  
+  result = (vhgo_rc)vh_vdpa_get_vring_base(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_VdpaSetVringKick_raw_38bee8dda103c01b(struct vh_vdpa *_swig_go_0, int _swig_go_1, int _swig_go_2) {
+  struct vh_vdpa *arg1 = (struct vh_vdpa *) 0 ;
+  uint32_t arg2 ;
+  vh_fd arg3 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_vdpa **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = (vh_fd)_swig_go_2; 
+  
+  result = (vhgo_rc)vh_vdpa_set_vring_kick(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_VdpaSetVringCall_raw_38bee8dda103c01b(struct vh_vdpa *_swig_go_0, int _swig_go_1, int _swig_go_2) {
+  struct vh_vdpa *arg1 = (struct vh_vdpa *) 0 ;
+  uint32_t arg2 ;
+  vh_fd arg3 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_vdpa **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = (vh_fd)_swig_go_2; 
+  
+  result = (vhgo_rc)vh_vdpa_set_vring_call(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_VdpaSetVringErr_raw_38bee8dda103c01b(struct vh_vdpa *_swig_go_0, int _swig_go_1, int _swig_go_2) {
+  struct vh_vdpa *arg1 = (struct vh_vdpa *) 0 ;
+  uint32_t arg2 ;
+  vh_fd arg3 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_vdpa **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = (vh_fd)_swig_go_2; 
+  
+  result = (vhgo_rc)vh_vdpa_set_vring_err(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_VdpaSetVringEnable_raw_38bee8dda103c01b(struct vh_vdpa *_swig_go_0, int _swig_go_1, int _swig_go_2) {
+  struct vh_vdpa *arg1 = (struct vh_vdpa *) 0 ;
+  uint32_t arg2 ;
+  uint32_t arg3 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_vdpa **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = (uint32_t)_swig_go_2; 
+  
+  result = (vhgo_rc)vh_vdpa_set_vring_enable(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_VdpaGetVringSize_raw_38bee8dda103c01b(struct vh_vdpa *_swig_go_0, int _swig_go_1, int *_swig_go_2) {
+  struct vh_vdpa *arg1 = (struct vh_vdpa *) 0 ;
+  uint32_t arg2 ;
+  uint32_t *arg3 = (uint32_t *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_vdpa **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = *(uint32_t **)&_swig_go_2; 
+  
+  result = (vhgo_rc)vh_vdpa_get_vring_size(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_VdpaGetVringGroup_raw_38bee8dda103c01b(struct vh_vdpa *_swig_go_0, int _swig_go_1, int *_swig_go_2) {
+  struct vh_vdpa *arg1 = (struct vh_vdpa *) 0 ;
+  uint32_t arg2 ;
+  uint32_t *arg3 = (uint32_t *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_vdpa **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = *(uint32_t **)&_swig_go_2; 
+  
+  result = (vhgo_rc)vh_vdpa_get_vring_group(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_VdpaGetDescGroup_raw_38bee8dda103c01b(struct vh_vdpa *_swig_go_0, int _swig_go_1, int *_swig_go_2) {
+  struct vh_vdpa *arg1 = (struct vh_vdpa *) 0 ;
+  uint32_t arg2 ;
+  uint32_t *arg3 = (uint32_t *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_vdpa **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = *(uint32_t **)&_swig_go_2; 
+  
+  result = (vhgo_rc)vh_vdpa_get_desc_group(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_VdpaSetGroupAsid_raw_38bee8dda103c01b(struct vh_vdpa *_swig_go_0, int _swig_go_1, int _swig_go_2) {
+  struct vh_vdpa *arg1 = (struct vh_vdpa *) 0 ;
+  uint32_t arg2 ;
+  uint32_t arg3 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_vdpa **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = (uint32_t)_swig_go_2; 
+  
+  result = (vhgo_rc)vh_vdpa_set_group_asid(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_VdpaMap_raw_38bee8dda103c01b(struct vh_vdpa *_swig_go_0, int _swig_go_1, vh_iova _swig_go_2, long long _swig_go_3, long long _swig_go_4, int _swig_go_5) {
+  struct vh_vdpa *arg1 = (struct vh_vdpa *) 0 ;
+  uint32_t arg2 ;
+  vh_iova arg3 ;
+  uint64_t arg4 ;
+  uint64_t arg5 ;
+  uint32_t arg6 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_vdpa **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = (vh_iova)_swig_go_2; 
+  arg4 = (uint64_t)_swig_go_3; 
+  arg5 = (uint64_t)_swig_go_4; 
+  arg6 = (uint32_t)_swig_go_5; 
+  
+  result = (vhgo_rc)vh_vdpa_map(arg1,arg2,arg3,arg4,arg5,arg6);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_VdpaUnmap_raw_38bee8dda103c01b(struct vh_vdpa *_swig_go_0, int _swig_go_1, vh_iova _swig_go_2, long long _swig_go_3) {
+  struct vh_vdpa *arg1 = (struct vh_vdpa *) 0 ;
+  uint32_t arg2 ;
+  vh_iova arg3 ;
+  uint64_t arg4 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_vdpa **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = (vh_iova)_swig_go_2; 
+  arg4 = (uint64_t)_swig_go_3; 
+  
+  result = (vhgo_rc)vh_vdpa_unmap(arg1,arg2,arg3,arg4);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_VdpaBatch_raw_38bee8dda103c01b(struct vh_vdpa *_swig_go_0, int _swig_go_1, int _swig_go_2) {
+  struct vh_vdpa *arg1 = (struct vh_vdpa *) 0 ;
+  uint32_t arg2 ;
+  uint32_t arg3 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_vdpa **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = (uint32_t)_swig_go_2; 
+  
+  result = (vhgo_rc)vh_vdpa_batch(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_VdpaSetMem_raw_38bee8dda103c01b(struct vh_vdpa *_swig_go_0, struct vh_mem *_swig_go_1) {
+  struct vh_vdpa *arg1 = (struct vh_vdpa *) 0 ;
+  struct vh_mem *arg2 = (struct vh_mem *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_vdpa **)&_swig_go_0; 
+  arg2 = *(struct vh_mem **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_vdpa_set_mem(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_VdpaSuspend_raw_38bee8dda103c01b(struct vh_vdpa *_swig_go_0) {
+  struct vh_vdpa *arg1 = (struct vh_vdpa *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_vdpa **)&_swig_go_0; 
+  
+  result = (vhgo_rc)vh_vdpa_suspend(arg1);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_VdpaResume_raw_38bee8dda103c01b(struct vh_vdpa *_swig_go_0) {
+  struct vh_vdpa *arg1 = (struct vh_vdpa *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_vdpa **)&_swig_go_0; 
+  
+  result = (vhgo_rc)vh_vdpa_resume(arg1);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_VdpaMapDoorbell_raw_38bee8dda103c01b(struct vh_vdpa *_swig_go_0, int _swig_go_1, long long *_swig_go_2) {
+  struct vh_vdpa *arg1 = (struct vh_vdpa *) 0 ;
+  uint32_t arg2 ;
+  uint64_t *arg3 = (uint64_t *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_vdpa **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = *(uint64_t **)&_swig_go_2; 
+  
+  result = (vhgo_rc)vh_vdpa_map_doorbell(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_VdpaUnmapDoorbell_raw_38bee8dda103c01b(struct vh_vdpa *_swig_go_0, long long _swig_go_1) {
+  struct vh_vdpa *arg1 = (struct vh_vdpa *) 0 ;
+  uint64_t arg2 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_vdpa **)&_swig_go_0; 
+  arg2 = (uint64_t)_swig_go_1; 
+  
+  result = (vhgo_rc)vh_vdpa_unmap_doorbell(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
 vhgo_rc _wrap_VdpaMgmtNew_raw_38bee8dda103c01b(struct vh_vdpa_mgmt_opts *_swig_go_0, _gostring_ _swig_go_1, int _swig_go_2, struct vh_vdpa_mgmt **_swig_go_3) {
   struct vh_vdpa_mgmt_opts *arg1 = (struct vh_vdpa_mgmt_opts *) 0 ;
   char *arg2 = (char *) 0 ;

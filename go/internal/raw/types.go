@@ -62,6 +62,9 @@ type Postcopy struct{ _ [0]byte }
 // Kern is a struct vh_kern of the library.
 type Kern struct{ _ [0]byte }
 
+// Vdpa is a struct vh_vdpa of the library.
+type Vdpa struct{ _ [0]byte }
+
 // VdpaMgmt is a struct vh_vdpa_mgmt of the library.
 type VdpaMgmt struct{ _ [0]byte }
 
@@ -1579,6 +1582,88 @@ func (s *MasterStats) sized() *MasterStats {
 
 // room makes it ready to be filled in.
 func (s *MasterStats) room() *MasterStats {
+	if s != nil {
+		s.size = uint32(unsafe.Sizeof(*s))
+	}
+	return s
+}
+
+// VdpaOpts: options of vh_vdpa_open() and vh_vdpa_adopt().
+type VdpaOpts struct {
+	size         uint32
+	Flags        uint32 // must be 0
+	MaskFeatures uint64 // feature bits that a session never takes
+}
+
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(VdpaOpts{})-16]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaOpts{}.size)-0]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaOpts{}.Flags)-4]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaOpts{}.MaskFeatures)-8]
+)
+
+// sized is a copy that says how large it is, nil for nil.
+func (s *VdpaOpts) sized() *VdpaOpts {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	c.size = uint32(unsafe.Sizeof(c))
+	return &c
+}
+
+// room makes it ready to be filled in.
+func (s *VdpaOpts) room() *VdpaOpts {
+	if s != nil {
+		s.size = uint32(unsafe.Sizeof(*s))
+	}
+	return s
+}
+
+// VdpaInfo: what a device says of itself.
+type VdpaInfo struct {
+	size            uint32
+	DeviceID        uint32 // virtio device type
+	Features        uint64 // that it offers
+	BackendFeatures uint64 // that its file offers: bit numbers VH_VDPA_BF_*
+	FirstIOVA       uint64 // I/O addresses that it can use
+	LastIOVA        uint64 // inclusive
+	MaxVringNum     uint32 // entries that a ring may have, after a reset
+	NumVrings       uint32 // 0 = this kernel does not say
+	NumGroups       uint32 // of rings that share an address space; 0 = this kernel does not say
+	NumAsids        uint32 // address spaces; 0 = this kernel does not say
+	ConfigSize      uint32 // bytes; 0 = this kernel does not say
+	Status          uint32 // VH_VDPA_S_*
+}
+
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(VdpaInfo{})-64]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaInfo{}.size)-0]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaInfo{}.DeviceID)-4]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaInfo{}.Features)-8]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaInfo{}.BackendFeatures)-16]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaInfo{}.FirstIOVA)-24]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaInfo{}.LastIOVA)-32]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaInfo{}.MaxVringNum)-40]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaInfo{}.NumVrings)-44]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaInfo{}.NumGroups)-48]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaInfo{}.NumAsids)-52]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaInfo{}.ConfigSize)-56]
+	_ = [1]struct{}{}[unsafe.Offsetof(VdpaInfo{}.Status)-60]
+)
+
+// sized is a copy that says how large it is, nil for nil.
+func (s *VdpaInfo) sized() *VdpaInfo {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	c.size = uint32(unsafe.Sizeof(c))
+	return &c
+}
+
+// room makes it ready to be filled in.
+func (s *VdpaInfo) room() *VdpaInfo {
 	if s != nil {
 		s.size = uint32(unsafe.Sizeof(*s))
 	}
