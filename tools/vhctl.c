@@ -27,6 +27,13 @@ static const char help_text[] =
 	"       vhctl io blk TARGET bench  [--rw randread|randwrite|read|write] [--bs SIZE] [--iodepth N]\n"
 	"                                  [--queues N] [--time SECONDS] [--poll | --poll-us N] [--packed on|off] "
 	"[--json]\n"
+	"       vhctl ls [--root DIR] [--json]\n"
+	"       vhctl vdpa add NAME --mgmtdev MAKER [--driver vhost_vdpa|virtio_vdpa] [--mac MAC] [--mtu N]\n"
+	"                           [--max-vqp N] [--features BITS] [--json]\n"
+	"       vhctl vdpa set NAME --mac MAC\n"
+	"       vhctl vdpa del NAME\n"
+	"       vhctl vdpa show [NAME [--stats QUEUE]] [--json]\n"
+	"       vhctl vdpa bind NAME vhost_vdpa|virtio_vdpa|none [--json]\n"
 	"       vhctl doctor [vhost-user] [kernel] [vdpa] [vduse] [--root DIR] [--json]\n"
 	"       vhctl --version | --help\n"
 	"\n"
@@ -40,10 +47,8 @@ static const struct {
 	const char *name;
 	int (*run)(int argc, char **argv);
 } commands[] = {
-	{"serve", cmd_serve},
-	{"probe", cmd_probe},
-	{"io", cmd_io},
-	{"doctor", cmd_doctor},
+	{"serve", cmd_serve},	{"probe", cmd_probe}, {"io", cmd_io},
+	{"doctor", cmd_doctor}, {"ls", cmd_ls},	      {"vdpa", cmd_vdpa},
 };
 
 int main(int argc, char **argv)

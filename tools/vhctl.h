@@ -129,11 +129,18 @@ struct serve_vduse_opts {
 };
 int serve_vduse(const struct serve_vduse_opts *o, struct vh_device *dev);
 
+/* vdpa.c: what ls tells too. */
+void vdpa_classes(uint64_t bits, FILE *to);
+void vdpa_place_json(struct json *j, const struct vh_vdpa_place *p);
+void vdpa_maker_json(struct json *j, const struct vh_vdpa_mgmtdev *d);
+
 /* One file for each command. */
 int cmd_serve(int argc, char **argv);
 int cmd_probe(int argc, char **argv);
 int cmd_io(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
+int cmd_ls(int argc, char **argv);
+int cmd_vdpa(int argc, char **argv);
 int io_bench(struct target *t, int argc, char **argv); /* bench.c; parses its own options */
 
 #endif

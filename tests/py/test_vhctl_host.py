@@ -62,3 +62,51 @@ def test_doctor_prints_a_line_for_each(tmp_path):
     assert any(line.startswith("ok      vhost-user memory") for line in lines)
     at = next(i for i, line in enumerate(lines) if line.startswith("missing kernel     net"))
     assert "vhost_net" in lines[at + 1]
+
+
+def with_vdpa(root):
+    """A host with two devices: vnet0, which vhost_vdpa has, and vblk0, which virtio_vdpa has."""
+    for driver in ("vhost_vdpa", "virtio_vdpa"):
+        os.makedirs(root / "sys/bus/vdpa/drivers" / driver)
+    os.makedirs(root / "sys/bus/vdpa/devices")
+    for maker, name, driver, inside in (("vdpasim_net", "vnet0", "vhost_vdpa", "vhost-vdpa-0"),
+                                        ("vdpasim_blk", "vblk0", "virtio_vdpa", "virtio1")):
+        folder = root / "sys/devices" / maker / name
+        os.makedirs(folder / inside)
+        (folder / "driver").symlink_to(f"../../../bus/vdpa/drivers/{driver}")
+        (root / "sys/bus/vdpa/devices" / name).symlink_to(f"../../../devices/{maker}/{name}")
+    (root / "sys/devices/vdpasim_net/vnet0/vhost-vdpa-0/dev").write_text("243:0\n", "ascii")
+    host(root, "/dev/vhost-vdpa-0", "/dev/vhost-net", "/dev/vduse/control", "/dev/null-like")
+    os.makedirs(root / "proc/4321/fd")
+    (root / "proc/4321/comm").write_text("qemu-system-x86\n", "ascii")
+    (root / "proc/4321/fd/7").symlink_to("/dev/vhost-vdpa-0")
+    (root / "proc/4321/fd/8").symlink_to("/dev/vhost-vdpa-0")
+    return root
+
+
+def test_ls_tells_nodes_with_their_holders_and_devices_with_their_drivers(tmp_path):
+    got = vhctl("ls", "--root", with_vdpa(tmp_path), "--json")
+    assert got.returncode == DONE
+    told = json.loads(got.stdout)
+    assert {n["path"]: n["holders"] for n in told["nodes"]} == {
+        "/dev/vhost-net": [], "/dev/vhost-vdpa-0": [{"pid": 4321, "name": "qemu-system-x86"}], "/dev/vduse/control": []}
+    assert {d["name"]: (d["driver"], d["node"], d["virtio"], d["parent"]) for d in told["devices"]} == {
+        "vnet0": ("vhost_vdpa", f"{tmp_path}/dev/vhost-vdpa-0", "", "vdpasim_net"),
+        "vblk0": ("virtio_vdpa", "", "virtio1", "vdpasim_blk")}
+    text = vhctl("ls", "--root", tmp_path).stdout.decode()
+    assert "held by qemu-system-x86 (4321)" in text and "vblk0" in text
+
+
+def test_ls_of_a_host_without_any_is_empty(tmp_path):
+    got = vhctl("ls", "--root", tmp_path, "--json")
+    assert got.returncode == DONE and json.loads(got.stdout) == {"nodes": [], "devices": [], "makers": []}
+
+
+def test_vdpa_says_what_is_wrong_with_its_words(tmp_path):
+    for words in ((), ("mend",), ("add",), ("add", "a"), ("add", "a", "--mgmtdev", "m", "--mac", "1:2"), ("set", "a"), ("bind", "a"),
+                  ("del", "a", "b"), ("show", "--stats", "0"), ("add", "a", "--mgmtdev", "m", "--features", "many")):
+        assert vhctl("vdpa", *words, "--root", tmp_path).returncode == USAGE, words
+    with_vdpa(tmp_path)
+    got = vhctl("vdpa", "bind", "vnet0", "vhost_vdpa", "--root", tmp_path)  # which has it already
+    assert got.returncode == DONE and got.stdout.decode() == f"vnet0 vhost_vdpa {tmp_path}/dev/vhost-vdpa-0\n"
+    assert vhctl("vdpa", "bind", "nobody", "vhost_vdpa", "--root", tmp_path).returncode == WRONG
