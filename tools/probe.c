@@ -55,13 +55,18 @@ static const struct field fields[] = {
 #define BLK_CONFIG_LEN 60u
 #define NET_CONFIG_LEN 12u
 
-static uint64_t field_value(const struct report *r, const struct field *f)
+static uint64_t field_value(const uint8_t *config, const struct field *f)
 {
 	uint64_t v = 0;
 
 	for (unsigned i = f->width; i--;)
-		v = v << 8 | r->config[f->offset + i];
+		v = v << 8 | config[f->offset + i];
 	return v;
+}
+
+uint32_t config_length(uint32_t type)
+{
+	return type == VH_TYPE_BLK ? BLK_CONFIG_LEN : type == VH_TYPE_NET ? NET_CONFIG_LEN : 0;
 }
 
 /* An exit code; a question that the back-end's features do not cover is left out of the report. */
@@ -83,7 +88,7 @@ static int ask(struct vh_master *m, struct report *r)
 		r->has_slots = true;
 		rc = vh_master_get_max_mem_slots(m, &r->slots);
 	}
-	r->config_len = r->type == VH_TYPE_BLK ? BLK_CONFIG_LEN : r->type == VH_TYPE_NET ? NET_CONFIG_LEN : 0;
+	r->config_len = config_length(r->type);
 	if (!rc && r->pf >> VH_PF_CONFIG & 1 && r->config_len) {
 		r->has_config = true;
 		rc = vh_master_get_config(m, 0, r->config, r->config_len);
@@ -91,7 +96,7 @@ static int ask(struct vh_master *m, struct report *r)
 	return rc ? (say_vh(rc, r->target), EXIT_WRONG) : EXIT_DONE;
 }
 
-static void print_bits(uint64_t bits, uint32_t space)
+void print_bits(uint64_t bits, uint32_t space)
 {
 	for (uint32_t b = 0; b < 64; b++) {
 		const char *name = vh_feature_name(space, b);
@@ -103,6 +108,16 @@ static void print_bits(uint64_t bits, uint32_t space)
 		else
 			printf("    %2u (unknown)\n", b);
 	}
+}
+
+void print_config(uint32_t type, const uint8_t *config)
+{
+	printf("config\n");
+	if (type == VH_TYPE_BLK)
+		printf("    %-26s %" PRIu64 "\n", "capacity_bytes", field_value(config, &fields[0]) * VH_BLK_SECTOR);
+	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
+		if (fields[i].type == type)
+			printf("    %-26s %" PRIu64 "\n", fields[i].name, field_value(config, &fields[i]));
 }
 
 static void print_table(const struct report *r)
@@ -121,17 +136,11 @@ static void print_table(const struct report *r)
 		printf("queues            %u\n", r->queues);
 	if (r->has_slots)
 		printf("memory slots      %u\n", r->slots);
-	if (!r->has_config)
-		return;
-	printf("config\n");
-	if (r->type == VH_TYPE_BLK)
-		printf("    %-26s %" PRIu64 "\n", "capacity_bytes", field_value(r, &fields[0]) * VH_BLK_SECTOR);
-	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
-		if (fields[i].type == r->type)
-			printf("    %-26s %" PRIu64 "\n", fields[i].name, field_value(r, &fields[i]));
+	if (r->has_config)
+		print_config(r->type, r->config);
 }
 
-static void json_bits(struct json *j, const char *key, uint64_t bits, uint32_t space)
+void json_bits(struct json *j, const char *key, uint64_t bits, uint32_t space)
 {
 	json_object(j, key);
 	json_hex(j, "raw", bits);
@@ -148,10 +157,25 @@ static void json_bits(struct json *j, const char *key, uint64_t bits, uint32_t s
 	json_close(j, '}');
 }
 
+void json_config(struct json *j, uint32_t type, const uint8_t *config, uint32_t len)
+{
+	char hex[2 * VH_CONFIG_MAX + 1];
+
+	json_object(j, "config");
+	for (uint32_t i = 0; i < len; i++)
+		snprintf(hex + 2 * i, 3, "%02x", config[i]);
+	json_text(j, "raw", hex);
+	if (type == VH_TYPE_BLK)
+		json_u64(j, "capacity_bytes", field_value(config, &fields[0]) * VH_BLK_SECTOR);
+	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
+		if (fields[i].type == type)
+			json_u64(j, fields[i].name, field_value(config, &fields[i]));
+	json_close(j, '}');
+}
+
 static void print_json(const struct report *r)
 {
 	struct json j;
-	char hex[2 * VH_CONFIG_MAX + 1];
 
 	json_begin(&j, stdout);
 	json_text(&j, "target", r->target);
@@ -165,18 +189,8 @@ static void print_json(const struct report *r)
 		json_u64(&j, "queues", r->queues);
 	if (r->has_slots)
 		json_u64(&j, "memory_slots", r->slots);
-	if (r->has_config) {
-		json_object(&j, "config");
-		for (uint32_t i = 0; i < r->config_len; i++)
-			snprintf(hex + 2 * i, 3, "%02x", r->config[i]);
-		json_text(&j, "raw", hex);
-		if (r->type == VH_TYPE_BLK)
-			json_u64(&j, "capacity_bytes", field_value(r, &fields[0]) * VH_BLK_SECTOR);
-		for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
-			if (fields[i].type == r->type)
-				json_u64(&j, fields[i].name, field_value(r, &fields[i]));
-		json_close(&j, '}');
-	}
+	if (r->has_config)
+		json_config(&j, r->type, r->config, r->config_len);
 	json_end(&j);
 }
 
@@ -198,13 +212,15 @@ int cmd_probe(int argc, char **argv)
 	if (rc)
 		return rc;
 	if (n != 1)
-		return usage("probe what? vhctl probe unix:PATH");
+		return usage("probe what? vhctl probe unix:PATH, /dev/vhost-net, /dev/vhost-vdpa-0 or vdpa:NAME");
 	if (type) {
 		r.type_assumed = false;
 		r.type = !strcmp(type, "blk") ? VH_TYPE_BLK : !strcmp(type, "net") ? VH_TYPE_NET : 0;
 		if (!r.type && strcmp(type, "none"))
 			return usage("--type: '%s' is not blk, net or none", type);
 	}
+	if (is_device(r.target))
+		return probe_device(r.target, as_json);
 	say(0, "note: a probe is a connection, and uses up a back-end that serves only one");
 	rc = target_connect(&t, r.target, &(struct target_opts){.timeout_ms = (uint32_t)timeout});
 	if (!rc)

@@ -5,6 +5,20 @@
 #include <errno.h>
 #include <string.h>
 
+const char *vdpa_key(const char *name)
+{
+	if (!strncmp(name, "vdpa:", 5))
+		return name + 5;
+	return strncmp(name, "/dev/vhost-vdpa-", 16) ? NULL : name;
+}
+
+static int vdpa_open(struct target *t)
+{
+	int32_t rc = vh_vdpa_open(vdpa_key(t->name), NULL, &t->vdpa);
+
+	return rc ? say_vh(rc, t->name) : EXIT_DONE;
+}
+
 int target_connect(struct target *t, const char *name, const struct target_opts *opts)
 {
 	struct vh_master_opts mo = {.size = sizeof(mo), .timeout_ms = opts->timeout_ms};
@@ -12,9 +26,11 @@ int target_connect(struct target *t, const char *name, const struct target_opts 
 
 	memset(t, 0, sizeof(*t));
 	t->name = name;
-	/* What stands alone is reserved: files in /dev are other kinds of targets. */
+	if (vdpa_key(name))
+		return vdpa_open(t);
 	if (name[0] != '@' && !strchr(name, ':'))
-		return usage("target '%s': this version knows sockets, unix:PATH or @NAME", name);
+		return usage("target '%s' is neither a socket, unix:PATH or @NAME, nor /dev/vhost-vdpa-N or vdpa:NAME",
+			     name);
 	rc = vh_master_new(&mo, NULL, NULL, &t->master);
 	if (rc)
 		return say_vh(rc, name);
@@ -39,8 +55,14 @@ static int32_t start(struct target *t, const struct target_opts *opts)
 				   .poll_us = opts->poll_us,
 				   .mask_features = opts->packed ? 0 : UINT64_C(1) << VH_F_RING_PACKED};
 	const struct vh_reconnect policy = {.size = sizeof(policy)};
+	struct vh_vdpa_info info = {.size = sizeof(info)};
 	struct vh_backend *backend;
-	int32_t rc = vh_master_backend(t->master, &backend);
+	int32_t rc = t->vdpa ? vh_vdpa_backend(t->vdpa, &backend) : vh_master_backend(t->master, &backend);
+
+	if (!rc && t->vdpa)
+		rc = vh_vdpa_get_info(t->vdpa, &info);
+	if (!rc && t->vdpa && !opts->queue_size_fixed && d.queue_size > info.max_vring_num)
+		d.queue_size = info.max_vring_num;
 
 	if (!rc)
 		rc = vh_driver_new(&d, backend, NULL, &t->driver);
@@ -96,5 +118,6 @@ void target_close(struct target *t)
 	vh_blk_free(t->blk);
 	vh_driver_free(t->driver);
 	vh_master_free(t->master);
+	vh_vdpa_free(t->vdpa);
 	memset(t, 0, sizeof(*t));
 }

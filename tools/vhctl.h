@@ -75,12 +75,14 @@ struct target_opts {
 };
 struct target {
 	const char *name;
-	struct vh_master *master;
+	struct vh_master *master; /* one of them */
+	struct vh_vdpa *vdpa;
 	struct vh_driver *driver;
 	struct vh_blk *blk;
 	struct vh_blk_info info;
 };
 /* An exit code, EXIT_DONE when it is open; what went wrong was said. */
+const char *vdpa_key(const char *name); /* what vh_vdpa_open() takes, NULL = it is no vDPA device */
 int target_connect(struct target *t, const char *name, const struct target_opts *opts); /* up to the socket */
 int target_open(struct target *t, const char *name, const struct target_opts *opts);	/* up to running queues */
 void target_close(struct target *t);
@@ -128,6 +130,17 @@ struct serve_vduse_opts {
 	bool packed, in_order, verbose;
 };
 int serve_vduse(const struct serve_vduse_opts *o, struct vh_device *dev);
+
+/* probe.c: what a device is asked for and how it is told, whatever it is reached through. */
+void print_bits(uint64_t bits, uint32_t space);
+void json_bits(struct json *j, const char *key, uint64_t bits, uint32_t space);
+uint32_t config_length(uint32_t type); /* bytes of config space that a device of the type has */
+void print_config(uint32_t type, const uint8_t *config);
+void json_config(struct json *j, uint32_t type, const uint8_t *config, uint32_t len);
+
+/* probe_dev.c */
+bool is_device(const char *name); /* a device file, or a vDPA device */
+int probe_device(const char *name, bool as_json);
 
 /* vdpa.c: what ls tells too. */
 void vdpa_classes(uint64_t bits, FILE *to);
