@@ -55,7 +55,7 @@ static uint32_t id_of(uint32_t i)
 static bool expect(uint32_t n, uint32_t at, uint32_t *id, uint32_t *len)
 {
 	if (!vht_layout) {
-		const volatile uint32_t *elem = (const volatile uint32_t *)(const void *)(ring.used + 2) + 2 * n;
+		const volatile uint32_t *elem = (const volatile uint32_t *)(const void *)&ring.used->v[2] + 2 * n;
 
 		*id = (uint32_t)tree_value(elem);
 		*len = (uint32_t)tree_value(elem + 1);
@@ -199,7 +199,7 @@ static void choices(void)
 			tree_add(&ring.used->v[1], jumps[i]);
 	for (uint32_t n = 0; n < NUM; n++)
 		for (size_t i = 0; i < VHI_ARRAY_SIZE(ids); i++) {
-			uint32_t *elem = (uint32_t *)(void *)(ring.used + 2) + 2 * n;
+			uint32_t *elem = (uint32_t *)(void *)&ring.used->v[2] + 2 * n;
 			uint64_t *d = descs + 2 * n + 1;
 
 			if (vht_layout) {
