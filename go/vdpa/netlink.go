@@ -252,7 +252,8 @@ type session struct {
 	conn   Conn
 	seq    uint32
 	family uint16
-	end    time.Time
+
+	timeout time.Duration
 }
 
 // begin opens a socket, and finds the family.
@@ -269,7 +270,7 @@ func (m *Manager) begin(op string) (*session, error) {
 	if timeout <= 0 {
 		timeout = DefaultTimeout
 	}
-	s := &session{conn: conn, end: time.Now().Add(timeout)}
+	s := &session{conn: conn, timeout: timeout}
 	r := newRequest(getFamily, false)
 	r.putText(familyByKey, familyName)
 	err = s.transact(op, r, typeMin, func(attrs []attr) error {
@@ -311,10 +312,12 @@ func (s *session) transact(op string, r *request, kind uint16, take func([]attr)
 	if err := s.conn.Send(r.b); err != nil {
 		return failed(op, err)
 	}
+	// The kernel works while it is told, which may take long: what it answers is there then.
+	end := time.Now().Add(s.timeout)
 	a := answers{op: op, seq: s.seq, take: take, warningsFail: r.warningsFail}
 	buf := make([]byte, answerRoom)
 	for !a.over {
-		n, err := s.conn.Receive(buf, s.end)
+		n, err := s.conn.Receive(buf, end)
 		if err != nil {
 			return failed(op, err)
 		}

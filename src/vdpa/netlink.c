@@ -278,11 +278,11 @@ static int receive(struct call *c, uint64_t end)
 static int transact(struct call *c, struct vhi_nl_request *r, uint16_t type)
 {
 	struct vhi_netlink *nl = c->nl;
-	const uint64_t end = vhi_now_ns() + nl->timeout_ms * UINT64_C(1000000);
 	struct iovec iov = {r->bytes, r->len};
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 	struct nlmsghdr head;
 	uint32_t messages = 0;
+	uint64_t end;
 	ssize_t sent;
 	int rc = 0;
 
@@ -299,6 +299,8 @@ static int transact(struct call *c, struct vhi_nl_request *r, uint16_t type)
 	if (sent < 0)
 		return vhi_fail(-errno, VH_ERROR_SYSTEM, 0, "%s: sending over netlink: %s", c->who,
 				vh_error_name(errno));
+	/* The kernel works while it is told, which may take long: what it answers is there then. */
+	end = vhi_now_ns() + nl->timeout_ms * UINT64_C(1000000);
 	while (!rc && !c->over) {
 		rc = receive(c, end);
 		rc = rc > 0 ? take_datagram(c, (uint32_t)rc, &messages) : rc;

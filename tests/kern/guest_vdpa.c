@@ -188,6 +188,45 @@ static void a_block_device(void)
 	vh_vdpa_mgmt_free(m);
 }
 
+/* What is sent to everybody comes back: the simulator is a cable whose ends meet. */
+static void frames(void)
+{
+	struct vh_driver_opts opts = {.size = sizeof(opts), .type = VH_TYPE_NET, .queue_size = 64};
+	struct vh_net_frame f = {.flags = 0};
+	struct vh_vdpa_mgmt *m = mgmt();
+	struct vh_vdpa *v = opened(m, "vdpasim_net", NET);
+	uint8_t sent[100], got[2000];
+	struct vh_backend *b;
+	struct vh_driver *d;
+	struct vh_net *net;
+
+	MUST(vh_vdpa_backend(v, &b));
+	MUST(vh_driver_new(&opts, b, NULL, &d));
+	MUST(vh_net_new(NULL, d, &net));
+	MUST(vh_driver_start(d));
+	guest_check(vh_net_receive(net, 0, &(struct vh_net_frame){.data = (uintptr_t)got, .room = sizeof(got)}, 1) ==
+		    0);
+	for (unsigned round = 0; round < 20; round++) {
+		memset(sent, (int)round, sizeof(sent));
+		memset(sent, 0xff, 6);
+		f = (struct vh_net_frame){.data = (uintptr_t)sent, .len = sizeof(sent)};
+		guest_check(vh_net_send(net, 0, &f, 1) == 1);
+		MUST(vh_net_wait(net, 0, VH_NET_RECEIVE, 20000));
+		f = (struct vh_net_frame){.data = (uintptr_t)got, .room = sizeof(got)};
+		guest_check(vh_net_receive(net, 0, &f, 1) == 1);
+		guest_check(f.len == sizeof(sent) && !memcmp(sent, got, sizeof(sent)));
+		if (round == 9) {
+			MUST(vh_driver_stop(d, 0, 0));
+			MUST(vh_driver_start(d));
+		}
+	}
+	vh_net_free(net);
+	vh_driver_free(d);
+	vh_vdpa_free(v);
+	MUST(vh_vdpa_mgmt_del_dev(m, NET));
+	vh_vdpa_mgmt_free(m);
+}
+
 /* Up to FEATURES_OK, as a driver would. */
 static void chosen(struct vh_vdpa *v)
 {
@@ -306,6 +345,7 @@ int main(void)
 		{"only-in-words", what_the_kernel_only_says_in_words},
 		{"from-driver-to-driver", from_driver_to_driver},
 		{"a-block-device", a_block_device},
+		{"frames", frames},
 		{"address-spaces-and-batches", address_spaces_and_batches},
 		{"suspended-and-resumed", suspended_and_resumed},
 		{"no-doorbell", no_doorbell},

@@ -31,6 +31,7 @@ static struct {
 	size_t next[MAX / 16]; /* of a message at 16 times this, where the one after it begins */
 	bool instead, silent, family_too;
 	bool repeat, repeating;
+	unsigned slow_us;      /* that the kernel takes */
 	uint8_t request[1024]; /* that nobody answered */
 	size_t request_len;
 	int fail_socket, fail_send, fail_recv;
@@ -62,6 +63,7 @@ static ssize_t fake_sendmsg(int fd, const struct msghdr *msg, int flags)
 
 	(void)fd;
 	(void)flags;
+	usleep(odd.slow_us);
 	if (odd.fail_send) {
 		errno = odd.fail_send;
 		return -1;
@@ -442,6 +444,15 @@ static void the_family_has_a_number(void **state)
 	fails(asked(), -EPROTO, "did not say which family");
 }
 
+/* The time is for answers: what the kernel does until it has been told is done. */
+static void a_slow_kernel_is_waited_for(void **state)
+{
+	(void)state;
+	m->nl.timeout_ms = 20;
+	odd.slow_us = 60000;
+	assert_int_equal(asked(), 0);
+}
+
 static void a_list_that_changes_is_read_again(void **state)
 {
 	uint32_t ok = 0;
@@ -535,6 +546,7 @@ int main(void)
 		TEST(the_family_has_a_number),
 		TEST(only_the_kernel_is_believed),
 		TEST(a_late_answer_is_for_nobody),
+		TEST(a_slow_kernel_is_waited_for),
 		TEST(a_list_that_changes_is_read_again),
 		TEST(what_the_system_refuses_has_its_number),
 		TEST(a_kernel_without_vdpa_is_told_by_name),
