@@ -303,7 +303,9 @@ static void serve(struct guest *g, struct peer *p)
 		if (time(NULL) > until)
 			guest_fail("took %u bytes, sent %u, waits for %u; the socket says %d", g->taken, g->sent, g->n,
 				   p->result);
-		if (!(receive(g) | echo(g)))
+		const bool came = receive(g), went = echo(g);
+
+		if (!came && !went)
 			nap(g);
 	}
 	pthread_join(p->thread, NULL);
