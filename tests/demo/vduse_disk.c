@@ -83,6 +83,7 @@ int main(void)
 {
 	char path[PATH_MAX] = "/sys/bus/vdpa/devices/" NAME, disk[300], line[200] = "";
 	int says[2], rc;
+	FILE *out;
 	pid_t pid;
 
 	if (pipe(says))
@@ -94,7 +95,8 @@ int main(void)
 		_exit(127);
 	}
 	close(says[1]);
-	if (read(says[0], line, sizeof(line) - 1) <= 0 || !strstr(line, "serving"))
+	out = fdopen(says[0], "r");
+	if (!out || !fgets(line, sizeof(line), out) || !strstr(line, "serving"))
 		return failed(line);
 	rc = genl_dev_new("vduse", NAME);
 	errno = -rc;
