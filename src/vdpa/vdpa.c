@@ -377,12 +377,28 @@ static int read_config(struct vh_vdpa *v, uint32_t offset, uint32_t len)
 			     v->node);
 }
 
-int vhi_vdpa_config(struct vh_vdpa *v, bool write, uint32_t offset, void *buf, uint32_t len)
+/* Kernels before 5.17 added offset and length in 32 bits before they looked (CVE-2022-0998). */
+static int check_config(struct vh_vdpa *v, uint32_t offset, const void *buf, uint32_t len)
 {
-	int rc;
+	uint32_t size = VH_VDPA_MAX_CONFIG; /* of a kernel that does not say */
 
 	if (!buf || !len || len > VH_VDPA_MAX_CONFIG)
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "%s: give 1 to %u bytes", v->who, VH_VDPA_MAX_CONFIG);
+	ask(v, VHI_VHOST_VDPA_GET_CONFIG_SIZE, &size);
+	if (offset > size || len > size - offset)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
+				"%s: %u bytes at %u are not inside the config space of %.60s, which has %u: see "
+				"vh_vdpa_info.config_size",
+				v->who, len, offset, v->node, size);
+	return 0;
+}
+
+int vhi_vdpa_config(struct vh_vdpa *v, bool write, uint32_t offset, void *buf, uint32_t len)
+{
+	int rc = check_config(v, offset, buf, len);
+
+	if (rc)
+		return rc;
 	if (!write) {
 		rc = read_config(v, offset, len);
 		if (!rc)

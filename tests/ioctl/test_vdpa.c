@@ -139,7 +139,15 @@ static void config_space_is_read_whole(void **state)
 	assert_int_equal(got[0], 3);
 	f.config_moves = 1000;
 	fails(vh_vdpa_get_config(v, 0, got, 1), -EAGAIN, "changes all the time");
+	/* What does not lie inside never reaches the kernel. */
+	f.config_reads = 0;
 	fails(vh_vdpa_get_config(v, 60, got, 8), -EINVAL, "config_size");
+	fails(vh_vdpa_get_config(v, UINT32_MAX - 3, got, 8), -EINVAL, "config_size");
+	fails(vh_vdpa_set_config(v, UINT32_MAX, put, 3), -EINVAL, "config_size");
+	f.old = true;
+	fails(vh_vdpa_get_config(v, UINT32_MAX - 3, got, 8), -EINVAL, "config_size");
+	f.old = false;
+	assert_int_equal(f.config_reads, 0);
 	fails(vh_vdpa_get_config(v, 0, got, 0), -EINVAL, "1 to 4096 bytes");
 	fails(vh_vdpa_set_config(v, 0, got, VH_VDPA_MAX_CONFIG + 1), -EINVAL, "1 to 4096 bytes");
 }
@@ -209,6 +217,7 @@ static void mappings_by_hand(void **state)
 	const uint64_t host = (uintptr_t)memory;
 
 	(void)state;
+	f.last = 0xffff;
 	assert_int_equal(vh_vdpa_set_owner(v), 0);
 	fails(vh_vdpa_map(v, 0, 0x1000, 4096, host, 3), -EINVAL, "vh_vdpa_set_backend_features() comes first");
 	fails(vh_vdpa_set_backend_features(v, BIT(0)), -EINVAL, "not known here");
@@ -225,6 +234,7 @@ static void mappings_by_hand(void **state)
 	assert_int_equal(f.maps[0].perm, 1);
 	assert_int_equal(f.maps[0].uaddr, host);
 	fails(vh_vdpa_map(v, 1, 0x1000, 4096, host, 3), -EFAULT, "an overlap");
+	fails(vh_vdpa_map(v, 0, 0xf001, 4096, host, 3), -ERANGE, "outside of the I/O addresses");
 	fails(vh_vdpa_map(v, 0, 0x1000, 0, host, 3), -EINVAL, "is no range");
 	fails(vh_vdpa_map(v, 0, UINT64_MAX, 2, host, 3), -EINVAL, "is no range");
 	fails(vh_vdpa_map(v, 0, 0x1000, 4096, host, 4), -EINVAL, "perm");
