@@ -280,12 +280,59 @@ static void position(void)
 	give_back(&data);
 }
 
+static void one(struct vh_blk *blk, struct vh_blk_io io)
+{
+	struct vh_blk_done done = {0};
+
+	guest_check(vh_blk_submit(blk, 0, &io, 1) == 1);
+	guest_ok(vh_blk_wait(blk, 0, 20000));
+	guest_check(vh_blk_reap(blk, 0, &done, 1) == 1 && done.user == io.user && done.rc == 0);
+}
+
+/* The library at both ends, and the kernel between them. */
+static void own_front_end(void)
+{
+	const struct vh_driver_opts opts = {.size = sizeof(opts), .type = VH_TYPE_BLK};
+	struct vh_blk_io io = {.offset = 8192, .len = SIZE, .user = 1};
+	pid_t pid = device_start();
+	struct vh_backend *backend;
+	struct vh_driver *driver;
+	struct vh_vdpa *vdpa;
+	struct vh_blk *blk;
+	uint8_t *bytes;
+
+	guest_ok(genl_dev_new("vduse", NAME));
+	guest_ok(vh_vdpa_open(NAME, NULL, &vdpa));
+	guest_ok(vh_vdpa_backend(vdpa, &backend));
+	guest_ok(vh_driver_new(&opts, backend, NULL, &driver));
+	guest_ok(vh_blk_new(driver, &blk));
+	guest_ok(vh_driver_alloc(driver, SIZE, &io.addr));
+	bytes = (uint8_t *)(uintptr_t)io.addr;
+	guest_ok(vh_driver_start(driver));
+	for (int life = 1; life < 4; life++) {
+		memset(bytes, life, SIZE);
+		io.op = VH_BLK_WRITE;
+		one(blk, io);
+		guest_ok(vh_driver_stop(driver, 0, 0));
+		guest_ok(vh_driver_start(driver));
+		memset(bytes, 0, SIZE);
+		io.op = VH_BLK_READ;
+		one(blk, io);
+		guest_check(bytes[0] == life && bytes[SIZE - 1] == life);
+	}
+	vh_blk_free(blk);
+	vh_driver_free(driver);
+	vh_vdpa_free(vdpa);
+	end(pid);
+}
+
 int main(void)
 {
 	static const struct guest_case cases[] = {
 		{"reads-and-writes", reads_and_writes},
 		{"memory-changes", memory_changes},
 		{"position", position},
+		{"own-front-end", own_front_end},
 	};
 
 	return guest_run(cases, sizeof(cases) / sizeof(cases[0]));
