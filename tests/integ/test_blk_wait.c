@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "vhi_driver.h"
+#include "vht_msan.h"
 #include "vht_peer.h"
 #include "vht_session.h"
 
@@ -29,14 +30,23 @@ static _Thread_local struct {
 
 ssize_t preadv2(int fd, const struct iovec *iov, int n, off_t off, int flags)
 {
+	ssize_t got;
+
 	calls.preadv2++;
-	return syscall(SYS_preadv2, fd, iov, (long)n, (long)off, 0L, (long)flags);
+	got = syscall(SYS_preadv2, fd, iov, (long)n, (long)off, 0L, (long)flags);
+	for (int i = 0; got > 0 && i < n; i++)
+		vht_written(iov[i].iov_base, iov[i].iov_len);
+	return got;
 }
 
 int epoll_wait(int fd, struct epoll_event *evs, int max, int timeout_ms)
 {
+	int n;
+
 	calls.epoll_wait++;
-	return (int)syscall(SYS_epoll_pwait, fd, evs, (long)max, (long)timeout_ms, NULL, 8L);
+	n = (int)syscall(SYS_epoll_pwait, fd, evs, (long)max, (long)timeout_ms, NULL, 8L);
+	vht_written(evs, n > 0 ? (size_t)n * sizeof(*evs) : 0);
+	return n;
 }
 
 static void begin(void **state, struct vht_session *s, uint32_t poll_us, bool held)
