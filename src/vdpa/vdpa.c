@@ -365,11 +365,12 @@ static int read_config(struct vh_vdpa *v, uint32_t offset, uint32_t len)
 	int rc = 0;
 
 	for (int tries = 0; !rc && tries < CONFIG_TRIES; tries++) {
-		v->config.head = v->again.head = (struct vhi_vhost_vdpa_config){.off = offset, .len = len};
+		v->config.off = v->again.off = offset;
+		v->config.len = v->again.len = len;
 		rc = vhi_vdpa_ioctl(v, VHI_VHOST_VDPA_GET_CONFIG, &v->config, VH_ERROR_NONE);
 		if (!rc)
 			rc = vhi_vdpa_ioctl(v, VHI_VHOST_VDPA_GET_CONFIG, &v->again, VH_ERROR_NONE);
-		if (!rc && !memcmp(v->config.head.buf, v->again.head.buf, len))
+		if (!rc && !memcmp(v->config.buf, v->again.buf, len))
 			return 0;
 	}
 	return rc ? rc
@@ -402,11 +403,12 @@ int vhi_vdpa_config(struct vh_vdpa *v, bool write, uint32_t offset, void *buf, u
 	if (!write) {
 		rc = read_config(v, offset, len);
 		if (!rc)
-			memcpy(buf, v->config.head.buf, len);
+			memcpy(buf, v->config.buf, len);
 		return rc;
 	}
-	v->config.head = (struct vhi_vhost_vdpa_config){.off = offset, .len = len};
-	memcpy(v->config.head.buf, buf, len);
+	v->config.off = offset;
+	v->config.len = len;
+	memcpy(v->config.buf, buf, len);
 	return vhi_vdpa_ioctl(v, VHI_VHOST_VDPA_SET_CONFIG, &v->config, VH_ERROR_NONE);
 }
 

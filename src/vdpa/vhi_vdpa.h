@@ -28,6 +28,12 @@ struct vhi_vdpa_ring {
 	struct vhi_ring_intent intent;
 };
 
+/* A struct vhi_vhost_vdpa_config with room. */
+struct vhi_vdpa_config {
+	uint32_t off, len;
+	uint8_t buf[VH_VDPA_MAX_CONFIG];
+};
+
 struct vh_vdpa {
 	struct vhi_gate gate;
 	const char *who; /* the public call that is inside */
@@ -56,10 +62,7 @@ struct vh_vdpa {
 	bool ready;   /* the session said DRIVER_OK */
 	struct vhi_vdpa_ring rings[VHI_VDPA_MAX_RINGS];
 
-	union {
-		struct vhi_vhost_vdpa_config head;
-		uint8_t bytes[sizeof(struct vhi_vhost_vdpa_config) + VH_VDPA_MAX_CONFIG];
-	} config, again;
+	struct vhi_vdpa_config config, again;
 };
 
 extern const struct vhi_backend_ops vhi_vdpa_backend_ops;

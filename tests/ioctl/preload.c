@@ -110,10 +110,14 @@ __attribute__((constructor)) static void begin(void)
 {
 	static struct fake_vhost f;
 	static struct fake_vdpa v;
-	const char *kind = getenv("FAKE_VHOST");
+	const char *kind = getenv("FAKE_VHOST"), *vdpa = getenv("FAKE_VDPA");
 
+#ifdef PLAYED
+	kind = kind ? kind : PLAYED;
+	vdpa = "";
+#endif
 	if (kind)
 		begin_vhost(&f, kind);
-	if (getenv("FAKE_VDPA"))
+	if (vdpa)
 		fake_vdpa_begin(&v);
 }

@@ -124,7 +124,7 @@ static int map(uint64_t start, uint64_t *first, uint64_t *last, uint64_t *offset
 	} else if (k.piece) {
 		*last = IOVA + DATA - 1;
 	}
-	*offset = *first - IOVA;
+	*offset = k.lie ? 0 : *first - IOVA;
 	*perm = VHI_VDUSE_ACCESS_RW;
 	k.maps++;
 	return k.unmappable ? eventfd(0, EFD_CLOEXEC) : dup(k.mem);
@@ -575,6 +575,8 @@ static void nonsense_is_refused(void **state)
 	(void)state;
 	open_with(NULL);
 	assert_int_equal(ask(req), VHI_VDUSE_REQ_RESULT_FAILED);
+	req.type = UINT32_MAX;
+	assert_int_equal(ask(req), VHI_VDUSE_REQ_RESULT_FAILED);
 	req = (struct vhi_vduse_dev_request){.type = VHI_VDUSE_MSG_GET_VQ_STATE, .vq_state.index = QUEUES};
 	assert_int_equal(ask(req), VHI_VDUSE_REQ_RESULT_FAILED);
 	req = (struct vhi_vduse_dev_request){.type = VHI_VDUSE_MSG_SET_VQ_GROUP_ASID, .vq_group_asid.group = 1};
@@ -585,7 +587,7 @@ static void nonsense_is_refused(void **state)
 	assert_int_equal(ask(req), VHI_VDUSE_REQ_RESULT_FAILED);
 	req = (struct vhi_vduse_dev_request){.type = VHI_VDUSE_MSG_UPDATE_IOTLB, .iova_v2 = {.last = 1, .asid = 1}};
 	assert_int_equal(ask(req), VHI_VDUSE_REQ_RESULT_FAILED);
-	assert_int_equal(info().refused, 6);
+	assert_int_equal(info().refused, 7);
 	/* It is served all the same. */
 	run_driver();
 	request(0, 1);
