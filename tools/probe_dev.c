@@ -10,7 +10,7 @@
 /* A line of the table, or a key of the JSON. */
 struct told {
 	struct json j;
-	bool as_json;
+	bool as_json, began;
 };
 
 static void tell_text(struct told *t, const char *key, const char *value)
@@ -47,6 +47,16 @@ static void tell_bits(struct told *t, const char *key, uint64_t bits, uint32_t s
 	}
 }
 
+/* It is there: before that nothing goes to stdout. */
+static void begin(struct told *t, const char *name, const char *kind)
+{
+	if (t->as_json)
+		json_begin(&t->j, stdout);
+	t->began = true;
+	tell_text(t, "target", name);
+	tell_text(t, "kind", kind);
+}
+
 static const char *type_name(uint32_t type)
 {
 	return type == VH_TYPE_BLK ? "blk" : type == VH_TYPE_NET ? "net" : "none";
@@ -65,7 +75,7 @@ static int tell_vdpa(struct told *t, const char *name)
 	rc = vh_vdpa_get_info(v, &info);
 	if (rc)
 		goto out;
-	tell_text(t, "kind", "vhost-vdpa");
+	begin(t, name, "vhost-vdpa");
 	tell_text(t, "type", type_name(info.device_id));
 	tell_number(t, "device_id", info.device_id);
 	tell_bits(t, "features", info.features, info.device_id);
@@ -124,7 +134,7 @@ static int tell_kern(struct told *t, const char *name)
 	kind = vh_kern_kind(k) & 3;
 	rc = vh_kern_get_features(k, &features);
 	if (!rc) {
-		tell_text(t, "kind", "vhost-kernel");
+		begin(t, name, "vhost-kernel");
 		tell_text(t, "type", kinds[kind]);
 		tell_bits(t, "features", features, types[kind]);
 		/* Not every kind has such. */
@@ -146,11 +156,8 @@ int probe_device(const char *name, bool as_json)
 	struct told t = {.as_json = as_json};
 	int rc;
 
-	if (as_json)
-		json_begin(&t.j, stdout);
-	tell_text(&t, "target", name);
 	rc = vdpa_key(name) ? tell_vdpa(&t, name) : tell_kern(&t, name);
-	if (as_json)
+	if (as_json && t.began)
 		json_end(&t.j);
 	return rc;
 }

@@ -15,11 +15,11 @@ CHAIN, POSITION, RING, SUBMIT = "src/queue/vhi_chain.h", "src/queue/vhi_packed.h
 QUICK = True
 # name, quick, edits
 MUTANTS = (
-    ("a wrong mask where used elements go", QUICK, ((SPLIT, "(size_t)((old + i) & mask)", "(size_t)((old + i) & (mask >> 1))"),)),
+    ("a wrong mask where used elements go", QUICK, ((SPLIT, "2 * (at++ & mask)", "2 * (at++ & (mask >> 1))"),)),
     ("a wrap counter that does not turn", QUICK, ((POSITION, "(at - num) | (wrap ^ VHI_PACKED_WRAP));\n}\n\nstatic inline uint16_t packed_back",
                                                    "(at - num) | wrap);\n}\n\nstatic inline uint16_t packed_back"),)),
-    ("a written length that is not clamped", QUICK, ((SPLIT, "const uint32_t len = VHI_MIN(cpls[i].written, slot->wr_len);",
-                                                      "const uint32_t len = cpls[i].written;"),)),
+    ("a written length that is not clamped", QUICK, ((SPLIT, "len = VHI_MIN(cpl->written, slots[head].wr_len);",
+                                                      "len = cpl->written;"),)),
     ("an event index that is one too late", QUICK, ((RING, "(uint16_t)(now - event - 1) < (uint16_t)(now - old)",
                                                      "(uint16_t)(now - event - 1) <= (uint16_t)(now - old)"),)),
     ("unpop goes back one place for a chain", QUICK, ((PACKED, "q->next_avail = packed_back(q->num, q->next_avail, passed);",

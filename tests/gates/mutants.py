@@ -70,13 +70,20 @@ GOLDEN = ("tests/abi/vectors.def", 'FIELD("vh_cpl", "written", T_U32, 1, ARCHS(8
 SECONDS = "60"
 
 
+# What plays device files of the kernel's: tests/ioctl/CMakeLists.txt makes the same.
+PLAYED = ("tests/ioctl/preload.c", "tests/ioctl/fake_copy.c", "tests/ioctl/fake_vhost.c", "tests/ioctl/fake_vdpa.c", "src/uapi/uapi.c")
+
+
 def compile_program(s):
     sources = os.path.join(s.top, "tests", "abi")
     _, libs = run("pkg-config", "--libs", "--cflags", "libffi")
-    program = os.path.join(s.build, "abi")
-    run("gcc", "-std=c11", "-D_GNU_SOURCE", "-g", "-o", program,
+    program, played = os.path.join(s.build, "abi"), os.path.join(s.build, "libvh_played.so")
+    flags = ("-std=c11", "-D_GNU_SOURCE", "-g")
+    run("gcc", *flags, "-shared", "-fPIC", '-DPLAYED="net"', *(f"-I{os.path.join(s.top, f)}" for f in ("include", "src/uapi", "tests/ioctl")),
+        "-o", played, *(os.path.join(s.top, name) for name in PLAYED), "-ldl")
+    run("gcc", *flags, "-rdynamic", "-o", program,
         *(os.path.join(sources, name) for name in sorted(os.listdir(sources)) if name.endswith(".c")),
-        *libs.split(), "-ldl", "-lpthread")
+        "-Wl,--no-as-needed", played, "-Wl,--as-needed", *libs.split(), "-ldl", "-lpthread")
     return program
 
 

@@ -4,7 +4,7 @@ import json
 import os
 import platform
 
-from test_vhctl import DONE, USAGE, WRONG, vhctl
+from test_vhctl import DONE, UNREACHABLE, USAGE, WRONG, vhctl
 
 
 def host(root, *files, **numbers):
@@ -110,3 +110,12 @@ def test_vdpa_says_what_is_wrong_with_its_words(tmp_path):
     got = vhctl("vdpa", "bind", "vnet0", "vhost_vdpa", "--root", tmp_path)  # which has it already
     assert got.returncode == DONE and got.stdout.decode() == f"vnet0 vhost_vdpa {tmp_path}/dev/vhost-vdpa-0\n"
     assert vhctl("vdpa", "bind", "nobody", "vhost_vdpa", "--root", tmp_path).returncode == WRONG
+
+
+def test_a_device_that_is_not_there_is_out_of_reach(tmp_path):
+    for what in ("/dev/vhost-vdpa-9999", "vdpa:nobody", "/dev/vhost-nowhere"):
+        got = vhctl("probe", what)
+        assert got.returncode in (UNREACHABLE, WRONG, USAGE) and got.returncode != DONE and got.stderr, what
+    assert vhctl("probe", "/dev/vhost-vdpa-9999").returncode == UNREACHABLE
+    assert vhctl("io", "blk", "/dev/vhost-vdpa-9999", "read").returncode == UNREACHABLE
+    assert vhctl("io", "blk", "/dev/other", "read", cwd=tmp_path).returncode == USAGE
