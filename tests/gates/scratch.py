@@ -9,7 +9,7 @@ import sys
 import parse
 
 PARTS = ("CHANGELOG.md", "CMakeLists.txt", "CMakePresets.json", "abi", "bindings", "cmake", "go", "include", "pkgconfig",
-         "python", "src", "tools", "tests/abi", "tests/gates")
+         "python", "src", "tools", "tests/abi", "tests/ioctl", "tests/gates")
 SKIPPED = shutil.ignore_patterns("__pycache__", ".mypy_cache", ".pytest_cache", "build", "*.so")
 OFF = tuple(f"-D{option}=OFF" for option in ("VH_TESTS", "VH_EXAMPLES", "VH_MAN"))
 

@@ -267,7 +267,7 @@ def in_tree(build, program):
 def quick_start():
     """The program in the module's README."""
     with open(os.path.join(MODULE, "README.md"), encoding="utf-8") as f:
-        program, = re.findall(r"```go\n(.*?)```", f.read(), flags=re.S)
+        program = re.findall(r"```go\n(.*?)```", f.read(), flags=re.S)[0]
     return program
 
 
