@@ -41,7 +41,7 @@ MUTANTS = (
       (LOG, "\t\ttrace->ctx = ctx;\n\t}\n\tvhi_ops_destroy(&old, old_ctx);", "\t\ttrace->ctx = ctx;\n\t}\n"))),
     ("no destroy when a device is freed", False, (("src/device/device.c", "\tif (destroy)\n", "\tif (0)\n"),)),
     ("a pointer is not checked", QUICK,
-     (("src/queue/data.c", "if (!q || q->role != VH_QUEUE_DEVICE || !reqs)", "if (!q || q->role != VH_QUEUE_DEVICE)"),)),
+     (("src/queue/data.c", "(!q || q->role != VH_QUEUE_DEVICE || !reqs)", "(!q || q->role != VH_QUEUE_DEVICE)"),)),
     ("a handle is not checked", False,
      (("src/driver/blk.c", "\tif (!b)\n\t\treturn vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, \"vh_blk_get_info: NULL block driver\");\n", ""),)),
     ("an error is positive", QUICK,
@@ -61,7 +61,7 @@ MUTANTS = (
      (("include/vh/event.h", "\tuint32_t kind;\t/* VH_EVENT_* */\n", ""),
       ("include/vh/event.h", "\tint32_t reason; /* by kind */\n", "\tint32_t reason; /* by kind */\n\tuint32_t kind;\n"))),
     ("a callback's result is ignored", False,
-     (("src/master/channel.c", "rc = m->ops.backend_request(m->ctx, &req);", "m->ops.backend_request(m->ctx, &req);\n\trc = 0;"),)),
+     (("src/master/channel.c", "return m->ops.backend_request(m->ctx, &req);", "m->ops.backend_request(m->ctx, &req);\n\treturn 0;"),)),
     ("callbacks get another ctx", False,
      (("src/device/device.c", "\tdev->ctx = ctx;\n\t*out = dev;", "\tdev->ctx = NULL;\n\t*out = dev;"),)),
 )
