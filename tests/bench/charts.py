@@ -84,7 +84,7 @@ def draw_group(path, out, kinds=KINDS):
     module = importlib.import_module(data["group"])
     foot = f"{data['machine']['cpu']}, {data['machine']['cpus']} CPUs; {data['versions'].get('gcc', '')}; load {data['machine']['load'][0]:.1f}; " \
         f"{data['date'][:10]}"
-    charts = [dict(c, foot=foot) for c in getattr(module, "charts", lambda _: [])(data) if any((c.get("bars") or c.get("lines")).values())]
+    charts = [dict(c, foot=foot) for c in getattr(module, "charts", lambda _: [])(data) if any((c.get("bars") or c.get("lines") or {}).values())]
     return [p for c in charts for p in draw(c, out, kinds)]
 
 
