@@ -13,7 +13,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.append(os.path.join(os.path.dirname(HERE), "lab"))  # what groups import
 KINDS = ("svg", "png")
 COLOURS = {"libvh": "#1b6ca8", "floor": "#9aa5b1", "rust virtio-queue": "#c8553d"}
-OTHERS = ("#e0a030", "#5b8c5a", "#7d5ba6", "#444444", "#b0b0b0")
+OTHERS = ("#1b6ca8", "#5b8c5a", "#7d5ba6", "#e0a030", "#b0b0b0", "#c8553d")
 
 
 def _setup():
@@ -39,8 +39,16 @@ def _bars(axes, chart):
         at = [c + (i - (len(series) - 1) / 2) * width for c, k in enumerate(categories) if k in values]
         tall = [values[k] for k in categories if k in values]
         bars = axes.bar(at, tall, width * 0.92, label=name, color=colours[name])
-        axes.bar_label(bars, [f"{v:.0f}" if v >= 10 else f"{v:.2f}" for v in tall], fontsize=6, padding=1)
+        axes.bar_label(bars, [_short(v) for v in tall], fontsize=5 if len(series) > 4 else 6, padding=1)
     axes.set_xticks(range(len(categories)), categories)
+
+
+def _short(v):
+    """A label of a bar, narrow enough for its neighbours."""
+    for limit, unit in ((1e6, "M"), (1e4, "k")):
+        if v >= limit:
+            return f"{v / (1e6 if unit == 'M' else 1e3):.3g}{unit}"
+    return f"{v:.0f}" if v >= 10 else f"{v:.2f}"
 
 
 def _lines(axes, chart):
