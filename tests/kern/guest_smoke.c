@@ -97,7 +97,7 @@ static void vdpa_drivers(void)
 static void simulators(void)
 {
 	if (access("/sys/module/vdpa_sim", F_OK) != 0)
-		guest_skip("the simulators were not built for this kernel");
+		guest_skip("no simulators");
 	folder_has("/sys/module", "vdpa_sim_net");
 	folder_has("/sys/module", "vdpa_sim_blk");
 	folder_has("/sys/module", "vringh");
@@ -112,7 +112,7 @@ static void vp_vdpa(void)
 	int n = 0;
 
 	if (access(driver, F_OK) != 0)
-		guest_skip("vp_vdpa was not built for this kernel");
+		guest_skip("no simulators");
 	folder = opendir(driver);
 	guest_check(folder);
 	while ((entry = readdir(folder)))
