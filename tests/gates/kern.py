@@ -2,7 +2,8 @@
 """Kind kern: tests/kern/guest_* in a guest, under Debian 12's kernel 6.12; with --all under the oldest 6.12 and the newest of all.
 
 kern.py BUILD [--all] [--keep FOLDER]. Each case is told as KERNEL PROGRAM/CASE; a line that begins with BAD is one that failed, was
-skipped though tests/kern/skips.tsv does not have it, or never came. Nothing to boot is a failure too.
+skipped though tests/kern/skips.tsv does not have it, or never came. Only the first kernel must have the simulators. Nothing to
+boot is a failure too.
 """
 import argparse
 import contextlib
