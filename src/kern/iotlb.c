@@ -69,17 +69,11 @@ static int tell_update(struct vh_kern *k, const struct vh_iotlb_entry *e)
 /* As much of an entry of guest addresses as lies in one region, around this I/O address. False: nothing. */
 static bool to_user_address(const struct vh_kern *k, uint64_t iova, struct vh_iotlb_entry *e)
 {
-	const struct vhi_gpa gpa = {e->addr + (iova - e->iova)};
-	const struct vhi_region *r = k->mem ? vhi_find(k->mem, gpa) : NULL;
-	uint64_t before, after;
+	const struct vhi_region *r = k->mem ? vhi_iotlb_cut(k->mem, iova, e) : NULL;
 
 	if (!r)
 		return false;
-	before = VHI_MIN(iova - e->iova, gpa.v - r->gpa.v);
-	after = VHI_MIN(e->len - (iova - e->iova), r->len - (gpa.v - r->gpa.v));
-	e->iova = iova - before;
-	e->len = before + after;
-	e->addr = (uintptr_t)r->host + (gpa.v - r->gpa.v) - before;
+	e->addr = (uintptr_t)r->host + (e->addr - r->gpa.v);
 	return true;
 }
 

@@ -109,17 +109,11 @@ int vhi_master_unmap(struct vh_master *m, uint64_t iova, uint64_t len)
 /* As much of an entry of guest addresses as lies in one shared region, around this I/O address. False: nothing. */
 static bool to_user_address(const struct vh_master *m, uint64_t iova, struct vh_iotlb_entry *e)
 {
-	const struct vhi_gpa gpa = {e->addr + (iova - e->iova)};
-	const struct vhi_region *r = m->mem ? vhi_find(m->mem, gpa) : NULL;
-	uint64_t before, after;
+	const struct vhi_region *r = m->mem ? vhi_iotlb_cut(m->mem, iova, e) : NULL;
 
 	if (!r)
 		return false;
-	before = VHI_MIN(iova - e->iova, gpa.v - r->gpa.v);
-	after = VHI_MIN(e->len - (iova - e->iova), r->len - (gpa.v - r->gpa.v));
-	e->iova = iova - before;
-	e->len = before + after;
-	e->addr = r->uva.v + (gpa.v - r->gpa.v) - before;
+	e->addr = r->uva.v + (e->addr - r->gpa.v);
 	return true;
 }
 

@@ -176,3 +176,19 @@ void VHI_SHM *vhi_tlb_translate_one(const struct vhi_tlb *t, struct vhi_iova iov
 	*rc = n < 0 && n != -ENOSPC ? n : 0;
 	return n == 1 ? (void VHI_SHM *)(uintptr_t)seg.addr : NULL;
 }
+
+const struct vhi_region *vhi_iotlb_cut(const struct vh_snapshot *s, uint64_t iova, struct vh_iotlb_entry *e)
+{
+	const struct vhi_gpa gpa = {e->addr + (iova - e->iova)};
+	const struct vhi_region *r = vhi_find(s, gpa);
+	uint64_t before, after;
+
+	if (!r)
+		return NULL;
+	before = VHI_MIN(iova - e->iova, gpa.v - r->gpa.v);
+	after = VHI_MIN(e->len - (iova - e->iova), r->len - (gpa.v - r->gpa.v));
+	e->iova = iova - before;
+	e->len = before + after;
+	e->addr = gpa.v - before;
+	return r;
+}

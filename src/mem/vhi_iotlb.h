@@ -62,6 +62,8 @@ struct vhi_iotlb_user {
 	bool waits; /* under the IOTLB's lock */
 };
 
+/* Of an entry of guest addresses as much as lies in one region, around this I/O address. The region, NULL: none has it. */
+const struct vhi_region *vhi_iotlb_cut(const struct vh_snapshot *s, uint64_t iova, struct vh_iotlb_entry *e);
 struct vh_iotlb *vhi_iotlb_get(struct vh_iotlb *t); /* NULL-safe */
 void vhi_iotlb_put(struct vh_iotlb *t);		    /* NULL-safe */
 void vhi_iotlb_join(struct vh_iotlb *t, struct vhi_iotlb_user *user);
