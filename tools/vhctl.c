@@ -34,7 +34,9 @@ static const char help_text[] =
 	"       vhctl vdpa del NAME\n"
 	"       vhctl vdpa show [NAME [--stats QUEUE]] [--json]\n"
 	"       vhctl vdpa bind NAME vhost_vdpa|virtio_vdpa|none [--json]\n"
-	"       vhctl doctor [vhost-user] [kernel] [vdpa] [vduse] [--root DIR] [--json]\n"
+	"       vhctl doctor [vhost-user] [kernel] [vdpa] [vduse] [--root DIR] [--json]\n";
+
+static const char help_end[] =
 	"       vhctl --version | --help\n"
 	"\n"
 	"TARGET and ADDRESS are unix:PATH, @NAME, fd:N or systemd:NAME; a TARGET can be vdpa:NAME or "
@@ -53,18 +55,27 @@ static const struct {
 	{"doctor", cmd_doctor}, {"ls", cmd_ls},	      {"vdpa", cmd_vdpa},
 };
 
+static void help(FILE *to)
+{
+	fputs(help_text, to);
+	external_help(to);
+	fputs(help_end, to);
+}
+
 int main(int argc, char **argv)
 {
 	int rc;
 
-	signal(SIGPIPE, SIG_IGN);
 	if (argc < 2) {
-		fputs(help_text, stderr);
+		help(stderr);
 		return EXIT_USAGE;
 	}
+	if (external(argc - 1, argv + 1, &rc)) /* it has a --help of its own */
+		return rc;
+	signal(SIGPIPE, SIG_IGN);
 	for (int i = 1; i < argc; i++)
 		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h") || (i == 1 && !strcmp(argv[i], "help"))) {
-			fputs(help_text, stdout);
+			help(stdout);
 			return EXIT_DONE;
 		}
 	if (!strcmp(argv[1], "--version")) {

@@ -41,6 +41,13 @@ int trace_open(void);
 const struct vh_trace_ops *tracer(void); /* NULL when off */
 const struct vh_logger_ops *stderr_log(uint32_t level);
 
+/*
+ * external.c: the commands that are Python. @argv begins with the command. False when it is none of them; else it does not
+ * come back, or it could not be started and *exit_code is set.
+ */
+bool external(int argc, char **argv, int *exit_code);
+void external_help(FILE *to);
+
 /* json.c: a writer that minds the commas. */
 struct json {
 	FILE *to;
