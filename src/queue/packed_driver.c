@@ -88,6 +88,30 @@ put_part(struct vh_queue *q, struct writer *w, const bool direct, size_t first, 
 	return TAKEN;
 }
 
+/* Where the next chain begins, and what its marks are in a second word. */
+struct place {
+	size_t at;
+	uint64_t marks;
+};
+
+static inline struct place place_of(uint16_t pos)
+{
+	return (struct place){packed_at(pos), (uint64_t)packed_avail_marks(pos) << 48};
+}
+
+static inline uint16_t pos_of(const struct place *p)
+{
+	return (uint16_t)(p->at | (p->marks >> 48 & VHI_PACKED_AVAIL ? VHI_PACKED_WRAP : 0));
+}
+
+static inline __attribute__((always_inline)) void place_on(const struct vhi_submit *b, struct place *p)
+{
+	if (VHI_UNLIKELY(++p->at == b->num)) {
+		p->at = 0;
+		p->marks ^= BOTH_MARKS;
+	}
+}
+
 /* Those of them that were stored look available behind a head that is not: no more. From the head on, up to @end. */
 __attribute__((noinline, cold)) static void take_back(struct vh_queue *q, uint16_t pos, size_t end)
 {
@@ -95,22 +119,21 @@ __attribute__((noinline, cold)) static void take_back(struct vh_queue *q, uint16
 		vhi_shm_store64(packed_desc(q, packed_at(pos)) + 1, packed_word(0, 0, packed_used_marks(pos)));
 }
 
-/* A chain at *pos, which moves behind it; *head is the second word of its first descriptor, which is still to be stored. */
+/* A chain at *p, which moves behind it; *head is the second word of its first descriptor, which is still to be stored. */
 static inline __attribute__((always_inline)) enum vhi_refusal put_direct(struct vh_queue *q, const struct vhi_submit *b,
-									 const struct vh_req *req, uint16_t *pos,
+									 const struct vh_req *req, struct place *p,
 									 uint64_t *head, struct vhi_sent *sent)
 {
 	const struct vh_seg *segs = (const struct vh_seg *)(uintptr_t)req->segs, *turn = segs + req->n_rd;
-	const size_t first = packed_at(*pos);
-	struct writer w = {.table = packed_desc(q, 0),
-			   .at = first,
-			   .common = packed_word(0, b->free, packed_avail_marks(*pos) | VHI_DESC_NEXT)};
+	const size_t first = p->at;
+	struct writer w = {
+		.table = packed_desc(q, 0), .at = first, .common = packed_word(0, b->free, VHI_DESC_NEXT) | p->marks};
 	enum vhi_refusal rc = put_part(q, &w, true, first, b->num, segs, turn, 0, &sent->rd_len);
 
 	if (!rc)
 		rc = put_part(q, &w, true, first, b->num, turn, turn + req->n_wr, VHI_DESC_WRITE, &sent->wr_len);
 	if (VHI_UNLIKELY(rc)) {
-		take_back(q, *pos, w.at);
+		take_back(q, pos_of(p), w.at);
 		return rc;
 	}
 	w.word &= ~((uint64_t)VHI_DESC_NEXT << 48);
@@ -121,14 +144,36 @@ static inline __attribute__((always_inline)) enum vhi_refusal put_direct(struct 
 	*head = w.head;
 	if (VHI_UNLIKELY(q->drv.kept))
 		keep_chain(q, req, b->free);
-	*pos = (uint16_t)(w.at | (w.common >> 48 & VHI_PACKED_AVAIL ? VHI_PACKED_WRAP : 0));
+	*p = (struct place){w.at, w.common & BOTH_MARKS};
+	return TAKEN;
+}
+
+/* The same of one segment, where nothing has to be linked, counted or taken back. */
+static inline __attribute__((always_inline)) enum vhi_refusal put_one(struct vh_queue *q, const struct vhi_submit *b,
+								      const struct vh_req *req, struct place *p,
+								      uint64_t *head, struct vhi_sent *sent)
+{
+	const struct vh_seg *seg = (const struct vh_seg *)(uintptr_t)req->segs;
+	const uint64_t len = seg->len, write = req->n_wr; /* or read, if it is 0 */
+	uint64_t gpa;
+	const enum vhi_refusal rc = vhi_seg_gpa(q, seg->addr, len, &gpa);
+
+	if (VHI_UNLIKELY(rc))
+		return rc;
+	vhi_shm_store64(packed_desc(q, 0) + 2 * p->at, gpa);
+	sent->wr_len = write ? len : 0;
+	sent->rd_len = len - sent->wr_len;
+	*head = p->marks | (uint64_t)b->free << 32 | len | write * VHI_DESC_WRITE << 48;
+	if (VHI_UNLIKELY(q->drv.kept))
+		keep_chain(q, req, b->free);
+	place_on(b, p);
 	return TAKEN;
 }
 
 /* The same with a table, in which descriptors have no links, no id and no marks. */
 static inline __attribute__((always_inline)) enum vhi_refusal put_indirect(struct vh_queue *q,
 									   const struct vhi_submit *b,
-									   const struct vh_req *req, uint16_t *pos,
+									   const struct vh_req *req, struct place *p,
 									   uint64_t *head, struct vhi_sent *sent)
 {
 	const struct vh_seg *segs = (const struct vh_seg *)(uintptr_t)req->segs, *turn = segs + req->n_rd;
@@ -143,25 +188,29 @@ static inline __attribute__((always_inline)) enum vhi_refusal put_indirect(struc
 	if (VHI_UNLIKELY(rc))
 		return rc;
 	len = (uint32_t)w.at * VHI_DESC_SIZE;
-	vhi_shm_store64(packed_desc(q, packed_at(*pos)), at);
+	vhi_shm_store64(packed_desc(q, 0) + 2 * p->at, at);
 	if (VHI_UNLIKELY(q->drv.kept))
 		keep(q, &b->slots[b->free], 0, (struct vhi_kept){.addr = at, .len = len, .flags = VHI_DESC_INDIRECT});
-	*head = packed_word(len, b->free, packed_avail_marks(*pos) | VHI_DESC_INDIRECT);
-	*pos = packed_on(b->num, *pos, 1);
+	*head = packed_word(len, b->free, VHI_DESC_INDIRECT) | p->marks;
+	place_on(b, p);
 	return TAKEN;
 }
 
 static inline __attribute__((always_inline)) enum vhi_refusal
-submit_one(struct vh_queue *q, struct vhi_submit *b, const struct vh_req *req, uint16_t *pos, uint64_t *head)
+submit_one(struct vh_queue *q, struct vhi_submit *b, const struct vh_req *req, struct place *p, uint64_t *head)
 {
-	const bool indirect = vhi_goes_indirect(q, req);
-	const uint32_t n_desc = indirect ? 1 : req->n_rd + req->n_wr;
-	enum vhi_refusal rc = vhi_submit_check(b, req, indirect);
+	const uint64_t k = (uint64_t)req->n_rd + req->n_wr;
+	const bool indirect = vhi_goes_indirect(q, k);
+	const uint32_t n_desc = indirect ? 1 : (uint32_t)k;
+	enum vhi_refusal rc = vhi_submit_check(b, req, k, indirect);
 	struct vhi_sent sent;
 
 	if (rc)
 		return rc;
-	rc = indirect ? put_indirect(q, b, req, pos, head, &sent) : put_direct(q, b, req, pos, head, &sent);
+	if (indirect)
+		rc = put_indirect(q, b, req, p, head, &sent);
+	else
+		rc = k == 1 ? put_one(q, b, req, p, head, &sent) : put_direct(q, b, req, p, head, &sent);
 	if (VHI_UNLIKELY(rc))
 		return rc;
 	vhi_submitted(b, req, &sent, b->free, n_desc, vhi_link(b->link, b->free));
@@ -170,30 +219,31 @@ submit_one(struct vh_queue *q, struct vhi_submit *b, const struct vh_req *req, u
 
 static int32_t packed_submit(struct vh_queue *q, const struct vh_req *reqs, uint32_t n)
 {
+	uint64_t VHI_SHM *const ring = packed_desc(q, 0);
 	struct vhi_submit b = vhi_submit_begin(q);
 	const uint16_t old = q->next_avail;
 	const uint32_t n_free = b.n_free;
+	struct place p = place_of(old);
 	enum vhi_refusal rc = TAKEN;
-	uint16_t pos = old;
 	uint64_t first = 0;
 	uint32_t i;
 
 	for (i = 0; i < n; i++) {
-		const size_t at = packed_at(pos);
+		const size_t at = p.at;
 		uint64_t head = 0;
 
-		rc = submit_one(q, &b, &reqs[i], &pos, &head);
+		rc = submit_one(q, &b, &reqs[i], &p, &head);
 		if (rc)
 			break;
 		if (i)
-			vhi_shm_store64(packed_desc(q, 0) + 2 * at + 1, head);
+			vhi_shm_store64(ring + 2 * at + 1, head);
 		else
 			first = head;
 	}
 	if (!i)
 		return vhi_refused(q, rc);
-	q->next_avail = pos;
-	vhi_shm_store64_release(packed_desc(q, packed_at(old)) + 1, first);
+	q->next_avail = pos_of(&p);
+	vhi_shm_store64_release(ring + 2 * (size_t)packed_at(old) + 1, first);
 	vhi_submit_end(q, &b, i);
 	packed_tell(q, VHI_AREA_DEVICE, old, n_free - b.n_free);
 	return (int32_t)i;
@@ -218,30 +268,44 @@ static void packed_release(struct vh_queue *q, uint32_t id)
 
 static int32_t packed_reap(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max)
 {
+	const uint64_t VHI_SHM *const ring = packed_desc(q, 0);
 	struct vh_cpl *cpl = cpls, *const end = cpls + max;
 	struct vhi_slot *const slots = q->slots;
+	uint16_t *const link = q->drv.link;
 	const uint32_t num = q->num;
-	uint32_t busy = num - q->drv.n_free, site = 0;
-	uint16_t pos = q->next_used;
-	uint64_t word, bytes = 0;
+	uint32_t busy = num - q->drv.n_free, marks = packed_used_marks(q->next_used), site = 0;
+	size_t at = packed_at(q->next_used), free = q->drv.free;
+	uint64_t bytes = 0;
 
-	for (; cpl != end && is_used(q, pos, busy, &word); cpl++) {
+	/* What is not in flight can't be used: see is_used(). */
+	for (; cpl != end && busy; cpl++) {
+		const uint64_t word = vhi_shm_load64_acquire(ring + 2 * at + 1);
 		const uint32_t id = packed_id(word);
 		/* Without WRITE a length says nothing. */
 		const uint32_t len = packed_flags(word) & VHI_DESC_WRITE ? (uint32_t)word : 0;
+		uint32_t n_desc;
 
+		if (!packed_is(word, marks))
+			break;
 		site = vhi_reap_one(slots, num, id, len, cpl);
 		if (VHI_UNLIKELY(site))
 			break;
-		vhi_link_give(q, (uint16_t)id, (uint16_t)id);
+		n_desc = slots[id].n_desc;
+		link[id] = (uint16_t)(free - id - 1);
+		free = id;
 		if (VHI_UNLIKELY(q->drv.kept))
 			keep_no_more(q, &slots[id]);
-		busy -= slots[id].n_desc;
-		pos = packed_on(num, pos, slots[id].n_desc);
+		busy -= n_desc;
+		at += n_desc;
+		if (VHI_UNLIKELY(at >= num)) {
+			at -= num;
+			marks ^= VHI_PACKED_AVAIL | VHI_PACKED_USED;
+		}
 		bytes += len;
 	}
-	q->next_used = pos;
+	q->next_used = (uint16_t)(at | (marks ? VHI_PACKED_WRAP : 0));
 	q->drv.n_free = num - busy;
+	q->drv.free = (uint16_t)free;
 	if (cpl != cpls)
 		vhi_reaped(q, (uint32_t)(cpl - cpls), bytes);
 	else if (site)

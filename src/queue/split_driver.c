@@ -75,9 +75,10 @@ put_chain(struct vh_queue *q, struct writer *w, const bool direct, const struct 
 static inline __attribute__((always_inline)) enum vhi_refusal
 submit_one(struct vh_queue *q, struct vhi_submit *b, const struct vh_req *req, uint16_t VHI_SHM *avail)
 {
-	const bool indirect = vhi_goes_indirect(q, req);
-	const uint32_t n_desc = indirect ? 1 : req->n_rd + req->n_wr;
-	enum vhi_refusal rc = vhi_submit_check(b, req, indirect);
+	const uint64_t k = (uint64_t)req->n_rd + req->n_wr;
+	const bool indirect = vhi_goes_indirect(q, k);
+	const uint32_t n_desc = indirect ? 1 : (uint32_t)k;
+	enum vhi_refusal rc = vhi_submit_check(b, req, k, indirect);
 	const uint16_t head = b->free;
 	uint16_t next, last = head;
 	struct vhi_sent sent;

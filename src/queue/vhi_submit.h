@@ -98,17 +98,15 @@ static inline uint32_t vhi_seg_flags(const struct vh_req *req, uint32_t i, uint3
 	return (i >= req->n_rd ? VHI_DESC_WRITE : 0) | (i + 1 < k ? VHI_DESC_NEXT : 0);
 }
 
-static inline bool vhi_goes_indirect(const struct vh_queue *q, const struct vh_req *req)
+/* A request of k segments. */
+static inline bool vhi_goes_indirect(const struct vh_queue *q, uint64_t k)
 {
-	const uint64_t k = (uint64_t)req->n_rd + req->n_wr;
-
 	return k > 1 && k <= q->ring.max_indirect && q->ring.features & VHI_BIT(VH_F_RING_INDIRECT_DESC);
 }
 
-static inline enum vhi_refusal vhi_submit_check(const struct vhi_submit *b, const struct vh_req *req, bool indirect)
+static inline enum vhi_refusal vhi_submit_check(const struct vhi_submit *b, const struct vh_req *req, uint64_t k,
+						bool indirect)
 {
-	const uint64_t k = (uint64_t)req->n_rd + req->n_wr;
-
 	if (req->flags | req->reserved)
 		return BAD_RESERVED;
 	/* One that has none is more than any number when one is taken from it. */

@@ -11,7 +11,7 @@ PROMISED = {"s0": 150, "s1": 300, "s2": 650, "s3": 340, "ps0": 170, "ps1": 330, 
 # A device written by hand that checks the same, and keeps no record of what is in flight.
 FLOORS = {"s0": 80, "s1": 182, "s2": 437, "s3": 216, "ps0": 110, "ps1": 210, "ps2": 460, "ps3": 227}
 # The same of a driver, submit and reap, and what may be had for the record.
-DRIVER_FLOORS = {"s0": 122, "s1": 196, "s2": 375, "ps1": 223, "ps2": 453}
+DRIVER_FLOORS = {"s0": 122, "s1": 196, "s2": 375, "ps0": 131, "ps1": 223, "ps2": 453}
 BY_DRIVER = 1.5
 # s1 at 509 regions, against the same at 1.
 BY_REGIONS = 1.25
@@ -43,9 +43,10 @@ COSTS = (
     Cost("driver", "s1", 1, 32, 264),
     Cost("driver", "s2", 1, 32, 412),
     Cost("driver", "s3", 1, 32, 288),
-    Cost("driver", "ps0", 1, 32, 241),
-    Cost("driver", "ps1", 1, 32, 327),
-    Cost("driver", "ps2", 1, 32, 483),
+    Cost("driver", "ps0", 1, 32, 186),
+    Cost("driver", "ps1", 1, 32, 306),
+    Cost("driver", "ps2", 1, 32, 461),
+    Cost("driver", "ps3", 1, 32, 282),
 )
 
 # Full fences in one batch, locked instructions included.

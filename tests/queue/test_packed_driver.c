@@ -229,6 +229,41 @@ static void a_refused_request_leaves_nothing_that_looks_available(void **state)
 	assert_int_not_equal(desc[1].flags & BOTH, VHT_AVAIL);
 }
 
+/* One segment each, across the end of the ring: what is sent, what is received, and one that is refused. */
+static void requests_of_one_segment(void **state)
+{
+	static char elsewhere;
+	const struct vh_seg bad = {.addr = (uintptr_t)&elsewhere, .len = 1};
+	const struct vh_req reqs[] = {
+		{.segs = (uintptr_t)&segs[0], .n_rd = 1, .user = 10},
+		{.segs = (uintptr_t)&segs[1], .n_wr = 1, .user = 11},
+		{.segs = (uintptr_t)&segs[2], .n_rd = 1, .user = 12},
+		{.segs = (uintptr_t)&bad, .n_wr = 1},
+		{.segs = (uintptr_t)&segs[3], .n_rd = 1},
+	};
+	struct vh_cpl cpls[5];
+
+	(void)state;
+	reopen(5, 0, AT(3) | AT(3) << 16);
+	assert_int_equal(vh_queue_submit(ring.q, reqs, 5), 3);
+	assert_int_equal(vh_queue_submit(ring.q, reqs + 3, 2), -EFAULT);
+	assert_int_equal(desc[3].flags, VHT_AVAIL);
+	assert_int_equal(desc[4].flags, VHT_AVAIL | VHT_WRITE);
+	assert_int_equal(desc[0].flags, VHT_USED);
+	assert_int_equal(desc[1].flags & BOTH, 0);
+	for (uint32_t i = 0; i < 3; i++) {
+		assert_int_equal(desc[(3 + i) % 5].addr, VHT_DATA + 256 * i);
+		assert_int_equal(desc[(3 + i) % 5].len, 100 + i);
+		assert_int_equal(desc[(3 + i) % 5].id, i);
+	}
+	use(3, 1, 101, BOTH | VHT_WRITE);
+	use(4, 2, 1, BOTH | VHT_WRITE); /* nothing could be written there */
+	assert_int_equal(vh_queue_reap(ring.q, cpls, 5), 1);
+	assert_int_equal(cpls[0].token, 11);
+	assert_int_equal(cpls[0].written, 101);
+	expect_broken(SITE(USED_LEN));
+}
+
 static void the_device_is_kicked_when_it_wants_to_be(void **state)
 {
 	(void)state;
@@ -307,6 +342,7 @@ int main(void)
 		T(case_221_forged_used_descriptors_break),
 		T(case_220_a_device_that_scribbles_over_the_ring_changes_nothing),
 		T(a_refused_request_leaves_nothing_that_looks_available),
+		T(requests_of_one_segment),
 		T(the_device_is_kicked_when_it_wants_to_be),
 		T(progress_is_what_was_reaped_when_the_device_lies),
 	};
