@@ -239,6 +239,9 @@ VH_API vh_count vh_slave_dispatch(struct vh_slave *s);
  * @s: the back-end
  * @timeout_ms: -1 = for ever
  *
+ * After an answer it looks for the front-end's next message for 20 microseconds at most before it sleeps, and not for
+ * long if that is in vain. Who has a loop of his own around vh_slave_fd() can do the same.
+ *
  * @since: VH_1.0
  * @thread: handle
  * @blocks: yes

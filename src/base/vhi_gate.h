@@ -11,12 +11,11 @@
 #include <stdint.h>
 
 struct vhi_gate {
-	pthread_mutex_t lock;
+	/* Atomic: an address of the thread inside, 0 = nobody; in its low bits what other calls have marked it with. */
+	uintptr_t inside;
+	uint32_t depth;	      /* of calls, the owner's */
+	pthread_mutex_t lock; /* around marks, and around leaving a gate that has one */
 	pthread_cond_t left;
-	const void *owner; /* address of a thread-local of the thread inside, NULL = nobody */
-	uint32_t depth;
-	bool stopped;
-	bool free_later;
 };
 
 int vhi_gate_init(struct vhi_gate *g);

@@ -42,6 +42,7 @@ static void send_answer(struct vh_slave *s, struct vhi_job *job)
 		rc = vhi_chan_send(&s->conn.main, job->header.request, VHI_WIRE_VERSION | VHI_WIRE_REPLY, job->reply,
 				   job->reply_size, &job->reply_fd, job->reply_fd >= 0);
 	vhi_fd_close(&job->reply_fd);
+	s->answered |= job->answer != VHI_ANSWER_NONE;
 	if (rc)
 		vhi_conn_fail(s, reason_of(&s->conn, rc));
 }

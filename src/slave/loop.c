@@ -4,6 +4,8 @@
 
 #define EVENTS_PER_ROUND 32
 #define ROUNDS_PER_POLL	 16
+/* Waits that go to sleep at once before one looks again, after looking was in vain. */
+#define SOON_AGAIN 128u
 
 int vhi_slave_watch(struct vh_slave *s, int op, int fd, enum vhi_source source, uint32_t index, uint32_t events)
 {
@@ -28,11 +30,34 @@ static bool has(const struct ready *r, enum vhi_source source)
 	return r->sources & (1u << source);
 }
 
+/*
+ * Who was answered just now says more, as a rule: to connect takes a dozen answers. On another processor that comes
+ * sooner than this thread could go to sleep and be woken. On the same one it can't come, so it is not tried for long.
+ */
+static int look_for_more(struct vh_slave *s, struct epoll_event *evs)
+{
+	uint64_t end;
+	int n;
+
+	if (!s->soon_ns && ++s->sleeps % SOON_AGAIN)
+		return 0;
+	end = vhi_now_ns() + (s->soon_ns ? s->soon_ns : VHI_SOON_NS);
+	do {
+		vhi_relax();
+		n = vhi_sys.epoll_wait(s->epfd, evs, EVENTS_PER_ROUND, 0);
+	} while (!n && vhi_now_ns() < end);
+	s->soon_ns = n ? VHI_SOON_NS : s->soon_ns > VHI_SOON_NS / 8 ? s->soon_ns / 2 : 0;
+	return n;
+}
+
 static int poll_sources(struct vh_slave *s, int timeout_ms, struct ready *r)
 {
 	struct epoll_event evs[EVENTS_PER_ROUND];
-	int n = vhi_sys.epoll_wait(s->epfd, evs, EVENTS_PER_ROUND, timeout_ms);
+	int n = s->answered && timeout_ms ? look_for_more(s, evs) : 0;
 
+	if (!n)
+		n = vhi_sys.epoll_wait(s->epfd, evs, EVENTS_PER_ROUND, timeout_ms);
+	s->answered = false;
 	if (n < 0)
 		return errno == EINTR && !timeout_ms ? 0 : -errno;
 	if (vhi_slave_ended(s))

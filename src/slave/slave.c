@@ -235,6 +235,7 @@ static struct vh_slave *slave_new(const struct vh_slave_opts *opts, struct vh_de
 	}
 	s->epfd = s->wake_fd = s->timer_fd = s->listen_fd = -1;
 	s->pid = getpid();
+	s->soon_ns = VHI_SOON_NS;
 	s->tickets.kind = &vhi_slave_tickets;
 	*rc = vhi_gate_init(&s->gate);
 	if (*rc) {

@@ -204,9 +204,12 @@ struct vh_slave {
 	int epfd, wake_fd, timer_fd;
 	uint64_t timer_ns; /* what timer_fd is set to, 0 = off */
 	bool dispatching;
-	bool more;	 /* the last round left something to do */
-	bool polling;	 /* what it left is to look at rings, and nothing else */
-	uint32_t rounds; /* since it polls */
+	bool more;	  /* the last round left something to do */
+	bool polling;	  /* what it left is to look at rings, and nothing else */
+	uint32_t rounds;  /* since it polls */
+	bool answered;	  /* something, since it last waited */
+	uint32_t soon_ns; /* for how long a wait looks for what follows an answer, 0 = that was in vain lately */
+	uint32_t sleeps;  /* of those that did not look */
 	bool destroying;
 	bool paused;	 /* see pause.c */
 	bool rings_held; /* while paused: rings take nothing */
@@ -230,6 +233,9 @@ struct vh_slave {
 vh_rc vhi_slave_enter(struct vh_slave *s, const char *call);
 vh_count vhi_slave_leave(struct vh_slave *s, vh_count rc);
 void vhi_slave_wake(void *s); /* from any thread: there is something to do */
+
+/* The most that a wait looks for what follows an answer before it sleeps. */
+#define VHI_SOON_NS 20000u
 
 /* loop.c: sources in the epoll set; the tag comes back with the event. */
 enum vhi_source {
