@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
+"""vhctl trace."""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+from vh.trace.cli import DONE, TYPES, UNREACHABLE, WRONG, Parser, fail
+from vh.trace.files import JsonLines
+from vh.trace.output import Printer
+from vh.trace.tracer import Tracer
+
+
+def _parser() -> Parser:
+    p = Parser(prog="vhctl trace", description="Stand between a vhost-user front-end and its back-end, and print every message. "
+               "Each connection of the front-end is one to the back-end: one that serves only one connection ends after it.")
+    p.add_argument("--listen", required=True, metavar="ADDRESS", help="where the front-end connects: a path, unix:PATH or @NAME")
+    p.add_argument("--connect", required=True, metavar="ADDRESS", help="where the back-end listens")
+    p.add_argument("--reverse", action="store_true", help="the back-end connects to --listen, the front-end listens at --connect")
+    p.add_argument("--once", action="store_true", help="end with the first connection")
+    p.add_argument("--jsonl", metavar="FILE", help="record as lines of JSON")
+    p.add_argument("--json", action="store_true", help="print lines of JSON too, and nothing else")
+    p.add_argument("--quiet", action="store_true", help="print violations only")
+    p.add_argument("--type", choices=TYPES, default="none", help="of the device, for the names of its feature bits")
+    p.add_argument("--late", type=float, default=5.0, metavar="SECONDS", help="a reply that takes longer is flagged (5)")
+    p.add_argument("--timeout", type=float, default=5000, metavar="MS", help="for the back-end to listen (5000)")
+    p.add_argument("--strict", action="store_true", help="exit with 1 if the specification was violated")
+    return p
+
+
+class _Quiet(Printer):
+    def message(self, m) -> None:  # type: ignore[no-untyped-def]
+        if m.violations:
+            super().message(m)
+
+    def note(self, n) -> None:  # type: ignore[no-untyped-def]
+        pass
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = _parser()
+    args = parser.parse_args(argv)
+    sinks: list[JsonLines | Printer] = []
+    try:
+        tracer = Tracer(args.listen, args.connect, once=args.once, reverse=args.reverse, late=args.late,
+                        timeout=args.timeout / 1000, rings=False, remember=False)
+    except OSError as e:
+        return fail(parser, UNREACHABLE, f"{args.listen}: {e.strerror or e}")
+    try:
+        if args.jsonl:
+            sinks.append(JsonLines(open(args.jsonl, "w", encoding="utf-8"), tracer.started_ns))
+        if args.json:
+            sinks.append(JsonLines(sys.stdout, tracer.started_ns))
+        else:
+            sinks.append((_Quiet if args.quiet else Printer)(sys.stdout, TYPES[args.type]))
+    except OSError as e:
+        tracer.close()
+        return fail(parser, WRONG, f"{e.filename}: {e.strerror}")
+    tracer.sinks = tuple(sinks)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: tracer.stop())
+    print(f"vhctl trace: listening at {args.listen}", file=sys.stderr, flush=True)
+    try:
+        tracer.run()
+    finally:
+        tracer.close()
+    if args.once and tracer.refused:
+        return fail(parser, UNREACHABLE, tracer.refused)
+    return WRONG if args.strict and tracer.violations else DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

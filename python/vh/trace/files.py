@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
+"""Recordings: a file of JSON lines, written while a session runs, and read again."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from typing import IO, Any, Iterator
+
+from vh.trace.message import Message, Note, Violation
+
+FORMAT = 1
+
+
+@dataclass
+class Recording:
+    """What a file holds."""
+
+    messages: list[Message] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+    violations: list[Violation] = field(default_factory=list)
+    started_ns: int = 0
+
+
+class JsonLines:
+    """A sink: first a line that says what the file is, then a line for each message, violation of an earlier one, or event."""
+
+    def __init__(self, file: IO[str], started_ns: int):
+        self._file = file
+        self._line({"vh_trace": FORMAT, "started_ns": started_ns})
+
+    def _line(self, value: dict[str, Any]) -> None:
+        self._file.write(json.dumps(value, separators=(",", ":")) + "\n")
+        self._file.flush()
+
+    def message(self, m: Message) -> None:
+        self._line(m.as_dict())
+
+    def violation(self, v: Violation) -> None:
+        self._line({"violation": v.as_dict(), "n": v.number, "conn": v.conn})
+
+    def note(self, n: Note) -> None:
+        self._line(n.as_dict())
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _objects(path: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
+    with open(path, encoding="utf-8") as f:
+        for number, line in enumerate(f, 1):
+            try:
+                value = json.loads(line)
+            except ValueError as e:
+                raise ValueError(f"{os.fspath(path)}:{number}: not a line of JSON") from e
+            if not isinstance(value, dict):
+                raise ValueError(f"{os.fspath(path)}:{number}: not an object")
+            yield value
+
+
+def _read_json(path: str | os.PathLike[str]) -> Recording:
+    out = Recording()
+    objects = _objects(path)
+    first: dict[str, Any] = next(objects, {})
+    if first.get("vh_trace") != FORMAT:
+        raise ValueError(f"{os.fspath(path)}: not a recording of vhctl trace")
+    out.started_ns = int(first.get("started_ns", 0))
+    for d in objects:
+        if "event" in d:
+            out.notes.append(Note(d.get("conn", 0), d.get("t", 0), d["event"], d.get("text", "")))
+        elif "violation" in d:
+            out.violations.append(Violation(number=d.get("n", 0), conn=d.get("conn", 0), **d["violation"]))
+        else:
+            m = Message.from_dict(d)
+            out.messages.append(m)
+            out.violations += m.violations
+    return out
+
+
+def read(path: str | os.PathLike[str]) -> Recording:
+    """A recording; ValueError when it is none, OSError when it can't be read."""
+    return _read_json(path)

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
+"""One message of a traced session: its bytes, the fields by name (the C library's decoder), its fds, what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import stat
+from dataclasses import dataclass, field
+from typing import Any
+
+from vh import _error
+from vh._lib import ffi, lib, new_sized, text
+from vh.testing import wire
+
+FRONT_END, BACK_END = "front-end", "back-end"
+MAIN, BACKEND = "main", "backend"
+CHANNELS = (MAIN, BACKEND)
+ERROR, WARNING = "error", "warning"
+
+
+def size_text(n: int) -> str:
+    """1073741824 as 1 GiB; what is no multiple stays in bytes."""
+    for unit, shift in (("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)):
+        if n >= 1 << shift and not n & ((1 << shift) - 1):
+            return f"{n >> shift} {unit}"
+    return f"{n} bytes"
+
+
+@dataclass
+class Fd:
+    """What came as a file descriptor."""
+
+    kind: str  # memfd, file, eventfd, socket, pipe, device, userfaultfd, other
+    size: int = 0
+    name: str = ""
+
+    SIZED = ("memfd", "file")
+
+    @classmethod
+    def of(cls, fd: int) -> Fd:
+        """Looks, and changes nothing."""
+        st = os.fstat(fd)
+        try:
+            link = os.readlink(f"/proc/self/fd/{fd}")
+        except OSError:
+            link = ""
+        if stat.S_ISSOCK(st.st_mode):
+            return cls("socket", name=_socket_type(fd))
+        if stat.S_ISFIFO(st.st_mode):
+            return cls("pipe")
+        if stat.S_ISCHR(st.st_mode) or stat.S_ISBLK(st.st_mode):
+            return cls("device", name=link)
+        if link.startswith("/memfd:"):
+            return cls("memfd", st.st_size, link[len("/memfd:"):].replace(" (deleted)", ""))
+        if stat.S_ISREG(st.st_mode):
+            return cls("file", st.st_size, link)
+        for kind in ("eventfd", "userfaultfd"):
+            if kind in link:
+                return cls(kind)
+        return cls("other", name=link)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {size_text(self.size)}" if self.kind in self.SIZED else self.kind
+
+    def as_dict(self) -> dict[str, Any]:
+        out: dict[str, Any] = {"kind": self.kind}
+        if self.kind in self.SIZED:
+            out["size"] = self.size
+        if self.name:
+            out["name"] = self.name
+        return out
+
+
+def _socket_type(fd: int) -> str:
+    with socket.socket(fileno=os.dup(fd)) as s:
+        return {socket.SOCK_STREAM: "stream", socket.SOCK_DGRAM: "dgram"}.get(s.type, "other")
+
+
+@dataclass
+class Violation:
+    """What the specification forbids."""
+
+    rule: str
+    section: str
+    severity: str  # ERROR, WARNING
+    text: str
+    number: int = 0  # of the message that it is about; 0: of none
+    conn: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.severity}: {self.rule}: {self.text} (specification: {self.section})"
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"rule": self.rule, "section": self.section, "severity": self.severity, "text": self.text}
+
+
+@dataclass
+class Message:
+    """A message as it crossed the tracer."""
+
+    number: int  # from 1, in the order in which they were seen
+    conn: int  # number of the front-end's connection, from 1
+    time_ns: int  # since the tracer started
+    sender: str  # FRONT_END, BACK_END
+    channel: str  # MAIN, BACKEND
+    request: int
+    flags: int
+    payload: bytes = b""
+    fds: list[Fd] = field(default_factory=list)
+    reply_to: int = 0  # number of the request that it answers
+    latency_ns: int = 0  # since that request
+    violations: list[Violation] = field(default_factory=list)
+    size: int | None = None  # in the header, where the payload is shorter: the connection ended
+
+    @property
+    def is_reply(self) -> bool:
+        return bool(self.flags & wire.REPLY)
+
+    @property
+    def need_reply(self) -> bool:
+        return bool(self.flags & wire.NEED_REPLY)
+
+    @property
+    def is_status(self) -> bool:
+        """Is it the reply that need_reply asks for: 0, or an error?"""
+        return self.is_reply and self.row is not None and self.row.reply != "OWN" and len(self.payload) == 8
+
+    @property
+    def row(self) -> wire.Message | None:
+        """Its row of the message table."""
+        return (wire.FRONT_END if self.channel == MAIN else wire.BACK_END).get(self.request)
+
+    @property
+    def name(self) -> str:
+        """Without VHOST_USER_; UNKNOWN for an id that has none."""
+        return text(lib.vh_msg_name(CHANNELS.index(self.channel), self.request))
+
+    @property
+    def raw(self) -> bytes:
+        """As on the wire."""
+        size = len(self.payload) if self.size is None else self.size
+        return bytes(wire.header(self.request, self.flags, size)) + self.payload
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The payload's fields by name."""
+        buf = ffi.new("char[]", 1 << 16)
+        payload = ffi.from_buffer(self.payload)
+        info = new_sized("vh_msg_info", direction=int(self.sender == BACK_END), channel=CHANNELS.index(self.channel),
+                         request=self.request, flags=self.flags, payload_size=len(self.payload), n_fds=len(self.fds),
+                         payload=int(ffi.cast("uintptr_t", payload)) if self.payload else 0)
+        _error.check(lib.vh_msg_json(info, buf, len(buf)))
+        decoded: dict[str, Any] = json.loads(text(buf)).get("payload", {})
+        return decoded
+
+    def as_dict(self) -> dict[str, Any]:
+        """As a line of a JSON recording: everything, the bytes of the payload too."""
+        out: dict[str, Any] = {
+            "n": self.number, "conn": self.conn, "t": self.time_ns, "from": self.sender, "chan": self.channel,
+            "req": self.name, "id": self.request, "flags": self.flags, "size": len(self.payload), "reply": self.is_reply,
+            "need_reply": self.need_reply, "payload": self.fields, "fds": [fd.as_dict() for fd in self.fds],
+        }  # fmt: skip
+        if self.size is not None:
+            out["cut"] = self.size
+        if self.reply_to:
+            out.update(reply_to=self.reply_to, latency_ns=self.latency_ns)
+        if self.violations:
+            out["violations"] = [v.as_dict() for v in self.violations]
+        out["raw"] = self.payload.hex()
+        return out
+
+    @classmethod
+    def from_dict(cls, d: dict[str, Any]) -> Message:
+        """Of a line of a JSON recording; ValueError if it is none."""
+        try:
+            m = cls(d["n"], d["conn"], d["t"], d["from"], d["chan"], d["id"], d["flags"], bytes.fromhex(d["raw"]),
+                    [Fd(f["kind"], f.get("size", 0), f.get("name", "")) for f in d["fds"]],
+                    d.get("reply_to", 0), d.get("latency_ns", 0), size=d.get("cut"))  # fmt: skip
+            m.violations = [Violation(number=m.number, conn=m.conn, **v) for v in d.get("violations", ())]
+        except (KeyError, TypeError) as e:
+            raise ValueError(f"a message of a recording lacks {e}") from e
+        if m.channel not in CHANNELS or m.sender not in (FRONT_END, BACK_END):
+            raise ValueError(f"a message of a recording goes from {m.sender} on {m.channel}")
+        return m
+
+
+@dataclass
+class Note:
+    """What happens besides messages: a connection, its end, bytes that are no messages."""
+
+    conn: int
+    time_ns: int
+    event: str  # connected, ended, pipe, channel, refused
+    text: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"event": self.event, "conn": self.conn, "t": self.time_ns, "text": self.text}

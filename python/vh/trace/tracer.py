@@ -1,0 +1,453 @@
+# SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
+"""Between a front-end and a back-end: connections are taken, joined to the back-end's, and every message is told."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import select
+import selectors
+import socket
+import stat
+import threading
+import time
+from typing import Any, Callable, Protocol
+
+from vh.testing.wire import FE
+from vh.trace.message import BACK_END, BACKEND, FRONT_END, MAIN, Fd, Message, Note, Violation
+from vh.trace.relay import Flow, close_all
+from vh.trace.session import Session
+
+
+class Sink(Protocol):
+    """Who is told."""
+
+    def message(self, m: Message) -> None: ...
+
+    def violation(self, v: Violation) -> None:
+        """One that belongs to an earlier message; those of a message come with it."""
+
+    def note(self, n: Note) -> None: ...
+
+
+def address(target: str) -> str:
+    """unix:PATH, PATH, @NAME and abstract:NAME as Python's sockets take them."""
+    if target.startswith("abstract:"):
+        return "\0" + target[len("abstract:"):]
+    target = target[len("unix:"):] if target.startswith("unix:") else target
+    return "\0" + target[1:] if target.startswith("@") else target
+
+
+def listener(target: str) -> socket.socket:
+    """A socket that listens there; one that nobody listens at any more is replaced."""
+    path = address(target)
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if not path.startswith("\0") and os.path.exists(path) and stat.S_ISSOCK(os.stat(path).st_mode):
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+                try:
+                    probe.connect(path)
+                except ConnectionRefusedError:
+                    os.unlink(path)
+        s.bind(path)
+        if not path.startswith("\0"):
+            os.chmod(path, 0o600)
+        s.listen(8)
+        s.setblocking(False)
+    except BaseException:
+        s.close()
+        raise
+    return s
+
+
+def connected(target: str, timeout: float) -> socket.socket:
+    """A connection to there; waits for a listener until the timeout."""
+    deadline = time.monotonic() + timeout
+    while True:
+        s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            s.connect(address(target))
+            s.setblocking(False)
+            return s
+        except (FileNotFoundError, ConnectionRefusedError):
+            s.close()
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.01)
+        except BaseException:
+            s.close()
+            raise
+
+
+def _gone(s: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(s, 0)
+    return any(events & select.POLLHUP for _, events in poll.poll(0))
+
+
+class Link:
+    """Both directions between two sockets, of one channel."""
+
+    def __init__(self, owner: _Connection, channel: str, front: socket.socket, back: socket.socket):
+        self.owner, self.channel, self.front, self.back = owner, channel, front, back
+        self.flows = {FRONT_END: self._flow(FRONT_END, front, back), BACK_END: self._flow(BACK_END, back, front)}
+        self.kept: dict[str, list[int]] = {FRONT_END: [], BACK_END: []}
+
+    def _flow(self, sender: str, source: socket.socket, sink: socket.socket) -> Flow:
+        def describe(fds: list[int]) -> list[object]:
+            if self.owner.session.keep:
+                self.kept[sender] += [os.dup(fd) for fd in fds]
+            return [Fd.of(fd) for fd in fds]
+
+        def message(header: tuple[int, int, int], payload: bytes, fds: list[Any], cut: bool) -> None:
+            kept, self.kept[sender] = self.kept[sender], []
+            request, flags, size = header
+            self.owner.message(sender, self.channel, request, flags, payload, fds, size if cut else None, kept)
+
+        def swap(header: tuple[int, int, int], fds: list[int]) -> None:
+            if sender == FRONT_END and self.channel == MAIN and header[0] == FE.SET_BACKEND_REQ_FD and len(fds) == 1:
+                self.owner.open_channel(fds)
+
+        def broken(text: str) -> None:
+            close_all(self.kept[sender])
+            self.owner.tell("pipe", f"the {sender} on the {self.channel} channel: {text}; from here on it is a pipe")
+
+        return Flow(source, sink, describe, message, swap, broken)
+
+    @property
+    def done(self) -> bool:
+        """Both directions have ended; or one has, and who sent there is gone altogether, so that the other is no use."""
+        return all(flow.done for flow in self.flows.values()) or any(
+            flow.done and _gone(flow.source) for flow in self.flows.values())
+
+    def close(self) -> None:
+        for flow in self.flows.values():
+            flow.close()
+        for kept in self.kept.values():
+            close_all(kept)
+        self.front.close()
+        self.back.close()
+
+
+class _Connection:
+    """A front-end's connection, its twin to the back-end, and the back-end's channel between them."""
+
+    def __init__(self, tracer: Tracer, number: int, front: socket.socket, back: socket.socket):
+        self.tracer, self.number = tracer, number
+        self.ended_by = ""
+        self.session: Session = Session(number, tracer.keep, int(tracer.late * 1e9), self._violation)
+        self.links: list[Link] = [Link(self, MAIN, front, back)]
+        self._told: Message | None = None
+        self.tell("connected")
+
+    def tell(self, event: str, text: str = "") -> None:
+        self.tracer.note(Note(self.number, self.tracer.now(), event, text))
+
+    def _violation(self, v: Violation) -> None:
+        self.tracer.violated(v, with_message=bool(self._told) and self._told.number == v.number)  # type: ignore[union-attr]
+
+    def message(self, sender: str, channel: str, request: int, flags: int, payload: bytes, fds: list[Fd],
+                cut: int | None, kept: list[int]) -> None:  # fmt: skip
+        m = Message(self.tracer.next_number(), self.number, self.tracer.now(), sender, channel, request, flags, payload, fds,
+                    size=cut)  # fmt: skip
+        self._told = m
+        with self.tracer.lock:
+            self.session.add(m, kept)
+        self._told = None
+        self.tracer.message(m)
+
+    def open_channel(self, fds: list[int]) -> None:
+        """Put a socket of ours in the place of the back-end's channel."""
+        s = socket.socket(fileno=os.dup(fds[0]))
+        if s.family != socket.AF_UNIX or s.type != socket.SOCK_STREAM:
+            s.close()
+            return
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        os.set_blocking(theirs.fileno(), os.get_blocking(fds[0]))
+        os.close(fds[0])
+        fds[0] = theirs.detach()
+        s.setblocking(False)
+        ours.setblocking(False)
+        self.tracer.watch(Link(self, BACKEND, s, ours), self)
+
+    def close(self) -> None:
+        for link in self.links:
+            link.close()
+        self.links.clear()
+
+
+class Tracer:
+    """Traces the front-ends that connect to @listen, one after the other, each with a connection of its own to @connect.
+
+    In a with statement it runs in a thread of its own; run() runs it here. Both may also be sockets: one that listens, or
+    (front, back) already connected, in the places of listen and connect::
+
+        with Tracer(listen="/tmp/front.sock", connect="/tmp/back.sock") as tracer:
+            ...
+        for violation in tracer.violations:
+            print(violation)
+    """
+
+    def __init__(self, listen: str | None = None, connect: str | None = None, *, once: bool = False, rings: bool = True,
+                 late: float = 5.0, timeout: float = 5.0, reverse: bool = False, sinks: tuple[Sink, ...] = (), remember: bool = True,
+                 pair: tuple[socket.socket, socket.socket] | None = None):  # fmt: skip
+        if (listen is None or connect is None) == (pair is None):
+            raise ValueError("a tracer needs listen and connect, or a pair of connected sockets")
+        self.messages: list[Message] = []
+        self.violations: list[Violation] = []
+        self.notes: list[Note] = []
+        self.lock = threading.RLock()
+        self.keep, self.late = rings, late
+        self.failed: BaseException | None = None
+        self._connect, self._timeout, self._reverse, self.sinks = connect or "", timeout, reverse, sinks
+        self._once, self._remember = once or pair is not None, remember
+        self._start = time.monotonic_ns()
+        self.started_ns = time.time_ns()
+        self._numbers = itertools.count(1)
+        self._connections = 0
+        self._current: _Connection | None = None
+        self._session: Session | None = None  # of the connection that is, or was last
+        self._selector = selectors.DefaultSelector()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        self.refused = ""  # why the last back-end could not be reached
+        self._wake, self._woken = socket.socketpair()
+        self._woken.setblocking(False)
+        self._wake.setblocking(False)
+        self._selector.register(self._woken, selectors.EVENT_READ)
+        self._calls: list[Callable[[], object]] = []
+        self._path = ""
+        self._listener: socket.socket | None = None
+        if pair:
+            for s in pair:
+                s.setblocking(False)
+            self._join(*pair)
+        else:
+            self._listener = listener(listen or "")
+            name = self._listener.getsockname()
+            self._path = name if isinstance(name, str) and name else ""
+            self._selector.register(self._listener, selectors.EVENT_READ)
+
+    # --- a thread of its own ---
+
+    def __enter__(self) -> Tracer:
+        self._thread = threading.Thread(target=self._run, name="vh.trace", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+        if self._thread:
+            self._thread.join()
+        self.close()
+        if self.failed:
+            raise self.failed
+
+    def _run(self) -> None:
+        try:
+            self.run()
+        except BaseException as e:  # noqa: BLE001 - __exit__() raises it in the thread of the user
+            self.failed = e
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait until the thread has ended by itself, as it does with once; False: it has not."""
+        if self._thread:
+            self._thread.join(timeout)
+        return not (self._thread and self._thread.is_alive())
+
+    def stop(self) -> None:
+        """Make run() return; from any thread, or from a signal handler."""
+        self._closed = True
+        self.wake()
+
+    def wake(self, call: Callable[[], object] | None = None) -> None:
+        """Have the tracer's thread look up, and make this call."""
+        if call:
+            self._calls.append(call)
+        try:
+            self._wake.send(b"w")
+        except (BlockingIOError, OSError):
+            pass
+
+    def close(self) -> None:
+        """End everything; what was recorded stays."""
+        if self._current:
+            self._finish(self._current, "")
+        if self._session:
+            with self.lock:
+                self._session.close()
+                self._session = None
+        if self._listener:
+            self._listener.close()
+            self._listener = None
+            if self._path:
+                try:
+                    os.unlink(self._path)
+                except OSError:
+                    pass
+        self._selector.close()
+        self._wake.close()
+        self._woken.close()
+
+    # --- what was seen ---
+
+    def now(self) -> int:
+        return time.monotonic_ns() - self._start
+
+    def next_number(self) -> int:
+        return next(self._numbers)
+
+    def message(self, m: Message) -> None:
+        if self._remember:
+            with self.lock:
+                self.messages.append(m)
+        for sink in self.sinks:
+            sink.message(m)
+
+    def violated(self, v: Violation, with_message: bool) -> None:
+        with self.lock:
+            self.violations.append(v)
+        if not with_message:
+            for sink in self.sinks:
+                sink.violation(v)
+
+    def note(self, n: Note) -> None:
+        with self.lock:
+            self.notes.append(n)
+        for sink in self.sinks:
+            sink.note(n)
+
+    # --- the loop ---
+
+    def run(self) -> None:
+        """Until stop(), or with once until the first connection is over."""
+        while not self._closed:
+            for key, events in self._selector.select(self._patience()):
+                if key.fileobj is self._woken:
+                    self._woken_up()
+                elif key.fileobj is self._listener:
+                    self._accept()
+                else:
+                    self._moved(key.data, key.fileobj, events)  # type: ignore[arg-type]
+            self._look()
+            if self._once and self._connections and not self._current:
+                return
+
+    def _patience(self) -> float | None:
+        if not self._current:
+            return None
+        with self.lock:
+            due = self._current.session.tick(self.now())
+        return None if due is None else max(0.0, (due - self.now()) / 1e9) + 0.001
+
+    def _woken_up(self) -> None:
+        try:
+            while self._woken.recv(64):
+                pass
+        except BlockingIOError:
+            pass
+        while self._calls:
+            self._calls.pop(0)()
+
+    def _accept(self) -> None:
+        if self._current or not self._listener:
+            return
+        try:
+            came, _ = self._listener.accept()
+        except BlockingIOError:
+            return
+        came.setblocking(False)
+        try:
+            other = connected(self._connect, self._timeout)
+        except OSError as e:
+            came.close()
+            self._connections += 1
+            self.refused = f"{self._connect}: {e.strerror or e}"
+            self.note(Note(self._connections, self.now(), "refused", self.refused))
+            return
+        # Who comes next waits in the backlog.
+        self._selector.unregister(self._listener)
+        self._join(*((other, came) if self._reverse else (came, other)))
+
+    def _join(self, front: socket.socket, back: socket.socket) -> None:
+        with self.lock:
+            if self._session:
+                self._session.close()
+            self._connections += 1
+            self._current = _Connection(self, self._connections, front, back)
+            self._session = self._current.session
+        self._register(self._current.links[0])
+
+    def watch(self, link: Link, connection: _Connection) -> None:
+        """Have a link of that connection looked at."""
+        for old in [x for x in connection.links if x.channel == link.channel]:
+            self._unregister(old)
+            connection.links.remove(old)
+            old.close()
+        connection.links.append(link)
+        self._register(link)
+
+    def _register(self, link: Link) -> None:
+        for s in (link.front, link.back):
+            self._selector.register(s, selectors.EVENT_READ, link)
+
+    def _unregister(self, link: Link) -> None:
+        for s in (link.front, link.back):
+            try:
+                self._selector.unregister(s)
+            except KeyError:
+                pass
+
+    def _moved(self, link: Link, s: socket.socket, events: int) -> None:
+        if s.fileno() < 0:
+            return  # closed by what came before in this round
+        sender = FRONT_END if s is link.front else BACK_END
+        incoming, outgoing = link.flows[sender], link.flows[BACK_END if sender == FRONT_END else FRONT_END]
+        if events & selectors.EVENT_READ and incoming.wants_read:
+            incoming.read()
+            connection = link.owner
+            if incoming.ended and link.channel == MAIN and not connection.ended_by:
+                connection.ended_by = sender
+        if events & selectors.EVENT_WRITE:
+            outgoing.write()
+
+    def _look(self) -> None:
+        """What is to be waited for now, of each socket; and whether something is over."""
+        c = self._current
+        if not c:
+            return
+        for link in list(c.links):
+            self._interest(link)
+            if not link.done:
+                continue
+            self._unregister(link)
+            if link.channel == MAIN:
+                self._finish(c, c.ended_by)
+                return
+            c.links.remove(link)
+            link.close()
+
+    def _interest(self, link: Link) -> None:
+        for s, incoming, outgoing in ((link.front, link.flows[FRONT_END], link.flows[BACK_END]),
+                                      (link.back, link.flows[BACK_END], link.flows[FRONT_END])):
+            events = (selectors.EVENT_READ if incoming.wants_read else 0) | (
+                selectors.EVENT_WRITE if outgoing.wants_write else 0)
+            try:
+                if events:
+                    self._selector.modify(s, events, link)
+                else:
+                    self._selector.unregister(s)
+            except KeyError:
+                if events:
+                    self._selector.register(s, events, link)
+
+    def _finish(self, c: _Connection, by: str) -> None:
+        with self.lock:
+            c.session.end(by)
+        for link in c.links:
+            self._unregister(link)
+        c.close()
+        c.tell("ended", f"by the {by}" if by else "")
+        self._current = None
+        if self._listener and not self._closed:
+            self._selector.register(self._listener, selectors.EVENT_READ)

@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
+"""The tracer passes bytes and fds on as they came, tells every message once, and ends cleanly."""
+import io
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+from binding import MIB, VHCTL, WAIT, vh
+from tracing import ENV, rig
+from vh.testing import BE, FE, PF, F, FrontEnd, Memory, Queue, wire
+from vh.testing.wire import Closed, Conn, bits
+from vh.trace import BACK_END, BACKEND, FRONT_END, MAIN, Fd, Message, Printer, Tracer, message_text, read
+from vh.trace.relay import take
+
+
+def same_file(a, b):
+    x, y = os.fstat(a), os.fstat(b)
+    return (x.st_dev, x.st_ino) == (y.st_dev, y.st_ino)
+
+
+def test_a_session_is_told_message_by_message(tmp_path):
+    with rig(tmp_path) as r, Memory(1 << 20) as mem, Queue(mem, 0, 64) as q:
+        r.fe.negotiate()
+        r.fe.set_mem_table([mem])
+        r.fe.start(q)
+        assert r.fe.stop(q) == 0
+        assert not r.tracer.violations
+        m = r.tracer.messages
+        assert [x.name for x in m[:4]] == ["GET_FEATURES"] * 2 + ["GET_PROTOCOL_FEATURES"] * 2
+        assert [x.sender for x in m[:2]] == [FRONT_END, BACK_END]
+        assert m[1].fields == {"value": r.be.features} and m[1].reply_to == 1 and m[1].latency_ns > 0
+        table = next(x for x in m if x.name == "SET_MEM_TABLE")
+        assert table.fields["regions"] == [{"gpa": mem.gpa, "size": 1 << 20, "uva": mem.uva, "offset": 0}]
+        assert [str(fd) for fd in table.fds] == ["memfd 1 MiB"] and table.need_reply
+        kick = next(x for x in m if x.name == "SET_VRING_KICK")
+        assert [str(fd) for fd in kick.fds] == ["eventfd"] and kick.fields == {"index": 0, "nofd": False}
+        assert all(x.reply_to for x in m if x.is_reply)
+        assert [x.number for x in m] == list(range(1, len(m) + 1))
+        assert [x.request for x in r.be.log] == [x.request for x in m if not x.is_reply]
+    assert [n.event for n in r.tracer.notes] == ["connected", "ended"] and "front-end" in r.tracer.notes[1].text
+
+
+def test_bytes_and_fds_arrive_as_they_left(tmp_path):
+    """Also in pieces, with fds on other bytes than the first, and flags, sizes and numbers that mean nothing."""
+    with rig(tmp_path, serve=False) as r, Memory(4096) as a, Memory(8192) as b:
+        r.fe.send(FE.SET_MEM_TABLE, b"\1\2\3", [a.fd, b.fd, a.fd], flags=0xF1)
+        with r.be.conn.recv() as got:
+            assert (got.request, got.flags, got.payload) == (FE.SET_MEM_TABLE, 0xF1, b"\1\2\3")
+            assert [same_file(x, y) for x, y in zip(got.fds, (a.fd, b.fd, a.fd))] == [True] * 3
+        raw = wire.header(4000, 1, 9) + b"ninebytes"
+        for i, byte in enumerate(raw):
+            r.fe.send_bytes(bytes([byte]), [b.fd] if i in (5, 14) else ())
+        with r.be.conn.recv() as got:
+            assert (got.request, got.payload, len(got.fds)) == (4000, b"ninebytes", 2)
+            assert same_file(got.fds[0], b.fd)
+        r.fe.send_bytes(raw + wire.header(1, 1, 0) + wire.header(2, 1, 8) + bytes(8))
+        for request in (4000, 1, 2):
+            with r.be.conn.recv() as got:
+                assert got.request == request
+        assert [m.request for m in r.tracer.messages] == [FE.SET_MEM_TABLE, 4000, 4000, 1, 2]
+        assert [len(m.fds) for m in r.tracer.messages] == [3, 2, 0, 0, 0]
+
+
+def test_an_fd_stays_with_its_byte():
+    ours, theirs = socket.socketpair()
+    with ours, theirs, Memory(4096) as mem:
+        theirs.setblocking(False)
+        ours.send(b"abc")
+        socket.send_fds(ours, [b"def"], [mem.fd])
+        got = []
+        while len(got) < 6:
+            data, fds = take(theirs, 64)
+            got += [(data[i:i + 1], bool(fds) and not i) for i in range(len(data))]
+            for fd in fds:
+                os.close(fd)
+        assert [data for data, had in got if had] == [b"d"]
+
+
+def test_what_is_no_message_goes_through_a_pipe(tmp_path):
+    with rig(tmp_path, serve=False) as r, Memory(4096) as mem:
+        junk = wire.header(5, 1, 1 << 20) + os.urandom(300_000)
+        threading.Thread(target=r.fe.send_bytes, args=(junk, [mem.fd], WAIT)).start()
+        got, fds = bytearray(), []
+        while len(got) < len(junk):
+            with Part(r.be.conn, len(junk) - len(got)) as part:
+                got += part.data
+                fds += [same_file(fd, mem.fd) for fd in part.fds]
+        assert bytes(got) == junk and fds == [True]
+        r.be.conn.send_bytes(b"the other way is cut as before: ")
+        assert r.tracer.messages == []
+    pipe = next(n for n in r.tracer.notes if n.event == "pipe")
+    assert "1048576 bytes" in pipe.text
+
+
+class Part:
+    """What comes in one read."""
+
+    def __init__(self, conn, n):
+        assert select.select([conn], [], [], WAIT)[0]
+        self.data, self.fds = take(conn.sock, n)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        for fd in self.fds:
+            os.close(fd)
+
+
+def test_half_a_message_at_the_end(tmp_path):
+    with rig(tmp_path, serve=False) as r:
+        r.fe.send_bytes(wire.header(FE.SET_FEATURES, 1, 8) + b"abc")
+        r.fe.close()
+        with pytest.raises(Closed) as e:
+            r.be.conn.recv()
+        assert e.value.partial[-3:] == b"abc"
+    cut, = r.tracer.messages
+    assert (cut.payload, cut.size) == (b"abc", 8) and [v.rule for v in cut.violations] == ["cut-short"]
+
+
+def test_the_back_ends_channel_is_traced_too(tmp_path):
+    with rig(tmp_path) as r:
+        r.fe.negotiate()
+        with r.fe.open_channel() as channel, Memory(4096) as mem:
+            r.fe.get_u64(FE.GET_QUEUE_NUM)  # the back-end has taken its socket
+            result = []
+            ask = threading.Thread(target=lambda: result.append(r.be.config_changed()))
+            ask.start()
+            with channel.recv() as asked:
+                assert asked.request == BE.CONFIG_CHANGE_MSG
+                channel.reply(asked, wire.pack("U64", value=0))
+            ask.join(WAIT)
+            assert result == [0]
+            r.be.channel.send(BE.SHMEM_MAP, wire.pack("MMAP", len=4096), [mem.fd])
+            with channel.recv() as asked:
+                assert same_file(asked.fds[0], mem.fd)
+        request, reply, shmem = [m for m in r.tracer.messages if m.channel == BACKEND]
+        assert (request.sender, request.name) == (BACK_END, "BACKEND_CONFIG_CHANGE_MSG")
+        assert (reply.sender, reply.reply_to) == (FRONT_END, request.number) and reply.is_status
+        assert [v.rule for v in shmem.violations] == ["protocol-feature"]
+        assert r.be.channel.closed_by_peer()
+
+
+def test_connections_one_after_the_other_and_a_signal(tmp_path):
+    front, back, log = (str(tmp_path / n) for n in ("f", "b", "log.jsonl"))
+    with subprocess.Popen([VHCTL, "serve", "blk", "--socket", back, "--ram", "1M"], stdin=subprocess.DEVNULL,
+                          stderr=subprocess.PIPE, text=True) as server:
+        server.stderr.readline()
+        with subprocess.Popen([sys.executable, "-m", "vh.trace", "--listen", front, "--connect", back, "--jsonl", log,
+                               "--type", "blk", "--strict"], env=ENV, text=True, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE) as trace:
+            assert "listening" in trace.stderr.readline()
+            assert os.stat(front).st_mode & 0o777 == 0o600
+            for _ in range(2):
+                done = subprocess.run([VHCTL, "io", "blk", "unix:" + front, "verify"], capture_output=True, text=True,
+                                      timeout=30, check=False)
+                assert done.returncode == 0, done.stderr
+            trace.send_signal(signal.SIGTERM)
+            out, err = trace.communicate(timeout=WAIT)
+        server.send_signal(signal.SIGTERM)
+    assert trace.returncode == 0 and not err, err
+    assert not os.path.exists(front)
+    assert "BLK_FLUSH" in out and "fds: memfd" in out and " us  ok" in out and "!!" not in out
+    recording = read(log)
+    assert {m.conn for m in recording.messages} == {1, 2} and not recording.violations
+    assert [n.event for n in recording.notes] == ["connected", "ended"] * 2
+    again = subprocess.run([sys.executable, "-m", "vh.trace.decode", log, "--type", "blk"], env=ENV, capture_output=True,
+                           text=True, timeout=30, check=False)
+    assert again.stdout == out and again.returncode == 0
+    as_json = subprocess.run([VHCTL, "decode", log, "--json"], env={**ENV, "VHCTL_PYTHON": sys.executable},
+                             capture_output=True, text=True, timeout=30, check=False)
+    assert as_json.stdout == (tmp_path / "log.jsonl").read_text(encoding="utf-8"), as_json.stderr
+
+
+def test_with_once_it_ends_with_the_connection_and_says_what_it_could_not_reach(tmp_path):
+    front = str(tmp_path / "f")
+    with subprocess.Popen([sys.executable, "-m", "vh.trace", "--listen", front, "--connect", str(tmp_path / "none"), "--once",
+                           "--timeout", "1"], env=ENV, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as trace:
+        trace.stderr.readline()
+        with FrontEnd.connect(front, timeout=WAIT) as fe:
+            assert fe.closed_by_peer(WAIT)
+        _, err = trace.communicate(timeout=WAIT)
+    assert trace.returncode == 3 and "No such file" in err
+
+
+def test_a_back_end_that_goes_away_takes_the_front_ends_connection(tmp_path):
+    with rig(tmp_path, serve=False) as r:
+        r.fe.send(FE.GET_FEATURES)
+        r.be.conn.recv().close()
+        r.be.close()
+        assert r.fe.closed_by_peer(WAIT)
+    assert r.rules() == ["reply-missing"]
+    assert "back-end" in r.tracer.notes[-1].text
+
+
+def test_a_front_end_that_does_not_read_holds_up_the_back_end_and_loses_nothing(tmp_path):
+    with rig(tmp_path, serve=False) as r:
+        n = 4000
+        sender = threading.Thread(target=lambda: [r.be.conn.send(FE.GET_FEATURES, bytes(2048), flags=5) for _ in range(n)])
+        r.be.conn.timeout = r.fe.timeout = WAIT
+        sender.start()
+        for _ in range(n):
+            r.fe.recv().close()
+        sender.join(WAIT)
+        assert len(r.tracer.messages) == n
+
+
+def test_the_end_of_the_back_end_may_be_the_one_that_connects(tmp_path):
+    front, back = str(tmp_path / "f"), str(tmp_path / "b")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(front)
+        listening.listen()
+        with Tracer(back, front, once=True, reverse=True) as tracer, Conn.connect(back) as be:
+            with FrontEnd(listening.accept()[0]) as fe:
+                fe.send(FE.GET_FEATURES)
+                be.reply(be.recv(), bytes(8))
+                assert fe.recv().u64 == 0
+            assert be.closed_by_peer(WAIT)
+        assert [m.sender for m in tracer.messages] == [FRONT_END, BACK_END]
+
+
+def test_sockets_instead_of_addresses_and_errors_of_use(tmp_path):
+    fe, front = Conn.pair()
+    be, back = Conn.pair()
+    with fe, be, Tracer(pair=(front, back)) as tracer:
+        fe.send(FE.SET_OWNER)
+        assert be.recv().request == FE.SET_OWNER
+    assert [m.name for m in tracer.messages] == ["SET_OWNER"]
+    with pytest.raises(ValueError):
+        Tracer("only one")
+    taken = tmp_path / "file"
+    taken.write_text("no socket")
+    with pytest.raises(OSError):
+        Tracer(str(taken), "b")
+    assert taken.read_text() == "no socket"
+
+
+def test_kinds_of_fds():
+    with Memory(8192) as mem, socket.socket(socket.AF_UNIX) as s, open("/dev/null", "rb") as null, open(__file__, "rb") as f:
+        event, (r, w) = os.eventfd(0), os.pipe()
+        kinds = [(fd.kind, fd.size) for fd in map(Fd.of, (mem.fd, s.fileno(), null.fileno(), f.fileno(), event, r))]
+        for fd in (event, r, w):
+            os.close(fd)
+    assert kinds == [("memfd", 8192), ("socket", 0), ("device", 0), ("file", os.path.getsize(__file__)), ("eventfd", 0),
+                     ("pipe", 0)]
+
+
+def test_a_file_that_is_no_recording(tmp_path):
+    for text in ("", "{}\n", "[]\n", "nonsense", '{"vh_trace":1}\n{"n":1}\n', '{"vh_trace":1}\n{"n":1,"conn":1,"t":1,"from":"x",'
+                 '"chan":"main","id":1,"flags":1,"raw":"","fds":[]}\n'):
+        (tmp_path / "x").write_text(text, encoding="utf-8")
+        with pytest.raises(ValueError):
+            read(tmp_path / "x")
+        got = subprocess.run([sys.executable, "-m", "vh.trace.decode", str(tmp_path / "x")], env=ENV, capture_output=True,
+                             text=True, timeout=30, check=False)
+        assert got.returncode == 1 and len(got.stderr.splitlines()) == 1
+    assert subprocess.run([sys.executable, "-m", "vh.trace.decode"], env=ENV, capture_output=True, timeout=30,
+                          check=False).returncode == 2
+
+
+def test_lines_for_people():
+    m = Message(7, 1, 1_500_000, BACK_END, MAIN, FE.GET_PROTOCOL_FEATURES, 5, wire.pack("U64", value=bits(PF.MQ, PF.RARP, 60)),
+                reply_to=6, latency_ns=12_000)
+    assert message_text(m) == ("   0.001500 <-    7 GET_PROTOCOL_FEATURES   #6 12 us  0x1000000000000005 MQ RARP bit60")
+    refused = Message(8, 1, 0, BACK_END, MAIN, FE.SET_OWNER, 5, wire.pack("U64", value=1))
+    assert message_text(refused).endswith("refused: 1")
+    out = io.StringIO()
+    Printer(out, colour=True).message(refused)
+    assert out.getvalue().startswith("\033[")
+    assert json.loads(json.dumps(m.as_dict()))["payload"] == {"value": bits(PF.MQ, PF.RARP, 60)}
