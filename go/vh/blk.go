@@ -23,7 +23,7 @@ type (
 // do one request at a time on queue 0, from any goroutine. Don't mix the two on queue 0.
 type Blk struct {
 	d    *Driver
-	own  *Master // of OpenBlk, closed with it; else nil
+	own  Target // of OpenBlk, closed with it; else nil
 	s    *blkSession
 	info BlkInfo
 
@@ -38,30 +38,19 @@ type Blk struct {
 // bufferSize is how much ReadAt and WriteAt move in a request.
 const bufferSize = 256 << 10
 
-// OpenBlk connects to whoever serves a block device there ("unix:/path"), and drives it. Close closes the connection too.
+// OpenBlk drives what serves a block device at a target of OpenTarget ("unix:/path"). Close closes the target too.
 func OpenBlk(ctx context.Context, target string) (*Blk, error) {
-	m, err := Dial(ctx, target)
+	d, t, err := startSession(ctx, target, TypeBlk)
 	if err != nil {
 		return nil, err
 	}
-	b, err := startBlk(ctx, m)
+	b, err := NewBlk(ctx, d)
 	if err != nil {
-		m.Close()
+		t.Close()
 		return nil, err
 	}
-	b.own = m
+	b.own = t
 	return b, nil
-}
-
-func startBlk(ctx context.Context, m *Master) (*Blk, error) {
-	d, err := NewDriver(ctx, m, &DriverOpts{Type: TypeBlk})
-	if err != nil {
-		return nil, err
-	}
-	if err := d.Start(ctx); err != nil {
-		return nil, err
-	}
-	return NewBlk(ctx, d)
 }
 
 // NewBlk is a block driver over a session, which has one at a time.
@@ -96,20 +85,7 @@ func NewBlk(ctx context.Context, d *Driver) (*Blk, error) {
 // Close gives it up; requests in flight are lost to the caller. A Driver that it was made over goes on.
 func (b *Blk) Close() error {
 	defer runtime.KeepAlive(b)
-	err := b.d.b.do(func() error {
-		b.d.b.last(b.s.free)
-		return nil
-	})
-	b.sleeps.close()
-	if isClosed(err) {
-		err = nil
-	}
-	if b.own != nil {
-		if of := b.own.Close(); err == nil {
-			err = of
-		}
-	}
-	return err
+	return endSession(b.d, b.own, &b.sleeps, b.s.free)
 }
 
 // Info is what the device is.

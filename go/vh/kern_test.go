@@ -143,9 +143,10 @@ func TestKernSessions(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	played(t, "net", func(t *testing.T, path string) {
-		k, err := vh.OpenKern(path, nil)
+		target, err := vh.OpenTarget(ctx, path)
 		must(t, err)
-		defer k.Close()
+		defer target.Close()
+		k := target.(*vh.Kern)
 		pair, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_DGRAM, 0)
 		must(t, err)
 		socket := os.NewFile(uintptr(pair[0]), "tap")

@@ -18,7 +18,7 @@ type (
 // Net is a virtio-net driver: frames out and in, copied. Goroutines may send and receive at the same time.
 type Net struct {
 	d      *Driver
-	own    *Master // of OpenNet, closed with it; else nil
+	own    Target // of OpenNet, closed with it; else nil
 	s      *netSession
 	info   NetInfo
 	sleeps sleeps
@@ -39,30 +39,19 @@ type lane struct {
 // netBatch is how many frames go through one call of the library.
 const netBatch = 32
 
-// OpenNet connects to whoever serves a network device there ("unix:/path"), and drives it. Close closes the connection too.
+// OpenNet drives what serves a network device at a target of OpenTarget ("unix:/path"). Close closes the target too.
 func OpenNet(ctx context.Context, target string) (*Net, error) {
-	m, err := Dial(ctx, target)
+	d, t, err := startSession(ctx, target, TypeNet)
 	if err != nil {
 		return nil, err
 	}
-	n, err := startNet(ctx, m)
+	n, err := NewNet(ctx, d, nil)
 	if err != nil {
-		m.Close()
+		t.Close()
 		return nil, err
 	}
-	n.own = m
+	n.own = t
 	return n, nil
-}
-
-func startNet(ctx context.Context, m *Master) (*Net, error) {
-	d, err := NewDriver(ctx, m, &DriverOpts{Type: TypeNet})
-	if err != nil {
-		return nil, err
-	}
-	if err := d.Start(ctx); err != nil {
-		return nil, err
-	}
-	return NewNet(ctx, d, nil)
 }
 
 // NewNet is a network driver over a session of TypeNet, which has one at a time; nil options are the defaults.
@@ -95,20 +84,7 @@ func NewNet(ctx context.Context, d *Driver, opts *NetOpts) (*Net, error) {
 // Close gives it up. A Driver that it was made over goes on.
 func (n *Net) Close() error {
 	defer runtime.KeepAlive(n)
-	err := n.d.b.do(func() error {
-		n.d.b.last(n.s.free)
-		return nil
-	})
-	n.sleeps.close()
-	if isClosed(err) {
-		err = nil
-	}
-	if n.own != nil {
-		if of := n.own.Close(); err == nil {
-			err = of
-		}
-	}
-	return err
+	return endSession(n.d, n.own, &n.sleeps, n.s.free)
 }
 
 // Info is what the device is.

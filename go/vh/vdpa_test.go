@@ -3,6 +3,7 @@
 package vh_test
 
 import (
+	"errors"
 	"os"
 	"syscall"
 	"testing"
@@ -80,30 +81,31 @@ func TestVdpaIsToldWhatADriverTellsIt(t *testing.T) {
 func TestVdpaIsDriven(t *testing.T) {
 	t.Setenv("FAKE_VDPA", "1")
 	played(t, "net", func(t *testing.T, _ string) {
-		f, err := os.Open("/dev/fake/vhost-vdpa-0")
-		if err != nil { // Go opens without libc
-			v, err := vh.OpenVdpa("/dev/fake/vhost-vdpa-0", nil)
-			must(t, err)
-			defer v.Close()
-			d, err := vh.NewDriver(within(t), v, &vh.DriverOpts{Type: vh.TypeBlk})
-			must(t, err)
-			defer d.Close()
-			must(t, d.Start(within(t)))
-			status, err := v.Status()
-			must(t, err)
-			if status != 15 {
-				t.Fatal(status)
-			}
-			return
+		target, err := vh.OpenTarget(within(t), "/dev/fake/vhost-vdpa-0")
+		must(t, err)
+		defer target.Close()
+		d, err := vh.NewDriver(within(t), target, &vh.DriverOpts{Type: vh.TypeBlk})
+		must(t, err)
+		defer d.Close()
+		must(t, d.Start(within(t)))
+		status, err := target.(*vh.Vdpa).Status()
+		must(t, err)
+		if status != 15 {
+			t.Fatal(status)
 		}
-		f.Close()
-		t.Fatal("Go opened a file that is not there")
 	})
-	null, err := os.Open(os.DevNull)
-	must(t, err)
-	defer null.Close()
-	_, err = vh.AdoptVdpa(null, nil)
-	refused(t, err, syscall.ENOTTY, "no vDPA device")
+}
+
+func TestTargetsThatAreNotThere(t *testing.T) {
+	for _, name := range []string{"unix:/nowhere/x.sock", "/dev/vhost-vdpa-999999", "/dev/nowhere/vhost-net", "vdpa:nothing"} {
+		target, err := vh.OpenTarget(within(t), name)
+		if target != nil || !errors.Is(err, syscall.ENOENT) && !errors.Is(err, syscall.ENODEV) {
+			t.Errorf("%s: %v, %v", name, target, err)
+		}
+	}
+	if _, err := vh.OpenBlk(within(t), "vdpa:nothing"); err == nil {
+		t.Error("a disk without a device")
+	}
 }
 
 func TestVdpaManagementFindsByRoot(t *testing.T) {

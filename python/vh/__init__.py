@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from vh._queue import ALL as ALL, Batch as Batch, Completion as Completion, Queue as Queue, Request as Request
     from vh._reconnect import Reconnect as Reconnect
     from vh._slave import Slave as Slave, SlaveState as SlaveState, serve as serve
+    from vh._target import open_target as open_target
     from vh._vdpa import Vdpa as Vdpa
     from vh._vdpa_mgmt import VdpaConfig as VdpaConfig, VdpaDev as VdpaDev, VdpaMgmt as VdpaMgmt, \
         VdpaMgmtDev as VdpaMgmtDev, VdpaPlace as VdpaPlace
@@ -65,6 +66,7 @@ _FROM = {
     "_queue": "ALL Batch Completion Queue Request",
     "_reconnect": "Reconnect",
     "_slave": "Slave SlaveState serve",
+    "_target": "open_target",
     "_vdpa": "Vdpa",
     "_vdpa_mgmt": "VdpaConfig VdpaDev VdpaMgmt VdpaMgmtDev VdpaPlace",
     "_vduse": "Vduse",

@@ -10,20 +10,20 @@ from vh._backend import Backend, Drivable
 from vh._driver import Driver
 from vh._handle import Handle, expect
 from vh._lib import ffi, lib
-from vh._master import connect
+from vh._target import open_target
 
 Where = Union[str, bytes, "os.PathLike[str]", Drivable, Backend, Driver]
 
 
 class OverSession(Handle):
-    """Drives the queues of a session: at "unix:/path", behind a Master, or in a Driver of the user's."""
+    """Drives the queues of a session: at a target of open_target(), behind a Master, Vdpa or Kern, or in a Driver of the user's."""
 
     def _open(self, where: Any, new: str, timeout: "float | None", *args: Any, **options: Any) -> None:
         """options are those of a Driver that is made here; args stand before the session in the library's call."""
         self._made: "list[Handle]" = []
         try:
             if isinstance(where, (str, bytes, os.PathLike)):
-                where = self._own(connect(where, timeout=timeout))
+                where = self._own(open_target(where, timeout=timeout))
             if isinstance(where, (Drivable, Backend)):
                 where = self._own(Driver(where, **options))
                 where.start()

@@ -45,7 +45,7 @@ def test_what_is_no_device_is_told():
 def test_network(played):
     run(played, "net", """
     a, b = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-    with a, b, vh.Kern(path, more_features=1 << 5) as k, vh.Memory() as mem, vh.Dirty(1 << 32) as log:
+    with a, b, vh.open_target(path, more_features=1 << 5) as k, vh.Memory() as mem, vh.Dirty(1 << 32) as log:
         assert k.kind == vh.KERN_NET
         fd = k.dup_fd()
         with vh.Kern(fd=fd, kind=vh.KERN_NET) as same:

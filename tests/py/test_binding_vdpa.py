@@ -214,7 +214,7 @@ for call, code in ((lambda: v.map_doorbell(0), errno.EACCES), (lambda: v.unmap_d
 v.set_status(0)
 v.close()
 memory.close()
-with vh.Vdpa("/dev/fake/vhost-vdpa-0") as v, vh.Driver(v, type=vh.DeviceType.BLK) as d:
+with vh.open_target("/dev/fake/vhost-vdpa-0") as v, vh.Driver(v, type=vh.DeviceType.BLK) as d:
     assert v.status == S.ACKNOWLEDGE | S.DRIVER | S.FEATURES_OK
     d.start()
     assert v.status & S.DRIVER_OK
@@ -231,3 +231,11 @@ def test_a_device_is_told_what_a_driver_tells_it(tmp_path):
     got = subprocess.run([sys.executable, "-X", "dev", "-c", PROGRAM], env=env, stdout=subprocess.PIPE,
                          stderr=subprocess.STDOUT, text=True, timeout=60, check=False)
     assert got.returncode == 0 and not got.stdout, got.stdout
+
+
+@pytest.mark.parametrize("name", ("unix:/nowhere/x.sock", "/dev/vhost-vdpa-999999", "/dev/nowhere/vhost-net", "vdpa:nothing"))
+def test_a_target_that_is_not_there(name):
+    for attempt in (vh.open_target, vh.Blk):
+        with pytest.raises(vh.VhError) as e:
+            attempt(name)
+        assert e.value.errno in (errno.ENOENT, errno.ENODEV)
