@@ -11,6 +11,7 @@ import sys
 
 import emit_cffi
 import emit_go
+import emit_lua
 import emit_messages
 import emit_protocol
 import emit_swig
@@ -30,6 +31,7 @@ OUTPUTS = {
     "python/vh/testing/_messages.py": emit_messages.messages_py,
     "python/vh/_cdef.py": emit_cffi.cdef_py,
     "python/vh/_model.py": emit_cffi.model_py,
+    "python/vh/trace/vhost-user.lua": emit_lua.dissector_lua,
     "tests/abi/vectors.def": emit_vectors.vectors_def,
     **emit_go.OUTPUTS,
     **emit_swig.OUTPUTS,

@@ -9,7 +9,8 @@ import sys
 from vh.trace.cli import DONE, TYPES, UNREACHABLE, WRONG, Parser, fail
 from vh.trace.files import JsonLines
 from vh.trace.output import Printer
-from vh.trace.tracer import Tracer
+from vh.trace.pcapng import Pcapng
+from vh.trace.tracer import Sink, Tracer
 
 
 def _parser() -> Parser:
@@ -20,6 +21,7 @@ def _parser() -> Parser:
     p.add_argument("--reverse", action="store_true", help="the back-end connects to --listen, the front-end listens at --connect")
     p.add_argument("--once", action="store_true", help="end with the first connection")
     p.add_argument("--jsonl", metavar="FILE", help="record as lines of JSON")
+    p.add_argument("--pcapng", metavar="FILE", help="record for Wireshark")
     p.add_argument("--json", action="store_true", help="print lines of JSON too, and nothing else")
     p.add_argument("--quiet", action="store_true", help="print violations only")
     p.add_argument("--type", choices=TYPES, default="none", help="of the device, for the names of its feature bits")
@@ -41,7 +43,7 @@ class _Quiet(Printer):
 def main(argv: list[str] | None = None) -> int:
     parser = _parser()
     args = parser.parse_args(argv)
-    sinks: list[JsonLines | Printer] = []
+    sinks: list[Sink] = []
     try:
         tracer = Tracer(args.listen, args.connect, once=args.once, reverse=args.reverse, late=args.late,
                         timeout=args.timeout / 1000, rings=False, remember=False)
@@ -50,6 +52,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if args.jsonl:
             sinks.append(JsonLines(open(args.jsonl, "w", encoding="utf-8"), tracer.started_ns))
+        if args.pcapng:
+            sinks.append(Pcapng(open(args.pcapng, "wb"), tracer.started_ns))
         if args.json:
             sinks.append(JsonLines(sys.stdout, tracer.started_ns))
         else:

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 from dataclasses import dataclass, field
 from typing import IO, Any, Iterator
 
+from vh.trace import pcapng
 from vh.trace.message import Message, Note, Violation
 
 FORMAT = 1
@@ -78,6 +80,44 @@ def _read_json(path: str | os.PathLike[str]) -> Recording:
     return out
 
 
+def _read_pcapng(path: str | os.PathLike[str]) -> Recording:
+    out = Recording()
+    try:
+        for m, violations in pcapng.packets(Path(path).read_bytes()):
+            out.violations += violations
+            if m:
+                out.messages.append(m)
+    except ValueError as e:
+        raise ValueError(f"{os.fspath(path)}: {e}") from e
+    return out
+
+
+def write(recording: Recording, path: str | os.PathLike[str], as_pcapng: bool = False) -> None:
+    """All of it, in the order in which it was recorded."""
+    if as_pcapng:
+        with open(path, "wb") as binary:
+            tell(recording, pcapng.Pcapng(binary, recording.started_ns))
+    else:
+        with open(path, "w", encoding="utf-8") as text:
+            tell(recording, JsonLines(text, recording.started_ns))
+
+
+def tell(recording: Recording, sink: Any) -> None:
+    """Tell a sink all of it again."""
+    inline = {id(v) for m in recording.messages for v in m.violations}
+    things: list[Message | Note] = [*recording.notes, *recording.messages]
+    for thing in sorted(things, key=lambda thing: thing.time_ns):
+        if isinstance(thing, Message):
+            sink.message(thing)
+        else:
+            sink.note(thing)
+    for v in recording.violations:
+        if id(v) not in inline:
+            sink.violation(v)
+
+
 def read(path: str | os.PathLike[str]) -> Recording:
-    """A recording; ValueError when it is none, OSError when it can't be read."""
-    return _read_json(path)
+    """A recording of either kind; ValueError when it is none, OSError when it can't be read."""
+    with open(path, "rb") as f:
+        is_pcapng = f.read(4) == pcapng.MAGIC
+    return _read_pcapng(path) if is_pcapng else _read_json(path)

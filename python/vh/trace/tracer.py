@@ -14,6 +14,7 @@ import time
 from typing import Any, Callable, Protocol
 
 from vh.testing.wire import FE
+from vh.trace.files import Recording, write
 from vh.trace.message import BACK_END, BACKEND, FRONT_END, MAIN, Fd, Message, Note, Violation
 from vh.trace.relay import Flow, close_all
 from vh.trace.session import Session
@@ -157,7 +158,9 @@ class _Connection:
         self.tracer.message(m)
 
     def open_channel(self, fds: list[int]) -> None:
-        """Put a socket of ours in the place of the back-end's channel."""
+        """Put a socket of ours in the place of the back-end's channel. What can't be one goes on as it is."""
+        if not stat.S_ISSOCK(os.fstat(fds[0]).st_mode):
+            return
         s = socket.socket(fileno=os.dup(fds[0]))
         if s.family != socket.AF_UNIX or s.type != socket.SOCK_STREAM:
             s.close()
@@ -197,6 +200,7 @@ class Tracer:
         self.violations: list[Violation] = []
         self.notes: list[Note] = []
         self.lock = threading.RLock()
+        self._news = threading.Condition(self.lock)
         self.keep, self.late = rings, late
         self.failed: BaseException | None = None
         self._connect, self._timeout, self._reverse, self.sinks = connect or "", timeout, reverse, sinks
@@ -291,6 +295,22 @@ class Tracer:
 
     # --- what was seen ---
 
+    def wait_for(self, condition: Callable[[], Any], timeout: float | None = None) -> bool:
+        """Wait until that holds; asked again after each message, violation and note. False: the time was up."""
+        with self._news:
+            return bool(self._news.wait_for(condition, timeout))
+
+    def recording(self) -> Recording:
+        """What was seen so far."""
+        with self.lock:
+            return Recording(list(self.messages), list(self.notes), list(self.violations), self.started_ns)
+
+    def save(self, pcapng: str | os.PathLike[str] | None = None, jsonl: str | os.PathLike[str] | None = None) -> None:
+        """Write it to files: for Wireshark, as lines of JSON."""
+        for path, as_pcapng in ((pcapng, True), (jsonl, False)):
+            if path is not None:
+                write(self.recording(), path, as_pcapng)
+
     def now(self) -> int:
         return time.monotonic_ns() - self._start
 
@@ -299,21 +319,24 @@ class Tracer:
 
     def message(self, m: Message) -> None:
         if self._remember:
-            with self.lock:
+            with self._news:
                 self.messages.append(m)
+                self._news.notify_all()
         for sink in self.sinks:
             sink.message(m)
 
     def violated(self, v: Violation, with_message: bool) -> None:
-        with self.lock:
+        with self._news:
             self.violations.append(v)
+            self._news.notify_all()
         if not with_message:
             for sink in self.sinks:
                 sink.violation(v)
 
     def note(self, n: Note) -> None:
-        with self.lock:
+        with self._news:
             self.notes.append(n)
+            self._news.notify_all()
         for sink in self.sinks:
             sink.note(n)
 
