@@ -13,7 +13,8 @@ static const struct {
 	const char *word; /* what comes before the arguments, NULL = nothing: one module can have several commands */
 	const char *help; /* for vhctl --help, without "vhctl" */
 } externals[] = {
-	{"trace", "vh.trace", NULL, "trace --listen ADDRESS --connect ADDRESS [--once] [--jsonl FILE] [--pcapng FILE] [--strict]"},
+	{"trace", "vh.trace", NULL,
+	 "trace --listen ADDRESS --connect ADDRESS [--once] [--jsonl FILE] [--pcapng FILE] [--strict]"},
 	{"decode", "vh.trace.decode", NULL, "decode FILE [--json]"},
 	{NULL, NULL, NULL, NULL},
 };
