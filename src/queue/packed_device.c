@@ -45,7 +45,8 @@ __attribute__((noinline)) static int move(struct vh_queue *q, uint32_t id, struc
  */
 static inline __attribute__((always_inline)) int take_one(struct vh_queue *q, struct vhi_batch *b, struct vhi_walk *w,
 							  const struct vhi_table from, size_t at, uint32_t exact,
-							  uint64_t word, uint32_t *n_desc, struct vh_req *req)
+							  uint64_t addr, uint64_t word, uint32_t *n_desc,
+							  struct vh_req *req)
 {
 	size_t id = packed_id(word), row = id, guess = id;
 	struct vhi_slot *slot;
@@ -63,7 +64,7 @@ static inline __attribute__((always_inline)) int take_one(struct vh_queue *q, st
 	}
 	q->dev.order[vhi_first32(b->stamp) & q->dev.order_mask] = (uint16_t)row; /* without a skew */
 	slot = vhi_take_begin(q, b, row, w, req);
-	rc = vhi_walk_packed(q, w, from, q->num, at, word, &id, n_desc, req);
+	rc = vhi_walk_packed(q, w, from, q->num, at, addr, word, &id, n_desc, req);
 	if (VHI_UNLIKELY(rc))
 		return rc;
 	if (VHI_REFUSE(VHI_SITE_QUEUE_INFLIGHT_LENGTH, exact && *n_desc != exact))
@@ -86,29 +87,24 @@ static inline bool is_available(const struct vh_queue *q, uint64_t word)
 	return packed_is(word, packed_avail_marks(q->next_avail));
 }
 
-static inline __attribute__((always_inline)) int32_t take(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
+/* Chains from the one at next_avail on, which has @addr and @word; @before were taken already, by the same pop. */
+static inline __attribute__((always_inline)) int32_t take_chains(struct vh_queue *q, struct vh_req *reqs, uint32_t max,
+								 uint32_t before, uint64_t addr, uint64_t word)
 {
-	uint64_t word = packed_look(q, q->next_avail);
 	struct vh_req *req = reqs, *const end = reqs + max;
-	uint32_t marks, n;
-	struct vhi_table ring;
-	struct vhi_batch b;
+	uint32_t marks = packed_flags(word) & (VHI_PACKED_AVAIL | VHI_PACKED_USED), n;
+	size_t at = packed_at(q->next_avail);
+	struct vhi_table ring = {q->area[VHI_AREA_DESC], q->num - q->dev.taken};
 	struct vhi_walk w;
-	size_t at;
+	struct vhi_batch b = vhi_batch_begin(q, &w);
 	int rc = 0;
 
-	if (!max || !is_available(q, word))
-		return 0;
-	b = vhi_batch_begin(q, &w);
-	at = packed_at(q->next_avail);
-	marks = packed_avail_marks(q->next_avail);
-	ring = (struct vhi_table){q->area[VHI_AREA_DESC], q->num - q->dev.taken};
-	do {
+	for (;;) {
 		uint32_t n_desc;
 
-		rc = take_one(q, &b, &w, ring, at, 0, word, &n_desc, req);
+		rc = take_one(q, &b, &w, ring, at, 0, addr, word, &n_desc, req);
 		if (VHI_UNLIKELY(rc)) {
-			rc = vhi_take_failed(q, rc, (uint32_t)(req - reqs));
+			rc = vhi_take_failed(q, rc, before + (uint32_t)(req - reqs));
 			break;
 		}
 		req++;
@@ -121,7 +117,10 @@ static inline __attribute__((always_inline)) int32_t take(struct vh_queue *q, st
 		if (req == end)
 			break;
 		word = vhi_shm_load64_acquire(ring.at + 2 * at + 1);
-	} while (packed_is(word, marks));
+		if (!packed_is(word, marks))
+			break;
+		addr = vhi_shm_load64(ring.at + 2 * at);
+	}
 	n = (uint32_t)(req - reqs);
 	if (!n)
 		return rc;
@@ -131,14 +130,157 @@ static inline __attribute__((always_inline)) int32_t take(struct vh_queue *q, st
 	return (int32_t)n;
 }
 
+/* Behind n plain ones. */
+__attribute__((noinline)) static int32_t take_behind(struct vh_queue *q, struct vh_req *reqs, uint32_t max, uint32_t n,
+						     uint64_t addr, uint64_t word)
+{
+	const int32_t more = take_chains(q, reqs + n, max - n, n, addr, word);
+
+	if (more > 0 && n)
+		reqs[n - 1].flags = 0;
+	return more < 0 ? more : (int32_t)n + more;
+}
+
+#define MARKS ((uint64_t)(VHI_PACKED_AVAIL | VHI_PACKED_USED) << 48)
+#define PLAIN (MARKS | (uint64_t)(VHI_DESC_NEXT | VHI_DESC_INDIRECT | VHI_DESC_WRITE) << 48)
+
+/*
+ * Chains of one descriptor, all of them readable or all writable, with free slots and ranges in one piece: frames, above
+ * all. Whatever is wrong or special with the next one is for take_one(), which gets what was loaded of it; so there is
+ * nothing to undo here, and what is known of most chains before they are looked at is not asked of each.
+ */
+static inline __attribute__((always_inline)) int32_t take_plain(struct vh_queue *q, struct vh_req *reqs, uint32_t max,
+								uint64_t word, const bool writable)
+{
+	const uint64_t VHI_SHM *const ring = packed_desc(q, 0), *const turn = packed_desc(q, q->num);
+	const uint64_t VHI_SHM *desc = packed_desc(q, packed_at(q->next_avail));
+	const uint64_t num = q->num, most = VHI_MIN(max, num - q->dev.taken);
+	struct vhi_slot *const slots = q->slots;
+	struct vh_seg *const rows = q->dev.rows;
+	struct vh_req *req = reqs, *const end = reqs + most, *stop = reqs + VHI_MIN(most, (uint64_t)(turn - desc) / 2);
+	uint64_t kind = word & PLAIN, addr, bytes = 0;
+	struct vhi_walk w;
+	struct vhi_batch b = vhi_batch_begin(q, &w);
+	bool waits = true;
+	uint32_t n;
+
+	if (VHI_UNLIKELY(!most))
+		return take_behind(q, reqs, max, 0, vhi_shm_load64(desc), word);
+	for (;;) {
+		const uint64_t id = packed_id(word), len = (uint32_t)word;
+		const uint32_t seq = vhi_first32(b.stamp);
+		struct vhi_slot *slot;
+		struct vh_seg *seg;
+		uint64_t host;
+
+		addr = vhi_shm_load64(desc);
+		if (VHI_UNLIKELY(id >= num))
+			break;
+		slot = &slots[id];
+		seg = &rows[id * VHI_INLINE_SEGS];
+		if (VHI_UNLIKELY(slot->state || !vhi_translate_fast(w.snap, &w.span, addr, len, &host)))
+			break;
+		seg->addr = host;
+		seg->len = len;
+		q->dev.order[seq & q->dev.order_mask] = (uint16_t)id;
+		slot->wr_len = writable ? (uint32_t)len : 0;
+		slot->n_desc = 1;
+		slot->n_rd = !writable;
+		__atomic_store_n(&slot->stamp, b.stamp, __ATOMIC_RELAXED);
+		vhi_slot_state(slot, VHI_SLOT_IN_FLIGHT);
+		req->token = q->dev.form.token | id;
+		req->segs = (uintptr_t)seg;
+		req->user = 0;
+		req->rd_len = writable ? 0 : len;
+		req->wr_len = writable ? len : 0;
+		req->n_rd = !writable;
+		req->n_wr = writable;
+		req->seq = seq;
+		memcpy(&req->queue, &q->dev.form.queue, sizeof(q->dev.form.queue));
+		memcpy(&req->mem, &q->dev.form.mem, sizeof(q->dev.form.mem));
+		req++;
+		b.stamp += vhi_lie32(1, 0);
+		bytes += len;
+		desc += 2;
+		if (VHI_UNLIKELY(req == stop)) {
+			if (desc == turn) {
+				desc = ring;
+				kind ^= MARKS;
+			}
+			if (req == end)
+				break;
+			stop = end;
+		}
+		word = vhi_shm_load64_acquire(desc + 1);
+		if ((word & PLAIN) != kind) {
+			waits = !((word ^ kind) & MARKS);
+			if (waits)
+				addr = vhi_shm_load64(desc);
+			break;
+		}
+	}
+	n = (uint32_t)(req - reqs);
+	if (VHI_LIKELY(n == max)) {
+		waits = false;
+	} else if (VHI_UNLIKELY(req == end)) { /* all of the ring is taken, so there can't be one */
+		word = vhi_shm_load64_acquire(desc + 1);
+		addr = vhi_shm_load64(desc);
+		waits = !((word ^ kind) & MARKS);
+	}
+	if (VHI_LIKELY(n)) {
+		q->next_avail = (uint16_t)((desc - ring) / 2 | (kind >> 48 & VHI_PACKED_AVAIL ? VHI_PACKED_WRAP : 0));
+		q->dev.taken += n;
+		b.bytes = writable ? 0 : bytes;
+		vhi_took(q, &b, req, n);
+	}
+	return VHI_UNLIKELY(waits) ? take_behind(q, reqs, max, n, addr, word) : (int32_t)n;
+}
+
 static int32_t packed_take(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
 {
-	return take(q, reqs, max);
+	const uint64_t word = packed_look(q, q->next_avail);
+
+	if (!max || !is_available(q, word))
+		return 0;
+	return take_behind(q, reqs, max, 0, vhi_shm_load64(packed_desc(q, packed_at(q->next_avail))), word);
+}
+
+/* A pop goes one of these ways, by what is the next in the ring, and leaves by it. */
+__attribute__((noinline)) static int32_t pop_readable(struct vh_queue *q, struct vh_req *reqs, uint32_t max,
+						      uint64_t word)
+{
+	return vhi_queue_leave_with(q, vhi_taken(q, take_plain(q, reqs, max, word, false)));
+}
+
+__attribute__((noinline)) static int32_t pop_writable(struct vh_queue *q, struct vh_req *reqs, uint32_t max,
+						      uint64_t word)
+{
+	return vhi_queue_leave_with(q, vhi_taken(q, take_plain(q, reqs, max, word, true)));
+}
+
+__attribute__((noinline)) static int32_t pop_chains(struct vh_queue *q, struct vh_req *reqs, uint32_t max,
+						    uint64_t word)
+{
+	const uint64_t addr = vhi_shm_load64(packed_desc(q, packed_at(q->next_avail)));
+
+	return vhi_queue_leave_with(q, vhi_taken(q, take_chains(q, reqs, max, 0, addr, word)));
+}
+
+__attribute__((noinline)) static int32_t pop_none(struct vh_queue *q)
+{
+	return vhi_queue_leave_with(q, vhi_taken(q, 0));
 }
 
 static int32_t packed_pop(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
 {
-	return vhi_queue_leave_with(q, vhi_taken(q, take(q, reqs, max)));
+	const uint64_t word = packed_look(q, q->next_avail);
+	const uint32_t flags = packed_flags(word);
+
+	if (!max || !is_available(q, word))
+		return pop_none(q);
+	if (flags & (VHI_DESC_NEXT | VHI_DESC_INDIRECT))
+		return pop_chains(q, reqs, max, word);
+	return flags & VHI_DESC_WRITE ? pop_writable(q, reqs, max, word) : pop_readable(q, reqs, max, word);
 }
 
 int32_t vhi_packed_take_again(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
@@ -155,7 +297,7 @@ int32_t vhi_packed_take_again(struct vh_queue *q, struct vh_req *reqs, uint32_t 
 		const struct vhi_table record = {(const uint64_t VHI_SHM *)(uintptr_t)chain, a->n_desc};
 		uint32_t id, n_desc;
 
-		rc = take_one(q, &b, &w, record, 0, a->n_desc, chain[1], &n_desc, &reqs[n]);
+		rc = take_one(q, &b, &w, record, 0, a->n_desc, vhi_shm_load64(record.at), chain[1], &n_desc, &reqs[n]);
 		if (rc) {
 			rc = vhi_take_failed(q, rc, n);
 			break;

@@ -268,16 +268,15 @@ static inline __attribute__((always_inline)) int vhi_walk_packed_rest(struct vh_
 }
 
 /*
- * A chain of a packed ring of @num, from descriptor @at on; @in has as many entries as are free, and @word is the second
- * word of the first one, whose marks were looked at already: they count in the first one only, which the driver stores
+ * A chain of a packed ring of @num, from descriptor @at on; @in has as many entries as are free, and @addr and @word are
+ * the first one, whose marks were looked at already: they count in the first one only, which the driver stores
  * last. One lies behind the other, and the last one says the chain's id. A chain is one indirect descriptor, or others.
  */
 static inline __attribute__((always_inline)) int vhi_walk_packed(struct vh_queue *q, struct vhi_walk *w,
 								 const struct vhi_table in, uint32_t num, size_t at,
-								 uint64_t word, size_t *id, uint32_t *n_desc,
-								 struct vh_req *req)
+								 uint64_t addr, uint64_t word, size_t *id,
+								 uint32_t *n_desc, struct vh_req *req)
 {
-	const uint64_t addr = vhi_shm_load64(in.at + 2 * at);
 	const uint32_t flags = (uint32_t)(word >> 48), len = (uint32_t)word;
 	int rc = 0;
 

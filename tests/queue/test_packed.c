@@ -422,6 +422,116 @@ static void unpop_finds_the_newest_after_many(void **state)
 	assert_int_equal(vhi_queue_in_flight(ring.q), 0);
 }
 
+/* Chains of one descriptor, across the end of the ring; some places have others, or have something wrong with them. */
+static void put_run(uint32_t at, uint32_t n, uint16_t flags)
+{
+	for (uint32_t i = 0; i < n; i++)
+		ring.packed.ring[(at + i) % 8] = (struct vht_pdesc){VHT_DATA + 256 * i, 100 + i, (uint16_t)i,
+								    flags | (at + i < 8 ? VHT_AVAIL : VHT_USED)};
+}
+
+static void expect_run(const struct vh_req *reqs, uint32_t n, uint32_t writable, uint32_t last)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		const struct vh_seg *seg = (const struct vh_seg *)(uintptr_t)reqs[i].segs;
+		const bool in = writable >> i & 1;
+
+		assert_int_equal((uint32_t)reqs[i].token, i);
+		assert_int_equal(reqs[i].seq, i);
+		assert_int_equal(reqs[i].n_rd, !in);
+		assert_int_equal(reqs[i].n_wr, in);
+		assert_int_equal(reqs[i].rd_len, in ? 0 : 100 + i);
+		assert_int_equal(reqs[i].wr_len, in ? 100 + i : 0);
+		assert_int_equal(reqs[i].flags, i == last ? VH_REQ_LAST : 0);
+		assert_int_equal(seg->addr, (uintptr_t)vht_host(&ring, VHT_DATA + 256 * i));
+		assert_int_equal(seg->len, 100 + i);
+	}
+}
+
+static void runs_of_one_descriptor(void **state)
+{
+	struct vh_queue_stats stats = {.size = sizeof(stats)};
+	struct vh_req reqs[16];
+	uint32_t base;
+
+	(void)state;
+	vht_ring_free(&ring);
+	vht_ring_prepare(&ring, 8, VHT_IND_DESC);
+	for (uint32_t in = 0; in < 2; in++) {
+		open_at(BASE(AT(5), AT(5)));
+		put_run(5, 6, in ? VHT_WRITE : 0);
+		assert_int_equal(vh_queue_pop(ring.q, reqs, 2), 2);
+		expect_run(reqs, 2, in ? 0xff : 0, 1);
+		assert_int_equal(vh_queue_unpop(ring.q, 2), 0);
+		assert_int_equal(vh_queue_pop(ring.q, reqs, 16), 6);
+		expect_run(reqs, 6, in ? 0xff : 0, 5);
+		assert_int_equal(vh_queue_pop(ring.q, reqs, 16), 0);
+		assert_int_equal(vh_queue_get_stats(ring.q, &stats), 0);
+		assert_int_equal(stats.requests, 8); /* two of them twice */
+		assert_int_equal(vh_queue_unpop(ring.q, 6), 0);
+		assert_int_equal(vh_queue_stop(ring.q, &base), 0);
+		assert_int_equal(base, BASE(AT(5), AT(5)));
+	}
+	/* One is of the other kind, one has two descriptors, and one more is behind it. */
+	open_at(BASE(AT(5), AT(5)));
+	put_run(5, 7, VHT_WRITE);
+	ring.packed.ring[0].flags = VHT_USED;
+	ring.packed.ring[2].flags |= VHT_NEXT;
+	ring.packed.ring[3].id = 5;
+	ring.packed.ring[4] = (struct vht_pdesc){VHT_DATA, 7, 7, VHT_USED};
+	assert_int_equal(vh_queue_pop(ring.q, reqs, 16), 7);
+	expect_run(reqs, 5, 0x17, 6);
+	assert_int_equal((uint32_t)reqs[5].token, 5);
+	assert_int_equal(reqs[5].n_wr, 2);
+	assert_int_equal(reqs[5].flags, 0);
+	assert_int_equal(reqs[6].flags, VH_REQ_LAST);
+	assert_int_equal(reqs[6].seq, 6);
+}
+
+static void what_ends_a_run_of_one_descriptor(void **state)
+{
+	static const struct {
+		uint64_t addr;
+		uint16_t id;
+		uint32_t site;
+	} wrong[] = {
+		{VHT_DATA, 8, SITE(ID)},
+		{VHT_DATA, 0xffff, SITE(ID)},
+		{VHT_DATA, 0, SITE(ID_BUSY)},
+		{VHT_DATA, 3, SITE(ID_BUSY)},
+		{0, 5, SITE(FAULT)},
+		{UINT64_MAX - 1, 5, SITE(FAULT)},
+		{VHT_BASE + VHT_SIZE - 1, 5, SITE(FAULT)},
+	};
+	struct vh_req reqs[16];
+
+	(void)state;
+	vht_ring_free(&ring);
+	vht_ring_prepare(&ring, 8, VHT_IND_DESC);
+	for (size_t i = 0; i < VHI_ARRAY_SIZE(wrong); i++) {
+		open_at(BASE(AT(5), AT(5)));
+		put_run(5, 6, 0);
+		ring.packed.ring[1].addr = wrong[i].addr;
+		ring.packed.ring[1].id = wrong[i].id;
+		assert_int_equal(vh_queue_pop(ring.q, reqs, 16), 4);
+		expect_run(reqs, 4, 0, 3);
+		vht_expect_break(&ring, wrong[i].site == SITE(FAULT) ? -EFAULT : -EPROTO, wrong[i].site);
+	}
+	/* More than there is in a ring. */
+	open_at(BASE(AT(5), AT(5)));
+	put_run(5, 8, 0);
+	assert_int_equal(vh_queue_pop(ring.q, reqs, 16), 8);
+	expect_run(reqs, 8, 0, 7);
+	assert_int_equal(vh_queue_pop(ring.q, reqs + 8, 8), 0);
+	ring.packed.ring[5].flags = VHT_USED;
+	vht_expect_break(&ring, -EPROTO, SITE(OVERRUN));
+	open_at(BASE(AT(5), AT(4))); /* one is somebody else's */
+	put_run(5, 8, 0);
+	assert_int_equal(vh_queue_pop(ring.q, reqs, 16), 7);
+	expect_run(reqs, 7, 0, 6);
+	vht_expect_break(&ring, -EPROTO, SITE(OVERRUN));
+}
+
 static void a_broken_queue_marks_nothing_used(void **state)
 {
 	struct vh_req reqs[3];
@@ -459,6 +569,8 @@ int main(void)
 		T(case_150_a_wish_that_makes_no_sense_is_a_wish),
 		T(case_152_an_event_is_told_when_it_is_passed),
 		T(arming_writes_the_position_or_the_flag),
+		T(runs_of_one_descriptor),
+		T(what_ends_a_run_of_one_descriptor),
 		T(a_broken_queue_marks_nothing_used),
 	};
 
