@@ -33,6 +33,7 @@ struct mover {
 	bool check;
 	const char *label; /* of the progress bar, NULL = none */
 	uint64_t drawn_ns;
+	uint32_t step; /* bytes of a request */
 	struct chunk chunks[DEPTH];
 	uint64_t head, tail; /* free-running: [head, tail) is on its way */
 	bool full;	     /* the ring took no more: wait before the next */
@@ -61,7 +62,7 @@ static int start_chunk(struct mover *m, uint64_t at)
 	int rc;
 
 	c->offset = m->range.offset + at;
-	c->len = left < CHUNK ? (uint32_t)left : CHUNK;
+	c->len = left < m->step ? (uint32_t)left : m->step;
 	c->done = false;
 	if (m->op == VH_BLK_WRITE && at == m->filled) {
 		m->filled += c->len;
@@ -120,6 +121,7 @@ static int move(struct mover *m)
 		if (e)
 			return say_vh(e, m->t->name);
 	}
+	m->step = m->t->info.max_bytes < CHUNK ? m->t->info.max_bytes : CHUNK;
 	m->head = m->tail = m->filled = 0;
 	m->full = false;
 	while (!rc && finished < m->range.size) {

@@ -35,7 +35,7 @@ type Blk struct {
 	busy   bool   // it is in flight
 }
 
-// bufferSize is how much ReadAt and WriteAt move in a request.
+// bufferSize is how much ReadAt and WriteAt move in a request, where the device takes that much.
 const bufferSize = 256 << 10
 
 // OpenBlk drives what serves a block device at a target of OpenTarget ("unix:/path"). Close closes the target too.
@@ -71,7 +71,7 @@ func NewBlk(ctx context.Context, d *Driver) (*Blk, error) {
 	})
 	b.info = info
 	if err == nil {
-		b.buf, err = d.alloc(ctx, bufferSize, func() {})
+		b.buf, err = d.alloc(ctx, least(bufferSize, int(info.MaxBytes)), func() {})
 	}
 	if err != nil {
 		if b.s != nil {
@@ -159,7 +159,7 @@ func (b *Blk) ReadAtContext(ctx context.Context, p []byte, off int64) (n int, er
 		}
 		skip := int(at % BlkSector)
 		length := (skip + len(p) - n + BlkSector - 1) / BlkSector * BlkSector
-		length = int(least(int64(length), bufferSize, b.Size()-at+int64(skip)))
+		length = int(least(int64(length), int64(len(b.buf)), b.Size()-at+int64(skip)))
 		err := b.request(ctx, BlkIO{Op: BlkRead, Offset: uint64(at) - uint64(skip), Len: uint64(length)}, nil, func() {
 			n += copy(p[n:], b.buf[skip:length])
 		})
@@ -176,7 +176,7 @@ func (b *Blk) WriteAtContext(ctx context.Context, p []byte, off int64) (n int, e
 		return 0, fmt.Errorf("vh: write of %d bytes at %d: not whole sectors: %w", len(p), off, syscall.EINVAL)
 	}
 	for n < len(p) {
-		piece := p[n:least(len(p), n+bufferSize)]
+		piece := p[n:least(len(p), n+len(b.buf))]
 		err := b.request(ctx, BlkIO{Op: BlkWrite, Offset: uint64(off) + uint64(n), Len: uint64(len(piece))},
 			func() { copy(b.buf, piece) }, nil)
 		if err != nil {

@@ -70,7 +70,7 @@ struct vh_blk_info {
 	uint32_t max_discard;	   /* sectors in a request, 0 = no discard */
 	uint32_t max_write_zeroes; /* sectors in a request, 0 = no write-zeroes */
 	uint32_t write_cache;	   /* 1: flush is needed */
-	uint32_t reserved;
+	uint32_t max_bytes;	   /* of data in a request, whole blocks */
 };
 
 /**

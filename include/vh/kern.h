@@ -14,8 +14,8 @@
  * the rings of the other two from vh_kern_vsock_set_running() and
  * vh_kern_scsi_set_endpoint() on. A failure says which ioctl failed on which
  * file, and what may be done about it: vh_error_get(). Which of them a kernel
- * has, vh_kern_probe() tells; that a kernel without an ioctl answers -ENOTTY
- * can't be relied on.
+ * has, vh_kern_probe() tells. A call that is about a ring or wants an owner may
+ * fail with -EPERM or -ENOBUFS, not -ENOTTY, on a kernel that does not have it.
  */
 #ifndef VH_KERN_H
 #define VH_KERN_H

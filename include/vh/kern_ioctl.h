@@ -59,7 +59,7 @@ VH_API vh_rc vh_kern_set_features(struct vh_kern *k, uint64_t features);
  * @blocks: no
  * @errors: EINVAL EBUSY EFAULT ENOTTY EPERM ENOMEM
  *
- * Return: 0; -ENOTTY or -EPERM where there is none.
+ * Return: 0; -ENOTTY where there is none.
  */
 VH_API vh_rc vh_kern_get_features_array(struct vh_kern *k, uint64_t *out, uint32_t n);
 

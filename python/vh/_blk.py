@@ -13,7 +13,7 @@ from vh._lib import ffi, new_sized, record
 from vh._model import BLK_ID_SIZE, BlkInfo, BlkOp
 from vh._session import OverSession, Where
 
-CHUNK = 1 << 20  # bytes in one request of read() and write()
+CHUNK = 1 << 20  # bytes in one request of read() and write(), at most
 OWN = 1 << 63  # in a cookie: of a request of read(), write() and so on
 Buffer = TypeVar("Buffer")
 
@@ -47,7 +47,9 @@ class Blk(OverSession):
         self._bounce: "memoryview | None" = None
         self._lent = False  # a request of read(), write() and so on is on its way
         self._cookies = itertools.count(OWN)
-        n = self.info.n_queues
+        info = self.info
+        self._step = min(CHUNK, info.max_bytes)
+        n = info.n_queues
         self._gates = [threading.RLock() for _ in range(n)]
         self._others: "list[collections.deque[BlkDone]]" = [collections.deque() for _ in range(n)]
 
@@ -165,8 +167,8 @@ class Blk(OverSession):
         """Read into or write from any buffer, through memory of the session."""
         view = memoryview(data).cast("B")
         with self._bouncing() as bounce:
-            for start in range(0, len(view), CHUNK):
-                part = view[start:start + CHUNK]
+            for start in range(0, len(view), self._step):
+                part = view[start:start + self._step]
                 if op == BlkOp.WRITE:
                     bounce[:len(part)] = part
                 self._do(op, offset + start, bounce[:len(part)])
@@ -179,7 +181,7 @@ class Blk(OverSession):
         yet."""
         gate = self._gate(0)
         try:
-            bounce, self._bounce, self._lent = self._bounce or self.alloc(CHUNK), None, False
+            bounce, self._bounce, self._lent = self._bounce or self.alloc(self._step), None, False
             try:
                 yield bounce
             finally:

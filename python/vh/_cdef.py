@@ -638,7 +638,7 @@ struct vh_blk_info {
     uint32_t max_discard;
     uint32_t max_write_zeroes;
     uint32_t write_cache;
-    uint32_t reserved;
+    uint32_t max_bytes;
 };
 struct vh_net_frame {
     uint64_t data;

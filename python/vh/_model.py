@@ -763,6 +763,7 @@ class BlkInfo:
     max_discard: int = 0  # sectors in a request, 0 = no discard
     max_write_zeroes: int = 0  # sectors in a request, 0 = no write-zeroes
     write_cache: int = 0  # 1: flush is needed
+    max_bytes: int = 0  # of data in a request, whole blocks
 
 
 @dataclasses.dataclass(frozen=True)

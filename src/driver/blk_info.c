@@ -91,6 +91,7 @@ static int read_segments(struct vh_blk *b, const uint8_t *config)
 				"descriptors; set queue_size to 4 or more",
 				ring->num);
 	b->max_len = VHI_MIN(b->seg_len * VHI_MIN(n, room - 2), VHI_BLK_MAX_LEN);
+	b->info.max_bytes = (uint32_t)VHI_MAX(b->max_len - b->max_len % b->info.block_size, VH_BLK_SECTOR);
 	return 0;
 }
 

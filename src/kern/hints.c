@@ -8,6 +8,7 @@
 #define NO_RING	    "the device has no ring of this index"
 #define NOT_EVENTFD "the fd is no eventfd; -1 takes it away"
 #define RING_RUNS   "the ring runs; stop it first"
+#define UNKNOWN	    "this kernel does not have it: see vh_kern_probe()"
 #define BAD_ADDRESS "an address is not memory of this process that can be written"
 
 /* The first one that fits counts. */
@@ -73,19 +74,24 @@ static const struct {
 	 "both rings' sizes, addresses and memory come before it, and with ACCESS_PLATFORM what their addresses mean"},
 	{ANY, ENOBUFS, NO_RING},
 	{ANY, EBADF, "the fd is not open"},
-	{ANY, ENOTTY, "this kernel does not have it: see vh_kern_probe()"},
+	{ANY, ENOTTY, UNKNOWN},
 	{ANY, NO_SUPPORT, "this device does not have it"},
 	{ANY, ENOMEM, "the kernel has no memory for it"},
 	{ANY, EFAULT, BAD_ADDRESS},
 };
 
+/* What a kernel does not know it takes for something about a ring: there is no owner for it, or no such ring. */
+static bool unknown(const struct vhi_ioctl_row *row, int err, uint32_t queue)
+{
+	return row && ((err == EPERM && !row->owner) || (err == ENOBUFS && queue == VH_ERROR_NONE));
+}
+
 static const char *hint_for(const struct vh_kern *k, const struct vhi_ioctl_row *row, uint32_t request, int err)
 {
 	if (row && !(row->nodes & vhi_kern_node(k)))
 		return "devices of this kind don't have it in any kernel that is known";
-	/* What a kernel does not know it takes for something about a ring. */
 	if (err == EPERM)
-		return !row || row->owner ? NO_OWNER : "this kernel does not have it: see vh_kern_probe()";
+		return NO_OWNER;
 	for (size_t i = 0; i < VHI_ARRAY_SIZE(hints); i++)
 		if (hints[i].err == err && (hints[i].request == request || hints[i].request == ANY))
 			return hints[i].hint;
@@ -95,8 +101,9 @@ static const char *hint_for(const struct vh_kern *k, const struct vhi_ioctl_row 
 int vhi_kern_failed(const struct vh_kern *k, uint32_t request, int err, uint32_t queue)
 {
 	const struct vhi_ioctl_row *row = vhi_ioctl_find(request);
-	const char *hint = hint_for(k, row, request, err);
-	const int code = err == NO_SUPPORT ? -EOPNOTSUPP : -err;
+	const int meant = unknown(row, err, queue) ? ENOTTY : err;
+	const char *hint = hint_for(k, row, request, meant);
+	const int code = meant == NO_SUPPORT ? -EOPNOTSUPP : -meant;
 
 	return vhi_fail_at(code, VH_ERROR_SYSTEM, 0, queue, VH_ERROR_NONE, "%s: %s on %s: %s%s%s", k->who,
 			   row ? row->name : "an ioctl", k->node, vh_error_name(err), hint ? ": " : "",

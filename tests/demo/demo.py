@@ -338,6 +338,8 @@ ROWS = (
      reconnect_rows.row_guest),
     ("vduse", "A disk of the kernel's", "Linux virtio_blk, in a guest", "libvh (vhctl serve --vduse)", "qemu-system-x86", QEMU_FILES[:1],
      kern_rows.row_vduse),
+    ("vdpa", "Devices of the kernel's", "libvh (vhctl io, Python)", "Linux vdpa_sim, in a guest", "qemu-system-x86", QEMU_FILES[:1],
+     kern_rows.row_vdpa),
     ("qsd", "qemu-storage-daemon", "libvh (vhctl io)", "qemu-storage-daemon", "qemu-system-common",
      ((QSD, "qemu-system-common"),), row_qsd),
     ("python-drives", "Python drives", "libvh (Python)", "libvh (vhctl serve)", "python3-cffi", (), drive(python)),

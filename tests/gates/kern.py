@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
-"""Kind kern: tests/kern/guest_* in a guest, under Debian 12's kernel 6.12; with --all under the oldest 6.12 and the newest of all.
+"""Kind kern: tests/kern/guest_*, in C and in Python, in a guest, under Debian 12's kernel 6.12; with --all under the oldest 6.12 and the newest of all.
 
 kern.py BUILD [--all] [--keep FOLDER]. Each case is told as KERNEL PROGRAM/CASE; a line that begins with BAD is one that failed, was
 skipped though tests/kern/skips.tsv does not have it, or never came. Only the first kernel must have the simulators. Nothing to
@@ -109,9 +109,10 @@ def one(work, kernel_dir, build, with_sims):
     started = time.monotonic()
     version = kernel.version_of(kernel_dir)
     tests = sorted(f for f in glob.glob(os.path.join(build, "tests", "kern", "guest_*")) if os.access(f, os.X_OK) and os.path.isfile(f))
-    sources = glob.glob(os.path.join(TOP, "tests", "kern", "guest_*.c"))
-    names = [os.path.basename(f)[len("guest_"):-2] for f in sources]
+    sources = glob.glob(os.path.join(TOP, "tests", "kern", "guest_*.[cp]*"))
+    names = [os.path.basename(f)[len("guest_"):].partition(".")[0] for f in sources]
     packed = [(f"tests/{os.path.basename(f)}", f) for f in tests if os.path.basename(f)[len("guest_"):] in names]
+    packed += programs.python(work, build, [(f"tests/{os.path.basename(f)[:-3]}", f) for f in sources if f.endswith(".py")])
     packed.append(("bin/vhctl", os.path.join(build, "vhctl")))
     try:
         console = programs.boot(work, kernel_dir, programs.archive(work, kernel_dir, packed, with_sims))

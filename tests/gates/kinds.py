@@ -395,6 +395,7 @@ KINDS = (
     Kind("demo-qemu-outlives", demo("qemu-outlives"), ("build",), about="a Linux guest whose back-end is killed"),
     Kind("demo-qemu-11", demo("qemu-11"), ("build",), required=False, about="the same in a QEMU of Debian's unstable suite"),
     Kind("demo-vduse", demo("vduse"), ("build",), about="vhctl is a disk of a kernel's, which that reads and writes"),
+    Kind("demo-vdpa", demo("vdpa"), ("build",), about="vhctl and Python drive a disk and a network device that a kernel simulates"),
     Kind("kern", kern, ("gcc",), about="the kernel's vhost, vDPA and VDUSE, in a guest that has them"),
     Kind("demo-qemu-iommu", demo("qemu-iommu"), ("build",), about="a Linux guest whose disk is behind an IOMMU"),
     Kind("demo-libvh", demo("libvh"), ("build",), about="libvh with itself"),

@@ -406,6 +406,10 @@ static void data_is_cut_where_the_device_limits_segments(void **state)
 	vht_session_begin(&s, NULL, MIB);
 	const struct vh_blk_io much = {.op = VH_BLK_READ, .addr = ADDR(&s, 0), .len = 4 * 4096 + 512};
 
+	struct vh_blk_info info = {.size = sizeof(info)};
+
+	assert_int_equal(vh_blk_get_info(s.b, &info), 0);
+	assert_int_equal(info.max_bytes, 4 * 4096);
 	vht_session_write(&s, 0, 512, 4 * 4096, 77);
 	assert_int_equal(vht_disk_most_segs(s.disk), 4);
 	vht_session_verify(&s, 0, 512, 4 * 4096, 77);

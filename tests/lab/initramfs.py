@@ -89,6 +89,9 @@ def module_closure(tree, wanted, more=None):
 
 def _shared(program):
     """(name, path) of each shared library that a program is loaded with, and of its loader under its whole name."""
+    with open(program, "rb") as f:
+        if f.read(4) != b"\x7fELF":
+            return
     said = subprocess.run(["ldd", program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False).stdout.decode()
     for line in said.splitlines():
         found = re.match(r"\s*(?:\S+ => )?(/\S+) \(", line)
@@ -109,7 +112,11 @@ def build(out, init, tree, modules, more=None, programs=()):
     are loaded with go to /lib.
     """
     archive = Cpio()
-    for name in sorted({"dev", "proc", "sys", "modules", "lib", "lib64", *(os.path.dirname(name) for name, _ in programs)}):
+    folders = {"dev", "proc", "sys", "modules", "lib", "lib64"}
+    for name, _ in programs:
+        while name := os.path.dirname(name):
+            folders.add(name)
+    for name in sorted(folders):
         archive.folder(name)
     archive.add("dev/console", stat.S_IFCHR | 0o600, rdev=(5, 1))
     archive.file("init", _read(init))

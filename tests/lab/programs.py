@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
 """A guest that has the kernel's vhost, vDPA and VDUSE drivers, and runs programs of ours."""
 import os
+import py_compile
 import subprocess
 
 import initramfs
@@ -17,6 +18,44 @@ MACHINE = ("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "
            "-device", "isa-debug-exit,iobase=0xf4,iosize=1", "-machine", "q35", "-device", "intel-iommu,intremap=off,device-iotlb=on",
            "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "1", "-m", "512M")
 OPTIONS = "disable-legacy=on,iommu_platform=on,ats=on"
+PYTHON = "/usr/bin/python3"
+PACKAGES = "usr/lib/python3/dist-packages"
+# Where all comes from that a script has imported once it is loaded.
+IMPORTED = """
+import importlib.util, os, sys
+sys.path.insert(0, os.path.dirname(sys.argv[1]))
+spec = importlib.util.spec_from_file_location("script", sys.argv[1])
+spec.loader.exec_module(importlib.util.module_from_spec(spec))
+for m in list(sys.modules.values()):
+    if getattr(m, "__file__", None):
+        print("file", m.__name__, hasattr(m, "__path__"), m.__file__, sep="\\t")
+"""
+
+
+def python(work, build, scripts):
+    """What a guest needs to run scripts, (path in the guest, path here), that begin with #!/usr/bin/python3: Python, and what they
+    import at their beginning. What is imported later has to be among that too."""
+    paths = [os.path.join(os.path.dirname(os.path.dirname(HERE)), "python"), os.path.join(build, "python")]
+    env = {"PATH": "/usr/bin:/bin", "LD_LIBRARY_PATH": build, "PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1"}
+    files = {PYTHON[1:]: os.path.realpath(PYTHON)}
+    for _, script in scripts:
+        out = subprocess.run([PYTHON, "-c", IMPORTED, script], env=env, stdout=subprocess.PIPE, check=True).stdout.decode()
+        for _, name, package, path in (line.split("\t") for line in out.splitlines() if line.startswith("file\t")):
+            if path != script:
+                inside, path = _module(work, name, package == "True", path)
+                files[inside] = path
+    return [*files.items(), *scripts]
+
+
+def _module(work, name, package, path):
+    """(path in the guest, path here) of a module. It goes there compiled, because a guest compiles slowly."""
+    folder = name.split(".") if package else name.split(".")[:-1]
+    inside = path[1:] if path.startswith("/usr/lib/") else os.path.join(PACKAGES, *folder, os.path.basename(path))
+    if not path.endswith(".py"):
+        return inside, path
+    compiled = os.path.join(work, "compiled", inside + "c")
+    py_compile.compile(path, compiled, dfile="/" + inside, doraise=True)
+    return inside + "c", compiled
 
 
 def archive(work, kernel_dir, programs, with_sims=True):

@@ -220,6 +220,8 @@ with vh.open_target("/dev/fake/vhost-vdpa-0") as v, vh.Driver(v, type=vh.DeviceT
     assert v.status & S.DRIVER_OK
     d.stop()
     assert v.status == 0
+with vh.Blk("vdpa:/dev/fake/vhost-vdpa-0") as b:
+    assert b.info.max_bytes >= 512
 """
 
 

@@ -2258,7 +2258,7 @@ type BlkInfo struct {
 	MaxDiscard     uint32 // sectors in a request, 0 = no discard
 	MaxWriteZeroes uint32 // sectors in a request, 0 = no write-zeroes
 	WriteCache     uint32 // 1: flush is needed
-	reserved       uint32
+	MaxBytes       uint32 // of data in a request, whole blocks
 }
 
 var (
@@ -2274,7 +2274,7 @@ var (
 	_ = [1]struct{}{}[unsafe.Offsetof(BlkInfo{}.MaxDiscard)-40]
 	_ = [1]struct{}{}[unsafe.Offsetof(BlkInfo{}.MaxWriteZeroes)-44]
 	_ = [1]struct{}{}[unsafe.Offsetof(BlkInfo{}.WriteCache)-48]
-	_ = [1]struct{}{}[unsafe.Offsetof(BlkInfo{}.reserved)-52]
+	_ = [1]struct{}{}[unsafe.Offsetof(BlkInfo{}.MaxBytes)-52]
 )
 
 // sized is a copy that says how large it is, nil for nil.
