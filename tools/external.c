@@ -16,6 +16,9 @@ static const struct {
 	{"trace", "vh.trace", NULL,
 	 "trace --listen ADDRESS --connect ADDRESS [--once] [--jsonl FILE] [--pcapng FILE] [--strict]"},
 	{"decode", "vh.trace.decode", NULL, "decode FILE [--json]"},
+	{"run", "vh.launch", "run", "run [--type T] [--name NAME] [--socket PATH] [--json] [-- COMMAND ... {socket}]"},
+	{"caps", "vh.launch", "caps", "caps [--type T] [--json] [-- COMMAND]"},
+	{"wait", "vh.launch", "wait", "wait PATH [--timeout MS]"},
 	{NULL, NULL, NULL, NULL},
 };
 

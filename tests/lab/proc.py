@@ -4,7 +4,11 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import time
+
+sys.path.append(os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "python"))
+from vh import launch  # noqa: E402  # pylint: disable=wrong-import-position
 
 
 class Failed(Exception):
@@ -67,17 +71,7 @@ class Process:
 
     def wait_for_socket(self, path, seconds=10):
         """Until a listening socket lies at path. It is not connected to: some back-ends serve one client only."""
-        self.wait_for(lambda: _listens(path), f"socket {path}", seconds)
-
-
-def _listens(path):
-    """Whether /proc/net/unix knows a listening socket at path (flag __SO_ACCEPTCON)."""
-    with open("/proc/net/unix", encoding="utf-8", errors="replace") as f:
-        for line in f:
-            fields = line.split(None, 7)
-            if len(fields) == 8 and fields[7].strip() == path and int(fields[3], 16) & 0x10000:
-                return True
-    return False
+        self.wait_for(lambda: launch.listening(path), f"socket {path}", seconds)
 
 
 def run(name, argv, log_dir, seconds=60, ok=(0,)):
