@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
+"""python3 -m vh.check TARGET, which is `vhctl check TARGET`: does a peer keep to the rules of vhost-user?"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from typing import Sequence
+
+from vh.check import back, known, report, runner
+from vh.check.context import Context, Options, survey
+from vh.check.core import BACK_END, Check, select
+from vh.check.devices import DEVICES
+from vh.check.targets import Unreachable, target
+
+OK, WRONG, USAGE, UNREACHABLE = 0, 1, 2, 3
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(
+        prog="vhctl check", description="Check a vhost-user peer by its rules. It uses up many connections.",
+        epilog="Exit code: 0 all as expected, 1 not conforming, 2 usage, 3 can't reach the peer.")  # fmt: skip
+    p.add_argument("target", nargs="?", help='unix:PATH, or exec:"COMMAND {socket}", which is started when needed')
+    p.add_argument("--type", choices=[*DEVICES], help="what the device is; guessed from its features otherwise")
+    p.add_argument("--list", action="store_true", help="the checks, with their rules, and no run")
+    p.add_argument("--markdown", action="store_true", help="with --list: as the table of docs/check.md")
+    p.add_argument("--only", action="append", default=[], metavar="GLOB", help="only checks whose name matches")
+    p.add_argument("--skip", action="append", default=[], metavar="GLOB", help="no check whose name matches")
+    p.add_argument("--known", action="append", default=[], metavar="FILE|NAME",
+                   help=f"known deviations, each with its reason; lists that come along: {', '.join(known.names())}")  # fmt: skip
+    p.add_argument("--strict", action="store_true", help="a warning is not conforming either")
+    p.add_argument("--allow-write", action="store_true", help="the data of the disk may be overwritten")
+    p.add_argument("--loopback", action="store_true", help="the net device gives back what it is sent")
+    p.add_argument("--timeout", type=float, default=20, metavar="SECONDS", help="for one check, %(default)s")
+    p.add_argument("--wait", type=float, default=5, metavar="SECONDS", help="for one answer, %(default)s")
+    p.add_argument("--json", action="store_true", help="the results as JSON on stdout")
+    p.add_argument("--junit", metavar="FILE", help="the results as JUnit XML into that file")
+    p.add_argument("--verbose", action="store_true", help="the messages of each deviation, also of known ones")
+    return p
+
+
+def show_list(checks: Sequence[Check]) -> None:
+    for c in checks:
+        what = f" ({c.device})" if c.device else ""
+        print(f"{c.name}{what}: {c.severity}. {c.rule} [{c.section}]")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    p = parser()
+    options = p.parse_args(argv)
+    checks = select(BACK_END, options.only, options.skip)
+    if options.list:
+        if options.markdown:
+            print(report.markdown(checks), end="")
+        else:
+            show_list(checks)
+        return OK
+    if not options.target:
+        p.error("check what?")
+    if not checks:
+        p.error("no check has such a name; --list shows them")
+    try:
+        expected = {name: why for what in options.known for name, why in known.load(what).items()}
+        peer = target(options.target)
+    except ValueError as e:
+        p.error(str(e))
+    try:
+        return _back_end(peer, checks, expected, options)
+    except Unreachable as e:
+        print(f"vhctl check: {e}", file=sys.stderr)
+        return UNREACHABLE
+    finally:
+        peer.close()
+
+
+def _back_end(peer, checks: Sequence[Check], expected: dict[str, str], options: argparse.Namespace) -> int:
+    how = Options(options.type or "", options.timeout, options.wait, options.allow_write, options.loopback)
+    offer, device = survey(peer, how)
+    print(f"note: {len(checks)} checks of {peer.name}, a device of type {device.name}"
+          f"{', which serves one connection' if peer.one_shot else ''}", file=sys.stderr)  # fmt: skip
+    bar = report.Progress(len(checks))
+    results = runner.run(checks, lambda: Context(peer, how, offer, device), expected, options.timeout, bar)
+    bar.end()
+    return _tell(peer.name, device.name, results, options)
+
+
+def _tell(name: str, device: str, results: Sequence[runner.Result], options: argparse.Namespace) -> int:
+    for r in results:
+        if options.strict and r.outcome == runner.WARN:
+            r.outcome = runner.FAIL
+    if options.json:
+        print(report.as_json(name, device, results))
+    else:
+        print("\n".join(report.table(results, options.verbose)))
+    if options.junit:
+        report.junit(options.junit, name, results)
+    return WRONG if any(r.unexpected for r in results) else OK
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started ends too
+    sys.exit(main())

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
+"""vh.check: what is right passes, each check turns red for its mistake, and the command says so."""
+import json
+import os
+import pathlib
+import subprocess
+import sys
+from xml.etree import ElementTree
+
+import binding
+import pytest
+
+from vh.check import TABLE, core, known, one, report  # noqa: E402
+from vh.check.back import connect  # noqa: E402, F401
+from vh.check.context import Context, Options, survey  # noqa: E402
+
+import check_faults  # noqa: E402
+
+BLK = f"{binding.VHCTL} serve blk --ram 4M --queues 2 --serial check --socket {{socket}}"
+NET = f"{binding.VHCTL} serve net --loopback --queues 2 --socket {{socket}}"
+BACK = [name for name, check in TABLE.items() if check.side == core.BACK_END]
+OPTIONS = {"blk": Options("blk", allow_write=True), "net": Options("net", loopback=True)}
+
+
+@pytest.fixture(scope="module")
+def peers():
+    """A disk and a network device that are right, with what they offer."""
+    made = {}
+    for name, command in (("blk", BLK), ("net", NET)):
+        target = check_faults.Real(command)
+        made[name] = (target, *survey(target, OPTIONS[name]))
+    yield made
+    for target, *_ in made.values():
+        target.close()
+
+
+def context_for(peers, check, target=None, **options):
+    name = check.device or "blk"
+    real, offer, device = peers[name]
+    how = Options(**{**vars(OPTIONS[name]), **options})
+    return Context(target or real, how, offer, device)
+
+
+@pytest.mark.parametrize("name", BACK)
+def test_right(peers, name):
+    check = TABLE[name]
+    result = one(check, context_for(peers, check))
+    assert result.outcome == "pass", (result.text, result.messages)
+
+
+@pytest.mark.parametrize("name", BACK)
+def test_red(peers, name):
+    """With its mistake in the way the check says fail or warn, and nothing that sounds like an error of its own."""
+    check = TABLE[name]
+    assert name in check_faults.FAULTS, f"no mistake is known that {name} would find"
+    target = check_faults.Faulty(peers[check.device or "blk"][0], check_faults.FAULTS[name])
+    try:
+        result = one(check, context_for(peers, check, target, wait=0.4))
+    finally:
+        target.close()
+    wanted = "warn" if check.severity in ("should", "info") and not target.dead else "fail"
+    assert result.outcome == wanted, (result.outcome, result.text, result.messages)
+    assert result.text
+
+
+def test_each_fault_has_a_check():
+    assert set(check_faults.FAULTS) <= set(TABLE)
+
+
+def test_table():
+    for check in TABLE.values():
+        assert check.rule.endswith((".", ".)")) and check.section, check.name
+        assert check.name.count(".") == 1
+
+
+def test_documented():
+    """docs/check.md has the table as it is: python3 -m vh.check --list --markdown."""
+    text = (pathlib.Path(binding.TOP) / "docs" / "check.md").read_text("utf-8")
+    begin, end = "<!-- table -->\n", "<!-- end of table -->"
+    assert text.partition(begin)[2].partition(end)[0] == command("--list", "--markdown").stdout
+
+
+# --- the command ----------------------------------------------------------------------------------------------------
+
+
+def command(*words, rc=0):
+    env = {**os.environ, "PYTHONPATH": binding.PACKAGE, "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run([sys.executable, "-m", "vh.check", *words], env=env, capture_output=True, text=True, timeout=120,
+                          check=False)
+    assert done.returncode == rc, (done.returncode, done.stdout, done.stderr)
+    return done
+
+
+def test_command_table():
+    done = command(f"exec:{BLK}", "--only", "connect.*")
+    assert "5 checks: 5 pass; as expected" in done.stdout
+    assert "device of type blk" in done.stderr
+
+
+def test_command_json_and_junit(tmp_path):
+    junit = tmp_path / "junit.xml"
+    done = command(f"exec:{NET}", "--only", "mem.*", "--skip", "mem.eight", "--json", "--junit", str(junit))
+    found = json.loads(done.stdout)
+    assert found["conforming"] and found["device"] == "net"
+    names = [row["name"] for row in found["checks"]]
+    assert "mem.table" in names and "mem.eight" not in names
+    suite = ElementTree.parse(junit).getroot()
+    assert suite.get("tests") == str(len(names)) and suite.get("failures") == "0"
+
+
+def test_command_known(tmp_path):
+    """A known deviation that is none is unexpected, and a list that is no list is said."""
+    path = tmp_path / "known.json"
+    path.write_text(json.dumps({"checks": {"connect.reply": "it was so once"}}))
+    done = command(f"exec:{BLK}", "--only", "connect.*", "--known", str(path), rc=1)
+    assert "UNEXPECTED" in done.stdout and "it was so once" in done.stdout
+    path.write_text(json.dumps({"checks": {"connect.nonsense": "x"}}))
+    assert "connect.nonsense" in command(f"exec:{BLK}", "--known", str(path), rc=2).stderr
+    assert "no-such-file" in command(f"exec:{BLK}", "--known", "no-such-file", rc=2).stderr
+
+
+def test_command_words(tmp_path):
+    assert "connect.reply" in command("--list").stdout
+    for words in ((), ("nonsense",), ("unix:x", "--only", "no.such"), ("exec:no-placeholder",)):
+        command(*words, rc=2)
+    assert command("unix:" + str(tmp_path / "nobody"), "--wait", "0.2", rc=3).stderr.count("\n") == 1
+    assert "before it listened" in command("exec:/bin/false {socket}", rc=3).stderr
+
+
+def test_command_one_shot(tmp_path):
+    """A back-end that serves one connection is noticed; who can't start it again says so."""
+    ours = f"{sys.executable} {os.path.join(os.path.dirname(__file__), 'check_once.py')} {binding.VHCTL} {{socket}}"
+    done = command(f"exec:{ours}", "--only", "ring.*")
+    assert "which serves one connection" in done.stderr and "pass" in done.stdout
+
+
+def test_failure_shows_messages(peers):
+    check = TABLE["ring.base"]
+    target = check_faults.Faulty(peers["blk"][0], check_faults.FAULTS["ring.base"])
+    try:
+        result = one(check, context_for(peers, check, target))
+    finally:
+        target.close()
+    shown = "\n".join(report.table([result]))
+    assert "base after 3 requests: 4, not 3" in shown and "<- GET_VRING_BASE index=0 num=4" in shown
+    assert "FAIL" in shown and "1 not as expected" in shown
+    result.known = "counts from one"
+    shown = "\n".join(report.table([result]))
+    assert "known" in shown and "counts from one" in shown and not result.unexpected
+
+
+def test_known_lists():
+    """Those that come along name checks, and give reasons."""
+    assert {"qsd", "virtiofsd", "dpdk"} <= set(known.names())
+    for name in known.names():
+        assert known.load(name)
