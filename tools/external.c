@@ -19,6 +19,7 @@ static const struct {
 	{"run", "vh.launch", "run", "run [--type T] [--name NAME] [--socket PATH] [--json] [-- COMMAND ... {socket}]"},
 	{"caps", "vh.launch", "caps", "caps [--type T] [--json] [-- COMMAND]"},
 	{"wait", "vh.launch", "wait", "wait PATH [--timeout MS]"},
+	{"check", "vh.check", NULL, "check TARGET [--known NAME|FILE] [--only GLOB] [--json] [--junit FILE] ..."},
 	{NULL, NULL, NULL, NULL},
 };
 

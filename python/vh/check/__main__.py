@@ -12,7 +12,7 @@ from vh.check import back, known, report, runner
 from vh.check.context import Context, Options, survey
 from vh.check.core import BACK_END, Check, select
 from vh.check.devices import DEVICES
-from vh.check.targets import Unreachable, target
+from vh.check.targets import Target, Unreachable, target
 
 OK, WRONG, USAGE, UNREACHABLE = 0, 1, 2, 3
 
@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         peer.close()
 
 
-def _back_end(peer, checks: Sequence[Check], expected: dict[str, str], options: argparse.Namespace) -> int:
+def _back_end(peer: Target, checks: Sequence[Check], expected: dict[str, str], options: argparse.Namespace) -> int:
     how = Options(options.type or "", options.timeout, options.wait, options.allow_write, options.loopback)
     offer, device = survey(peer, how)
     print(f"note: {len(checks)} checks of {peer.name}, a device of type {device.name}"

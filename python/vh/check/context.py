@@ -102,7 +102,8 @@ class Context:
         """A new connection, on which GET_FEATURES was answered: so an earlier one is over for the back-end too."""
         deadline = time.monotonic() + self.options.wait
         while True:
-            fe = self.stack.enter_context(Wire(self.target.connect(self.options.wait), self.options.wait, self.history))
+            fe = Wire(self.target.connect(self.options.wait), self.options.wait, self.history)
+            self.stack.callback(fe.close)
             try:
                 fe.offered = fe.get_u64(FE.GET_FEATURES)
                 return fe
@@ -162,7 +163,8 @@ class Rig:
             self.mem = self.stack.enter_context(Memory(size))
             self.mems = [self.mem, *mems]
             index = self.device.first if index is None else index
-            self.queues = {i: self.stack.enter_context(Queue(self.mem, i, num, base)) for i in self.device.companions(index)}
+            self.queues: dict[int, Queue] = {
+                i: self.stack.enter_context(Queue(self.mem, i, num, base)) for i in self.device.companions(index)}
             self.q = self.queues[index]
             self.free = self.mem.next
             if table:
@@ -272,27 +274,14 @@ def survey(target: Target, options: Options) -> tuple[Offer, Device]:
     except wire.ProtocolError as e:
         raise Unreachable(f"{target.name}: {e}{target.died()}") from None
     context.close()
-    _comes_again(target, options)
+    target.once()
     return offer, DEVICES[options.type or guess(offer.features)]
 
 
-def _comes_again(target: Target, options: Options) -> None:
-    """Notice a back-end that serves one connection only: it went away by itself when that was over."""
-    deadline = time.monotonic() + 0.3
-    while target.pid and time.monotonic() < deadline:
-        time.sleep(0.02)
-    started_here = hasattr(target, "process")
-    if started_here:
-        process = target.process
-        target.one_shot = process is not None and process.poll() is not None and process.returncode >= 0
-        return
-    try:
-        context = Context(target, options, Offer(), DEVICES["none"])
-        context.wire()
-        context.close()
-    except (Unreachable, wire.ProtocolError):
-        target.one_shot = True
-        raise Unreachable(f"{target.name} served one connection and is gone; exec: starts it for each check") from None
+def new_event() -> int:
+    """An eventfd."""
+    fd: int = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)  # type: ignore[attr-defined]
+    return fd
 
 
 def fds_of(pid: int) -> int:

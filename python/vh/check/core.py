@@ -6,7 +6,7 @@ from __future__ import annotations
 import fnmatch
 import inspect
 from dataclasses import dataclass
-from typing import Any, Callable, Iterable, Sequence
+from typing import Any, Callable, Iterable, Sequence, TypeVar
 
 #: must and should as in the specification; robust: no rule, but a peer that fails it can be brought down
 MUST, SHOULD, ROBUST, INFO = "must", "should", "robust", "info"
@@ -15,6 +15,8 @@ BACK_END, FRONT_END, NODE = "back-end", "front-end", "node"
 
 USER = "vhost-user"
 VIRTIO = "virtio 1.2"
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Fails(Exception):
@@ -48,10 +50,10 @@ TABLE: dict[str, Check] = {}
 
 
 def check(name: str, severity: str, section: str, needs: Sequence[str] | str = (), device: str = "",
-          side: str = BACK_END, differs: Sequence[str] | str = ()):  # fmt: skip
+          side: str = BACK_END, differs: Sequence[str] | str = ()) -> Callable[[Function], Function]:  # fmt: skip
     """A function of the table. Its docstring is the rule, in our words; `section` says where the rule stands."""
 
-    def add(function):
+    def add(function: Function) -> Function:
         rule = " ".join((inspect.getdoc(function) or "").split())
         if name in TABLE or severity not in SEVERITIES or not rule:
             raise ValueError(f"check {name}: a second one, no such severity, or no rule")

@@ -19,7 +19,7 @@ NET_HEADER = 12  # with VERSION_1; without it and without MRG_RXBUF it has 10
 class Request:
     """A chain to submit, and what is wrong with how it came back: a function of the bytes written, "" when nothing is."""
 
-    chain: list
+    chain: list[tuple[int, int, bool]]
     wrong: Callable[[int], str]
 
 

@@ -52,8 +52,9 @@ class Middle:
         except (wire.ProtocolError, OSError):
             pass
         finally:
-            for it in (self.front, self.back, *self._wake):
-                it.close()
+            self.front.close()
+            self.back.close()
+            self._wake[0].close()
 
     def _turn(self) -> bool:
         poll = select.poll()

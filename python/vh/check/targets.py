@@ -61,6 +61,9 @@ class Target:
         """How the back-end came to an end that is not right, "" when it did not."""
         return ""
 
+    def once(self) -> None:
+        """A connection is over: find out whether it serves only one. Raises Unreachable when there is no other."""
+
     def settle(self, timeout: float) -> None:
         """All connections are closed: wait for a one-shot back-end to end."""
 
@@ -75,7 +78,13 @@ class Socket(Target):
         self.name, self.path = f"unix:{path}", path
 
     def connect(self, timeout: float) -> socket.socket:
-        return connect(self.path, timeout if not self.one_shot else 0)
+        return connect(self.path, timeout)
+
+    def once(self) -> None:
+        try:
+            connect(self.path, 0.3).close()
+        except Unreachable:
+            raise Unreachable(f"{self.name} served one connection and is gone; exec: starts it for each check") from None
 
 
 class Command(Target):
@@ -88,7 +97,7 @@ class Command(Target):
         self.dir: Any = tempfile.TemporaryDirectory(prefix="vh-check-")
         self.path = os.path.join(self.dir.name, "s")
         self.log = os.path.join(self.dir.name, "log")
-        self.process: subprocess.Popen | None = None
+        self.process: subprocess.Popen[bytes] | None = None
         self.starts = 0
 
     def connect(self, timeout: float) -> socket.socket:
@@ -131,6 +140,12 @@ class Command(Target):
             return ""
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         return f"the back-end ended: {how}{self.tail()}"
+
+    def once(self) -> None:
+        """It went away by itself, and well."""
+        if self.process:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.one_shot = self.process.wait(0.3) >= 0
 
     def settle(self, timeout: float) -> None:
         if self.one_shot and self.process:

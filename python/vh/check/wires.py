@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from dataclasses import dataclass
+from typing import Any, List, Sequence
 
 from vh._event import Message
 from vh._lib import ffi, new_sized
@@ -38,7 +40,7 @@ class Seen:
         return Message(info).json()
 
 
-class History(list):
+class History(List[Seen]):
     """What was seen last, in order, over all connections of one check."""
 
     LIMIT = 400
@@ -64,17 +66,17 @@ class History(list):
         return more + [seen.line() for seen in self[-last:]]
 
 
-class _Remembering:
+class _Remembering(wire.Conn):
     """Over a Conn: notes what is sent, received, and how it ended."""
 
     history: History
     channel_id = MSG_CHANNEL_MAIN
 
-    def send_bytes(self, data, fds=(), timeout=None, ancillary=None):
+    def send_bytes(self, data: Any, fds: Sequence[int] = (), timeout: float | None = None, ancillary: Any = None) -> None:
         self.history.bytes(True, bytes(data), len(fds), self.channel_id)
         super().send_bytes(data, fds, timeout, ancillary)
 
-    def recv(self, timeout=None) -> Msg:
+    def recv(self, timeout: float | None = None) -> Msg:
         try:
             msg = super().recv(timeout)
         except wire.ProtocolError as e:
@@ -87,28 +89,27 @@ class _Remembering:
 class Wire(_Remembering, FrontEnd):
     """A front-end by hand whose messages are remembered."""
 
-    def __init__(self, sock, timeout: float = 5.0, history: History | None = None):
+    def __init__(self, sock: socket.socket, timeout: float = 5.0, history: History | None = None):
         super().__init__(sock, timeout)
         self.history = History() if history is None else history
 
-    def recv_reply(self, request, timeout=None):
+    def recv_reply(self, request: int, timeout: float | None = None) -> Msg:
         """The reply, and when it does not come, an error that says which request it was."""
         try:
             return super().recv_reply(request, timeout)
-        except wire.Closed as e:
-            raise wire.Closed(e.partial) from None
         except wire.Timeout as e:
             raise wire.Timeout(f"no reply to {name(request)}: {e}") from None
 
     def open_channel(self) -> "Channel":
-        channel, theirs = Channel.pair(timeout=self.timeout)
+        ours, theirs = socket.socketpair()
+        channel = Channel(ours, self.timeout)
         channel.history = self.history
         with theirs:
             self.do(wire.FE.SET_BACKEND_REQ_FD, b"", [theirs.fileno()])
         return channel
 
 
-class Channel(_Remembering, wire.Conn):
+class Channel(_Remembering):
     """The back-end's channel, seen from the front-end."""
 
     channel_id = MSG_CHANNEL_BACKEND

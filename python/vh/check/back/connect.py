@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Sequence
+
 from vh.check.context import Context
 from vh.check.core import INFO, MUST, SHOULD, USER, VIRTIO, check, equal, require
 from vh.check.wires import Wire
@@ -189,7 +191,7 @@ def refusal(c: Context) -> None:
     refused(c, c.negotiated(), FE.SET_VRING_NUM, wire.pack("VRING_STATE", index=0xFFF0, num=16))
 
 
-def refused(c: Context, fe: Wire, request: int, payload: bytes = b"", fds=()) -> None:
+def refused(c: Context, fe: Wire, request: int, payload: bytes = b"", fds: Sequence[int] = ()) -> None:
     """This request gets a status that is not 0, or ends the connection."""
     try:
         value = fe.status(request, payload, fds)

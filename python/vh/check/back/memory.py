@@ -20,7 +20,9 @@ MIB = 1 << 20
 
 def more(c: Context, number: int = 1, size: int = 1 << 16, offset: int = 0) -> Memory:
     """A memory behind a rig's own, the number-th, with a hole before it."""
-    return c.stack.enter_context(Memory(size, gpa=number * 16 * MIB, uva=0x7F1000000000 + number * 16 * MIB, offset=offset))
+    mem = Memory(size, gpa=number * 16 * MIB, uva=0x7F1000000000 + number * 16 * MIB, offset=offset)
+    c.stack.callback(mem.close)
+    return mem
 
 
 def io_in(rig: Rig, mem: Memory) -> None:
