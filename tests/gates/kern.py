@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
-"""Kind kern: tests/kern/guest_*, in C and in Python, in a guest, under Debian 12's kernel 6.12; with --all under the oldest 6.12 and the newest of all.
+"""Kind kern: tests/kern/guest_*, in C and in Python, and the Go programs of go/internal/guest, in a guest, under Debian 12's kernel
+6.12; with --all under the oldest 6.12 and the newest of all.
 
-kern.py BUILD [--all] [--keep FOLDER]. Each case is told as KERNEL PROGRAM/CASE; a line that begins with BAD is one that failed, was
-skipped though tests/kern/skips.tsv does not have it, or never came. Only the first kernel must have the simulators. Nothing to
-boot is a failure too.
+kern.py BUILD RELEASE [--all] [--keep FOLDER]; RELEASE is what ./run build makes, which the Go programs are built against. Each case
+is told as KERNEL PROGRAM/CASE; a line that begins with BAD is one that failed, was skipped though tests/kern/skips.tsv does not
+have it, or never came. Only the first kernel must have the simulators. Nothing to boot is a failure too.
 """
 import argparse
 import contextlib
@@ -11,6 +12,7 @@ import glob
 import os
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -104,14 +106,22 @@ def newest():
     return dest
 
 
-def one(work, kernel_dir, build, with_sims):
+def go_programs(release):
+    words = [sys.executable, os.path.join(TOP, "tests", "go", "run.py"), "guest", release]
+    out = subprocess.run(words, stdout=subprocess.PIPE, check=True)
+    return sorted(glob.glob(os.path.join(out.stdout.decode().splitlines()[-1], "guest_*")))
+
+
+def one(work, kernel_dir, build, go, with_sims):
     """One boot: prints its cases; how many there were, were skipped, and were bad."""
     started = time.monotonic()
     version = kernel.version_of(kernel_dir)
     tests = sorted(f for f in glob.glob(os.path.join(build, "tests", "kern", "guest_*")) if os.access(f, os.X_OK) and os.path.isfile(f))
     sources = glob.glob(os.path.join(TOP, "tests", "kern", "guest_*.[cp]*"))
     names = [os.path.basename(f)[len("guest_"):].partition(".")[0] for f in sources]
-    packed = [(f"tests/{os.path.basename(f)}", f) for f in tests if os.path.basename(f)[len("guest_"):] in names]
+    names += [os.path.basename(f)[len("guest_"):] for f in go]
+    packed = [(f"tests/{os.path.basename(f)}", f) for f in go]
+    packed += [(f"tests/{os.path.basename(f)}", f) for f in tests if os.path.basename(f)[len("guest_"):] in names]
     packed += programs.python(work, build, [(f"tests/{os.path.basename(f)[:-3]}", f) for f in sources if f.endswith(".py")])
     packed.append(("bin/vhctl", os.path.join(build, "vhctl")))
     try:
@@ -133,17 +143,19 @@ def one(work, kernel_dir, build, with_sims):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("build")
+    parser.add_argument("release")
     parser.add_argument("--all", action="store_true")
     parser.add_argument("--keep", help="folder for the guest's console and archive")
     options = parser.parse_args()
     with contextlib.ExitStack() as stack:
         work = options.keep or stack.enter_context(tempfile.TemporaryDirectory(prefix="vh-kern-"))
         os.makedirs(work, exist_ok=True)
+        go = go_programs(options.release)
         try:
             kernels = [(kernel.fetch(), True)]
             if options.all:
                 kernels += [(newest(), False), *((old, have_sims(old)) for old in [kernel.fetch_oldest()] if old)]
-            counts = [one(work, kernel_dir, options.build, with_sims) for kernel_dir, with_sims in kernels]
+            counts = [one(work, kernel_dir, options.build, go, with_sims) for kernel_dir, with_sims in kernels]
         except kernel.Missing as e:
             print(f"BAD no kernel to boot: {e}")
             return 1

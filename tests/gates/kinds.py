@@ -317,8 +317,8 @@ def flip(job):
 
 
 def kern(job):
-    """The programs of tests/kern in a guest whose kernel has the drivers; with VH_FULL=1 in more kernels."""
-    out = job.run(PYTHON, os.path.join(GATES, "kern.py"), GCC, *(["--all"] if FULL else []), ok=(0, 1))
+    """The programs of tests/kern, and those in Go, in a guest whose kernel has the drivers; with VH_FULL=1 in more kernels."""
+    out = job.run(PYTHON, os.path.join(GATES, "kern.py"), GCC, RELEASE, *(["--all"] if FULL else []), ok=(0, 1))
     bad = [line[len("BAD "):] for line in out.splitlines() if line.startswith("BAD ")]
     if bad:
         raise Failed(f"{len(bad)} of the cases in guests are not as they should be", bad)
@@ -397,7 +397,7 @@ KINDS = (
     Kind("demo-qemu-11", demo("qemu-11"), ("build",), required=False, about="the same in a QEMU of Debian's unstable suite"),
     Kind("demo-vduse", demo("vduse"), ("build",), about="vhctl is a disk of a kernel's, which that reads and writes"),
     Kind("demo-vdpa", demo("vdpa"), ("build",), about="vhctl and Python drive a disk and a network device that a kernel simulates"),
-    Kind("kern", kern, ("gcc",), about="the kernel's vhost, vDPA and VDUSE, in a guest that has them"),
+    Kind("kern", kern, ("gcc", "build"), about="the kernel's vhost, vDPA and VDUSE, in a guest that has them"),
     Kind("demo-qemu-iommu", demo("qemu-iommu"), ("build",), about="a Linux guest whose disk is behind an IOMMU"),
     Kind("demo-libvh", demo("libvh"), ("build",), about="libvh with itself"),
     Kind("demo-qsd", demo("qsd"), ("build",), about="our front-end on qemu-storage-daemon"),

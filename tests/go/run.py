@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
-"""The Go module's checks: run.py KIND BUILD, where KIND is one of go, new, get, pie, 386.
+"""The Go module's checks: run.py KIND BUILD, where KIND is one of go, new, get, pie, 386, guest.
 
 go: Debian's Go: gofmt, vet, tests, with the race detector, with all pointer checks, and the examples. new: tests with the newest Go
 of the machine. get: someone else's program gets the module from a proxy, and in-tree after env.sh. pie: position-independent test programs.
-386: everything 32 bits wide. What Go compiled is kept for all clones.
+386: everything 32 bits wide. guest: builds the programs that the kind kern runs in a guest. What Go compiled is kept for all clones.
 """
 import json
 import os
@@ -292,10 +292,19 @@ def narrow(build):
     return f"{go.test()} tests, 32 bits wide"
 
 
+def guest(build):
+    """The folder of the programs; the one of package vdpa has no C in it."""
+    folder = os.path.join(build, "gates", "go-guest")
+    go = Go(build)
+    go.run("build", "-o", os.path.join(folder, "guest_go_library"), "./internal/guest/library")
+    go.run("build", "-o", os.path.join(folder, "guest_go_plain"), "./internal/guest/plain", CGO_ENABLED="0")
+    return folder
+
+
 # The C library of the cross compiler, where its loader is; no foreign architecture has to be set up for apt.
 SYSROOT = "-Wl,-rpath,/usr/i686-linux-gnu/lib -Wl,--dynamic-linker,/usr/i686-linux-gnu/lib/ld-linux.so.2"
 
-KINDS = {"go": debian, "new": new, "get": get, "pie": pie, "386": narrow}
+KINDS = {"go": debian, "new": new, "get": get, "pie": pie, "386": narrow, "guest": guest}
 
 
 if __name__ == "__main__":
