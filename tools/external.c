@@ -14,7 +14,7 @@ static const struct {
 	const char *help; /* for vhctl --help, without "vhctl" */
 } externals[] = {
 	{"trace", "vh.trace", NULL,
-	 "trace --listen ADDRESS --connect ADDRESS [--once] [--jsonl FILE] [--pcapng FILE] [--strict]"},
+	 "trace --listen ADDRESS --connect ADDRESS [--once] [--rings] [--jsonl FILE] [--pcapng FILE] [--strict]"},
 	{"decode", "vh.trace.decode", NULL, "decode FILE [--json]"},
 	{"run", "vh.launch", "run", "run [--type T] [--name NAME] [--socket PATH] [--json] [-- COMMAND ... {socket}]"},
 	{"caps", "vh.launch", "caps", "caps [--type T] [--json] [-- COMMAND]"},

@@ -12,7 +12,7 @@ import threading
 
 import pytest
 from binding import MIB, VHCTL, WAIT, vh
-from tracing import ENV, rig
+from tracing import ENV, module, rig, running
 from vh.testing import BE, FE, PF, F, FrontEnd, Memory, Queue, wire
 from vh.testing.wire import Closed, Conn, bits
 from vh.trace import BACK_END, BACKEND, FRONT_END, MAIN, Fd, Message, Printer, Tracer, message_text, read
@@ -149,21 +149,15 @@ def test_the_back_ends_channel_is_traced_too(tmp_path):
 
 def test_connections_one_after_the_other_and_a_signal(tmp_path):
     front, back, log = (str(tmp_path / n) for n in ("f", "b", "log.jsonl"))
-    with subprocess.Popen([VHCTL, "serve", "blk", "--socket", back, "--ram", "1M"], stdin=subprocess.DEVNULL,
-                          stderr=subprocess.PIPE, text=True) as server:
-        server.stderr.readline()
-        with subprocess.Popen([sys.executable, "-m", "vh.trace", "--listen", front, "--connect", back, "--jsonl", log,
-                               "--type", "blk", "--strict"], env=ENV, text=True, stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE) as trace:
-            assert "listening" in trace.stderr.readline()
-            assert os.stat(front).st_mode & 0o777 == 0o600
-            for _ in range(2):
-                done = subprocess.run([VHCTL, "io", "blk", "unix:" + front, "verify"], capture_output=True, text=True,
-                                      timeout=30, check=False)
-                assert done.returncode == 0, done.stderr
-            trace.send_signal(signal.SIGTERM)
-            out, err = trace.communicate(timeout=WAIT)
-        server.send_signal(signal.SIGTERM)
+    with running(VHCTL, "serve", "blk", "--socket", back, "--ram", "1M"), \
+            running(*module("vh.trace", "--listen", front, "--connect", back, "--jsonl", log, "--type", "blk", "--strict")) as trace:
+        assert os.stat(front).st_mode & 0o777 == 0o600
+        for _ in range(2):
+            done = subprocess.run([VHCTL, "io", "blk", "unix:" + front, "verify"], capture_output=True, text=True,
+                                  timeout=30, check=False)
+            assert done.returncode == 0, done.stderr
+        trace.send_signal(signal.SIGTERM)
+        out, err = trace.communicate(timeout=WAIT)
     assert trace.returncode == 0 and not err, err
     assert not os.path.exists(front)
     assert "BLK_FLUSH" in out and "fds: memfd" in out and " us  ok" in out and "!!" not in out
@@ -180,9 +174,7 @@ def test_connections_one_after_the_other_and_a_signal(tmp_path):
 
 def test_with_once_it_ends_with_the_connection_and_says_what_it_could_not_reach(tmp_path):
     front = str(tmp_path / "f")
-    with subprocess.Popen([sys.executable, "-m", "vh.trace", "--listen", front, "--connect", str(tmp_path / "none"), "--once",
-                           "--timeout", "1"], env=ENV, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as trace:
-        trace.stderr.readline()
+    with running(*module("vh.trace", "--listen", front, "--connect", str(tmp_path / "none"), "--once", "--timeout", "1")) as trace:
         with FrontEnd.connect(front, timeout=WAIT) as fe:
             assert fe.closed_by_peer(WAIT)
         _, err = trace.communicate(timeout=WAIT)

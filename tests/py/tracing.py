@@ -2,6 +2,8 @@
 """What the tests of the tracer share: a front-end and a back-end of vh.testing, and the tracer between them."""
 import contextlib
 import os
+import subprocess
+import sys
 import threading
 
 from binding import PACKAGE, WAIT, vh  # noqa: F401  # pylint: disable=unused-import
@@ -9,6 +11,24 @@ from vh.testing import BackEnd, FrontEnd
 from vh.trace import Tracer
 
 ENV = {**os.environ, "PYTHONPATH": PACKAGE, "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+@contextlib.contextmanager
+def running(*argv, says=1):
+    """A process that has said so many lines on stderr; it ends with the test, whatever that does."""
+    with subprocess.Popen([*map(str, argv)], env=ENV, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True) as process:
+        try:
+            for _ in range(says):
+                process.stderr.readline()
+            yield process
+        finally:
+            process.terminate()
+
+
+def module(name, *argv):
+    """One of vh.trace's commands, as a command line."""
+    return sys.executable, "-m", name, *argv
 
 
 class Rig:

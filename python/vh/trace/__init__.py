@@ -13,8 +13,9 @@ from vh.trace.files import Recording as Recording, read as read
 from vh.trace.message import BACK_END as BACK_END, BACKEND as BACKEND, FRONT_END as FRONT_END, MAIN as MAIN, Fd as Fd, \
     Message as Message, Note as Note, Violation as Violation
 from vh.trace.output import Printer as Printer, message_text as message_text
+from vh.trace.rings import RingState as RingState
 from vh.trace.session import Session as Session
 from vh.trace.tracer import Tracer as Tracer
 
-__all__ = ["BACK_END", "BACKEND", "FRONT_END", "MAIN", "Fd", "Message", "Note", "Printer", "Recording", "Session", "Tracer",
+__all__ = ["BACK_END", "BACKEND", "FRONT_END", "MAIN", "Fd", "Message", "Note", "Printer", "Recording", "RingState", "Session", "Tracer",
            "Violation", "message_text", "read"]

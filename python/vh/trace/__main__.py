@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 
+from vh.trace import rings
 from vh.trace.cli import DONE, TYPES, UNREACHABLE, WRONG, Parser, fail
 from vh.trace.files import JsonLines
 from vh.trace.output import Printer
@@ -20,6 +22,7 @@ def _parser() -> Parser:
     p.add_argument("--connect", required=True, metavar="ADDRESS", help="where the back-end listens")
     p.add_argument("--reverse", action="store_true", help="the back-end connects to --listen, the front-end listens at --connect")
     p.add_argument("--once", action="store_true", help="end with the first connection")
+    p.add_argument("--rings", action="store_true", help="tell where every ring stands: at the end, and on SIGUSR1")
     p.add_argument("--jsonl", metavar="FILE", help="record as lines of JSON")
     p.add_argument("--pcapng", metavar="FILE", help="record for Wireshark")
     p.add_argument("--json", action="store_true", help="print lines of JSON too, and nothing else")
@@ -40,13 +43,18 @@ class _Quiet(Printer):
         pass
 
 
+def _show_rings(tracer: Tracer, as_json: bool) -> None:
+    states = tracer.ring_states()
+    print(json.dumps({"rings": [s.as_dict() for s in states]}) if as_json else rings.text(states), flush=True)
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = _parser()
     args = parser.parse_args(argv)
     sinks: list[Sink] = []
     try:
         tracer = Tracer(args.listen, args.connect, once=args.once, reverse=args.reverse, late=args.late,
-                        timeout=args.timeout / 1000, rings=False, remember=False)
+                        timeout=args.timeout / 1000, memory=args.rings, remember=False)
     except OSError as e:
         return fail(parser, UNREACHABLE, f"{args.listen}: {e.strerror or e}")
     try:
@@ -64,9 +72,13 @@ def main(argv: list[str] | None = None) -> int:
     tracer.sinks = tuple(sinks)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: tracer.stop())
+    if args.rings:
+        signal.signal(signal.SIGUSR1, lambda *_: tracer.wake(lambda: _show_rings(tracer, args.json)))
     print(f"vhctl trace: listening at {args.listen}", file=sys.stderr, flush=True)
     try:
         tracer.run()
+        if args.rings:
+            _show_rings(tracer, args.json)
     finally:
         tracer.close()
     if args.once and tracer.refused:

@@ -14,6 +14,7 @@ import time
 from typing import Any, Callable, Protocol
 
 from vh.testing.wire import FE
+from vh.trace import rings
 from vh.trace.files import Recording, write
 from vh.trace.message import BACK_END, BACKEND, FRONT_END, MAIN, Fd, Message, Note, Violation
 from vh.trace.relay import Flow, close_all
@@ -182,7 +183,7 @@ class _Connection:
 class Tracer:
     """Traces the front-ends that connect to @listen, one after the other, each with a connection of its own to @connect.
 
-    In a with statement it runs in a thread of its own; run() runs it here. Both may also be sockets: one that listens, or
+    With memory, it keeps what the front-end shares, to look at rings. In a with statement it runs in a thread of its own; run() runs it here. Both may also be sockets: one that listens, or
     (front, back) already connected, in the places of listen and connect::
 
         with Tracer(listen="/tmp/front.sock", connect="/tmp/back.sock") as tracer:
@@ -191,7 +192,7 @@ class Tracer:
             print(violation)
     """
 
-    def __init__(self, listen: str | None = None, connect: str | None = None, *, once: bool = False, rings: bool = True,
+    def __init__(self, listen: str | None = None, connect: str | None = None, *, once: bool = False, memory: bool = True,
                  late: float = 5.0, timeout: float = 5.0, reverse: bool = False, sinks: tuple[Sink, ...] = (), remember: bool = True,
                  pair: tuple[socket.socket, socket.socket] | None = None):  # fmt: skip
         if (listen is None or connect is None) == (pair is None):
@@ -201,7 +202,7 @@ class Tracer:
         self.notes: list[Note] = []
         self.lock = threading.RLock()
         self._news = threading.Condition(self.lock)
-        self.keep, self.late = rings, late
+        self.keep, self.late = memory, late
         self.failed: BaseException | None = None
         self._connect, self._timeout, self._reverse, self.sinks = connect or "", timeout, reverse, sinks
         self._once, self._remember = once or pair is not None, remember
@@ -299,6 +300,11 @@ class Tracer:
         """Wait until that holds; asked again after each message, violation and note. False: the time was up."""
         with self._news:
             return bool(self._news.wait_for(condition, timeout))
+
+    def ring_states(self) -> list[rings.RingState]:
+        """Every ring of the connection that is, or was last; read now, from the memory that the front-end shares."""
+        with self.lock:
+            return rings.of_session(self._session) if self._session else []
 
     def recording(self) -> Recording:
         """What was seen so far."""
