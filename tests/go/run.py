@@ -23,7 +23,7 @@ MODULE = os.path.join(TOP, "go")
 PATH = "github.com/libvh/libvh/go"
 DEBIAN = "/usr/bin/go"
 TESTED = ("./internal/raw", "./vh", "./vdpa")
-PLAIN = ("./vdpa",)  # which need no C
+PLAIN = ("./vdpa", "./launch/...")  # which need no C
 FULL = os.environ.get("VH_FULL") == "1"
 # Package raw is compiled once more for its own few tests, which takes longer than all others run.
 AGAIN = TESTED if FULL else ("./vh", "./vdpa")
@@ -144,7 +144,7 @@ def debian(build):
     calls = reached()
     go.run("vet", "./...")
     passed = go.test()
-    go.test("-race")
+    go.test("-race", packages=(*TESTED, *PLAIN[1:]))
     go.test(GODEBUG="cgocheck=2")
     go.test(packages=PLAIN, CGO_ENABLED="0")
     return f"{go.version()}: {calls} calls and callbacks, vet, {passed} tests, also with -race and cgocheck; a null device in {examples(go)} lines"

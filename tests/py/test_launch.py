@@ -384,6 +384,13 @@ def test_the_examples_of_the_tutorial_run(n, tmp_path):
     assert set(os.listdir(tmp_path)) <= {"disk.log"}
 
 
+def test_the_go_of_the_tutorial_is_what_go_tests():
+    with open(os.path.join(TOP, "docs", "launch.md"), encoding="utf-8") as f:
+        code, = re.findall(r"^```go\n(.*?)^```", f.read(), flags=re.S | re.M)
+    with open(os.path.join(TOP, "go", "launch", "example_test.go"), encoding="utf-8") as f:
+        assert "".join("\t" + line for line in code.replace('"vhctl"', "vhctl").splitlines(True)) in f.read()
+
+
 # vhctl
 
 
