@@ -15,6 +15,14 @@ struct room {
 
 enum placed { PLACED, NO_ROOM, DROPPED };
 
+/* What is in hand is not looked at before it is there. */
+static void room_begin(struct room *r, struct vh_queue *q)
+{
+	r->q = q;
+	r->n = r->used = 0;
+	r->last = false;
+}
+
 static void room_close(struct room *r)
 {
 	if (r->n > r->used)
@@ -50,11 +58,13 @@ static uint32_t room_count(const struct room *r, uint64_t bytes)
 }
 
 /* Header and frame into @count buffers. */
-static void fill(const struct vhi_net *n, const struct vhi_net_frame *f, struct room *r, uint32_t count)
+static void fill(const struct vhi_net *n, struct vhi_net_frame *f, struct room *r, uint32_t count)
 {
 	const struct vh_net_hdr h = {.num_buffers = htole16((uint16_t)count)};
 	uint32_t done = 0;
 
+	if (f->numbered)
+		memcpy(f->data + VHI_NET_NUMBER, &f->number, sizeof(f->number));
 	for (uint32_t i = 0; i < count; i++) {
 		const struct vh_req *req = &r->reqs[r->used];
 		struct vhi_cursor c = {(const struct vh_seg *)(uintptr_t)req->segs + req->n_rd, req->n_wr, 0};
@@ -66,6 +76,33 @@ static void fill(const struct vhi_net *n, const struct vhi_net_frame *f, struct 
 	}
 }
 
+/*
+ * What most frames are: one whose buffer is in one piece and has room for all of it. The frame is left as it is: a copy that
+ * loads what was stored in smaller pieces a moment ago waits for these, and so for all stores before them.
+ */
+static inline bool fill_one(const struct vhi_net *n, const struct vhi_net_frame *f, struct room *r)
+{
+	const struct vh_net_hdr h = {.num_buffers = htole16(1)};
+	const uint64_t bytes = (uint64_t)n->hdr + f->len;
+	const struct vh_req *req = &r->reqs[r->used];
+	const struct vh_seg *seg;
+	uint8_t VHI_SHM *to;
+
+	if (r->used == r->n || !req->n_wr)
+		return false;
+	seg = (const struct vh_seg *)(uintptr_t)req->segs + req->n_rd;
+	if (seg->len < bytes || f->len < f->numbered)
+		return false;
+	to = (uint8_t VHI_SHM *)(uintptr_t)seg->addr;
+	vhi_shm_copy_out(to, &h, sizeof(h)); /* where it is shorter the frame is put over its end */
+	to += n->hdr;
+	vhi_shm_copy_out(to, f->data, f->len);
+	if (f->numbered)
+		vhi_shm_copy_out(to + VHI_NET_NUMBER, &f->number, sizeof(f->number));
+	r->cpls[r->used++] = (struct vh_cpl){.token = req->token, .written = (uint32_t)bytes};
+	return true;
+}
+
 /* That the driver gave no room for a header is nothing that a later frame could mend. */
 static enum placed no_header(struct room *r)
 {
@@ -73,13 +110,16 @@ static enum placed no_header(struct room *r)
 	return DROPPED;
 }
 
-static enum placed place(const struct vhi_net *n, const struct vhi_net_frame *f, struct room *r)
+__attribute__((noinline)) static enum placed place_rarely(const struct vhi_net *n, struct vhi_net_frame *f,
+							  struct room *r)
 {
 	const uint64_t bytes = (uint64_t)n->hdr + f->len;
 	uint32_t count;
 
 	if (r->used == r->n && (r->last || !room_open(r)))
 		return NO_ROOM;
+	if (fill_one(n, f, r))
+		return PLACED;
 	count = room_count(r, bytes);
 	if (!count && !r->last && r->used && room_open(r))
 		count = room_count(r, bytes);
@@ -95,10 +135,17 @@ static enum placed place(const struct vhi_net *n, const struct vhi_net_frame *f,
 	return PLACED;
 }
 
+static inline enum placed place(const struct vhi_net *n, struct vhi_net_frame *f, struct room *r)
+{
+	return VHI_LIKELY(fill_one(n, f, r)) ? PLACED : place_rarely(n, f, r);
+}
+
 int vhi_net_receive(struct vhi_net *n, uint32_t pair, uint32_t budget)
 {
-	struct room r = {.q = n->queues[2 * pair]};
 	enum placed placed = PLACED;
+	struct room r;
+
+	room_begin(&r, n->queues[2 * pair]);
 
 	while (budget && (n->rx.len || n->kind->next(n))) {
 		placed = place(n, &n->rx, &r);
@@ -132,15 +179,16 @@ static bool gather(struct vhi_net *n, const struct vh_req *req)
 int vhi_net_sent(struct vhi_net *n, uint32_t pair, uint32_t budget)
 {
 	struct vh_queue *q = n->queues[2 * pair + 1];
-	struct room r = {.q = n->queues[2 * pair]};
 	struct vh_req reqs[VHI_NET_BATCH];
 	struct vh_cpl cpls[VHI_NET_BATCH];
 	uint32_t want = VHI_MIN(budget, (uint32_t)VHI_NET_BATCH);
 	int32_t count = vh_queue_pop(q, reqs, want);
+	struct room r;
 	int32_t rc;
 
 	if (count <= 0)
 		return count;
+	room_begin(&r, n->queues[2 * pair]);
 	for (int32_t i = 0; i < count; i++) {
 		cpls[i] = (struct vh_cpl){.token = reqs[i].token};
 		if (!n->kind->send && !n->kind->loops)

@@ -2,22 +2,31 @@
 /* Built-in network devices: options, features, config space and the callbacks that a slave sees. */
 #include "vhi_net.h"
 
-static bool source_next(struct vhi_net *n)
+#include <endian.h>
+
+/* What all its frames have in common. Of the number a short one has what it has room for. */
+static int source_open(struct vhi_net *n, int fd)
 {
 	static const uint8_t type[] = {0x88, 0xb5}; /* for local experiments */
 	uint8_t *p = n->rx.data;
-	uint64_t count = n->made++;
 
-	n->rx.len = n->opts.frame;
+	(void)fd;
 	memset(p, 0xff, sizeof(n->opts.mac));
 	memcpy(p + 6, n->opts.mac, sizeof(n->opts.mac));
 	memcpy(p + 12, type, sizeof(type));
-	for (uint32_t i = VH_NET_FRAME_MIN; i < n->rx.len && i < VH_NET_FRAME_MIN + sizeof(count); i++, count >>= 8)
-		p[i] = (uint8_t)count;
+	n->rx.numbered = VHI_NET_NUMBER + sizeof(n->rx.number);
+	return 0;
+}
+
+static bool source_next(struct vhi_net *n)
+{
+	n->rx.number = htole64(n->made++);
+	n->rx.len = n->opts.frame;
 	return true;
 }
 
-static const struct vhi_net_kind loopback = {.loops = true}, sink = {0}, source = {.next = source_next};
+static const struct vhi_net_kind loopback = {.loops = true}, sink = {0},
+				 source = {.open = source_open, .next = source_next};
 
 static const struct vhi_net_kind *const kinds[] = {
 	[VH_NETDEV_LOOPBACK] = &loopback,

@@ -27,9 +27,13 @@
 #define VHI_NET_HDR_SHORT 10
 /* Before a frame, for the header that a tap may want there. */
 #define VHI_NET_ROOM 32
+/* Where a source counts its frames, behind what frames begin with. */
+#define VHI_NET_NUMBER VH_NET_FRAME_MIN
 
 struct vhi_net_frame {
-	uint32_t len; /* 0 = none */
+	uint32_t len;	   /* 0 = none */
+	uint32_t numbered; /* 0, or where its number ends, which begins at VHI_NET_NUMBER */
+	uint64_t number;   /* little-endian */
 	uint8_t room[VHI_NET_ROOM];
 	uint8_t data[VH_NET_FRAME_MAX];
 };
@@ -38,7 +42,7 @@ struct vhi_net;
 
 /* What is behind the device. */
 struct vhi_net_kind {
-	int (*open)(struct vhi_net *n, int fd); /* NULL: takes no fd */
+	int (*open)(struct vhi_net *n, int fd); /* optional; fd is -1 but for a tap */
 	void (*send)(struct vhi_net *n);	/* optional: the frame n->tx, to somewhere else */
 	bool (*next)(struct vhi_net *n);	/* optional: the next frame, into n->rx */
 	bool loops;				/* what is sent is received */

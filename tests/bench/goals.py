@@ -40,6 +40,10 @@ COSTS = (
     Cost("copy", "s4", 1, 32, 176),
     Cost("copy", "ps0", 1, 32, 148),
     Cost("copy", "ps4", 1, 32, 148),
+    Cost("source", "s5", 1, 32, 232),
+    Cost("source", "ps5", 1, 32, 205),
+    Cost("sink", "s0", 1, 32, 148),
+    Cost("sink", "ps0", 1, 32, 139),
     Cost("driver", "s0", 1, 32, 180),
     Cost("driver", "s1", 1, 32, 264),
     Cost("driver", "s2", 1, 32, 412),
@@ -51,4 +55,4 @@ COSTS = (
 )
 
 # Full fences in one batch, locked instructions included.
-FENCES = {"device": 1, "copy": 1, "event": 2, "driver": 1}
+FENCES = {"device": 1, "copy": 1, "event": 2, "driver": 1, "source": 1, "sink": 1}

@@ -8,12 +8,15 @@
  * Shapes are those of shapes.h.
  *
  * Modes: device = pop and push; copy = pop, copy each segment out of memory or into it, push; event = pop, push and arm,
- * with an event index; driver = submit and reap.
+ * with an event index; driver = submit and reap; source and sink = a batch of the network device of that kind, with frames
+ * of 64 bytes.
  */
 #include <stdio.h>
 
 #include "shapes.h"
 #include "vh/vh.h"
+#include "vhi_device.h"
+#include "vhi_queue.h"
 #include "vht_mem.h"
 
 #define NUM	  256u
@@ -26,11 +29,12 @@ struct desc {
 	uint16_t next;
 };
 
-static const char *const modes[] = {"device", "copy", "event", "driver"};
-enum { DEVICE, COPY, EVENT, DRIVER };
+static const char *const modes[] = {"device", "copy", "event", "driver", "source", "sink"};
+enum { DEVICE, COPY, EVENT, DRIVER, SOURCE, SINK };
 
 static struct vh_mem *mem;
 static struct vh_queue *q;
+static struct vh_device *net; /* what source and sink run */
 static uint32_t mode;
 static struct desc *table;
 static uint16_t *avail, *used;
@@ -95,6 +99,18 @@ static void open_queue(const struct shape *s)
 	used = host(opts.device);
 }
 
+/* Queue 0 is where frames are received, 1 where they are sent. */
+static void open_net(void)
+{
+	const struct vh_netdev_opts opts = {
+		.size = sizeof(opts), .kind = mode == SOURCE ? VH_NETDEV_SOURCE : VH_NETDEV_SINK, .frame = 64};
+	const uint64_t features = UINT64_C(1) << VH_F_VERSION_1 | UINT64_C(1) << VH_NET_F_MRG_RXBUF;
+
+	if (vh_netdev_new(&opts, -1, &net) || net->ops.set_features(net->ctx, features, 0))
+		die("device");
+	net->ops.queue_started(net->ctx, q, mode == SINK);
+}
+
 static void set_up(const struct shape *s, uint32_t regions)
 {
 	static struct desc plan[NUM];
@@ -106,6 +122,8 @@ static void set_up(const struct shape *s, uint32_t regions)
 		if (vh_mem_alloc(mem, FIRST_GPA + i * 2 * REGION_LEN, REGION_LEN, 0))
 			die("region");
 	open_queue(s);
+	if (mode == SOURCE || mode == SINK)
+		open_net();
 	/* No interrupts and no kicks: the decision is measured, the system call is not. */
 	(mode == DRIVER ? used : avail)[packed] = 1;
 	head_step = s->indirect ? 1 : s->n;
@@ -222,9 +240,18 @@ static inline __attribute__((always_inline)) void pop_and_push(struct vh_req *re
 		die("push");
 }
 
+/* It took them all, and would take more. */
+static void run_net(uint32_t batch)
+{
+	if (net->ops.on_batch(net->ctx, q, mode == SINK, batch) < 0 || vhi_queue_in_flight(q))
+		die("on_batch");
+}
+
 static inline __attribute__((always_inline)) void device(struct vh_req *reqs, struct vh_cpl *cpls, uint32_t batch)
 {
-	if (mode == COPY)
+	if (net)
+		run_net(batch);
+	else if (mode == COPY)
 		pop_and_push(reqs, cpls, batch, true);
 	else
 		pop_and_push(reqs, cpls, batch, false);
@@ -327,8 +354,8 @@ int main(int argc, char **argv)
 			mode = i;
 	if (!s || !regions || regions > 509 || !batch || batch > (s->indirect ? NUM : NUM / s->n) || rounds < SAMPLES ||
 	    (argc > 5 && strcmp(argv[5], modes[mode]))) {
-		fprintf(stderr, "usage: queue_cost [p]s0|[p]s1|[p]s2|[p]s3|[p]s4 [regions [batch [rounds "
-				"[device|copy|event|driver]]]], or queue_cost crossing\n");
+		fprintf(stderr, "usage: queue_cost [p]s0..[p]s5 [regions [batch [rounds "
+				"[device|copy|event|driver|source|sink]]]], or queue_cost crossing\n");
 		return 2;
 	}
 	set_up(s, regions);
@@ -345,6 +372,7 @@ int main(int argc, char **argv)
 	printf("{\"mode\": \"%s\", \"shape\": \"%s\", \"regions\": %u, \"batch\": %u, \"chains\": %u, "
 	       "\"ns_median\": %.1f, \"ns_min\": %.1f}\n",
 	       modes[mode], argv[1], regions, batch, rounds / SAMPLES * SAMPLES * batch, ns[SAMPLES / 2], ns[0]);
+	vh_device_free(net);
 	vh_queue_free(q);
 	vh_mem_free(mem);
 	return 0;

@@ -2,7 +2,7 @@
 /*
  * The chains that the programs here are measured with, and where rings and buffers are: s0 = 64 readable bytes; s1 = 16
  * readable, 4096 and 1 writable (a block read); s2 = 4 readable and 4 writable; s3 = s1 in an indirect table; s4 = 64
- * writable bytes. A p before the shape makes the ring packed. With more than one region, rings and tables are in the first
+ * writable bytes; s5 = 2048 of them, as drivers offer them for frames. A p before the shape makes the ring packed. With more than one region, rings and tables are in the first
  * and every buffer is in a pseudo-random one of the others.
  */
 #ifndef SHAPES_H
@@ -42,6 +42,7 @@ static const struct shape shapes[] = {
 	 {{64, false}, {64, false}, {64, false}, {64, false}, {64, true}, {64, true}, {64, true}, {64, true}}},
 	{"s3", 3, true, {{16, false}, {4096, true}, {1, true}}},
 	{"s4", 1, false, {{64, true}}},
+	{"s5", 1, false, {{2048, true}}},
 };
 
 /* By its name, with a p before it for a packed ring; NULL for nonsense. */

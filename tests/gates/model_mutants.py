@@ -28,7 +28,6 @@ MUTANTS = (
     ("a packed event that is one too late", False, ((POSITION, "packed_between(q->num, old, event) < n", "packed_between(q->num, old, event) <= n"),)),
     ("an event behind the ring is believed", False, ((POSITION, " && packed_at(event) < q->num)", ")"),)),
     ("a run goes on behind the end of the ring", QUICK, ((PACKED, "kind ^= MARKS;", ""),)),
-    ("a run takes what is in flight", False, ((PACKED, "slot->state || !vhi_translate_fast", "!vhi_translate_fast"),)),
     ("a run does not look at what it is followed by", False, ((PACKED, "waits = !((word ^ kind) & MARKS);\n\t\t\tif (waits)", "waits = false;\n\t\t\tif (waits)"),)),
     ("a chain is one place in the ring", False, ((PACKED, "u->at += slot->n_desc;", "u->at += 1;"),)),
     ("no WRITE in what is used", False, ((PACKED, "word |= (uint64_t)VHI_DESC_WRITE << 48;", ";"),)),

@@ -352,6 +352,61 @@ static void a_source_fills_every_buffer_and_counts(void **state)
 	vht_blk_close(&f);
 }
 
+static uint8_t source_byte(uint32_t number, uint32_t i)
+{
+	static const uint8_t begin[] = {255, 255, 255, 255, 255, 255, 2, 3, 4, 5, 6, 7, 0x88, 0xb5};
+
+	return i < sizeof(begin) ? begin[i] : i == sizeof(begin) ? (uint8_t)number : 0;
+}
+
+/* Header and frame, @all bytes, and nothing behind them. */
+static void expect_source(const struct vh_cpl *cpl, uint32_t number, uint32_t hdr, uint32_t all)
+{
+	const uint8_t *p = (const uint8_t *)(uintptr_t)cpl->token;
+
+	assert_int_equal(cpl->written, all);
+	for (uint32_t i = 0; i < all; i++)
+		assert_int_equal(p[i], i >= hdr ? source_byte(number, i - hdr) : i == 10);
+	assert_int_equal(p[all], 0xee);
+}
+
+/* In one buffer or in two, with a long header or a short one: the bytes are the same. */
+static void a_source_makes_the_same_frames_of_any_length_for_all_buffers(void **state)
+{
+	static const uint32_t lens[] = {14, 15, 21, 22, 23, 100};
+	static const uint64_t features[] = {V1 | MRG, V1, 0};
+	struct vh_cpl cpls[8];
+
+	(void)state;
+	for (uint32_t i = 0; i < VHI_ARRAY_SIZE(lens) * VHI_ARRAY_SIZE(features); i++) {
+		const uint32_t len = lens[i % VHI_ARRAY_SIZE(lens)], in = (uint32_t)(i / VHI_ARRAY_SIZE(lens));
+		const uint32_t hdr = features[in] ? HDR : VHI_NET_HDR_SHORT, all = hdr + len, merged = in ? 0 : 2;
+
+		open_with((struct vh_netdev_opts){.kind = VH_NETDEV_SOURCE, .frame = len, .mac = {2, 3, 4, 5, 6, 7}},
+			  -1, features[in]);
+		offer(0, 200);
+		offer(0, all + 1);
+		offer(0, merged ? all - 9 : 200);
+		offer(0, 200);
+		offer(0, 200);
+		OK(vht_blk_batch(&f, 0, 64));
+		assert_int_equal(reap(0, cpls, 8), 5);
+		expect_source(&cpls[0], 0, hdr, all);
+		expect_source(&cpls[1], 1, hdr, all);
+		expect_source(&cpls[4], merged ? 3 : 4, hdr, all);
+		if (merged) {
+			const uint8_t *second = (const uint8_t *)(uintptr_t)cpls[3].token;
+
+			assert_int_equal(cpls[2].written, all - 9);
+			assert_int_equal(cpls[3].written, 9);
+			assert_int_equal(((const uint8_t *)(uintptr_t)cpls[2].token)[10], 2);
+			for (uint32_t k = 0; k < 9; k++)
+				assert_int_equal(second[k], source_byte(2, len - 9 + k));
+		}
+		vht_blk_close(&f);
+	}
+}
+
 static void a_socket_is_a_wire_with_a_frame_in_each_message(void **state)
 {
 	uint8_t frame[2000];
@@ -600,6 +655,7 @@ int main(void)
 		T(a_driver_from_before_version_1_has_a_shorter_header),
 		T(a_sink_takes_all_and_gives_nothing),
 		T(a_source_fills_every_buffer_and_counts),
+		T(a_source_makes_the_same_frames_of_any_length_for_all_buffers),
 		T(a_socket_is_a_wire_with_a_frame_in_each_message),
 		T(what_a_tap_has_waits_for_a_buffer_and_wakes_nobody_meanwhile),
 		T(a_wire_that_fails_is_told_and_not_read_for_ever),
