@@ -111,7 +111,7 @@ static size_t lay_out(struct vhi_track *t, char *base, uint32_t num, bool packed
 	size_t at = (sizeof(*t) + 7) & ~(size_t)7;
 
 	t->again = carve(base, &at, num, sizeof(*t->again));
-	t->chains = carve(base, &at, packed ? num : 0, 2 * sizeof(uint64_t));
+	t->chains = (uint64_t VHI_SHM *)(uintptr_t)carve(base, &at, packed ? num : 0, 2 * sizeof(uint64_t));
 	t->place = carve(base, &at, num, sizeof(uint16_t));
 	t->next = carve(base, &at, t->n, sizeof(uint16_t));
 	t->slot = carve(base, &at, packed ? num : 0, sizeof(uint16_t));

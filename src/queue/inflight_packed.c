@@ -33,21 +33,26 @@ static uint64_t VHI_SHM *entry_at(const struct vhi_track *t, uint32_t entry)
 
 static void store_entry(struct vhi_track *t, uint32_t e)
 {
-	vhi_shm_store64_release(entry_at(t, e), t->live[e] | (uint64_t)t->next[e] << 16 | (uint64_t)t->last[e] << 32 |
-							(uint64_t)t->num[e] << 48);
+	vhi_track_store(entry_at(t, e),
+			t->live[e] | (uint64_t)t->next[e] << 16 | (uint64_t)t->last[e] << 32 |
+				(uint64_t)t->num[e] << 48,
+			VHI_TRACK_8_16);
 }
 
 static void store_free(struct vhi_track *t, uint16_t old)
 {
-	vhi_shm_store64_release(t->head + HEAD_FREE, VHI_INFLIGHT_VERSION | (uint64_t)t->n << 16 |
-							     (uint64_t)t->free << 32 | (uint64_t)old << 48);
+	vhi_track_store(t->head + HEAD_FREE,
+			VHI_INFLIGHT_VERSION | (uint64_t)t->n << 16 | (uint64_t)t->free << 32 | (uint64_t)old << 48,
+			VHI_TRACK_16);
 }
 
 /* Both halves of a position, new and old, in one store: a crash must not leave an index with the other's wrap counter. */
 static void store_used(struct vhi_track *t, uint16_t now, uint16_t old)
 {
-	vhi_shm_store64_release(t->head + HEAD_USED, packed_at(now) | (uint64_t)packed_at(old) << 16 |
-							     (uint64_t)(now >> 15) << 32 | (uint64_t)(old >> 15) << 40);
+	vhi_track_store(t->head + HEAD_USED,
+			packed_at(now) | (uint64_t)packed_at(old) << 16 | (uint64_t)(now >> 15) << 32 |
+				(uint64_t)(old >> 15) << 40,
+			VHI_TRACK_WRAP);
 }
 
 static void begin(struct vhi_track *t, uint16_t used)
@@ -72,7 +77,7 @@ static bool position_bad(uint64_t at, uint64_t wrap, uint32_t num)
  */
 static int settle(struct vhi_track *t, const struct vhi_ring *ring, const uint64_t VHI_SHM *descs, uint64_t free_word)
 {
-	const uint64_t word = vhi_shm_load64(t->head + HEAD_USED);
+	const uint64_t word = vhi_track_load(t->head + HEAD_USED, VHI_TRACK_WRAP);
 	const uint64_t now_at = word & 0xffff, old_at = word >> 16 & 0xffff;
 	const uint64_t now_wrap = word >> 32 & 0xff, old_wrap = word >> 40 & 0xff;
 	uint16_t now, old;
@@ -104,8 +109,11 @@ static int collect_free(struct vhi_track *t, uint8_t *seen)
 	return 0;
 }
 
-/* One request: its entries are its own, as many as it says, and the last one is the one that it names. */
-static int collect_one(struct vhi_track *t, uint32_t head, uint32_t room, uint8_t *seen, uint64_t *to)
+/*
+ * One request: its entries are its own, as many as it says, and the last one is the one that it names. Its descriptors go
+ * to @to, as they would lie in a ring.
+ */
+static int collect_one(struct vhi_track *t, uint32_t head, uint32_t room, uint8_t *seen, uint64_t VHI_SHM *to)
 {
 	uint32_t e = head, last = head;
 
@@ -117,9 +125,10 @@ static int collect_one(struct vhi_track *t, uint32_t head, uint32_t room, uint8_
 		if (VHI_REFUSE(VHI_SITE_QUEUE_INFLIGHT_NEXT, e >= t->n || seen[e]))
 			return VHI_SITE_QUEUE_INFLIGHT_NEXT;
 		seen[e] = 1;
-		word = vhi_shm_load64(entry_at(t, e) + 2);
-		to[2 * i] = vhi_shm_load64(entry_at(t, e) + 3);
-		to[2 * i + 1] = packed_word((uint32_t)(word >> 32), word & 0xffff, word >> 16 & 0xffff);
+		word = vhi_track_load(entry_at(t, e) + 2, VHI_TRACK_DESC);
+		vhi_shm_store64(to + 2 * (size_t)i, vhi_track_load(entry_at(t, e) + 3, VHI_TRACK_64));
+		vhi_shm_store64(to + 2 * (size_t)i + 1,
+				packed_word((uint32_t)(word >> 32), word & 0xffff, word >> 16 & 0xffff));
 		last = e;
 		e = t->next[e];
 	}
@@ -156,9 +165,9 @@ static int collect(struct vhi_track *t, uint32_t num, const struct found *found,
 static int look(struct vhi_track *t, uint32_t num, struct found *found, uint8_t *seen)
 {
 	for (uint32_t i = 0; i < t->n; i++) {
-		const uint64_t word = vhi_shm_load64(entry_at(t, i));
+		const uint64_t word = vhi_track_load(entry_at(t, i), VHI_TRACK_8_16);
 
-		found[i] = (struct found){word, vhi_shm_load64(entry_at(t, i) + 1)};
+		found[i] = (struct found){word, vhi_track_load(entry_at(t, i) + 1, VHI_TRACK_64)};
 		t->live[i] = (word & 0xff) == 1;
 		t->next[i] = (uint16_t)(word >> 16);
 		t->last[i] = (uint16_t)(word >> 32);
@@ -189,7 +198,7 @@ static void wipe(const struct vhi_track *t, uint32_t num, uint64_t VHI_SHM *desc
 static int packed_recover(struct vh_queue *q, const struct vhi_ring *ring, void VHI_SHM *const area[], uint32_t *base)
 {
 	struct vhi_track *t = q->track;
-	const uint64_t head = vhi_shm_load64(t->head + HEAD_FREE);
+	const uint64_t head = vhi_track_load(t->head + HEAD_FREE, VHI_TRACK_16);
 	struct found *found;
 	int rc;
 
@@ -236,9 +245,10 @@ static uint16_t record(struct vh_queue *q, uint32_t id, uint16_t pos)
 		const uint64_t VHI_SHM *desc = packed_desc(q, packed_at(pos));
 		const uint64_t word = vhi_shm_load64(desc + 1);
 
-		vhi_shm_store64(entry_at(t, e) + 2,
-				packed_id(word) | (uint64_t)packed_flags(word) << 16 | (uint64_t)(uint32_t)word << 32);
-		vhi_shm_store64(entry_at(t, e) + 3, vhi_shm_load64(desc));
+		vhi_track_store(entry_at(t, e) + 2,
+				packed_id(word) | (uint64_t)packed_flags(word) << 16 | (uint64_t)(uint32_t)word << 32,
+				VHI_TRACK_DESC);
+		vhi_track_store(entry_at(t, e) + 3, vhi_shm_load64(desc), VHI_TRACK_64);
 		pos = packed_on(q->num, pos, 1);
 		last = e;
 		e = t->next[e];
@@ -247,7 +257,7 @@ static uint16_t record(struct vh_queue *q, uint32_t id, uint16_t pos)
 	t->last[first] = (uint16_t)last;
 	t->num[first] = (uint16_t)n;
 	t->live[first] = 1;
-	vhi_shm_store64(entry_at(t, first) + 1, t->counter++);
+	vhi_track_store(entry_at(t, first) + 1, t->counter++, VHI_TRACK_64);
 	store_entry(t, first);
 	t->free = (uint16_t)e;
 	store_free(t, t->free);

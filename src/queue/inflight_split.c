@@ -14,14 +14,16 @@
 
 static void store_entry(struct vhi_track *t, uint32_t entry, bool in_flight)
 {
-	vhi_shm_store64_release(t->entries + (size_t)ENTRY_WORDS * entry,
-				(uint64_t)in_flight | (uint64_t)t->next[entry] << 48);
+	vhi_track_store(t->entries + (size_t)ENTRY_WORDS * entry, (uint64_t)in_flight | (uint64_t)t->next[entry] << 48,
+			VHI_TRACK_8_16);
 }
 
 static void store_head(struct vhi_track *t)
 {
-	vhi_shm_store64_release(t->head + 1, VHI_INFLIGHT_VERSION | (uint64_t)t->n << 16 |
-						     (uint64_t)t->last_batch_head << 32 | (uint64_t)t->used << 48);
+	vhi_track_store(t->head + 1,
+			VHI_INFLIGHT_VERSION | (uint64_t)t->n << 16 | (uint64_t)t->last_batch_head << 32 |
+				(uint64_t)t->used << 48,
+			VHI_TRACK_16);
 }
 
 static void begin(struct vhi_track *t)
@@ -51,7 +53,7 @@ static int settle(struct vhi_track *t, uint32_t num, uint16_t before, uint64_t *
 static int collect(struct vhi_track *t, uint32_t num, const uint64_t *found)
 {
 	for (uint32_t i = 0; i < num; i++) {
-		const uint64_t counter = vhi_shm_load64(t->entries + (size_t)ENTRY_WORDS * i + 1);
+		const uint64_t counter = vhi_track_load(t->entries + (size_t)ENTRY_WORDS * i + 1, VHI_TRACK_64);
 
 		if (!found[i]) {
 			store_entry(t, i, false);
@@ -71,7 +73,7 @@ static int split_recover(struct vh_queue *q, const struct vhi_ring *ring, void V
 {
 	const uint16_t VHI_SHM *used = area[VHI_AREA_DEVICE];
 	struct vhi_track *t = q->track;
-	const uint64_t head = vhi_shm_load64(t->head + 1);
+	const uint64_t head = vhi_track_load(t->head + 1, VHI_TRACK_16);
 	uint64_t *found;
 	int rc;
 
@@ -89,7 +91,7 @@ static int split_recover(struct vh_queue *q, const struct vhi_ring *ring, void V
 	if (!found)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < ring->num; i++) {
-		const uint64_t word = vhi_shm_load64(t->entries + (size_t)ENTRY_WORDS * i);
+		const uint64_t word = vhi_track_load(t->entries + (size_t)ENTRY_WORDS * i, VHI_TRACK_8_16);
 
 		found[i] = word & 0xff;
 		t->next[i] = (uint16_t)(word >> 48);
@@ -113,7 +115,7 @@ static void split_taken(struct vh_queue *q, const struct vh_req *reqs, uint32_t 
 	for (uint32_t i = 0; i < n; i++) {
 		const uint32_t head = (uint32_t)reqs[i].token;
 
-		vhi_shm_store64(t->entries + (size_t)ENTRY_WORDS * head + 1, t->counter++);
+		vhi_track_store(t->entries + (size_t)ENTRY_WORDS * head + 1, t->counter++, VHI_TRACK_64);
 		store_entry(t, head, true);
 	}
 }

@@ -293,11 +293,12 @@ int32_t vhi_packed_take_again(struct vh_queue *q, struct vh_req *reqs, uint32_t 
 
 	for (n = 0; n < max && vhi_again_left(t); n++) {
 		const struct vhi_again *a = &t->again[t->at_again];
-		const uint64_t *chain = t->chains + 2 * (size_t)a->first;
-		const struct vhi_table record = {(const uint64_t VHI_SHM *)(uintptr_t)chain, a->n_desc};
+		const uint64_t VHI_SHM *chain = t->chains + 2 * (size_t)a->first;
+		const struct vhi_table record = {chain, a->n_desc};
 		uint32_t id, n_desc;
 
-		rc = take_one(q, &b, &w, record, 0, a->n_desc, vhi_shm_load64(record.at), chain[1], &n_desc, &reqs[n]);
+		rc = take_one(q, &b, &w, record, 0, a->n_desc, vhi_shm_load64(chain), vhi_shm_load64(chain + 1),
+			      &n_desc, &reqs[n]);
 		if (rc) {
 			rc = vhi_take_failed(q, rc, n);
 			break;

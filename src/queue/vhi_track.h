@@ -37,12 +37,12 @@ struct vhi_track {
 	uint16_t last_batch_head; /* split */
 	uint16_t *next;		  /* by entry: of the list that it is in */
 
-	uint16_t free;	  /* packed: first free entry */
-	uint16_t *slot;	  /* packed, by slot: the entry of its first descriptor */
-	uint16_t *last;	  /* packed, by first entry: the last one, */
-	uint16_t *num;	  /* and how many there are */
-	uint8_t *live;	  /* packed: it is the first entry of a request */
-	uint64_t *chains; /* packed: descriptors of the requests in again */
+	uint16_t free;		  /* packed: first free entry */
+	uint16_t *slot;		  /* packed, by slot: the entry of its first descriptor */
+	uint16_t *last;		  /* packed, by first entry: the last one, */
+	uint16_t *num;		  /* and how many there are */
+	uint8_t *live;		  /* packed: it is the first entry of a request */
+	uint64_t VHI_SHM *chains; /* packed: descriptors of the requests in again, private, but as they lie in a ring */
 };
 
 /* What a layout does; all of it by the owner of the gate. */
@@ -61,6 +61,43 @@ struct vhi_tracker {
 	/* Pop from again, as take does from the ring. */
 	int32_t (*take)(struct vh_queue *q, struct vh_req *reqs, uint32_t max);
 };
+
+/*
+ * A word of the file, as if its fields lay from the lowest bit on: bit i of @ends says that one ends with byte i. Each is in
+ * the machine's byte order, in which other back-ends of this machine write it.
+ */
+static inline uint64_t vhi_track_word(uint64_t word, uint32_t ends)
+{
+	uint64_t to = 0;
+	uint32_t first = 0;
+
+	if (__BYTE_ORDER == __LITTLE_ENDIAN)
+		return word;
+	for (uint32_t i = 0; i < 8; i++) {
+		if (!(ends >> i & 1))
+			continue;
+		for (uint32_t k = first; k <= i; k++)
+			to |= (word >> 8 * k & 0xff) << 8 * (i - (k - first));
+		first = i + 1;
+	}
+	return to;
+}
+
+#define VHI_TRACK_16   0xaau /* four of 16 bits; or fewer, behind a byte and another of no meaning: */
+#define VHI_TRACK_8_16 0xabu
+#define VHI_TRACK_WRAP 0xfau /* two of 16 bits, then bytes */
+#define VHI_TRACK_DESC 0x8au /* two of 16 bits, one of 32 */
+#define VHI_TRACK_64   0x80u
+
+static inline uint64_t vhi_track_load(const uint64_t VHI_SHM *at, uint32_t ends)
+{
+	return vhi_track_word(vhi_shm_load64(at), ends);
+}
+
+static inline void vhi_track_store(uint64_t VHI_SHM *at, uint64_t word, uint32_t ends)
+{
+	vhi_shm_store64_release(at, vhi_track_word(word, ends));
+}
 
 extern const struct vhi_tracker vhi_split_tracker, vhi_packed_tracker;
 

@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-/* n; a fifth of it in builds with sanitizers, which are ten times as slow, unless VH_FULL=1. */
+/* n; a fifth of it in builds with sanitizers or for an emulator, which are ten times as slow, unless VH_FULL=1. */
 static inline uint32_t vht_count(uint32_t n)
 {
 #ifdef VHT_SLOW
