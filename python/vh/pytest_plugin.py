@@ -516,6 +516,21 @@ def vh_backend(_vh_maker: _Maker) -> "Callable[..., Started]":
 
 
 @pytest.fixture
+def vh_faults(vh_target: Target, _vh_maker: _Maker) -> "Callable[[str], str]":
+    """vh_faults(script) is an address of the target by way of a bad line: vh.testing.faults tells what a script is."""
+    from vh.testing.faults import Faults
+
+    def line(script: str) -> str:
+        path = _vh_maker.path("faults")
+        if vh_target.spec.vdpa:
+            pytest.skip(f"{vh_target.spec.where} is no vhost-user back-end")
+        faults = _vh_maker.stack.enter_context(Faults(script, listen=path, connect=vh_target.address.removeprefix("unix:"), timeout=_vh_maker.timeout))
+        _vh_maker.evidence.text("faults", lambda: "\n".join(map(repr, faults.faults)))
+        return "unix:" + path
+    return line
+
+
+@pytest.fixture
 def vh_mem() -> "Iterator[vh.Memory]":
     """Guest memory: 16 MiB at 1 MiB."""
     import vh
