@@ -15,6 +15,7 @@ static const struct {
 } externals[] = {
 	{"trace", "vh.trace", NULL,
 	 "trace --listen ADDRESS --connect ADDRESS [--once] [--rings] [--jsonl FILE] [--pcapng FILE] [--strict]"},
+	{"replay", "vh.trace.replay", NULL, "replay FILE ADDRESS [--conn N] [--json]"},
 	{"decode", "vh.trace.decode", NULL, "decode FILE [--json]"},
 	{"run", "vh.launch", "run", "run [--type T] [--name NAME] [--socket PATH] [--json] [-- COMMAND ... {socket}]"},
 	{"caps", "vh.launch", "caps", "caps [--type T] [--json] [-- COMMAND]"},

@@ -212,23 +212,22 @@ class Tracer:
         self._connections = 0
         self._current: _Connection | None = None
         self._session: Session | None = None  # of the connection that is, or was last
-        self._selector = selectors.DefaultSelector()
         self._thread: threading.Thread | None = None
         self._closed = False
         self.refused = ""  # why the last back-end could not be reached
+        self._calls: list[Callable[[], object]] = []
+        self._path = ""
+        self._listener: socket.socket | None = None if pair else listener(listen or "")
+        self._selector = selectors.DefaultSelector()
         self._wake, self._woken = socket.socketpair()
         self._woken.setblocking(False)
         self._wake.setblocking(False)
         self._selector.register(self._woken, selectors.EVENT_READ)
-        self._calls: list[Callable[[], object]] = []
-        self._path = ""
-        self._listener: socket.socket | None = None
         if pair:
             for s in pair:
                 s.setblocking(False)
             self._join(*pair)
-        else:
-            self._listener = listener(listen or "")
+        elif self._listener:
             name = self._listener.getsockname()
             self._path = name if isinstance(name, str) and name else ""
             self._selector.register(self._listener, selectors.EVENT_READ)
