@@ -14,7 +14,7 @@ from tracing import module, rig, running
 from vh.testing import BlkRequest, Memory, Queue
 from vh.testing.peer import Ring
 from vh.testing.wire import FE, F, bits
-from vh.trace import rings
+from vh.trace import Tracer, rings
 
 sys.path.insert(0, os.path.join(TOP, "tests", "model"))
 from ring import SIDES, Geometry, Guest  # noqa: E402  # pylint: disable=wrong-import-position
@@ -194,6 +194,16 @@ def test_through_the_tracer_with_a_back_end_that_does_nothing(tmp_path):
         r.fe.stop(q)
         assert not r.tracer.ring_states()[0].started
     assert r.tracer.ring_states() == []  # what was kept is let go of with the tracer
+
+
+def test_requests_do_not_pass_through_the_tracer(tmp_path):
+    front, back = str(tmp_path / "f"), str(tmp_path / "b")
+    with running(VHCTL, "serve", "blk", "--socket", back, "--ram", "1M"), Tracer(front, back) as tracer:
+        with vh.Blk("unix:" + front) as disk:
+            before = len(tracer.messages)
+            for i in range(100):
+                disk.write(4096 * i, bytes(4096))
+            assert len(tracer.messages) == before
 
 
 def test_memory_that_goes_away_is_no_danger(tmp_path):

@@ -177,9 +177,9 @@ class Queue:
         self.ring.avail_idx = self.ring.used_idx = base
         mem.store16(self.ring.avail + 2, base)
         mem.store16(self.ring.used + 2, base)
-        self.kick_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self.call_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self.err_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self.kick_fd = wire.eventfd()
+        self.call_fd = wire.eventfd()
+        self.err_fd = wire.eventfd()
 
     def close(self) -> None:
         for fd in (self.kick_fd, self.call_fd, self.err_fd):

@@ -21,7 +21,7 @@ __all__ = [
     "BACK_END", "BE", "BLK", "FE", "FRONT_END", "NET", "PF", "F", "Message",
     "VERSION", "REPLY", "NEED_REPLY", "HEADER_SIZE", "MAX_PAYLOAD", "VRING_NOFD",
     "Closed", "Conn", "Msg", "ProtocolError", "Timeout",
-    "bits", "pack", "unpack", "header", "mem_table", "config", "vring_fd",
+    "bits", "pack", "unpack", "header", "mem_table", "config", "vring_fd", "eventfd",
 ]  # fmt: skip
 
 VERSION = 1
@@ -132,6 +132,11 @@ def config(offset: int = 0, size: int | None = None, flags: int = 0, data: bytes
 def vring_fd(index: int, nofd: bool = False) -> bytes:
     """SET_VRING_KICK, CALL, ERR."""
     return struct.pack("=Q", index | (VRING_NOFD if nofd else 0))
+
+
+def eventfd(value: int = 0) -> int:
+    """An eventfd as rings have them: closed on exec, and not waiting."""
+    return os.eventfd(value, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
 
 def header(request: int, flags: int, size: int) -> bytes:

@@ -7,6 +7,7 @@ import os
 from typing import IO, Any
 
 from vh._lib import lib, text
+from vh.testing import wire
 from vh.testing.wire import FE
 from vh.trace.message import BACK_END, ERROR, FRONT_END, MAIN, Message, Note, Violation
 
@@ -55,7 +56,7 @@ def message_text(m: Message, device: int = 0) -> str:
     arrow = _ARROWS.get((m.sender, m.channel)) or ("<=" if m.sender == BACK_END else "=>")
     what = payload_text(m, device)
     if m.is_status:
-        what = f"refused: {m.fields['value']}" if any(m.payload) else "ok"
+        what = f"refused: {wire.unpack('U64', m.payload)['value']}" if any(m.payload) else "ok"
     name = m.name if m.name != "UNKNOWN" else f"UNKNOWN {m.request}"
     parts = [f"{m.time_ns / 1e9:11.6f} {arrow} {m.number:4d} {name:<22}"]
     if m.reply_to:

@@ -111,7 +111,7 @@ class Replay:
             os.ftruncate(made, fd.size)
             return made
         if fd.kind == "eventfd":
-            return os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            return wire.eventfd()
         if fd.kind == "socket":
             ours, theirs = socket.socketpair()
             if m.request == FE.SET_BACKEND_REQ_FD:
