@@ -62,10 +62,36 @@ static void help(FILE *to)
 	fputs(help_end, to);
 }
 
+static int run(int (*command)(int argc, char **argv), int argc, char **argv)
+{
+	int rc = command(argc, argv);
+
+	if (fflush(stdout) || ferror(stdout))
+		return say(EXIT_WRONG, "can't write to stdout");
+	return rc;
+}
+
+/* Called vhost-user-KIND it is `vhctl serve KIND`: the description of an installed back-end names a program, and no words. */
+static char *kind_of_backend(char *called)
+{
+	static const char prefix[] = "vhost-user-";
+	char *slash = strrchr(called, '/');
+	char *name = slash ? slash + 1 : called;
+
+	return strncmp(name, prefix, sizeof(prefix) - 1) ? NULL : name + sizeof(prefix) - 1;
+}
+
 int main(int argc, char **argv)
 {
+	char *kind = argc ? kind_of_backend(argv[0]) : NULL;
 	int rc;
 
+	if (kind) {
+		argv[0] = kind;
+		signal(SIGPIPE, SIG_IGN);
+		rc = trace_open();
+		return rc ? rc : run(cmd_serve, argc, argv);
+	}
 	if (argc < 2) {
 		help(stderr);
 		return EXIT_USAGE;
@@ -88,11 +114,7 @@ int main(int argc, char **argv)
 	if (rc)
 		return rc;
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-		if (!strcmp(argv[1], commands[i].name)) {
-			rc = commands[i].run(argc - 2, argv + 2);
-			if (fflush(stdout) || ferror(stdout))
-				return say(EXIT_WRONG, "can't write to stdout");
-			return rc;
-		}
+		if (!strcmp(argv[1], commands[i].name))
+			return run(commands[i].run, argc - 2, argv + 2);
 	return usage("there is no command '%s'; see vhctl --help", argv[1]);
 }

@@ -17,6 +17,7 @@ sys.path.insert(0, os.path.join(TOP, "tests", "lab"))
 # pylint: disable=wrong-import-position
 import kernel  # noqa: E402
 import proc  # noqa: E402
+from proc import launch  # noqa: E402
 
 STRICT = "-std=c99 -Wall -Wextra -Wpedantic -Werror"
 
@@ -62,6 +63,18 @@ def write_sources(work):
     return sorted(os.path.basename(p)[:-2] for p in glob.glob(os.path.join(work, "src", "*.c")))
 
 
+def try_descriptions(build, work):
+    """What front-ends find: programs by the names that the descriptions have, in a prefix that is not moved."""
+    prefix = os.path.join(work, "stays")
+    sh(f"cmake --install {build} --prefix {prefix}", bare_env(), work)
+    found = {d.type: d for d in launch.discover(dirs=[os.path.join(prefix, "share", "qemu", "vhost-user")])}
+    if {type_: launch.capabilities(d).type for type_, d in found.items()} != {"block": "block", "net": "net"}:
+        raise proc.Failed(f"described are {found}")
+    for type_, option in (("block", "--ram=1M"), ("net", "--sink")):
+        with launch.start(found[type_], option, how="fd"):
+            pass
+
+
 def gate_install(build, work):
     first, prefix = os.path.join(work, "first"), os.path.join(work, "prefix")
     sh(f"cmake --install {build} --prefix {first}", bare_env(), work)
@@ -78,6 +91,7 @@ def gate_install(build, work):
     vhctl = os.path.join(prefix, "bin", "vhctl")
     for program in ("./peek-pc", "b/peek-cmake"):
         try_example(program, vhctl, bare_env(), work)
+    try_descriptions(build, work)
     count = sum(len(files) for _, _, files in os.walk(prefix))
     return f"{count} files installed, {len(names)} programs built by pkg-config and by CMake, run"
 

@@ -483,3 +483,13 @@ def test_a_successor_that_can_t_leaves_the_other_one_serving(tmp_path):
         bench.communicate(timeout=30)
         assert bench.returncode == DONE
     assert first.end() == DONE
+
+
+@pytest.mark.parametrize("kind, type_", (("blk", "block"), ("net", "net")))
+def test_by_another_name_it_is_an_installed_back_end(tmp_path, kind, type_):
+    os.symlink(VHCTL, tmp_path / f"vhost-user-{kind}")
+    got = subprocess.run([tmp_path / f"vhost-user-{kind}", "--print-capabilities"], stdout=subprocess.PIPE, check=True)
+    assert json.loads(got.stdout)["type"] == type_
+    assert subprocess.run([tmp_path / f"vhost-user-{kind}", "--socket", tmp_path / "s"], stderr=subprocess.DEVNULL, check=False).returncode == USAGE
+    os.symlink(VHCTL, tmp_path / "vhost-user-cat")
+    assert subprocess.run([tmp_path / "vhost-user-cat"], stderr=subprocess.DEVNULL, check=False).returncode == USAGE
