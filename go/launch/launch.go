@@ -54,6 +54,7 @@ type Command struct {
 	PidFile  string        // gets its number, and goes with it
 	Grace    time.Duration // 0 = DefaultGrace
 	Alone    bool          // what it has started stays when it has ended
+	Prompt   bool          // it reads from a terminal as a rule: its stdin stays open, and nothing comes there
 }
 
 // Process is a back-end that runs.
@@ -296,6 +297,16 @@ func (b *Backend) run(c Command, how How, inherited *os.File) error {
 	}
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env, cmd.Dir, cmd.ExtraFiles, cmd.Stdout, cmd.Stderr = c.Env, c.Dir, files, out.to, out.to
+	if c.Prompt {
+		stdin, err := b.silence()
+		if err != nil {
+			out.begin()
+			out.finish()
+			return err
+		}
+		defer stdin.Close() // it has its own
+		cmd.Stdin = stdin
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.child, err = run(cmd, c.Alone, func() {
@@ -319,6 +330,16 @@ func (b *Backend) run(c Command, how How, inherited *os.File) error {
 		}
 	}
 	return nil
+}
+
+// silence is a pipe where nothing comes as long as the program runs.
+func (b *Backend) silence() (*os.File, error) {
+	read, write, err := os.Pipe()
+	if err != nil {
+		return nil, failed("pipe", err)
+	}
+	b.after = append(b.after, func() { write.Close() })
+	return read, nil
 }
 
 func (b *Backend) tidy() {

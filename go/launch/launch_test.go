@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -38,6 +37,7 @@ type scenario struct {
 	Folder   string
 	Connect  bool
 	Child    bool
+	Prompt   bool
 	Timeout  float64
 	Grace    float64
 	Features []string
@@ -245,7 +245,7 @@ func TestStart(t *testing.T) {
 		}
 		path := filepath.Join(folder, s.Folder, "s")
 		defer s.before(t, path)()
-		c := Command{Words: append(s.words(), "--child="+top+"/child"), How: s.How, Socket: path, Grace: patience}
+		c := Command{Words: append(s.words(), "--child="+top+"/child"), How: s.How, Socket: path, Grace: patience, Prompt: s.Prompt}
 		if s.Grace != 0 {
 			c.Grace = time.Duration(s.Grace * float64(time.Second))
 		}
@@ -415,7 +415,7 @@ func TestWhoListens(t *testing.T) {
 		}
 		cancel()
 		name := fmt.Sprintf("@launch-%d-%s", os.Getpid(), how)
-		l, err := net.Listen("unix", name)
+		l, err := Listen(name, 0)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -47,7 +47,7 @@ var native = func() binary.ByteOrder {
 
 // throughFolder opens the folder of a path that is too long for an address, nil when it is not.
 func throughFolder(path string) (*os.File, error) {
-	if len(path) <= NameMax {
+	if len(path) <= NameMax || strings.HasPrefix(path, "@") {
 		return nil, nil
 	}
 	fd, err := syscall.Open(filepath.Dir(path), oPath|syscall.O_DIRECTORY|syscall.O_CLOEXEC, 0)
@@ -100,15 +100,18 @@ func Connect(ctx context.Context, path string) (conn *net.UnixConn, err error) {
 // Listen makes a socket that listens there; net.FileListener makes a listener of it. A socket that nobody listens on any more is
 // replaced; InUse when there is anything else.
 func Listen(path string, mode os.FileMode) (*os.File, error) {
-	if err := makeRoom(path); err != nil {
-		return nil, err
+	file := !strings.HasPrefix(path, "@") // syscall's addresses know abstract names
+	if file {
+		if err := makeRoom(path); err != nil {
+			return nil, err
+		}
 	}
 	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, failed("socket", err)
 	}
 	err = address(path, func(name string) error { return syscall.Bind(fd, &syscall.SockaddrUnix{Name: name}) })
-	if err == nil {
+	if err == nil && file {
 		err = os.Chmod(path, mode) // before anybody can connect
 	}
 	if err == nil {

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
 """A program for the scenarios of launch.json: it does what its words say, one after the other."""
 import os
+import select
 import signal
 import socket
 import sys
@@ -43,7 +44,15 @@ def forever():
         os.write(1, b"{" * 4096)
 
 
+def ends(is_so):
+    """Whether stdin is at its end: /dev/null is, a pipe with a writer is not."""
+    if bool(select.select([0], [], [], 0)[0]) != is_so:
+        sys.exit(8)
+
+
 DO = {
+    "quiet": lambda _: ends(False),
+    "ended": lambda _: ends(True),
     "bind": lambda _: sock.bind(options["socket-path"]),
     "listen": lambda _: sock.listen(1),
     "accept": lambda _: sock.accept(),

@@ -134,7 +134,7 @@ class Place:
 def test_start(s, tmp_path):
     place, child = Place(s, tmp_path), tmp_path / "child"
     words = [*program(s), *s["steps"], f"--child={child}"]
-    options = {"how": s.get("how", ""), "timeout": s.get("timeout", WAIT), "grace": s.get("grace", WAIT),
+    options = {"how": s.get("how", ""), "timeout": s.get("timeout", WAIT), "grace": s.get("grace", WAIT), "prompt": "prompt" in s,
                **({} if s.get("how") == "connected" else {"socket": place.path})}
     if "error" in s:
         with pytest.raises(OSError) as e:
@@ -292,6 +292,9 @@ def test_who_listens(tmp_path, by_name):
         assert not launch.listening(name)
         s.listen(1)
         assert launch.listening(name) and not launch.listening(name + "x")
+        launch.connect(name).close()
+    with launch.listen(name):
+        assert launch.listening(name)
 
 
 def test_a_path_is_known_by_its_file(tmp_path, monkeypatch):

@@ -154,7 +154,7 @@ def start(command: "str | Sequence[str] | Description", *args: str, socket: "str
           listener: "sockets.socket | None" = None, timeout: float = START_TIMEOUT, grace: float = GRACE,
           env: "Mapping[str, str] | None" = None, cwd: "str | None" = None,
           log: "str | os.PathLike[str] | IO[bytes] | None" = None, pass_fds: "Sequence[int]" = (),
-          pidfile: "str | None" = None, group: bool = True) -> Backend:
+          pidfile: "str | None" = None, group: bool = True, prompt: bool = False) -> Backend:
     """Start a back-end, and wait until it listens, without connecting to it.
 
     @command is an installed one, words, or a line that is split as a shell would; @args come after it. "{socket}" in a word becomes
@@ -164,7 +164,8 @@ def start(command: "str | Sequence[str] | Description", *args: str, socket: "str
 
     @socket: where; without it in a folder of its own, which goes with it. Paths can be longer than a socket's address can be.
     @listener: a socket that listens already, for "fd"; the caller keeps his. @env, @cwd: as for subprocess. @log: a file that gets all
-    output, by its path or open. @pidfile: gets its pid. @group: what it has started is killed when it has ended.
+    output, by its path or open. @pidfile: gets its pid. @group: what it has started is killed when it has ended. @prompt: it reads from a
+    terminal as a rule; its stdin stays open, and nothing comes there.
 
     Died, with its last words, as soon as it ends before it listens; TimedOut after @timeout; NotFound; InUse.
     """
@@ -192,7 +193,7 @@ def start(command: "str | Sequence[str] | Description", *args: str, socket: "str
                     name = through(fd, os.path.basename(name))
             argv = [w.replace("{socket}", name).replace("{fd}", number) for w in words]
             out, made.command = running.output, argv
-            running.child = Child(argv, group, stdout=out.to, stderr=out.to, env=env, cwd=cwd, pass_fds=(*fds, *pass_fds))
+            running.child = Child(argv, group, prompt, stdout=out.to, stderr=out.to, env=env, cwd=cwd, pass_fds=(*fds, *pass_fds))
             out.begin()
         _number_in_a_file(made, pidfile)
         if how == SOCKET and made.path and not wait_listening(made.path, timeout, made.pid, made.fileno()):

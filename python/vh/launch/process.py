@@ -17,21 +17,27 @@ _CHUNK = 64 << 10
 
 
 class Child:
-    """A process in a session of its own, watched by a pidfd. What it has started goes when it has gone, if @group."""
+    """A process in a session of its own, watched by a pidfd. What it has started goes when it has gone, if @group. One with a
+    @prompt has a stdin where nothing comes, since it would take an end of file for an end."""
 
-    def __init__(self, argv: "Sequence[str]", group: bool = True, **how: "Any") -> None:
+    def __init__(self, argv: "Sequence[str]", group: bool = True, prompt: bool = False, **how: "Any") -> None:
         self.group = group
         self._lock = threading.Lock()
         try:
-            self.popen = subprocess.Popen(argv, stdin=subprocess.DEVNULL, start_new_session=True, **how)
+            self.popen = subprocess.Popen(argv, stdin=subprocess.PIPE if prompt else subprocess.DEVNULL, start_new_session=True, **how)
         except OSError as e:
             raise not_started(str(argv[0]), e) from None
         try:
             self.fd = os.pidfd_open(self.popen.pid)
         except OSError:
             self.popen.kill()
-            self.popen.wait()
+            self._reaped()
             raise
+
+    def _reaped(self) -> None:
+        self.popen.wait()
+        if self.popen.stdin:
+            self.popen.stdin.close()
 
     def ended(self, timeout: float = 0) -> bool:
         """Whether it has ended, within that time."""
@@ -73,7 +79,7 @@ class Child:
                     # Before it is reaped: its number is nobody else's so long.
                     with contextlib.suppress(ProcessLookupError, PermissionError):
                         os.killpg(self.popen.pid, signal.SIGKILL)
-                self.popen.wait()
+                self._reaped()
                 fd, self.fd = self.fd, -1
                 os.close(fd)
             return int(self.popen.returncode)

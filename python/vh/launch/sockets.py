@@ -26,7 +26,11 @@ _LISTENS, _NAME, _FILE = 10, 0, 1
 
 @contextlib.contextmanager
 def address(path: str) -> "Iterator[str]":
-    """What the file at path is called in a socket's address: itself, or by way of an fd of its folder when it is too long."""
+    """What the file at path is called in a socket's address: itself, or by way of an fd of its folder when it is too long. @NAME is an
+    abstract one."""
+    if path.startswith("@"):
+        yield "\0" + path[1:]
+        return
     if len(os.fsencode(path)) <= NAME_MAX:
         yield path
         return
@@ -62,12 +66,15 @@ def connect(path: str, timeout: "float | None" = None) -> socket.socket:
 
 def listen(path: str, mode: int = 0o600, backlog: int = 1) -> socket.socket:
     """A socket that listens there. One that nobody listens on any more is replaced; InUse when there is anything else."""
-    make_room(path)
+    file = not path.startswith("@")
+    if file:
+        make_room(path)
     sock = socket.socket(socket.AF_UNIX)
     try:
         with address(path) as name:
             sock.bind(name)
-        os.chmod(path, mode)  # before anybody can connect
+        if file:
+            os.chmod(path, mode)  # before anybody can connect
         sock.listen(backlog)
     except BaseException:
         sock.close()

@@ -13,6 +13,7 @@ import threading
 import time
 from typing import Any, Callable, Protocol
 
+from vh.launch import listen
 from vh.testing.wire import FE
 from vh.trace import rings
 from vh.trace.files import Recording, write
@@ -43,22 +44,8 @@ def address(target: str) -> str:
 def listener(target: str) -> socket.socket:
     """A socket that listens there; one that nobody listens at any more is replaced."""
     path = address(target)
-    s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        if not path.startswith("\0") and os.path.exists(path) and stat.S_ISSOCK(os.stat(path).st_mode):
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-                try:
-                    probe.connect(path)
-                except ConnectionRefusedError:
-                    os.unlink(path)
-        s.bind(path)
-        if not path.startswith("\0"):
-            os.chmod(path, 0o600)
-        s.listen(8)
-        s.setblocking(False)
-    except BaseException:
-        s.close()
-        raise
+    s = listen("@" + path[1:] if path.startswith("\0") else path, backlog=8)
+    s.setblocking(False)
     return s
 
 
