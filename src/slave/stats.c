@@ -5,12 +5,32 @@
  */
 #include "vhi_slave.h"
 
-void vhi_stats_add_channel(struct vh_slave_stats *st, const struct vhi_chan *c)
+#define AT(field) (uint16_t) offsetof(struct vh_slave_stats, field)
+
+/* What is told of the present connection, and from what. */
+static const struct {
+	uint16_t from, to;
+} since_begin[VHI_STATS_SINCE] = {
+	{AT(messages_in), AT(conn_messages_in)},    {AT(messages_out), AT(conn_messages_out)},
+	{AT(bytes_in), AT(conn_bytes_in)},	    {AT(bytes_out), AT(conn_bytes_out)},
+	{AT(rejected), AT(conn_rejected)},	    {AT(queue_requests), AT(queue_requests)},
+	{AT(queue_completed), AT(queue_completed)}, {AT(queue_failed), AT(queue_failed)},
+	{AT(queue_bytes_in), AT(queue_bytes_in)},   {AT(queue_bytes_out), AT(queue_bytes_out)},
+	{AT(queue_kicks), AT(queue_kicks)},	    {AT(queue_calls), AT(queue_calls)},
+	{AT(queue_errors), AT(queue_errors)},
+};
+
+static uint64_t *field(struct vh_slave_stats *st, uint16_t at)
 {
-	st->messages_in += c->messages_in;
-	st->messages_out += c->messages_out;
-	st->bytes_in += c->bytes_in;
-	st->bytes_out += c->bytes_out;
+	return (uint64_t *)(void *)((uint8_t *)st + at);
+}
+
+void vhi_stats_add_channel(struct vhi_slave_counts *n, const struct vhi_chan *c)
+{
+	n->messages_in += c->messages_in;
+	n->messages_out += c->messages_out;
+	n->bytes_in += c->bytes_in;
+	n->bytes_out += c->bytes_out;
 }
 
 static void add_queue(struct vh_slave_stats *st, struct vh_queue *q)
@@ -32,12 +52,21 @@ static void add_queue(struct vh_slave_stats *st, struct vh_queue *q)
 
 static struct vh_slave_stats since_new(const struct vh_slave *s)
 {
-	struct vh_slave_stats st = s->stats;
+	struct vhi_slave_counts n = s->stats;
+	struct vh_slave_stats st;
 
 	if (s->conn.open)
-		vhi_stats_add_channel(&st, &s->conn.main);
+		vhi_stats_add_channel(&n, &s->conn.main);
 	if (s->conn.back)
-		vhi_stats_add_channel(&st, s->conn.back);
+		vhi_stats_add_channel(&n, s->conn.back);
+	st = (struct vh_slave_stats){.connections = n.connections,
+				     .refused = n.refused,
+				     .messages_in = n.messages_in,
+				     .messages_out = n.messages_out,
+				     .bytes_in = n.bytes_in,
+				     .bytes_out = n.bytes_out,
+				     .rejected = n.rejected,
+				     .errors = n.errors};
 	for (uint32_t i = 0; i < s->n_queues; i++)
 		add_queue(&st, s->rings[i].q);
 	return st;
@@ -45,36 +74,26 @@ static struct vh_slave_stats since_new(const struct vh_slave *s)
 
 void vhi_stats_begin(struct vh_slave *s)
 {
-	s->at_begin = since_new(s);
+	struct vh_slave_stats st = since_new(s);
+
+	for (uint32_t i = 0; i < VHI_STATS_SINCE; i++)
+		s->at_begin[i] = *field(&st, since_begin[i].from);
 }
 
 vh_rc vh_slave_get_stats(struct vh_slave *s, struct vh_slave_stats *out)
 {
-	const struct vh_slave_stats *begin;
 	struct vh_slave_stats st;
 	vh_rc rc = vhi_slave_enter(s, "vh_slave_get_stats");
 
 	if (rc)
 		return rc;
-	begin = &s->at_begin;
 	st = since_new(s);
 	st.connected = s->conn.open;
 	st.n_queues = s->n_queues;
 	st.owed = s->conn.n_jobs;
 	if (s->conn.jobs)
 		st.oldest_owed_ns = vhi_now_ns() - s->conn.jobs->since_ns;
-	st.conn_messages_in = st.messages_in - begin->messages_in;
-	st.conn_messages_out = st.messages_out - begin->messages_out;
-	st.conn_bytes_in = st.bytes_in - begin->bytes_in;
-	st.conn_bytes_out = st.bytes_out - begin->bytes_out;
-	st.conn_rejected = st.rejected - begin->rejected;
-	st.queue_requests -= begin->queue_requests;
-	st.queue_completed -= begin->queue_completed;
-	st.queue_failed -= begin->queue_failed;
-	st.queue_bytes_in -= begin->queue_bytes_in;
-	st.queue_bytes_out -= begin->queue_bytes_out;
-	st.queue_kicks -= begin->queue_kicks;
-	st.queue_calls -= begin->queue_calls;
-	st.queue_errors -= begin->queue_errors;
+	for (uint32_t i = 0; i < VHI_STATS_SINCE; i++)
+		*field(&st, since_begin[i].to) = *field(&st, since_begin[i].from) - s->at_begin[i];
 	return vhi_slave_leave(s, vhi_out_fill(out, &st, sizeof(st), "vh_slave_get_stats"));
 }

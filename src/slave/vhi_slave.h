@@ -183,6 +183,14 @@ struct vhi_dial {
 	char *address;	  /* NULL = it does not connect by itself */
 };
 
+struct vhi_slave_counts {
+	uint64_t connections, refused, errors, rejected;
+	uint64_t messages_in, messages_out, bytes_in, bytes_out;
+};
+
+/* Counters that are told as a difference. */
+#define VHI_STATS_SINCE 13u
+
 struct vh_slave {
 	struct vhi_gate gate;
 	uint32_t stopping;	/* atomic */
@@ -225,8 +233,8 @@ struct vh_slave {
 	struct vhi_tickets tickets; /* of requests of our own */
 	struct vhi_job *asking;	    /* whose callback request() is running, NULL = none */
 	uint64_t last_token;
-	struct vh_slave_stats stats;	/* of connections that ended, and what is not counted elsewhere */
-	struct vh_slave_stats at_begin; /* of the present connection */
+	struct vhi_slave_counts stats;	    /* of connections that ended, and what is not counted elsewhere */
+	uint64_t at_begin[VHI_STATS_SINCE]; /* of the present connection; see stats.c */
 };
 
 /* slave.c: around every public call. @call is its name; leave passes rc through. */
@@ -380,7 +388,7 @@ void vhi_postcopy_ack(struct vh_slave *s);
 void vhi_postcopy_expire(struct vh_slave *s, uint64_t now);
 
 /* stats.c */
-void vhi_stats_add_channel(struct vh_slave_stats *st, const struct vhi_chan *c);
+void vhi_stats_add_channel(struct vhi_slave_counts *n, const struct vhi_chan *c);
 void vhi_stats_begin(struct vh_slave *s); /* of a connection, before it is open */
 
 /* device.c */

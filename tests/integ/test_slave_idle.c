@@ -19,7 +19,7 @@
 #define PEERS 8
 
 /* A little more than it is; tables of queues are mapped, and cost pages when they are used. */
-#define MOST_BYTES 4600u
+#define MOST_BYTES 4300u
 /* Of these the front-end by hand in this process has five: connection, memory, kick, call and error. */
 #define MOST_FDS 13u
 
