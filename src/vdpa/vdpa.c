@@ -381,16 +381,17 @@ static int read_config(struct vh_vdpa *v, uint32_t offset, uint32_t len)
 /* Kernels before 5.17 added offset and length in 32 bits before they looked (CVE-2022-0998). */
 static int check_config(struct vh_vdpa *v, uint32_t offset, const void *buf, uint32_t len)
 {
-	uint32_t size = VH_VDPA_MAX_CONFIG; /* of a kernel that does not say */
-
 	if (!buf || !len || len > VH_VDPA_MAX_CONFIG)
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "%s: give 1 to %u bytes", v->who, VH_VDPA_MAX_CONFIG);
-	ask(v, VHI_VHOST_VDPA_GET_CONFIG_SIZE, &size);
-	if (offset > size || len > size - offset)
+	if (!v->config_size) {
+		v->config_size = VH_VDPA_MAX_CONFIG; /* of a kernel that does not say */
+		ask(v, VHI_VHOST_VDPA_GET_CONFIG_SIZE, &v->config_size);
+	}
+	if (offset > v->config_size || len > v->config_size - offset)
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
 				"%s: %u bytes at %u are not inside the config space of %.60s, which has %u: see "
 				"vh_vdpa_info.config_size",
-				v->who, len, offset, v->node, size);
+				v->who, len, offset, v->node, v->config_size);
 	return 0;
 }
 

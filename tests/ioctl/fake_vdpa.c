@@ -235,6 +235,7 @@ static int device_call(struct fake_vdpa *f, uint32_t request, void *arg)
 	case VHI_VHOST_VDPA_GET_IOVA_RANGE:
 		return fake_copy_out(arg, &range, sizeof(range));
 	case VHI_VHOST_VDPA_GET_CONFIG_SIZE:
+		f->size_reads++;
 		return fake_copy_out(arg, &f->config_size, 4);
 	case VHI_VHOST_VDPA_GET_AS_NUM:
 	case VHI_VHOST_VDPA_GET_GROUP_NUM:

@@ -26,6 +26,7 @@ struct fake_vdpa {
 	uint64_t acked, backend_acked;
 	uint8_t config[64];
 	unsigned config_reads, config_moves; /* so many reads find it changed */
+	unsigned size_reads;
 	struct {
 		uint32_t num, base;
 		bool has_addr, on;
