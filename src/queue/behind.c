@@ -150,6 +150,9 @@ static int open_ring(struct vh_queue *q)
 	q->ring.base = base;
 	q->behind.opened = true;
 	vhi_queue_open_ring(q);
+	/* Who started it was told of none. */
+	if (q->resubmits)
+		q->after |= VHI_AFTER_WAKE;
 	return 0;
 }
 

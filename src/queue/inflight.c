@@ -186,6 +186,7 @@ int vhi_track_start(struct vh_queue *q, const struct vhi_ring *ring, void VHI_SH
 		return vhi_fail_at(-EINVAL, VH_ERROR_QUEUE, (uint32_t)rc, q->index, VH_ERROR_NONE,
 				   "queue %u can't start: %s", q->index, vhi_queue_site_text((uint32_t)rc));
 	q->flags |= VHI_QF_TRACKED;
+	__atomic_store_n(&q->resubmits, q->track->n_again, __ATOMIC_RELEASE);
 	return 0;
 }
 
@@ -194,6 +195,7 @@ void vhi_track_stop(struct vh_queue *q)
 	q->flags &= ~VHI_QF_TRACKED;
 	track_free(q->track);
 	q->track = NULL;
+	__atomic_store_n(&q->resubmits, 0, __ATOMIC_RELEASE);
 }
 
 /*
@@ -315,12 +317,7 @@ void vhi_again_sort(struct vhi_again *again, uint32_t n)
 
 uint32_t vhi_queue_resubmits(struct vh_queue *q)
 {
-	uint32_t n;
-
-	pthread_mutex_lock(&q->lock);
-	n = q->track ? q->track->n_again : 0;
-	pthread_mutex_unlock(&q->lock);
-	return n;
+	return __atomic_load_n(&q->resubmits, __ATOMIC_ACQUIRE);
 }
 
 bool vhi_queue_inflight_lost(struct vh_queue *q)

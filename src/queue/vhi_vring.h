@@ -367,6 +367,7 @@ struct vh_queue {
 	struct vhi_change change;	  /* lock */
 	int epfd, wake_fd;		  /* lock to make; -1 = not made */
 	uint32_t wake_set;		  /* atomic: wake_fd was signalled since it was drained */
+	uint32_t resubmits;		  /* atomic: requests that records say were in flight */
 };
 
 /* gate.c */

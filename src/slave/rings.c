@@ -162,23 +162,33 @@ static int start_queue(struct vh_slave *s, uint32_t i, struct vh_snapshot *snap)
 	return 0;
 }
 
-static void started(struct vh_slave *s, uint32_t i, int32_t reason)
+/* Records are read when the ring is found: behind an IOTLB that is later. */
+static void tell_again(struct vh_slave *s, uint32_t i)
 {
 	struct vhi_vring *r = &s->rings[i];
 	const uint32_t again = vhi_queue_resubmits(r->q);
+
+	if (!again)
+		return;
+	r->fresh = false;
+	vhi_log_line(&s->log, VH_LOG_INFO, "queue %u: %u requests were in flight and are done again", i, again);
+	vhi_events_raise(&s->events, VH_EVENT_RESUBMITTED, i, 0, again);
+}
+
+static void started(struct vh_slave *s, uint32_t i, int32_t reason)
+{
+	struct vhi_vring *r = &s->rings[i];
 
 	/* A front-end that goes on has thought better of moving the device. */
 	vhi_state_end(s, -ECANCELED);
 	r->state = VHI_VRING_RUNNING;
 	r->lost = false;
+	r->fresh = true;
 	vhi_serve_begin(&r->serve, s->opts.poll_us);
 	watch_kick(s, i);
 	vhi_log_line(&s->log, VH_LOG_DEBUG, "queue %u started", i);
 	vhi_events_raise(&s->events, VH_EVENT_STARTED, i, reason, 0);
-	if (again) {
-		vhi_log_line(&s->log, VH_LOG_INFO, "queue %u: %u requests were in flight and are done again", i, again);
-		vhi_events_raise(&s->events, VH_EVENT_RESUBMITTED, i, 0, again);
-	}
+	tell_again(s, i);
 	if (s->dev->ops.queue_started)
 		s->dev->ops.queue_started(s->dev->ctx, r->q, i);
 	vhi_vring_look(s, r);
@@ -437,6 +447,8 @@ void vhi_vring_woken(struct vh_slave *s)
 			vhi_vring_event(s, i, VHI_VRING_CONFIGURED);
 		if (!r->lost && vhi_queue_inflight_lost(r->q))
 			inflight_lost(s, i);
+		if (r->fresh)
+			tell_again(s, i);
 	}
 }
 

@@ -81,6 +81,7 @@ struct vhi_vring {
 	bool busy;	  /* wanted and complete, but its queue is not yet left */
 	bool moving;	  /* has to follow a change of memory */
 	bool lost;	  /* it was told that its inflight records are */
+	bool fresh;	  /* it was not told yet what was in flight before */
 	uint32_t told;	  /* VHI_TELL_* that wait */
 	uint64_t telling; /* ticket of the one on its way, 0 = none */
 };

@@ -17,6 +17,7 @@
 #include "vhi_slave.h"
 #include "vht_peer.h"
 
+#define M_SET_INFLIGHT_FD 32
 #define M_IOTLB_MSG 22
 #define B_IOTLB_MSG 1
 #define PLATFORM    (UINT64_C(1) << VH_F_ACCESS_PLATFORM)
@@ -183,6 +184,92 @@ static void everything_is_asked_for_when_it_is_missed(void **state)
 	vht_kick(p, 0);
 	expect_quiet();
 	assert_int_equal(vht_used(p, 0), 2);
+}
+
+/* As on the wire. */
+struct inflight {
+	uint64_t mmap_size, mmap_offset;
+	uint16_t num_queues, queue_size;
+	uint8_t padding[4];
+};
+
+static void up_with_records(struct inflight *in, int *file)
+{
+	vht_negotiate(p, VHT_VERSION | VHT_BIT30 | PLATFORM);
+	back = vht_give_channel(p);
+	vht_send_mem(p);
+	if (*file < 0) {
+		vht_msg(p, M_GET_INFLIGHT_FD, F_REQUEST, in, sizeof(*in), -1);
+		vht_expect(p, M_GET_INFLIGHT_FD);
+		assert_int_equal(p->reply.n_fds, 1);
+		memcpy(in, p->reply.payload, sizeof(*in));
+		*file = p->reply.fds[0];
+		p->reply.n_fds = 0; /* it is ours */
+	}
+	vht_ok(p, M_SET_INFLIGHT_FD, in, sizeof(*in), *file);
+	ring_up(0);
+}
+
+/* The records are read when the ring is found, which is some time after it started. */
+static void in_flight_before(uint32_t ops_flags)
+{
+	struct inflight in = {.num_queues = 1, .queue_size = VHT_QUEUE_MAX};
+	struct vh_req reqs[4];
+	int file = -1;
+
+	vht_peer_free(p);
+	begin(NULL, ops_flags);
+	up_with_records(&in, &file);
+	ring_known();
+	p->echo.hold = true;
+	for (int i = 0; i < 3; i++)
+		vht_offer_echo(p, 0);
+	vht_kick(p, 0);
+	vht_pump(p);
+	if (ops_flags)
+		assert_int_equal(vh_queue_pop(p->echo.queues[0], reqs, 4), 3);
+	else
+		assert_int_equal(p->echo.n_held, 3);
+	close(p->fd);
+	close(back);
+	vht_pump(p);
+	vht_event(p, VH_EVENT_DISCONNECTED);
+	vht_push_held(p); /* of which the next one does not know */
+	for (int i = 0; ops_flags && i < 3; i++) {
+		const struct vh_cpl cpl = {.token = reqs[i].token};
+
+		assert_int_equal(vh_queue_push(p->echo.queues[0], &cpl, 1), -ESTALE);
+	}
+	vht_peer_connect(p);
+	p->echo.hold = false;
+	up_with_records(&in, &file);
+	vht_pump(p);
+	assert_true(vht_no_event(p, VH_EVENT_RESUBMITTED));
+	ring_known();
+	vht_pump(p);
+	if (ops_flags) {
+		assert_int_equal(vh_queue_pop(p->echo.queues[0], reqs, 4), 3);
+		assert_int_equal(reqs[0].flags & VH_REQ_RESUBMITTED, VH_REQ_RESUBMITTED);
+		vht_pump(p);
+	} else {
+		assert_int_equal(vht_used(p, 0), 3);
+	}
+	assert_int_equal(vht_event(p, VH_EVENT_RESUBMITTED).value, 3);
+	vht_pump(p);
+	assert_true(vht_no_event(p, VH_EVENT_RESUBMITTED));
+	close(file);
+}
+
+static void what_was_in_flight_is_told_when_the_ring_is_found(void **state)
+{
+	(void)state;
+	in_flight_before(0);
+}
+
+static void also_when_another_thread_finds_it(void **state)
+{
+	(void)state;
+	in_flight_before(VH_DEVICE_MANUAL_QUEUES);
 }
 
 /* What was asked where nobody answers any more, or before there was a channel at all. */
@@ -433,6 +520,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(everything_is_asked_for_when_it_is_missed, setup, teardown),
 		cmocka_unit_test_setup_teardown(without_being_asked_it_is_not_offered, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_was_in_flight_is_told_when_the_ring_is_found, setup, teardown),
+		cmocka_unit_test_setup_teardown(also_when_another_thread_finds_it, setup, teardown),
 		cmocka_unit_test_setup_teardown(another_channel_is_asked_anew, setup, teardown),
 		cmocka_unit_test_setup_teardown(case_191_bad_updates_are_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(case_193_requests_in_flight_end_before_the_answer, setup, teardown),
