@@ -45,7 +45,7 @@ struct vh_vdpa {
 
 	uint32_t status; /* as it was set or read last */
 	uint32_t device_id;
-	uint32_t max_num; /* entries of a ring, read after the last reset; 0 = not yet */
+	uint32_t max_num;     /* entries of a ring, read after the last reset; 0 = not yet */
 	uint32_t config_size; /* which stays the same; 0 = not read yet */
 	uint64_t backend_features;
 	uint64_t first, last; /* I/O addresses */

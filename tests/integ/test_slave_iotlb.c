@@ -18,13 +18,13 @@
 #include "vht_peer.h"
 
 #define M_SET_INFLIGHT_FD 32
-#define M_IOTLB_MSG 22
-#define B_IOTLB_MSG 1
-#define PLATFORM    (UINT64_C(1) << VH_F_ACCESS_PLATFORM)
-#define PAGE	    UINT64_C(4096)
-#define R	    1
-#define W	    2
-#define RW	    3
+#define M_IOTLB_MSG	  22
+#define B_IOTLB_MSG	  1
+#define PLATFORM	  (UINT64_C(1) << VH_F_ACCESS_PLATFORM)
+#define PAGE		  UINT64_C(4096)
+#define R		  1
+#define W		  2
+#define RW		  3
 
 enum { MISS = 1, UPDATE, INVALIDATE, FAIL };
 
