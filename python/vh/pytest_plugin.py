@@ -52,6 +52,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     targets = metafunc.config.getoption("--vh-target")
     if "_vh_spec" in metafunc.fixturenames and targets:
         metafunc.parametrize("_vh_spec", [Spec.of(t) for t in targets], ids=targets, indirect=True)
+    if "_vh_trick" in metafunc.fixturenames:
+        metafunc.parametrize("_vh_trick", _hostile_names(), indirect=True)
 
 
 @dataclass(frozen=True)
@@ -528,6 +530,26 @@ def vh_faults(vh_target: Target, _vh_maker: _Maker) -> "Callable[[str], str]":
         _vh_maker.evidence.text("faults", lambda: "\n".join(map(repr, faults.faults)))
         return "unix:" + path
     return line
+
+
+def _hostile_names() -> "list[str]":
+    from vh.testing.hostile import TRICKS
+    return list(TRICKS)
+
+
+@pytest.fixture
+def vh_hostile(_vh_trick: str, _vh_maker: _Maker) -> "Any":
+    """A vh.testing.hostile.HostileBackEnd; the test runs with each of its tricks. address is for the front-end."""
+    from vh.testing.hostile import HostileBackEnd
+    path = _vh_maker.path("hostile")
+    back: "Any" = _vh_maker.stack.enter_context(HostileBackEnd(path, _vh_trick))
+    back.address = "unix:" + path
+    return back
+
+
+@pytest.fixture
+def _vh_trick(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture

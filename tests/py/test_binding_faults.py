@@ -12,6 +12,7 @@ from hypothesis import Phase
 from vh import launch
 from vh.testing import FE, BackEnd, Closed, Conn, FrontEnd, wire
 from vh.testing.faults import BACK, FRONT, Fault, Faults, script
+from vh.testing.hostile import FAILS, TRICKS, WORKS, HostileBackEnd
 from vh.testing.machine import FrontendMachine, run
 
 FULL = os.environ.get("VH_FULL") == "1"
@@ -138,6 +139,38 @@ def test_a_back_end_by_hand_survives_a_stranger(tmp_path):
         back.start()
         with FrontEnd(theirs, timeout=WAIT) as front:
             front.negotiate()
+
+
+# Hostile back-ends
+
+
+@pytest.mark.parametrize("nth", (1, 4))
+@pytest.mark.parametrize("trick", TRICKS)
+def test_our_front_end_survives_hostile_back_ends(tmp_path, trick, nth):
+    before = len(os.listdir("/proc/self/fd"))
+    with HostileBackEnd(tmp_path / "s", trick, nth) as back:
+        def ask():
+            with vh.connect(tmp_path / "s", timeout=0.5 if trick == "silence" else WAIT) as master:
+                master.negotiate()
+                master.get_queue_num()
+                return master.get_config(0, 8)
+        if back.trick.outcome == FAILS:
+            with pytest.raises(OSError):
+                ask()
+        elif back.trick.outcome == WORKS:
+            assert ask() == bytes(8)
+        else:
+            with contextlib.suppress(OSError):
+                ask()
+    assert back.done == 1 and len(os.listdir("/proc/self/fd")) == before
+
+
+def test_it_serves_one_connection_after_the_other(tmp_path):
+    with HostileBackEnd(tmp_path / "s", "hang-up", 2) as back:
+        for _ in range(3):
+            with FrontEnd.connect(tmp_path / "s", timeout=WAIT) as front, pytest.raises(Closed):
+                front.negotiate()
+        assert back.done == 3
 
 
 # The machine

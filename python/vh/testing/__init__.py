@@ -3,8 +3,8 @@
 
 `wire` packs and unpacks messages and moves them with their file descriptors; `peer` has a front-end that runs a whole
 session by hand (memory, rings, block requests) and the skeleton of a back-end. Nothing is checked before it is sent:
-a test may deviate from the protocol anywhere. `faults` is a bad line between two peers, `machine` a front-end that does
-anything that it may. Only the standard library is used, by `machine` hypothesis too.
+a test may deviate from the protocol anywhere. `faults` is a bad line between two peers, `hostile` has back-ends
+that mean ill, `machine` is a front-end that does anything that it may. Only the standard library is used, by `machine` hypothesis too.
 """
 
 from vh.testing.peer import BackEnd, BlkRequest, FrontEnd, Memory, Queue, Ring
