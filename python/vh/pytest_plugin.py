@@ -212,7 +212,9 @@ class _Maker:
         return self.stack.enter_context(front), self.stack.enter_context(back)
 
     def _shown(self, tracer: "Tracer") -> "Tracer":
+        from vh.trace import rings
         self.evidence.text("trace", lambda: trace_text(tracer, self.device))
+        self.evidence.text("rings in shared memory", lambda: rings.text(tracer.ring_states()), "shared-rings.txt")
         self.evidence.file("trace.pcapng", lambda path: tracer.save(pcapng=path))
         self.evidence.file("trace.jsonl", lambda path: tracer.save(jsonl=path))
         return tracer

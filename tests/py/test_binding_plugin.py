@@ -95,9 +95,9 @@ def test_a_report_has_what_was_said_and_where_rings_stand(run, pytester):
     got = run(FAILS, "--vh-artifacts", "out")
     got.assert_outcomes(failed=1)
     got.stdout.fnmatch_lines(["*- vh: trace -*", "*-> * GET_FEATURES*", "*<- * GET_FEATURES*VERSION_1*", "*SET_VRING_KICK*",
-                              "*- vh: rings -*", "queue 0: *1 requests, 1 completed, 0 in flight*", "*- vh: files -*", "out/*trace.pcapng"])
+                              "*- vh: rings in shared memory -*", "*ring 0*", "*- vh: rings -*", "queue 0: *1 requests, 1 completed, 0 in flight*", "*- vh: files -*", "out/*trace.pcapng"])
     folder = pytester.path / "out" / "test_a_report_has_what_was_said_and_where_rings_stand.py_test_that_fails"
-    assert sorted(os.listdir(folder)) == ["rings.txt", "trace.jsonl", "trace.pcapng"]
+    assert sorted(os.listdir(folder)) == ["rings.txt", "shared-rings.txt", "trace.jsonl", "trace.pcapng"]
     with open(folder / "trace.jsonl", encoding="utf-8") as f:
         lines = [json.loads(line) for line in f]
     assert lines[0]["vh_trace"] == 1 and lines[1].get("event") == "connected" and any(line.get("req") == "SET_VRING_ADDR" for line in lines)
