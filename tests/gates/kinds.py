@@ -364,7 +364,7 @@ KINDS = (
     Kind("hostile-asan", pytest("hostile", {"VH_BUILD": build_dir("asan"), "VH_SAMPLE": "1" if FULL else "2", **ASAN}),
          ("asan",), about="half of the hostile tests, drawn anew each time, against a back-end with sanitizers"),
     Kind("bench", bench, ("gcc",), about="the benchmark, in small"),
-    Kind("python-abi", pytest("py", {"VH_BUILD": GCC, "VH_PYTHON_MODE": "abi"}, "/test_binding_", "_package",
+    Kind("python-abi", pytest("py", {"VH_BUILD": GCC, "VH_PYTHON_MODE": "abi"}, "/test_binding_", "_(package|plugin|faults)",
                               ("-W", "error")), ("gcc",), about="the Python binding through dlopen and libffi"),
     Kind("go-pie", go("pie"), ("build",), about="the Go tests as position-independent programs"),
     Kind("go-386", go("386"), ("build",), about="library and Go tests for i386, 32 bits wide"),

@@ -135,6 +135,24 @@ def test_each_target_is_a_run_of_each_test(run):
     got.stdout.fnmatch_lines(["*test_it[[]exec:*--ram 4M*PASSED*", "*test_it[[]blk=exec:*--ram 2M*PASSED*"])
 
 
+def test_another_s_back_end_is_a_target(run, pytester):
+    """A test file as a user has it, against QEMU's storage daemon and libvh's own."""
+    (pytester.path / "disk").write_bytes(bytes(4 << 20))
+    qemu = ("blk=exec:/usr/bin/qemu-storage-daemon --blockdev driver=file,node-name=d,filename=disk "
+            "--export type=vhost-user-blk,id=e,node-name=d,writable=on,addr.type=unix,addr.path={socket}")
+    got = run("""
+        import pytest
+
+        @pytest.mark.vh(device="blk", features=["BLK_FLUSH"], protocol="CONFIG")
+        def test_it(vh_blk, vh_target):
+            assert vh_blk.capacity == 4 << 20
+            vh_blk.write(4096, b"x" * 4096)
+            vh_blk.flush()
+            assert vh_blk.read(4096, 4096) == b"x" * 4096 and not [v for v in vh_target.tracer.violations if v.severity == "error"]
+    """, "--vh-target", qemu, "--vh-target", "blk=" + RAM, "--vh-allow-write")
+    got.assert_outcomes(passed=2)
+
+
 def test_nothing_of_a_target_is_overwritten_unless_it_may(run):
     writes = """
         import vh
