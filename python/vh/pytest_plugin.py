@@ -12,6 +12,7 @@ import shutil
 import socket
 import tempfile
 import threading
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, Generator, Iterator, Sequence
 
@@ -91,7 +92,10 @@ class Evidence:
         self.files: "list[tuple[str, Callable[[str], object]]]" = []
         folder = config.getoption("--vh-artifacts")
         # Workers of xdist have different tests, so each folder is of one.
-        self.folder = os.path.join(folder, re.sub(r"[^\w.\[\]=-]+", "_", nodeid)[:200]) if folder else None
+        name = re.sub(r"[^\w.\[\]=-]+", "_", nodeid)
+        if len(name) > 180:  # a file's name has an end
+            name = f"{name[:170]}-{zlib.crc32(nodeid.encode()):08x}"
+        self.folder = os.path.join(folder, name) if folder else None
 
     def text(self, title: str, say: "Callable[[], str]", file: str = "") -> None:
         """A section of the report; with @file a file too."""
