@@ -33,7 +33,7 @@ static uint32_t config_len(uint64_t features)
 int vhi_net_read_info(struct vh_net *n)
 {
 	struct vh_backend *be = n->d->b;
-	const uint64_t f = n->d->features;
+	uint64_t f = n->d->features;
 	const uint32_t len = config_len(f);
 	uint8_t c[C_END] = {0};
 	int rc = vhi_driver_link(n->d);
@@ -43,13 +43,18 @@ int vhi_net_read_info(struct vh_net *n)
 			      "vh_net_new: there is no connection at the moment; wait for VH_EVENT_SESSION_RUNNING");
 	if (!rc && len)
 		rc = be->ops->config_get(be->ctx, 0, c, len);
+	n->info.features = f;
+	n->merge = f & F(MRG_RXBUF);
+	if (rc == -EOPNOTSUPP) { /* DPDK's back-end offers what stands in a configuration space, and has none */
+		f &= ~(F(MTU) | F(MQ) | F(STATUS) | F(MAC));
+		rc = 0;
+	}
 	if (rc)
 		return rc;
 	if (VHI_REFUSE(VHI_SITE_NET_MTU, f & F(MTU) && get16(c, C_MTU) < LEAST_MTU))
 		return vhi_fail(-EPROTO, VH_ERROR_DEVICE, VHI_SITE_NET_MTU,
 				"vh_net_new: the device says that its MTU is %u; it must be 68 or more",
 				get16(c, C_MTU));
-	n->info.features = f;
 	n->info.mtu = f & F(MTU) ? get16(c, C_MTU) : 0;
 	n->info.link_up = f & F(STATUS) ? get16(c, C_STATUS) & LINK_UP : 1;
 	n->info.n_pairs = n->d->n_queues / 2;
@@ -60,6 +65,5 @@ int vhi_net_read_info(struct vh_net *n)
 		memcpy(n->info.mac, c + C_MAC, sizeof(n->info.mac));
 	if (!n->info.frame_max)
 		n->info.frame_max = VHI_NET_HEAD + (n->info.mtu ? n->info.mtu : DEFAULT_MTU);
-	n->merge = f & F(MRG_RXBUF);
 	return 0;
 }

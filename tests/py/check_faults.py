@@ -2,9 +2,11 @@
 """Mistakes of back-ends, one for each check: what sits between `vhctl serve` and the check, and changes what goes by."""
 import os
 import socket
+import struct
 
-from vh.check.middle import Middle
-from vh.check.targets import Command, Target, Unreachable
+import check_devices
+from check_middle import Middle
+from vh.check.targets import Target, Unreachable
 from vh.testing import wire
 from vh.testing.wire import FE, PF, F, Msg, bits
 
@@ -28,28 +30,33 @@ class Faulty(Target):
             raise Unreachable("the back-end is gone")
         ours, theirs = socket.socketpair()
         middle = Middle(theirs, self.real.connect(timeout), self._alter, getattr(self.fault, "greedy", False),
-                        getattr(self.fault, "whole", False))
-        middle.target, middle.seen = self, []
+                        getattr(self.fault, "whole", False), self._over)
         self.middles.append(middle)
         return ours
 
     def _alter(self, middle, to_back, msg):
+        middle.target = self
         if to_back:
             middle.seen.append(Msg(msg.request, msg.flags, msg.payload))
         return self.fault(middle, to_back, msg)
 
+    def _over(self, middle, partial):
+        if getattr(self.fault, "fatal", lambda *_: False)(middle, partial):
+            self.dead = True
+
+    def settle(self, timeout):
+        """All connections of the check are closed."""
+        for middle in self.middles:
+            middle.join()
+
     def died(self):
-        return "the back-end died" if self.dead else ""
+        return "the back-end died" if self.dead else self.real.died()
 
     def close(self):
         for middle in self.middles:
             middle.close()
         for fd in self.leaks:
             os.close(fd)
-
-
-class Real(Command):
-    """The back-end of all tests, started once."""
 
 
 # --- what makes faults ----------------------------------------------------------------------------------------------
@@ -165,7 +172,7 @@ def _extra_status(middle, msg):
 
 
 def _leak(middle, msg):
-    middle.target.leaks.append(os.dup(msg.fds[0]))
+    middle.target.leaks.append(os.dup(middle.front.fileno()))
 
 
 def _base_without_stop(middle, msg):
@@ -190,7 +197,52 @@ def _twice(request):
 
 
 _leak_of_table = of_request(FE.SET_MEM_TABLE, _leak)
-_leak_of_table.here = True
+_leak_of_connection = of_request(FE.SET_OWNER, _leak)
+_leak_of_table.here = _leak_of_connection.here = True
+
+
+def _offset_lost(middle, to_back, msg):
+    """As libvhost-user has it: the bytes from 0 on, whatever the offset."""
+    if msg.request != FE.GET_CONFIG:
+        return None
+    fields = msg.fields("CONFIG")
+    if to_back:
+        middle.offset = fields["offset"]
+        return [changed(msg, wire.config(0, fields["size"], 0, fields["data"]))]
+    return [changed(msg, wire.config(middle.offset, fields["size"], 0, fields["data"]))]
+
+
+def _config_reply(change):
+    def what(_, msg):
+        fields = msg.fields("CONFIG")
+        return [changed(msg, wire.config(fields["offset"], fields["size"], 0, change(fields["data"])))]
+    return of_reply(FE.GET_CONFIG, what)
+
+
+def _capacity(data):
+    return struct.pack("<Q", struct.unpack_from("<Q", data)[0] + 1) + data[8:]
+
+
+def _small_records(_, msg):
+    fields = msg.fields("INFLIGHT")
+    return [changed(msg, wire.pack("INFLIGHT", **{**fields, "mmap_size": 8}))]
+
+
+def _logging(_, msg):
+    return msg.fields()["flags"] & 1
+
+
+def fatal(condition=lambda middle, partial: True):
+    """The back-end ends when a connection ends for which that holds."""
+    return marked(fatal=condition)
+
+
+def had(*requests, n=1):
+    return lambda middle, _: sum(m.request in requests for m in middle.seen) >= n
+
+
+started = had(FE.SET_VRING_KICK)
+PACKED = bits(F.RING_PACKED)
 
 #: check -> a fault by which it has to turn red
 FAULTS = {
@@ -249,4 +301,87 @@ FAULTS = {
     "ring.event-idx": says(FE.SET_VRING_CALL, 0),
     "ring.event-idx-quiet": request_value(FE.SET_FEATURES, lambda v: v & ~bits(F.RING_EVENT_IDX)),
     "ring.order-of-setup": says(FE.SET_VRING_KICK, 0, lambda m, _: not sent(m, FE.SET_VRING_CALL)),
+    "packed.around": request_value(FE.SET_FEATURES, lambda v: v & ~PACKED),
+    "packed.plain": request_value(FE.SET_FEATURES, lambda v: v & ~PACKED),
+    "packed.restart": base_reply(lambda v: v ^ 0x80008000),
+    "driver.session": never_enabled,
+    "config.read": _config_reply(lambda data: os.urandom(len(data))),
+    "config.offset": _offset_lost,
+    "config.large": ends(FE.GET_CONFIG, lambda _, msg: msg.fields("CONFIG")["size"] > 100),
+    "config.outside": dies(FE.GET_CONFIG, lambda _, msg: msg.fields("CONFIG")["offset"] > 100),
+    "channel.accepted": says(FE.SET_BACKEND_REQ_FD, 0),
+    "channel.replaced": says(FE.SET_BACKEND_REQ_FD, 0, _twice(FE.SET_BACKEND_REQ_FD)),
+    "channel.no-fd": says(FE.SET_BACKEND_REQ_FD, 0),
+    "status.kept": reply_value(FE.GET_STATUS, lambda v: 0),
+    "reset.again": ends(FE.RESET_DEVICE),
+    "reset.stops": says(FE.RESET_DEVICE, 0),
+    "log.used-ring": says(FE.SET_VRING_ADDR, 0, _logging),
+    "log.data": request_value(FE.SET_FEATURES, lambda v: v & ~bits(F.LOG_ALL)),
+    "log.off": says(FE.SET_FEATURES, 0, lambda m, _: sent(m, FE.SET_FEATURES) > 2),
+    "inflight.region": of_reply(FE.GET_INFLIGHT_FD, _small_records),
+    "inflight.resumed": says(FE.SET_INFLIGHT_FD, 0),
+    "inflight.recorded": says(FE.SET_INFLIGHT_FD, 0),
+    "state.moves": reply_value(FE.CHECK_DEVICE_STATE, lambda v: 1),
+    "blk.capacity": _config_reply(_capacity),
+    "blk.no-status": fatal(started),
+    "blk.wrong-way": fatal(started),
+    "net.mtu": says(FE.NET_SET_MTU, 1),
+    "net.mac": _config_reply(lambda data: bytes([1]) + data[1:]),
+    "net.disabled": says(FE.SET_VRING_ENABLE, 0, lambda _, msg: not msg.fields()["num"]),
+    "net.tiny": fatal(started),
+    "net.short-header": request_value(FE.SET_FEATURES, lambda v: v | bits(F.VERSION_1)),
+    "robust.cut": fatal(lambda _, partial: partial > 0),
+    "robust.huge": fatal(lambda _, partial: partial < 0),
+    "robust.header": dies(FE.GET_QUEUE_NUM, lambda _, msg: msg.flags != wire.VERSION),
+    "robust.unknown": dies(0),
+    "robust.sizes": dies(FE.SET_VRING_ADDR, lambda _, msg: len(msg.payload) < 40),
+    "robust.more-fds": dies(FE.SET_OWNER, lambda _, msg: msg.fds),
+    "robust.fewer-fds": dies(FE.SET_MEM_TABLE, lambda _, msg: not msg.fds),
+    "robust.table-count": dies(FE.SET_MEM_TABLE, lambda _, msg: msg.payload[2] or msg.payload[0] != 1),
+    "robust.region": dies(FE.SET_MEM_TABLE, lambda _, msg: msg.fields()["regions"][0][1] == 0),
+    "robust.overlap": dies(FE.SET_MEM_TABLE, lambda _, msg: msg.fields()["n"] == 2),
+    "robust.no-memory-file": fatal(had(FE.SET_MEM_TABLE)),
+    "robust.memory-removed": dies(FE.REM_MEM_REG),
+    "robust.memory-replaced": dies(FE.SET_MEM_TABLE, _twice(FE.SET_MEM_TABLE)),
+    "robust.memory-truncated": fatal(started),
+    "robust.ring-index": dies(FE.GET_VRING_BASE, lambda _, msg: msg.fields()["index"] > 9),
+    "robust.ring-size": dies(FE.SET_VRING_NUM, lambda _, msg: not msg.fields()["num"]),
+    "robust.ring-address": fatal(had(FE.SET_VRING_ADDR)),
+    "robust.kick-first": dies(FE.SET_VRING_KICK),
+    "robust.start-twice": dies(FE.SET_VRING_NUM, _twice(FE.SET_VRING_NUM)),
+    "robust.loop": fatal(started),
+    "robust.head": fatal(started),
+    "robust.jump": fatal(started),
+    "robust.buffer": fatal(started),
+    "robust.indirect": fatal(started),
+    "robust.event-idx": fatal(started),
+    "robust.end-anywhere": fatal(had(FE.SET_VRING_NUM)),
+    "robust.files-closed": _leak_of_connection,
+    "robust.end-in-flight": fatal(started),
+    "robust.second": fatal(lambda middle, _: len(middle.seen) < 2),
+}
+
+#: check -> a device with a mistake in what it does with requests
+DEVICES = {
+    "blk.read-write": check_devices.Disk(loses_writes=True),
+    "blk.used-length": check_devices.Disk(counts_wrong=True),
+    "blk.segments": check_devices.Disk(most_parts=4),
+    "blk.header-in-parts": check_devices.Disk(whole_header=True),
+    "blk.flush": check_devices.Disk(fails={4}),
+    "blk.unknown": check_devices.Disk(unknown=1),
+    "blk.serial": check_devices.Disk(serial=b"\xff\xfe"),
+    "blk.readonly": check_devices.Disk(readonly=True, unguarded=True),
+    "blk.far": check_devices.Disk(unbounded=True),
+    "blk.odd-size": check_devices.Disk(drops_odd=True),
+    "blk.large": check_devices.Disk(largest=65536),
+    "blk.zeroes": check_devices.Disk(skips={13}),
+    "blk.discard": check_devices.Disk(fails={11}),
+    "blk.in-flight": check_devices.Disk(drops_one_in=15),
+    "net.sent-length": check_devices.Wire(drops_sent=2),
+    "net.parts": check_devices.Wire(one_part=True),
+    "net.loopback": check_devices.Wire(flips=True),
+    "net.num-buffers": check_devices.Wire(buffers=0),
+    "net.merged": check_devices.Wire(merges=False),
+    "net.no-room": check_devices.Wire(waits_for_room=True),
+    "net.small-room": check_devices.Wire(ends_at_small=True),
 }

@@ -31,6 +31,19 @@ def test_frames_come_back(tmp_path, features):
             assert not net.wait(0) and net.wait(0, to_send=True)
 
 
+def test_a_device_without_a_configuration_space(tmp_path):
+    """DPDK's back-end offers features that tell of it, and has none: what would stand there is not known."""
+    path = str(tmp_path / "s")
+    with vh.NetDev.loopback(mac="52:54:00:00:00:01", mtu=3000) as device, served(device, path):
+        with vh.Master(timeout=WAIT, mask_protocol_features=vh.ProtocolFeatures.CONFIG) as master:
+            master.connect(path)
+            with vh.Net(master) as net:
+                info = net.info
+                assert (info.mac, info.mtu, info.frame_max, info.link_up) == (None, 0, 1518, True)
+                net.send(frame(1, 1500))
+                assert net.receive(WAIT) == frame(1, 1500)
+
+
 def test_what_can_not_be_sent_is_refused(tmp_path):
     path = str(tmp_path / "s")
     with vh.NetDev.loopback() as device, served(device, path), vh.connect(path) as master:

@@ -14,20 +14,26 @@ from vh.check import TABLE, core, known, one, report  # noqa: E402
 from vh.check.back import connect  # noqa: E402, F401
 from vh.check.context import Context, Options, survey  # noqa: E402
 
+from vh.check.targets import Command, Socket  # noqa: E402
+
+import check_devices  # noqa: E402
 import check_faults  # noqa: E402
 
 BLK = f"{binding.VHCTL} serve blk --ram 4M --queues 2 --serial check --socket {{socket}}"
-NET = f"{binding.VHCTL} serve net --loopback --queues 2 --socket {{socket}}"
+NET = f"{binding.VHCTL} serve net --loopback --queues 2 --mtu 1400 --mac 52:54:00:12:34:56 --socket {{socket}}"
+READ_ONLY = f"{binding.VHCTL} serve blk --ram 1M --readonly --socket {{socket}}"
+#: checks that need a peer of their own
+OTHER = {"blk.readonly": "readonly"}
 BACK = [name for name, check in TABLE.items() if check.side == core.BACK_END]
-OPTIONS = {"blk": Options("blk", allow_write=True), "net": Options("net", loopback=True)}
+OPTIONS = {"blk": Options("blk", allow_write=True), "net": Options("net", loopback=True), "readonly": Options("blk")}
 
 
 @pytest.fixture(scope="module")
 def peers():
     """A disk and a network device that are right, with what they offer."""
     made = {}
-    for name, command in (("blk", BLK), ("net", NET)):
-        target = check_faults.Real(command)
+    for name, command in (("blk", BLK), ("net", NET), ("readonly", READ_ONLY)):
+        target = Command(command)
         made[name] = (target, *survey(target, OPTIONS[name]))
     yield made
     for target, *_ in made.values():
@@ -35,7 +41,7 @@ def peers():
 
 
 def context_for(peers, check, target=None, **options):
-    name = check.device or "blk"
+    name = OTHER.get(check.name) or check.device or "blk"
     real, offer, device = peers[name]
     how = Options(**{**vars(OPTIONS[name]), **options})
     return Context(target or real, how, offer, device)
@@ -48,10 +54,25 @@ def test_right(peers, name):
     assert result.outcome == "pass", (result.text, result.messages)
 
 
+def with_device(check, made, tmp_path):
+    """The check against a device in Python that has a mistake."""
+    path = str(tmp_path / "s")
+    options = Options(**{**vars(OPTIONS[made.kind]), "wait": 0.5})
+    with check_devices.served(made(), path) as slave:
+        target = Socket(path)
+        result = one(check, Context(target, options, *survey(target, options)))
+        slave.stop()
+    return result
+
+
 @pytest.mark.parametrize("name", BACK)
-def test_red(peers, name):
+def test_red(peers, name, tmp_path):
     """With its mistake in the way the check says fail or warn, and nothing that sounds like an error of its own."""
     check = TABLE[name]
+    if name in check_faults.DEVICES:
+        result = with_device(check, check_faults.DEVICES[name], tmp_path)
+        assert result.outcome == ("warn" if check.severity in ("should", "info") else "fail"), (result.outcome, result.text)
+        return
     assert name in check_faults.FAULTS, f"no mistake is known that {name} would find"
     target = check_faults.Faulty(peers[check.device or "blk"][0], check_faults.FAULTS[name])
     try:
@@ -64,7 +85,8 @@ def test_red(peers, name):
 
 
 def test_each_fault_has_a_check():
-    assert set(check_faults.FAULTS) <= set(TABLE)
+    assert set(check_faults.FAULTS) | set(check_faults.DEVICES) <= set(TABLE)
+    assert not set(check_faults.FAULTS) & set(check_faults.DEVICES)
 
 
 def test_table():
@@ -114,6 +136,8 @@ def test_command_known(tmp_path):
     path.write_text(json.dumps({"checks": {"connect.reply": "it was so once"}}))
     done = command(f"exec:{BLK}", "--only", "connect.*", "--known", str(path), rc=1)
     assert "UNEXPECTED" in done.stdout and "it was so once" in done.stdout
+    path.write_text(json.dumps({"checks": {"connect.reply": "sometimes so"}}))
+    command(f"exec:{BLK}", "--only", "connect.*", "--known", str(path))
     path.write_text(json.dumps({"checks": {"connect.nonsense": "x"}}))
     assert "connect.nonsense" in command(f"exec:{BLK}", "--known", str(path), rc=2).stderr
     assert "no-such-file" in command(f"exec:{BLK}", "--known", "no-such-file", rc=2).stderr

@@ -77,6 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _back_end(peer: Target, checks: Sequence[Check], expected: dict[str, str], options: argparse.Namespace) -> int:
     how = Options(options.type or "", options.timeout, options.wait, options.allow_write, options.loopback)
     offer, device = survey(peer, how)
+    checks = [c for c in checks if c.device in ("", device.name)]
     print(f"note: {len(checks)} checks of {peer.name}, a device of type {device.name}"
           f"{', which serves one connection' if peer.one_shot else ''}", file=sys.stderr)  # fmt: skip
     bar = report.Progress(len(checks))

@@ -73,7 +73,7 @@ class Context:
         """Why a check that has this need can't run, "" when it can."""
         words = {
             "io": (self.device.make, f"no request is known for a device of type {self.device.name}; --type says which it is"),
-            "queues": (self.offer.queues > self.device.first + self.device.step, "the device has one queue"),
+            "queues": (self.queue_count > self.device.first + self.device.step, "the device has one queue for I/O"),
             "write": (self.options.allow_write, "it would write to the disk; --allow-write allows it"),
             "process": (self.target.pid or self.target.one_shot, "the back-end was not started here"),
             "again": (not self.target.one_shot, "the back-end serves one connection"),
@@ -95,6 +95,16 @@ class Context:
         if check.device and check.device != self.device.name:
             return f"the device is not of type {check.device}"
         return next(filter(None, map(self.lacks, check.needs)), "")
+
+    @property
+    def queue_count(self) -> int:
+        """How many queues there are; network devices tell how many pairs, as QEMU and DPDK understand it."""
+        return self.offer.queues * self.device.step
+
+    @property
+    def usual_pf(self) -> int:
+        """The protocol features that are taken unless a check wants others."""
+        return FrontEnd.PROTOCOL_FEATURES
 
     # --- connections ---
 
@@ -221,6 +231,11 @@ class Rig:
         if kick:
             q.kick()
         return requests
+
+    def submit_more(self, n: int = 1) -> dict[int, Request]:
+        """The same for the queue of I/O behind what was submitted and is in its memory still, without a kick."""
+        requests = [self.request() for _ in range(n)]
+        return {self.q.ring.add(request.chain): request for request in requests}
 
     def io(self, n: int = 1, q: Queue | None = None, **options: Any) -> None:
         """n requests, which come back as they should."""

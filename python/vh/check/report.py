@@ -35,7 +35,7 @@ class Progress:
 def shown_outcome(result: Result) -> str:
     """The word for the table."""
     if result.known:
-        return "UNEXPECTED" if result.outcome == PASS else "known" if result.deviates else result.outcome
+        return "UNEXPECTED" if result.unexpected else "known" if result.deviates else result.outcome
     return result.outcome.upper() if result.unexpected else result.outcome
 
 

@@ -11,6 +11,7 @@ import traceback
 from dataclasses import dataclass, field
 from typing import Any, Callable, Iterator, Sequence
 
+from vh._error import VhError
 from vh.check.core import INFO, SHOULD, Check, Fails, Skips
 from vh.check.targets import Unreachable
 from vh.testing import wire
@@ -36,7 +37,9 @@ class Result:
     @property
     def unexpected(self) -> bool:
         """Not as it should be: a deviation that nobody knows, or a known one that is gone."""
-        return self.outcome == PASS if self.known else self.outcome in (FAIL, ERROR)
+        if self.known:
+            return self.outcome == PASS and not self.known.startswith("sometimes")
+        return self.outcome in (FAIL, ERROR)
 
 
 class _TooLong(Exception):
@@ -85,7 +88,7 @@ def one(check: Check, context: Any, known: str = "", timeout: float = 20.0) -> R
                 check.run(context)
     except Skips as e:
         outcome, text = SKIP, str(e)
-    except (Fails, wire.ProtocolError, _TooLong, Unreachable) as e:
+    except (Fails, wire.ProtocolError, _TooLong, Unreachable, VhError) as e:
         soft = check.severity in (SHOULD, INFO) and not context.target.died()
         outcome = WARN if soft else FAIL
         text = str(e) if isinstance(e, (Fails, _TooLong)) else f"{e}{_end(context)}"

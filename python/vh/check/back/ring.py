@@ -187,7 +187,7 @@ def sizes(c: Context) -> None:
 def all_queues(c: Context) -> None:
     """Each queue that GET_QUEUE_NUM tells can be used. (Of more than 8, 8 are tried.)"""
     rig = c.rig(size=4 << 20)
-    for i in list(range(c.device.first, c.offer.queues, c.device.step))[:8]:
+    for i in list(range(c.device.first, c.queue_count, c.device.step))[:8]:
         rig.io(2, rig.add_queue(i))
 
 

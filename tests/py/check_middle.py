@@ -19,9 +19,12 @@ Alter = Callable[["Middle", bool, Msg], Optional[Iterable[Msg]]]
 class Middle:
     """Between a front-end and a back-end, in a thread of its own. Bytes that are no message go through as they are."""
 
-    def __init__(self, front: socket.socket, back: socket.socket, alter: Alter, greedy: bool = False, whole: bool = False):
+    def __init__(self, front: socket.socket, back: socket.socket, alter: Alter, greedy: bool = False, whole: bool = False,
+                 over: Callable[["Middle", int], None] = lambda middle, partial: None):
         """greedy: what comes behind a message in the same piece is lost; whole: a piece of a message is an end. Both are
-        mistakes of back-ends."""
+        mistakes of back-ends. over: is called at the end, with how much of a message had come; -1: bytes that are none."""
+        self.seen: list[Msg] = []
+        self.over, self.partial = over, 0
         self.front, self.back = Conn(front, 30), Conn(back, 30)
         self.alter, self.greedy, self.whole = alter, greedy, whole
         self._wake = socket.socketpair()
@@ -31,6 +34,10 @@ class Middle:
     def close(self) -> None:
         """End both connections."""
         self._wake[1].close()
+        self._thread.join(10)
+
+    def join(self) -> None:
+        """The front-end has closed: wait until that was noticed."""
         self._thread.join(10)
 
     # --- for alter() ---
@@ -52,6 +59,7 @@ class Middle:
         except (wire.ProtocolError, OSError):
             pass
         finally:
+            self.over(self, self.partial)
             self.front.close()
             self.back.close()
             self._wake[0].close()
@@ -74,11 +82,13 @@ class Middle:
         try:
             head = source.sock.recv(wire.HEADER_SIZE, socket.MSG_PEEK)
             if len(head) == wire.HEADER_SIZE and wire.HEADER.unpack(head)[2] > wire.MAX_PAYLOAD:
+                self.partial = -1
                 self._raw(source, sink)
                 return
             msg = source.recv()
         except wire.Closed as e:
             if e.partial:
+                self.partial = len(e.partial) if to_back else 0
                 sink.send_bytes(e.partial)
             raise
         if to_back and self.greedy:
