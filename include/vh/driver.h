@@ -283,7 +283,8 @@ VH_API vh_count vh_driver_dispatch(struct vh_driver *d);
  *
  * After a connection ended: VH_EVENT_RECONNECTING (reason: why the last one ended or the last try failed, value: ms until the
  * next one), VH_EVENT_CONNECTED, VH_EVENT_NEEDS_RESET for queues that can't go on, VH_EVENT_SESSION_RUNNING; or
- * VH_EVENT_GAVE_UP.
+ * VH_EVENT_GAVE_UP. Of the kernel's devices, and of vDPA: VH_EVENT_BROKEN, when the device can't go on with a ring, -EIO;
+ * vh_driver_reset_queue() or a new start helps.
  *
  * @since: VH_1.0
  * @thread: any

@@ -102,7 +102,7 @@ VH_API vh_fd vh_vduse_fd(struct vh_vduse *v);
  * @since: VH_1.0
  * @thread: handle
  * @blocks: no
- * @errors: EINVAL EBUSY ESHUTDOWN EPERM ENODEV EIO
+ * @errors: EINVAL EBUSY ESHUTDOWN EPERM ENODEV EIO EPROTO
  *
  * Return: 1 when there is more to do at once, else 0. -EPERM when the kernel gave the device up.
  */
@@ -116,7 +116,7 @@ VH_API vh_count vh_vduse_dispatch(struct vh_vduse *v);
  * @since: VH_1.0
  * @thread: handle
  * @blocks: yes
- * @errors: EINVAL EBUSY ESHUTDOWN EPERM ENODEV EIO EINTR
+ * @errors: EINVAL EBUSY ESHUTDOWN EPERM ENODEV EIO EPROTO EINTR
  *
  * Return: 1 when there is more to do at once, else 0.
  */

@@ -34,6 +34,7 @@ enum vhi_step {
 
 struct vhi_backend_ops {
 	const char *kind;
+	bool says_broken; /* it takes eventfds by which it says that it can't go on with a ring */
 	int (*get_features)(void *ctx, uint64_t *offered);
 	int (*negotiate)(void *ctx, uint64_t wanted, uint64_t *acked);
 	int (*max_queues)(void *ctx, uint32_t *n);

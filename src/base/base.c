@@ -128,7 +128,7 @@ void vhi_eventfd_signal(int fd)
 	errno = saved;
 }
 
-void vhi_eventfd_drain(int fd)
+bool vhi_eventfd_drain(int fd)
 {
 	uint64_t count;
 	ssize_t n;
@@ -136,6 +136,7 @@ void vhi_eventfd_drain(int fd)
 	do
 		n = vhi_sys.read(fd, &count, sizeof(count));
 	while (n < 0 && errno == EINTR);
+	return n > 0;
 }
 
 /* Even a poll that does not wait is cut short by a signal. */

@@ -2,6 +2,8 @@
 /* A driver session comes and goes: negotiation, rings, the small questions. */
 #include "vhi_driver.h"
 
+#include <unistd.h>
+
 #define DEFAULT_SIZE 256
 #define MAX_QUEUES   256
 /* Descriptors of an indirect table: a block request has three, or a few more where segments are limited. */
@@ -236,12 +238,12 @@ static int session_init(struct vh_driver *d, const struct vh_driver_opts *o)
 			rc = vhi_fail(d->wake, VH_ERROR_SYSTEM, 0, "vh_driver_new: no eventfd: %s",
 				      vh_error_name(d->wake));
 	}
-	if (!rc)
-		rc = vhi_driver_loop_open(d);
 	for (uint32_t i = 0; i < d->n_queues; i++) {
-		d->queues[i].kick = d->queues[i].call = d->queues[i].sleep.set = -1;
+		d->queues[i].kick = d->queues[i].call = d->queues[i].err = d->queues[i].sleep.set = -1;
 		d->queues[i].sleep.spin_ns = d->poll_us * UINT64_C(1000);
 	}
+	if (!rc)
+		rc = vhi_driver_loop_open(d);
 	if (!rc && !d->given)
 		rc = vhi_driver_mem_init(d);
 	for (uint32_t i = 0; !rc && !d->given && i < d->n_queues; i++)
@@ -257,6 +259,7 @@ static void session_free(struct vh_driver *d)
 	for (uint32_t i = 0; i < d->n_queues; i++) {
 		vhi_fd_close(&d->queues[i].kick);
 		vhi_fd_close(&d->queues[i].call);
+		vhi_fd_close(&d->queues[i].err);
 		vhi_fd_close(&d->queues[i].sleep.set);
 	}
 	vhi_driver_inflight_drop(d);
@@ -288,6 +291,7 @@ vh_rc vh_driver_new(const struct vh_driver_opts *opts, struct vh_backend *b, str
 	if (!d)
 		return vhi_fail(-ENOMEM, VH_ERROR_SYSTEM, 0, "vh_driver_new: no memory for a session");
 	d->b = b;
+	d->pid = getpid();
 	d->given = mem;
 	d->mem = mem ? vhi_mem_get(mem) : NULL;
 	d->n_queues = n;
@@ -314,7 +318,8 @@ void vh_driver_free(struct vh_driver *d)
 	if (!d)
 		return;
 	before = vhi_driver_error_keep();
-	vhi_driver_halt(d);
+	if (d->pid == getpid())
+		vhi_driver_halt(d);
 	vhi_driver_error_put(&before);
 	session_free(d);
 }

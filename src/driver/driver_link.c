@@ -170,6 +170,8 @@ static int turn(struct vh_driver *d)
 	struct vh_error before = vhi_driver_error_keep();
 	int rc = turns[state(d)](d);
 
+	vhi_driver_broken(d);
+
 	/* What failed on the way is an event, not the caller's failure. */
 	if (rc >= 0)
 		vhi_driver_error_put(&before);

@@ -12,6 +12,25 @@ static int add(struct vh_driver *d, int fd)
 	return fd < 0 || !vhi_sys.epoll_ctl(d->epoll, EPOLL_CTL_ADD, fd, &ev) ? 0 : -errno;
 }
 
+/* The files by which the back-end says that rings broke. */
+static int add_errors(struct vh_driver *d)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; d->b->ops->says_broken && !rc && i < d->n_queues; i++) {
+		d->queues[i].err = vhi_eventfd();
+		rc = d->queues[i].err < 0 ? d->queues[i].err : add(d, d->queues[i].err);
+	}
+	return rc;
+}
+
+void vhi_driver_broken(struct vh_driver *d)
+{
+	for (uint32_t i = 0; i < d->n_queues; i++)
+		if (d->queues[i].err >= 0 && vhi_eventfd_drain(d->queues[i].err))
+			vhi_driver_event(d, VH_EVENT_BROKEN, i, -EIO, 0);
+}
+
 int vhi_driver_loop_open(struct vh_driver *d)
 {
 	int rc = vhi_events_init(&d->events, d->n_queues);
@@ -24,6 +43,7 @@ int vhi_driver_loop_open(struct vh_driver *d)
 	rc = d->epoll < 0 || d->timer < 0 ? -errno : add(d, d->timer);
 	if (!rc)
 		rc = add(d, d->b->ops->fd ? d->b->ops->fd(d->b->ctx) : -1);
+	rc = rc ? rc : add_errors(d);
 	return rc ? vhi_fail(rc, VH_ERROR_SYSTEM, 0, "vh_driver_new: no file descriptors: %s", vh_error_name(rc)) : 0;
 }
 

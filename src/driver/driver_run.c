@@ -105,7 +105,7 @@ struct vhi_ring_intent vhi_driver_intent(const struct vh_driver *d, uint32_t ind
 					.device = dq->ring.device,
 					.kick = dq->q ? vhi_queue_get_fd(dq->q, VHI_QUEUE_KICK) : dq->kick,
 					.call = dq->q ? vhi_queue_get_fd(dq->q, VHI_QUEUE_CALL) : dq->call,
-					.err = -1,
+					.err = dq->err,
 					.log = d->log,
 					.iova_shift = d->iova_shift};
 }

@@ -70,6 +70,7 @@ struct vhi_driver_queue {
 	bool tracked;	/* it was started with inflight records */
 	bool off;	/* not to be enabled */
 	int kick, call; /* of a ring that somebody else drives: there is no q */
+	int err;	/* by which the back-end says that it broke, -1 = it says no such thing */
 	struct vhi_driver_sleep sleep;
 };
 
@@ -93,6 +94,7 @@ struct vhi_driver_link {
 
 struct vh_driver {
 	struct vh_backend *b;
+	pid_t pid; /* that it is of: a child of fork() has only a copy */
 	struct vh_mem *mem;
 	uint64_t features;
 	uint64_t iova_shift; /* the device uses I/O addresses: what is added to guest addresses for them */
@@ -185,6 +187,7 @@ int vhi_driver_replay(struct vh_driver *d);
 /* driver_loop.c */
 int vhi_driver_loop_open(struct vh_driver *d);
 void vhi_driver_loop_close(struct vh_driver *d);
+void vhi_driver_broken(struct vh_driver *d); /* whatever the back-end said so of becomes an event */
 void vhi_driver_timer(struct vh_driver *d, uint64_t at_ns); /* UINT64_MAX = never */
 void vhi_driver_event(struct vh_driver *d, uint32_t kind, uint32_t queue, int32_t reason, uint64_t value);
 

@@ -502,6 +502,7 @@ static int dispatch(void *ctx)
 
 const struct vhi_backend_ops vhi_kern_backend_ops = {
 	.kind = "vhost-kernel",
+	.says_broken = true,
 	.get_features = get_features,
 	.negotiate = negotiate,
 	.max_queues = max_queues,

@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <unistd.h>
 
 static const struct {
 	uint32_t kind, node;
@@ -111,6 +112,7 @@ static int make(const struct vh_kern_opts *opts, const char *path, const char *w
 		return vhi_fail(rc, VH_ERROR_SYSTEM, 0, "%s: no memory", who);
 	}
 	k->fd = -1;
+	k->pid = getpid();
 	for (uint32_t i = 0; i < VHI_KERN_NET_RINGS; i++)
 		k->net[i] = -1;
 	k->who = who;
@@ -198,8 +200,9 @@ void vh_kern_free(struct vh_kern *k)
 {
 	if (!k)
 		return;
-	/* Somebody else may have the file open, too: to close it stops nothing then. */
-	vhi_kern_halt(k);
+	/* Somebody else may have the file open, too: to close it stops nothing then. In a child of fork() it is the parent. */
+	if (k->pid == getpid())
+		vhi_kern_halt(k);
 	destroy(k);
 }
 

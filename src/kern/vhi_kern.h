@@ -43,6 +43,7 @@ struct vhi_kern_ring {
 struct vh_kern {
 	struct vhi_gate gate;
 	const char *who; /* the public call that is inside */
+	pid_t pid;	 /* that it is of: a child of fork() has only a copy */
 	int fd;
 	struct vh_kern_opts opts; /* kind filled in */
 	bool adopted, owned;

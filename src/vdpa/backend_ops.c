@@ -383,6 +383,7 @@ static int no_fd(void *ctx)
 
 const struct vhi_backend_ops vhi_vdpa_backend_ops = {
 	.kind = "vdpa",
+	.says_broken = true,
 	.get_features = get_features,
 	.negotiate = negotiate,
 	.max_queues = max_queues,

@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "vh/vdpa_mgmt.h"
 
@@ -49,6 +50,7 @@ static int make(const struct vh_vdpa_opts *opts, const char *who, struct vh_vdpa
 		return vhi_fail(rc, VH_ERROR_SYSTEM, 0, "%s: no memory", who);
 	}
 	v->fd = -1;
+	v->pid = getpid();
 	v->who = who;
 	v->last = UINT64_MAX;
 	v->backend = (struct vh_backend){.ops = &vhi_vdpa_backend_ops, .ctx = v};
@@ -173,18 +175,25 @@ vh_rc vh_vdpa_adopt(vh_fd fd, const struct vh_vdpa_opts *opts, struct vh_vdpa **
 }
 
 /* Nobody else resets an adopted one, whose file stays open: its memory is about to go. */
-void vh_vdpa_free(struct vh_vdpa *v)
+static void end(struct vh_vdpa *v)
 {
 	uint8_t reset = 0;
 
-	if (!v)
-		return;
 	if (v->status || v->n_maps)
 		(void)vhi_sys.ioctl(v->fd, VHI_VHOST_VDPA_SET_STATUS, &reset);
 	vhi_error_mute(true);
 	if (v->adopted && v->n_maps)
 		(void)vhi_vdpa_share(v, NULL);
 	vhi_error_mute(false);
+}
+
+void vh_vdpa_free(struct vh_vdpa *v)
+{
+	if (!v)
+		return;
+	/* In a child of fork() it is the parent who uses the device. */
+	if (v->pid == getpid())
+		end(v);
 	destroy(v);
 }
 

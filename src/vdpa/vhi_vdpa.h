@@ -37,6 +37,7 @@ struct vhi_vdpa_config {
 struct vh_vdpa {
 	struct vhi_gate gate;
 	const char *who; /* the public call that is inside */
+	pid_t pid;	 /* that it is of: a child of fork() has only a copy */
 	int fd;
 	bool adopted, owned;
 	struct vh_vdpa_opts opts;

@@ -299,8 +299,10 @@ static bool read_one(struct vh_vduse *v)
 		return false;
 	if (n < 0)
 		v->dead = -errno;
-	else if (VHI_REFUSE(VHI_SITE_VDUSE_REQUEST, (size_t)n != sizeof(v->job.req)))
-		v->dead = -EIO;
+	else if (VHI_REFUSE(VHI_SITE_VDUSE_REQUEST, (size_t)n != sizeof(v->job.req))) {
+		v->dead = -EPROTO;
+		v->site = VHI_SITE_VDUSE_REQUEST;
+	}
 	return !v->dead;
 }
 

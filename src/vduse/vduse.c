@@ -348,7 +348,8 @@ static vh_count run(struct vh_vduse *v, int timeout_ms)
 				"msg_timeout)",
 				v->name);
 	if (rc < 0)
-		return vhi_fail(rc, VH_ERROR_SYSTEM, 0, "vh_vduse_dispatch: %s", vh_error_name(rc));
+		return vhi_fail(rc, v->site ? VH_ERROR_PEER : VH_ERROR_SYSTEM, v->site, "vh_vduse_dispatch: %s",
+				v->site ? vhi_vduse_site_text(v->site) : vh_error_name(rc));
 	/* What went wrong inside was the driver's; a call that succeeds leaves the last error as it was. */
 	keep = (struct vhi_failure){.code = before.code,
 				    .domain = before.domain,

@@ -94,6 +94,7 @@ struct vh_vduse {
 	bool more;	/* the last round left something to do */
 	bool listening; /* for messages */
 	int32_t dead;	/* why the kernel gave it up, 0 = it did not */
+	uint32_t site;	/* of the check that it did not pass then, 0 = none */
 
 	struct vhi_vduse_ring *rings;
 	uint32_t n_queues;

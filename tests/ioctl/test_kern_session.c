@@ -7,8 +7,10 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "fake_vhost.h"
@@ -82,6 +84,32 @@ static bool anything_runs(void)
 }
 
 static const uint32_t nodes[] = {VHI_NODE_NET, VHI_NODE_VSOCK, VHI_NODE_SCSI};
+
+/* What a child of fork() frees it has a copy of: the parent's devices run on. */
+static void a_child_stops_nothing(void **state)
+{
+	(void)state;
+	for (int n = 0; n < 3; n++) {
+		struct vh_kern *k = begin(nodes[n], NULL);
+		struct vh_driver *d;
+		int status = 0;
+		pid_t pid;
+
+		assert_int_equal(session(k, NULL, &d), 0);
+		assert_int_equal(vh_driver_start(d), 0);
+		pid = fork();
+		if (!pid) {
+			vh_driver_free(d);
+			vh_kern_free(k);
+			_exit(runs(nodes[n]) ? 0 : 1);
+		}
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_int_equal(status, 0);
+		vh_driver_free(d);
+		vh_kern_free(k);
+		assert_false(anything_runs());
+	}
+}
 
 static void from_open_to_running(void **state)
 {
@@ -499,6 +527,35 @@ static void messages_that_are_none(void **state)
 	vh_kern_free(k);
 }
 
+/* The kernel says by an eventfd that it can't go on with a ring. */
+static void a_broken_ring_is_told(void **state)
+{
+	struct vh_event e = {.size = sizeof(e)};
+	struct vh_kern *k = begin(VHI_NODE_NET, NULL);
+	struct pollfd p = {.events = POLLIN};
+	const uint64_t one = 1;
+	struct vh_driver *d;
+
+	(void)state;
+	assert_int_equal(session(k, NULL, &d), 0);
+	assert_int_equal(vh_driver_start(d), 0);
+	p.fd = vh_driver_fd(d);
+	assert_int_equal(vh_driver_dispatch(d), 0);
+	assert_int_equal(poll(&p, 1, 0), 0);
+	assert_int_equal(vh_driver_next_event(d, &e), 0);
+	assert_int_equal(write(f.rings[1].err, &one, sizeof(one)), sizeof(one));
+	assert_int_equal(poll(&p, 1, 0), 1);
+	assert_int_equal(vh_driver_dispatch(d), 0);
+	assert_int_equal(vh_driver_next_event(d, &e), 1);
+	assert_true(e.kind == VH_EVENT_BROKEN && e.queue == 1 && e.reason == -EIO);
+	assert_int_equal(vh_driver_next_event(d, &e), 0);
+	assert_int_equal(poll(&p, 1, 0), 0);
+	/* Each ring has its own. */
+	assert_true(f.rings[0].err >= 0 && f.rings[0].err != f.rings[1].err);
+	vh_driver_free(d);
+	vh_kern_free(k);
+}
+
 static void scsi_has_no_iotlb(void **state)
 {
 	const struct vh_driver_opts o = {.size = sizeof(o), .flags = VH_DRIVER_IOMMU};
@@ -571,6 +628,7 @@ static int group_begin(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_child_stops_nothing),
 		cmocka_unit_test(from_open_to_running),
 		cmocka_unit_test(a_start_that_fails_leaves_nothing),
 		cmocka_unit_test(a_session_needs_to_know_what_it_is_about),
@@ -582,6 +640,7 @@ int main(void)
 		cmocka_unit_test(updates_by_hand),
 		cmocka_unit_test(misses_are_bounded),
 		cmocka_unit_test(messages_that_are_none),
+		cmocka_unit_test(a_broken_ring_is_told),
 		cmocka_unit_test(scsi_has_no_iotlb),
 		cmocka_unit_test(over_memory_of_the_callers),
 	};

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "fake_vdpa.h"
@@ -321,6 +322,33 @@ static void memory_lies_where_the_device_can_reach(void **state)
 	vh_mem_free(mem);
 }
 
+/* What a child of fork() frees it has a copy of: the parent's device runs on. */
+static void a_child_stops_nothing(void **state)
+{
+	struct vh_driver_opts opts = {.size = sizeof(opts), .type = VH_TYPE_BLK};
+	struct vh_backend *b;
+	struct vh_driver *d;
+	unsigned resets;
+	int status = 0;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(vh_vdpa_backend(v, &b), 0);
+	assert_int_equal(vh_driver_new(&opts, b, NULL, &d), 0);
+	assert_int_equal(vh_driver_start(d), 0);
+	resets = f.n_resets;
+	pid = fork();
+	if (!pid) {
+		vh_driver_free(d);
+		vh_vdpa_free(v);
+		_exit(f.status == S_RUNNING && f.n_maps == 1 && f.n_resets == resets && !f.suspended ? 0 : 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	vh_driver_free(d);
+	assert_int_equal(f.status, 0);
+}
+
 static void a_session_keeps_the_order(void **state)
 {
 	struct vh_driver_opts opts = {.size = sizeof(opts), .type = VH_TYPE_BLK, .n_queues = 2, .queue_size = 64};
@@ -453,6 +481,7 @@ int main(void)
 		TEST(mappings_by_hand),
 		TEST(only_what_changes_of_a_memory_is_told),
 		TEST(memory_lies_where_the_device_can_reach),
+		TEST(a_child_stops_nothing),
 		TEST(a_session_keeps_the_order),
 		TEST(a_device_that_forgets_is_told_again),
 		TEST(one_ring_begins_anew_with_all_others),

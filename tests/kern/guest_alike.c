@@ -4,6 +4,7 @@
  * behind them is a vhost-user socket, a simulator of the kernel's, a device that libvh gives to the kernel, a tap.
  */
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/if_packet.h>
 #include <linux/if_tun.h>
@@ -210,14 +211,31 @@ static void no_more(pid_t pid)
 	guest_check(waitpid(pid, NULL, 0) == pid);
 }
 
-static void be_a_disk(int ready)
+static void be(struct vh_device *dev, int ready)
 {
 	struct vh_vduse *v;
 
-	if (vh_vduse_new(NULL, NAME, new_disk(), -1, &v) || write(ready, "", 1) != 1)
+	if (vh_vduse_new(NULL, NAME, dev, -1, &v) || write(ready, "", 1) != 1)
 		return;
 	while (vh_vduse_wait(v, -1) >= 0)
 		;
+}
+
+static void be_a_disk(int ready)
+{
+	be(new_disk(), ready);
+}
+
+static void be_a_cable(int ready)
+{
+	be(new_loop(), ready);
+}
+
+/* As a user has it: the tool says on stderr when it serves. */
+static void be_vhctl(int ready)
+{
+	dup2(ready, 2);
+	execl("/bin/vhctl", "vhctl", "serve", "net", "--loopback", "--vduse", NAME, (char *)NULL);
 }
 
 static void disk_over_a_socket(void)
@@ -242,6 +260,77 @@ static void disk_of_our_own(void)
 static void cable_over_a_socket(void)
 {
 	over_a_socket(new_loop(), drive_cable);
+}
+
+static void cable_of_our_own(void)
+{
+	const pid_t pid = child_that(be_a_cable);
+
+	over_vdpa("vduse", drive_cable);
+	no_more(pid);
+	MUST(vh_vduse_remove(NAME));
+}
+
+/* Frames go out of an interface of the kernel's, and come in there. */
+static void drive_interface(const char *name)
+{
+	struct sockaddr_ll at = {.sll_family = AF_PACKET, .sll_protocol = htons(TYPE)}, from;
+	const int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(TYPE));
+	struct timeval patience = {.tv_sec = WAIT_MS / 1000};
+	uint8_t sent[1514], got[2000];
+	struct ifreq r = {0};
+
+	snprintf(r.ifr_name, sizeof(r.ifr_name), "%.15s", name);
+	guest_check(fd >= 0 && !ioctl(fd, SIOCGIFFLAGS, &r));
+	r.ifr_flags = (short)(r.ifr_flags | IFF_UP | IFF_PROMISC);
+	guest_check(!ioctl(fd, SIOCSIFFLAGS, &r) && !ioctl(fd, SIOCGIFINDEX, &r));
+	at.sll_ifindex = r.ifr_ifindex;
+	guest_check(!setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)));
+	guest_check(!bind(fd, (const struct sockaddr *)&at, sizeof(at)));
+	for (uint32_t i = 0; i < 50; i++) {
+		const uint32_t len = 60 + i * 29;
+		socklen_t size = sizeof(from);
+		ssize_t n;
+
+		memset(sent, (int)i, sizeof(sent));
+		memset(sent, 0xff, 6);
+		sent[12] = TYPE >> 8;
+		sent[13] = TYPE & 0xff;
+		guest_check(send(fd, sent, len, 0) == (ssize_t)len);
+		do
+			n = recvfrom(fd, got, sizeof(got), 0, (struct sockaddr *)&from, &size);
+		while (n > 0 && from.sll_pkttype == PACKET_OUTGOING);
+		guest_check(n == (ssize_t)len && !memcmp(sent, got, len));
+	}
+	printf("# %s: frames came back\n", name);
+	close(fd);
+}
+
+/* vhctl is the network device, and the kernel's own driver has it. */
+static void cable_of_vhctl(void)
+{
+	const pid_t pid = child_that(be_vhctl);
+	struct vh_vdpa_place p = {.size = sizeof(p)};
+	struct vh_vdpa_mgmt *m;
+	char folder[400];
+	struct dirent *e;
+	DIR *d;
+
+	MUST(vh_vdpa_mgmt_new(NULL, NULL, -1, &m));
+	MUST(vh_vdpa_mgmt_add_dev(m, "vduse", NAME, NULL));
+	MUST(vh_vdpa_mgmt_bind(m, NAME, "virtio_vdpa", &p));
+	snprintf(folder, sizeof(folder), "/sys/bus/virtio/devices/%s/net", p.virtio);
+	d = opendir(folder);
+	guest_check(d);
+	while ((e = readdir(d)) && e->d_name[0] == '.')
+		;
+	guest_check(e);
+	drive_interface(e->d_name);
+	closedir(d);
+	MUST(vh_vdpa_mgmt_del_dev(m, NAME));
+	vh_vdpa_mgmt_free(m);
+	no_more(pid);
+	MUST(vh_vduse_remove(NAME));
 }
 
 static void cable_of_the_simulator(void)
@@ -309,6 +398,8 @@ int main(void)
 		{"disk-vduse", disk_of_our_own},
 		{"frames-vhost-user", cable_over_a_socket},
 		{"frames-vdpa-sim", cable_of_the_simulator},
+		{"frames-vduse", cable_of_our_own},
+		{"frames-virtio-net", cable_of_vhctl},
 		{"frames-vhost-net", cable_of_the_kernel},
 	};
 

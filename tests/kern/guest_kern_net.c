@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -282,6 +283,47 @@ static void what_is_no_tap_is_refused(void)
 	vh_kern_free(k);
 }
 
+/* An available index that no driver can have: the kernel gives the ring up, and says so. */
+static void a_broken_ring_is_told(void)
+{
+	const struct vh_driver_opts o = {.size = sizeof(o), .type = VH_TYPE_NET, .n_queues = 2};
+	const struct vh_driver_ring ring = {
+		.size = sizeof(ring), .num = 64, .desc = 0x100000, .driver = 0x101000, .device = 0x102000};
+	const int kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), call = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	struct vh_event e = {.size = sizeof(e)};
+	const uint64_t one = 1;
+	struct vh_region r;
+	struct vh_backend *b;
+	struct vh_driver *d;
+	struct vh_kern *k;
+	struct vh_mem *mem;
+	struct wire w;
+
+	tap_open(&w, "vht4", true);
+	guest_ok(vh_mem_new(NULL, &mem));
+	guest_ok(vh_mem_alloc(mem, 0x100000, 0x10000, 0));
+	guest_check(vh_mem_regions(mem, &r, 1) == 1);
+	guest_ok(vh_kern_open("/dev/vhost-net", NULL, &k));
+	guest_ok(vh_kern_attach(k, 1, w.tap));
+	guest_ok(vh_kern_backend(k, &b));
+	guest_ok(vh_driver_new(&o, b, mem, &d));
+	guest_ok(vh_driver_set_ring(d, 1, &ring, kick, call));
+	guest_ok(vh_driver_start(d));
+	guest_check(vh_driver_next_event(d, &e) == 0);
+	*(volatile uint16_t *)(uintptr_t)(r.host + 0x1002) = 40000;
+	guest_check(write(kick, &one, sizeof(one)) == sizeof(one));
+	wait_for(vh_driver_fd(d), POLLIN);
+	guest_ok(vh_driver_dispatch(d));
+	guest_check(vh_driver_next_event(d, &e) == 1);
+	guest_check(e.kind == VH_EVENT_BROKEN && e.queue == 1 && e.reason == -EIO);
+	vh_driver_free(d);
+	vh_kern_free(k);
+	vh_mem_free(mem);
+	close(w.tap);
+	close(kick);
+	close(call);
+}
+
 int main(void)
 {
 	static const struct guest_case cases[] = {
@@ -290,6 +332,7 @@ int main(void)
 		{"no-headers", a_socket_without_headers},
 		{"dirty-log", what_is_written_is_logged},
 		{"no-tap", what_is_no_tap_is_refused},
+		{"broken-ring", a_broken_ring_is_told},
 	};
 
 	return guest_run(cases, sizeof(cases) / sizeof(cases[0]));

@@ -572,6 +572,8 @@ static void nonsense_is_refused(void **state)
 {
 	struct vhi_vduse_dev_request req = {.type = 17};
 
+	struct vh_error e = {.size = sizeof(e)};
+
 	(void)state;
 	open_with(NULL);
 	assert_int_equal(ask(req), VHI_VDUSE_REQ_RESULT_FAILED);
@@ -594,7 +596,11 @@ static void nonsense_is_refused(void **state)
 	serve();
 	assert_int_equal(used(0), 1);
 	assert_int_equal(write(k.mine, "short", 5), 5);
-	assert_int_equal(vh_vduse_dispatch(v), -EIO);
+	assert_int_equal(vh_vduse_dispatch(v), -EPROTO);
+	vh_error_get(&e);
+	assert_int_equal(e.site, SITE_REQUEST);
+	assert_non_null(strstr(e.text, "not whole"));
+	assert_int_equal(vh_vduse_dispatch(v), -EPROTO);
 }
 
 static void a_ring_that_is_too_large_does_not_start(void **state)
@@ -1000,8 +1006,8 @@ static void the_kernel_may_give_it_up(void **state)
 	k.broken = true;
 	close(k.mine);
 	k.mine = dup(0);
-	assert_int_equal(vh_vduse_dispatch(v), -EIO); /* the end of a socket, here */
-	assert_int_equal(vh_vduse_dispatch(v), -EIO);
+	assert_int_equal(vh_vduse_dispatch(v), -EPROTO); /* the end of a socket, here */
+	assert_int_equal(vh_vduse_dispatch(v), -EPROTO);
 	assert_int_equal(vh_vduse_stop(v), 0);
 	assert_int_equal(vh_vduse_dispatch(v), -ESHUTDOWN);
 }
