@@ -83,7 +83,7 @@ void vhi_fd_close(int *fd); /* closes and sets to -1; -1 is fine */
 int vhi_fd_set_nonblock(int fd);
 int vhi_eventfd(void);		 /* non-blocking, close-on-exec, or -errno */
 void vhi_eventfd_signal(int fd); /* never blocks: a full counter is signalled already */
-bool vhi_eventfd_drain(int fd); /* was it signalled? */
+bool vhi_eventfd_drain(int fd);	 /* was it signalled? */
 /* What is ready on an fd now, of @events and of what poll() always tells. A signal is no answer. -errno. */
 int vhi_poll_now(int fd, short events);
 

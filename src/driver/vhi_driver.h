@@ -187,7 +187,7 @@ int vhi_driver_replay(struct vh_driver *d);
 /* driver_loop.c */
 int vhi_driver_loop_open(struct vh_driver *d);
 void vhi_driver_loop_close(struct vh_driver *d);
-void vhi_driver_broken(struct vh_driver *d); /* whatever the back-end said so of becomes an event */
+void vhi_driver_broken(struct vh_driver *d);		    /* whatever the back-end said so of becomes an event */
 void vhi_driver_timer(struct vh_driver *d, uint64_t at_ns); /* UINT64_MAX = never */
 void vhi_driver_event(struct vh_driver *d, uint32_t kind, uint32_t queue, int32_t reason, uint64_t value);
 
