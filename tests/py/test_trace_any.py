@@ -4,8 +4,10 @@ import json
 import os
 import random
 import select
+import socket
 from xml.etree import ElementTree
 
+import pytest
 from tracing import WAIT, rig
 from vh.testing import FE, Memory, wire
 from vh.trace import BACK_END, BACKEND, FRONT_END, MAIN, Fd, Message, Session, message_text, rings
@@ -54,6 +56,35 @@ def test_a_picture_of_a_session(tmp_path):
     assert texts[0] == "<a session & more>"
     assert any(t.startswith("SET_MEM_TABLE") and t.endswith("[memfd 1 MiB]") for t in texts)
     assert any(t.startswith("ok, ") for t in texts) and any(t.startswith("!! ring-size: ") for t in texts)
+
+
+def test_a_message_arrives_in_one_piece(tmp_path):
+    """DPDK reads 12 bytes, and then wants the payload to be there."""
+    with rig(tmp_path, serve=False) as r, Memory(4096) as mem:
+        for size in (8, 200, 4096):
+            r.fe.send(FE.SET_VRING_KICK, bytes(size), [mem.fd])
+            assert select.select([r.be.conn], [], [], WAIT)[0]
+            data, fds, _, _ = socket.recv_fds(r.be.conn.sock, 8192, 4)
+            assert len(data) == 12 + size and len(fds) == 1
+            os.close(fds[0])
+
+
+def test_a_message_that_does_not_become_whole_goes_on_all_the_same(tmp_path):
+    with rig(tmp_path, serve=False) as r, Memory(4096) as mem:
+        for sent in (b"\1", wire.header(5, 1, 8)[1:] + b"abc"):
+            r.fe.send_bytes(sent, [mem.fd])
+            got = b""
+            while len(got) < len(sent):
+                assert select.select([r.be.conn], [], [], WAIT)[0]
+                data, fds = take(r.be.conn.sock, 100)
+                got += data
+                for fd in fds:
+                    os.close(fd)
+            assert got == sent
+        r.fe.send_bytes(b"defgh")
+        with pytest.raises(wire.Timeout):
+            r.be.conn.recv(0.05)
+        assert r.tracer.messages[0].payload == b"abcdefgh" and len(r.tracer.messages[0].fds) == 2
 
 
 def test_bytes_and_fds_in_any_pieces(tmp_path):

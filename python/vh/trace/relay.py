@@ -10,12 +10,14 @@ from __future__ import annotations
 import array
 import os
 import socket
+import time
 from collections import deque
 from typing import Callable
 
 from vh.testing import wire
 
 _ROOM = socket.CMSG_SPACE(wire.MAX_RECEIVED_FDS * 4)
+_PATIENCE = 0.1  # seconds in which a message that has begun must be whole, or it leaves in pieces
 _ENOUGH = 1 << 18  # bytes that wait for a reader, after which no more is read
 
 
@@ -48,7 +50,8 @@ class Flow:
     """One direction of a connection.
 
     message(header, payload, fds, cut) is called for each message, before its last byte leaves: what a peer has received was
-    told. The fds are what describe() gave for them; cut: the stream ended within it.
+    told. The fds are what describe() gave for them; cut: the stream ended within it. A message leaves in one piece, since
+    there are peers that read its head and then want all of the rest at once (DPDK); one that comes slowly leaves slowly.
     swap(header, fds) may replace the fds of a message before it leaves. broken(text): from here on it is a pipe.
     """
 
@@ -66,6 +69,8 @@ class Flow:
         self._fds: list[object] = []
         self._header: tuple[int, int, int] | None = None
         self._pipe = False
+        self._since = 0.0  # when the first of what is held came
+        self._loose = False  # a message takes its time: it is not held any more
 
     @property
     def wants_read(self) -> bool:
@@ -83,7 +88,7 @@ class Flow:
         self._held.clear()
 
     def read(self) -> None:
-        """Take what is there now, one piece of it, and send it on."""
+        """Take what is there now, one piece of it, and send it on once a message is whole."""
         try:
             data, fds = take(self.source, self._want())
         except BlockingIOError:
@@ -97,6 +102,17 @@ class Flow:
         if self._header and len(self._payload) == self._header[2]:
             self._tell(False)
         self.write()
+
+    def hurry(self) -> float | None:
+        """Send a message on that has not become whole in time; else: when to ask again."""
+        if not self._held:
+            return None
+        if time.monotonic() < self._since + _PATIENCE:
+            return self._since + _PATIENCE
+        self._release()
+        self._loose = True
+        self.write()
+        return None
 
     def write(self) -> None:
         """Send what waits, as far as it goes."""
@@ -131,23 +147,20 @@ class Flow:
             self._queue(data, fds)
             return
         self._fds += self.describe(fds)
+        if not self._held:
+            self._since = time.monotonic()
+        self._held.append((data, fds))
         if self._header:
             self._payload += data
-            self._queue(data, fds)
-            return
-        self._head += data
-        self._held.append((data, fds))
-        if len(self._head) < wire.HEADER_SIZE:
-            return
-        request, flags, size = wire.HEADER.unpack(self._head)
-        header = request, flags, size
-        if header[2] > wire.MAX_PAYLOAD:
-            self._break(f"a payload of {header[2]} bytes is announced")
-            return
-        for _, held in self._held:
-            self.swap(header, held)
-        self._header = header
-        self._release()
+        else:
+            self._head += data
+            if len(self._head) == wire.HEADER_SIZE:
+                request, flags, size = wire.HEADER.unpack(self._head)
+                self._header = request, flags, size
+        if self._header and self._header[2] > wire.MAX_PAYLOAD:
+            self._break(f"a payload of {self._header[2]} bytes is announced")
+        elif self._loose:
+            self._release()
 
     def _queue(self, data: bytes, fds: list[int]) -> None:
         """Behind what waits; in as few pieces as the fds allow."""
@@ -158,16 +171,18 @@ class Flow:
             self._out.append((data, fds))
 
     def _release(self) -> None:
-        """The header may leave."""
+        """What is held may leave."""
         for data, fds in self._held:
+            if self._header and fds:
+                self.swap(self._header, fds)
             self._queue(data, fds)
         self._held.clear()
 
     def _break(self, why: str) -> None:
         self._pipe = True
-        self._release()
         self._head = self._payload = b""
         self._header = None
+        self._release()
         self.broken(why)
 
     def _end(self) -> None:
@@ -180,5 +195,6 @@ class Flow:
     def _tell(self, cut: bool) -> None:
         header, payload, fds = self._header, self._payload, self._fds
         assert header is not None
-        self._header, self._head, self._payload, self._fds = None, b"", b"", []
         self.message(header, payload, fds, cut)
+        self._release()
+        self._header, self._head, self._payload, self._fds, self._loose = None, b"", b"", [], False

@@ -353,7 +353,13 @@ class Tracer:
             return None
         with self.lock:
             due = self._current.session.tick(self.now())
-        return None if due is None else max(0.0, (due - self.now()) / 1e9) + 0.001
+        waits = [] if due is None else [(due - self.now()) / 1e9 + 0.001]
+        for link in self._current.links:
+            for flow in link.flows.values():
+                at = flow.hurry()
+                if at is not None:
+                    waits.append(at - time.monotonic() + 0.001)
+        return max(0.0, min(waits)) if waits else None
 
     def _woken_up(self) -> None:
         try:
