@@ -3,37 +3,10 @@
 #include "vhi_vdpa_mgmt.h"
 
 #include "vhi_vdpa_sites.h"
+#include "vhi_vdpa_uapi.h"
 
 #define DEFAULT_TIMEOUT_MS 5000u
 #define MTU_MIN		   68u
-
-enum command {
-	CMD_MGMTDEV_GET = 2,
-	CMD_DEV_NEW = 3,
-	CMD_DEV_DEL = 4,
-	CMD_DEV_GET = 5,
-	CMD_CONFIG_GET = 6,
-	CMD_STATS_GET = 7,
-	CMD_ATTR_SET = 8
-};
-
-enum attribute {
-	ATTR_MGMT_BUS = 1,
-	ATTR_MGMT_NAME = 2,
-	ATTR_CLASSES = 3,
-	ATTR_NAME = 4,
-	ATTR_ID = 5,
-	ATTR_VENDOR = 6,
-	ATTR_MAX_VQS = 7,
-	ATTR_MAX_VQ_SIZE = 8,
-	ATTR_MIN_VQ_SIZE = 9,
-	ATTR_MGMT_MAX_VQS = 15,
-	ATTR_MGMT_FEATURES = 16,
-	ATTR_QUEUE = 17,
-	ATTR_STAT_NAME = 18,
-	ATTR_STAT_VALUE = 19,
-	ATTR_FEATURES_AS_21 = 21 /* what 6.1 meant by it, and of a block device it is the capacity */
-};
 
 #define FIELD(type, kind, width, s, member)                      \
 	{                                                        \
@@ -45,30 +18,30 @@ enum attribute {
 	}
 
 static const struct vhi_nl_field mgmtdev_fields[] = {
-	FIELD(ATTR_MGMT_BUS, VHI_NL_TEXT, VH_VDPA_TEXT_SIZE, vh_vdpa_mgmtdev, bus),
-	FIELD(ATTR_MGMT_NAME, VHI_NL_TEXT, VH_VDPA_NAME_SIZE, vh_vdpa_mgmtdev, name),
-	FIELD(ATTR_CLASSES, VHI_NL_U64, 8, vh_vdpa_mgmtdev, classes),
-	FIELD(ATTR_MGMT_MAX_VQS, VHI_NL_U32, 4, vh_vdpa_mgmtdev, max_vqs),
-	FIELD(ATTR_MGMT_FEATURES, VHI_NL_U64, 8, vh_vdpa_mgmtdev, features),
+	FIELD(VHI_VDPA_ATTR_MGMTDEV_BUS_NAME, VHI_NL_TEXT, VH_VDPA_TEXT_SIZE, vh_vdpa_mgmtdev, bus),
+	FIELD(VHI_VDPA_ATTR_MGMTDEV_DEV_NAME, VHI_NL_TEXT, VH_VDPA_NAME_SIZE, vh_vdpa_mgmtdev, name),
+	FIELD(VHI_VDPA_ATTR_MGMTDEV_SUPPORTED_CLASSES, VHI_NL_U64, 8, vh_vdpa_mgmtdev, classes),
+	FIELD(VHI_VDPA_ATTR_DEV_MGMTDEV_MAX_VQS, VHI_NL_U32, 4, vh_vdpa_mgmtdev, max_vqs),
+	FIELD(VHI_VDPA_ATTR_DEV_SUPPORTED_FEATURES, VHI_NL_U64, 8, vh_vdpa_mgmtdev, features),
 };
 
 static const struct vhi_nl_field dev_fields[] = {
-	FIELD(ATTR_NAME, VHI_NL_TEXT, VH_VDPA_NAME_SIZE, vh_vdpa_dev, name),
-	FIELD(ATTR_MGMT_BUS, VHI_NL_TEXT, VH_VDPA_TEXT_SIZE, vh_vdpa_dev, mgmt_bus),
-	FIELD(ATTR_MGMT_NAME, VHI_NL_TEXT, VH_VDPA_NAME_SIZE, vh_vdpa_dev, mgmt_name),
-	FIELD(ATTR_ID, VHI_NL_U32, 4, vh_vdpa_dev, device_id),
-	FIELD(ATTR_VENDOR, VHI_NL_U32, 4, vh_vdpa_dev, vendor_id),
-	FIELD(ATTR_MAX_VQS, VHI_NL_U32, 4, vh_vdpa_dev, max_vqs),
-	FIELD(ATTR_MAX_VQ_SIZE, VHI_NL_U32, 2, vh_vdpa_dev, max_vq_size),
-	FIELD(ATTR_MIN_VQ_SIZE, VHI_NL_U32, 2, vh_vdpa_dev, min_vq_size),
+	FIELD(VHI_VDPA_ATTR_DEV_NAME, VHI_NL_TEXT, VH_VDPA_NAME_SIZE, vh_vdpa_dev, name),
+	FIELD(VHI_VDPA_ATTR_MGMTDEV_BUS_NAME, VHI_NL_TEXT, VH_VDPA_TEXT_SIZE, vh_vdpa_dev, mgmt_bus),
+	FIELD(VHI_VDPA_ATTR_MGMTDEV_DEV_NAME, VHI_NL_TEXT, VH_VDPA_NAME_SIZE, vh_vdpa_dev, mgmt_name),
+	FIELD(VHI_VDPA_ATTR_DEV_ID, VHI_NL_U32, 4, vh_vdpa_dev, device_id),
+	FIELD(VHI_VDPA_ATTR_DEV_VENDOR_ID, VHI_NL_U32, 4, vh_vdpa_dev, vendor_id),
+	FIELD(VHI_VDPA_ATTR_DEV_MAX_VQS, VHI_NL_U32, 4, vh_vdpa_dev, max_vqs),
+	FIELD(VHI_VDPA_ATTR_DEV_MAX_VQ_SIZE, VHI_NL_U32, 2, vh_vdpa_dev, max_vq_size),
+	FIELD(VHI_VDPA_ATTR_DEV_MIN_VQ_SIZE, VHI_NL_U32, 2, vh_vdpa_dev, min_vq_size),
 };
 
-static const struct vhi_nl_field id_field[] = {FIELD(ATTR_ID, VHI_NL_U32, 4, vh_vdpa_config, device_id)};
+static const struct vhi_nl_field id_field[] = {FIELD(VHI_VDPA_ATTR_DEV_ID, VHI_NL_U32, 4, vh_vdpa_config, device_id)};
 
 static const struct vhi_nl_field config_fields[] = {
 	FIELD_OF(0, VH_VDPA_HAS_NEGOTIATED, VHI_NL_U64, 8, negotiated),
 	FIELD_OF(0, VH_VDPA_HAS_FEATURES, VHI_NL_U64, 8, features),
-	FIELD_OF(VH_TYPE_NET, ATTR_FEATURES_AS_21, VHI_NL_U64, 8, features),
+	FIELD_OF(VH_TYPE_NET, VHI_VDPA_ATTR_VDPA_DEV_SUPPORTED_FEATURES, VHI_NL_U64, 8, features),
 	FIELD_OF(VH_TYPE_NET, VH_VDPA_HAS_MAC, VHI_NL_BYTES, 6, mac),
 	FIELD_OF(VH_TYPE_NET, VH_VDPA_HAS_NET_STATUS, VHI_NL_U32, 2, net_status),
 	FIELD_OF(VH_TYPE_NET, VH_VDPA_HAS_MAX_VQP, VHI_NL_U32, 2, max_vqp),
@@ -223,9 +196,9 @@ static void put_mgmtdev(struct vhi_nl_request *r, const char *mgmtdev)
 
 	if (slash) {
 		memcpy(bus, mgmtdev, (size_t)(slash - mgmtdev));
-		vhi_nl_put_text(r, ATTR_MGMT_BUS, bus);
+		vhi_nl_put_text(r, VHI_VDPA_ATTR_MGMTDEV_BUS_NAME, bus);
 	}
-	vhi_nl_put_text(r, ATTR_MGMT_NAME, slash ? slash + 1 : mgmtdev);
+	vhi_nl_put_text(r, VHI_VDPA_ATTR_MGMTDEV_DEV_NAME, slash ? slash + 1 : mgmtdev);
 }
 
 static int expect(bool there, const char *what)
@@ -266,10 +239,10 @@ static int take_dev(void *ctx, struct vhi_nl_attrs attrs)
 /* Pairs of a name and a value, among attributes that say which queue it is. */
 static int take_stats(void *ctx, struct vhi_nl_attrs attrs)
 {
-	static const struct vhi_nl_field name = {ATTR_STAT_NAME, VHI_NL_TEXT, VH_VDPA_TEXT_SIZE,
+	static const struct vhi_nl_field name = {VHI_VDPA_ATTR_DEV_VENDOR_ATTR_NAME, VHI_NL_TEXT, VH_VDPA_TEXT_SIZE,
 						 offsetof(struct vh_vdpa_stat, name), 0};
-	static const struct vhi_nl_field value = {ATTR_STAT_VALUE, VHI_NL_U64, 8, offsetof(struct vh_vdpa_stat, value),
-						  0};
+	static const struct vhi_nl_field value = {VHI_VDPA_ATTR_DEV_VENDOR_ATTR_VALUE, VHI_NL_U64, 8,
+						  offsetof(struct vh_vdpa_stat, value), 0};
 	struct vhi_vdpa_list *l = ctx;
 	struct vhi_nl_attrs one;
 	struct vhi_nl_attr attr = {0};
@@ -279,10 +252,12 @@ static int take_stats(void *ctx, struct vhi_nl_attrs attrs)
 
 	for (one = attrs; (rc = vhi_nl_next(&attrs, &attr)) > 0; one = attrs) {
 		one.left -= attrs.left;
-		rc = attr.type == ATTR_STAT_NAME ? vhi_vdpa_list_add(l, "vh_vdpa_mgmt_list_stats", &item) : 0;
-		if (!rc && item && attr.type == ATTR_STAT_NAME)
+		rc = attr.type == VHI_VDPA_ATTR_DEV_VENDOR_ATTR_NAME
+			     ? vhi_vdpa_list_add(l, "vh_vdpa_mgmt_list_stats", &item)
+			     : 0;
+		if (!rc && item && attr.type == VHI_VDPA_ATTR_DEV_VENDOR_ATTR_NAME)
 			rc = vhi_nl_fill(one, &name, 1, 0, item, &has);
-		if (!rc && item && attr.type == ATTR_STAT_VALUE)
+		if (!rc && item && attr.type == VHI_VDPA_ATTR_DEV_VENDOR_ATTR_VALUE)
 			rc = vhi_nl_fill(one, &value, 1, 0, item, &has);
 		if (rc)
 			return rc;
@@ -299,8 +274,8 @@ static int take_config(void *ctx, struct vhi_nl_attrs attrs)
 	if (rc)
 		return rc;
 	rc = FILL(attrs, config_fields, c->device_id, c, &c->has);
-	if (c->device_id == VH_TYPE_NET && c->has & VHI_BIT(ATTR_FEATURES_AS_21))
-		c->has = (c->has & ~VHI_BIT(ATTR_FEATURES_AS_21)) | VHI_BIT(VH_VDPA_HAS_FEATURES);
+	if (c->device_id == VH_TYPE_NET && c->has & VHI_BIT(VHI_VDPA_ATTR_VDPA_DEV_SUPPORTED_FEATURES))
+		c->has = (c->has & ~VHI_BIT(VHI_VDPA_ATTR_VDPA_DEV_SUPPORTED_FEATURES)) | VHI_BIT(VH_VDPA_HAS_FEATURES);
 	return rc;
 }
 
@@ -333,7 +308,7 @@ bool vhi_vdpa_mgmt_made_by(struct vh_vdpa_mgmt *m, const char *mgmtdev, char nam
 	const char *slash = strchr(mgmtdev, '/');
 	const size_t bus = slash ? (size_t)(slash - mgmtdev) : 0;
 	const struct vh_vdpa_dev *d;
-	int found = 0, n = list_inside(m, &devs, CMD_DEV_GET, take_dev, "vh_vdpa_mgmt_find_place");
+	int found = 0, n = list_inside(m, &devs, VHI_VDPA_CMD_DEV_GET, take_dev, "vh_vdpa_mgmt_find_place");
 
 	for (int i = 0; i < n; i++) {
 		d = (const struct vh_vdpa_dev *)(const void *)devs.items + i;
@@ -358,7 +333,7 @@ static int about(struct vh_vdpa_mgmt *m, const char *name, struct vhi_nl_request
 	if (rc)
 		return rc;
 	vhi_nl_begin(r, cmd, false);
-	vhi_nl_put_text(r, ATTR_NAME, name);
+	vhi_nl_put_text(r, VHI_VDPA_ATTR_DEV_NAME, name);
 	return 0;
 }
 
@@ -368,18 +343,19 @@ static const struct {
 	int code;
 	const char *hint;
 } hints[] = {
-	{CMD_DEV_NEW, -ENODEV, "there is no such management device; see `vdpa mgmtdev show`, or load its module"},
-	{CMD_DEV_NEW, -EEXIST, "a device of this name is there already"},
-	{CMD_DEV_NEW, -EOPNOTSUPP, "the management device can't do with one of these attributes"},
-	{CMD_DEV_NEW, -ENOSPC, "the management device has made as many as it can"},
-	{CMD_DEV_NEW, -EINVAL,
+	{VHI_VDPA_CMD_DEV_NEW, -ENODEV,
+	 "there is no such management device; see `vdpa mgmtdev show`, or load its module"},
+	{VHI_VDPA_CMD_DEV_NEW, -EEXIST, "a device of this name is there already"},
+	{VHI_VDPA_CMD_DEV_NEW, -EOPNOTSUPP, "the management device can't do with one of these attributes"},
+	{VHI_VDPA_CMD_DEV_NEW, -ENOSPC, "the management device has made as many as it can"},
+	{VHI_VDPA_CMD_DEV_NEW, -EINVAL,
 	 "attributes of a network device need one that makes network devices only; a device of a "
 	 "VDUSE back-end has its name, and every queue set up"},
-	{CMD_STATS_GET, -EAGAIN, "its driver has not set FEATURES_OK yet"},
-	{CMD_STATS_GET, -ERANGE, "it has no such queue"},
-	{CMD_STATS_GET, -EOPNOTSUPP, "its driver has no counters"},
-	{CMD_CONFIG_GET, -EOPNOTSUPP, "the kernel tells it of network and block devices only"},
-	{CMD_ATTR_SET, -EOPNOTSUPP, "the device, or a kernel before 6.12, can't change it"},
+	{VHI_VDPA_CMD_DEV_VSTATS_GET, -EAGAIN, "its driver has not set FEATURES_OK yet"},
+	{VHI_VDPA_CMD_DEV_VSTATS_GET, -ERANGE, "it has no such queue"},
+	{VHI_VDPA_CMD_DEV_VSTATS_GET, -EOPNOTSUPP, "its driver has no counters"},
+	{VHI_VDPA_CMD_DEV_CONFIG_GET, -EOPNOTSUPP, "the kernel tells it of network and block devices only"},
+	{VHI_VDPA_CMD_DEV_ATTR_SET, -EOPNOTSUPP, "the device, or a kernel before 6.12, can't change it"},
 	{0, -ENODEV, "there is no device of this name"},
 	{0, -EPERM, "it needs CAP_NET_ADMIN in the initial user namespace"},
 	{0, -EINVAL, "was it made by a management device?"},
@@ -410,7 +386,7 @@ static int ask(struct vh_vdpa_mgmt *m, struct vhi_nl_request *r, uint8_t cmd, vh
 
 vh_count vh_vdpa_mgmt_list_mgmtdevs(struct vh_vdpa_mgmt *m)
 {
-	return list(m, m ? &m->mgmtdevs : NULL, CMD_MGMTDEV_GET, take_mgmtdev, "vh_vdpa_mgmt_list_mgmtdevs");
+	return list(m, m ? &m->mgmtdevs : NULL, VHI_VDPA_CMD_MGMTDEV_GET, take_mgmtdev, "vh_vdpa_mgmt_list_mgmtdevs");
 }
 
 vh_rc vh_vdpa_mgmt_get_mgmtdev(struct vh_vdpa_mgmt *m, uint32_t index, struct vh_vdpa_mgmtdev *out)
@@ -420,7 +396,7 @@ vh_rc vh_vdpa_mgmt_get_mgmtdev(struct vh_vdpa_mgmt *m, uint32_t index, struct vh
 
 vh_count vh_vdpa_mgmt_list_devs(struct vh_vdpa_mgmt *m)
 {
-	return list(m, m ? &m->devs : NULL, CMD_DEV_GET, take_dev, "vh_vdpa_mgmt_list_devs");
+	return list(m, m ? &m->devs : NULL, VHI_VDPA_CMD_DEV_GET, take_dev, "vh_vdpa_mgmt_list_devs");
 }
 
 vh_rc vh_vdpa_mgmt_get_dev(struct vh_vdpa_mgmt *m, uint32_t index, struct vh_vdpa_dev *out)
@@ -435,10 +411,10 @@ vh_rc vh_vdpa_mgmt_find_dev(struct vh_vdpa_mgmt *m, const char *name, struct vh_
 	struct vhi_nl_request r;
 	int rc = vhi_out_check(out, who);
 
-	rc = rc ? rc : about(m, name, &r, CMD_DEV_GET, who);
+	rc = rc ? rc : about(m, name, &r, VHI_VDPA_CMD_DEV_GET, who);
 	if (rc)
 		return rc;
-	rc = ask(m, &r, CMD_DEV_GET, take_dev, &one, who);
+	rc = ask(m, &r, VHI_VDPA_CMD_DEV_GET, take_dev, &one, who);
 	rc = rc ? rc : expect(one.n, "the device that was asked for");
 	if (!rc && one.n)
 		rc = vhi_out_fill(out, one.items, one.item, who);
@@ -482,12 +458,12 @@ vh_rc vh_vdpa_mgmt_add_dev(struct vh_vdpa_mgmt *m, const char *mgmtdev, const ch
 	int rc = vhi_opts_in(&a, sizeof(a), attrs, "vh_vdpa_attrs");
 
 	rc = rc ? rc : check_name(mgmtdev, who);
-	rc = rc ? rc : about(m, name, &r, CMD_DEV_NEW, who);
+	rc = rc ? rc : about(m, name, &r, VHI_VDPA_CMD_DEV_NEW, who);
 	if (rc)
 		return rc;
 	put_mgmtdev(&r, mgmtdev);
 	rc = put_attrs(&r, &a, who);
-	return rc ? vhi_vdpa_mgmt_leave(m, rc) : ask(m, &r, CMD_DEV_NEW, NULL, NULL, who);
+	return rc ? vhi_vdpa_mgmt_leave(m, rc) : ask(m, &r, VHI_VDPA_CMD_DEV_NEW, NULL, NULL, who);
 }
 
 vh_rc vh_vdpa_mgmt_set_dev(struct vh_vdpa_mgmt *m, const char *name, const struct vh_vdpa_attrs *attrs)
@@ -500,22 +476,22 @@ vh_rc vh_vdpa_mgmt_set_dev(struct vh_vdpa_mgmt *m, const char *name, const struc
 	if (!rc && a.has != VHI_BIT(VH_VDPA_HAS_MAC))
 		rc = vhi_fail(a.has ? -EOPNOTSUPP : -EINVAL, VH_ERROR_ARGUMENT, 0,
 			      "%s: the kernel changes the MAC address of a device, and nothing else", who);
-	rc = rc ? rc : about(m, name, &r, CMD_ATTR_SET, who);
+	rc = rc ? rc : about(m, name, &r, VHI_VDPA_CMD_DEV_ATTR_SET, who);
 	if (rc)
 		return rc;
 	/* Of a device that is none of a network Linux 6.12 says so, with the error 0. */
 	r.warnings_fail = true;
 	rc = put_attrs(&r, &a, who);
-	return rc ? vhi_vdpa_mgmt_leave(m, rc) : ask(m, &r, CMD_ATTR_SET, NULL, NULL, who);
+	return rc ? vhi_vdpa_mgmt_leave(m, rc) : ask(m, &r, VHI_VDPA_CMD_DEV_ATTR_SET, NULL, NULL, who);
 }
 
 vh_rc vh_vdpa_mgmt_del_dev(struct vh_vdpa_mgmt *m, const char *name)
 {
 	static const char who[] = "vh_vdpa_mgmt_del_dev";
 	struct vhi_nl_request r;
-	int rc = about(m, name, &r, CMD_DEV_DEL, who);
+	int rc = about(m, name, &r, VHI_VDPA_CMD_DEV_DEL, who);
 
-	return rc ? rc : ask(m, &r, CMD_DEV_DEL, NULL, NULL, who);
+	return rc ? rc : ask(m, &r, VHI_VDPA_CMD_DEV_DEL, NULL, NULL, who);
 }
 
 vh_rc vh_vdpa_mgmt_get_config(struct vh_vdpa_mgmt *m, const char *name, struct vh_vdpa_config *out)
@@ -525,8 +501,8 @@ vh_rc vh_vdpa_mgmt_get_config(struct vh_vdpa_mgmt *m, const char *name, struct v
 	struct vhi_nl_request r;
 	int rc = vhi_out_check(out, who);
 
-	rc = rc ? rc : about(m, name, &r, CMD_CONFIG_GET, who);
-	rc = rc ? rc : ask(m, &r, CMD_CONFIG_GET, take_config, &c, who);
+	rc = rc ? rc : about(m, name, &r, VHI_VDPA_CMD_DEV_CONFIG_GET, who);
+	rc = rc ? rc : ask(m, &r, VHI_VDPA_CMD_DEV_CONFIG_GET, take_config, &c, who);
 	rc = rc ? rc : expect(c.device_id, "the type of the device");
 	return rc ? rc : vhi_out_fill(out, &c, sizeof(c), who);
 }
@@ -536,13 +512,13 @@ vh_count vh_vdpa_mgmt_list_stats(struct vh_vdpa_mgmt *m, const char *name, uint3
 	static const char who[] = "vh_vdpa_mgmt_list_stats";
 	struct vh_vdpa_stat *s;
 	struct vhi_nl_request r;
-	int rc = about(m, name, &r, CMD_STATS_GET, who);
+	int rc = about(m, name, &r, VHI_VDPA_CMD_DEV_VSTATS_GET, who);
 
 	if (rc)
 		return rc;
 	m->stats.n = 0;
-	vhi_nl_put(&r, ATTR_QUEUE, &queue, sizeof(queue));
-	rc = ask_inside(m, &r, CMD_STATS_GET, take_stats, &m->stats, who);
+	vhi_nl_put(&r, VHI_VDPA_ATTR_DEV_QUEUE_INDEX, &queue, sizeof(queue));
+	rc = ask_inside(m, &r, VHI_VDPA_CMD_DEV_VSTATS_GET, take_stats, &m->stats, who);
 	for (uint32_t i = 0; i < m->stats.n; i++) {
 		s = (struct vh_vdpa_stat *)(void *)m->stats.items + i;
 		s->queue = queue;

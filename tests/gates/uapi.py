@@ -8,10 +8,10 @@ import tempfile
 
 import parse
 
-LINUX = ("stddef.h", "sys/uio.h", "linux/io_uring.h", "linux/vduse.h", "linux/vhost.h", "linux/vhost_types.h",
+LINUX = ("stddef.h", "sys/uio.h", "linux/io_uring.h", "linux/vdpa.h", "linux/vduse.h", "linux/vhost.h", "linux/vhost_types.h",
          "linux/virtio_blk.h", "linux/virtio_config.h", "linux/virtio_net.h", "linux/virtio_ids.h", "linux/virtio_ring.h")
 OURS = ("vh/vh.h", "vhi_virtio_blk.h", "vhi_net.h", "vhi_vring.h", "vhi_vhost_uapi.h",
-        "vhi_vduse_uapi.h")
+        "vhi_vdpa_uapi.h", "vhi_vduse_uapi.h")
 FOLDERS = ("base", "uapi", "mem", "queue", "device")
 # Ours -> names that the kernel may have for it; \1 is what the pattern caught.
 FAMILIES = (
@@ -31,7 +31,13 @@ FAMILIES = (
     (r"VHI_DESC_(NEXT|WRITE|INDIRECT)", (r"VRING_DESC_F_\1",)),
     (r"VHI_DESC_SIZE", ("sizeof(struct vring_desc)",)),
     (r"VHI_VDUSE_MSG_(\w+)", (r"VDUSE_\1",)),
-    (r"VHI_(VHOST_\w+|VDUSE_\w+)", (r"\1",)),
+    (r"VHI_(VHOST_\w+|VDUSE_\w+|VDPA_(?:CMD|ATTR)_\w+)", (r"\1",)),
+    (r"VH_VDPA_HAS_MAC", ("VDPA_ATTR_DEV_NET_CFG_MACADDR",)),
+    (r"VH_VDPA_HAS_NET_STATUS", ("VDPA_ATTR_DEV_NET_STATUS",)),
+    (r"VH_VDPA_HAS_(MAX_VQP|MTU)", (r"VDPA_ATTR_DEV_NET_CFG_\1",)),
+    (r"VH_VDPA_HAS_NEGOTIATED", ("VDPA_ATTR_DEV_NEGOTIATED_FEATURES",)),
+    (r"VH_VDPA_HAS_FEATURES", ("VDPA_ATTR_DEV_FEATURES",)),
+    (r"VH_VDPA_HAS_(CAPACITY|SIZE_MAX|BLK_SIZE|SEG_MAX|NUM_QUEUES|READ_ONLY|FLUSH)", (r"VDPA_ATTR_DEV_BLK_CFG_\1", r"VDPA_ATTR_DEV_BLK_\1")),
 )
 # Values that have no macro of their own on the other side.
 PAIRS = tuple((f"VHI_BLK_C_{ours}", f"offsetof(struct virtio_blk_config, {theirs})") for ours, theirs in (
@@ -99,9 +105,9 @@ def macros(names):
 
 
 def declared():
-    """What else the installed headers have: enumerators of VDUSE, and "struct NAME" of structs that they define."""
+    """What else the installed headers have: enumerators of VDUSE and vDPA, and "struct NAME" of structs that they define."""
     text = compile_c("".join(f"#include <{n}>\n" for n in LINUX), "-E").stdout.decode()
-    return set(re.findall(r"\b(VDUSE_\w+)", text)) | {f"struct {n}" for n in re.findall(r"\bstruct (\w+)\s*{", text)}
+    return set(re.findall(r"\b((?:VDUSE|VDPA)_\w+)", text)) | {f"struct {n}" for n in re.findall(r"\bstruct (\w+)\s*{", text)}
 
 
 def equalities(more):
