@@ -88,7 +88,7 @@ static int negotiate(void *ctx, uint64_t wanted, uint64_t *acked)
 /* SCSI devices have as many as their module was told to have. */
 static uint32_t count_rings(struct vh_kern *k)
 {
-	uint32_t low = 0, high = VHI_KERN_MAX_RINGS;
+	uint32_t low = 0, high = VHI_TOGETHER_RINGS;
 
 	vhi_error_mute(true);
 	while (low < high) {
@@ -189,8 +189,8 @@ static int ring_tell(struct vh_kern *k, uint32_t index, const struct vhi_ring_in
 	if (!rc && ring->err >= 0)
 		rc = vhi_kern_file(k, VHI_VHOST_SET_VRING_ERR, index, ring->err);
 	if (!rc) {
-		k->rings[index].told = true;
-		k->rings[index].kick = ring->kick;
+		k->all.rings[index].told = true;
+		k->all.rings[index].kick = ring->kick;
 	}
 	return rc;
 }
@@ -202,57 +202,41 @@ static int ring_start(void *ctx, uint32_t index, const struct vhi_ring_intent *r
 
 	if (rc)
 		return rc;
-	if (index >= VHI_KERN_MAX_RINGS)
+	if (index >= VHI_TOGETHER_RINGS)
 		return vhi_kern_leave(k, cannot(k, -ENOBUFS, "the device has no ring of this index"));
 	return vhi_kern_leave(k, ring_tell(k, index, ring));
 }
 
-/* What was kicked while nobody served the ring was not noticed. */
-static void ring_kick(const struct vhi_kern_ring *r)
+static bool device_runs(const void *dev)
 {
-	if (r->kick >= 0)
-		vhi_eventfd_signal(r->kick);
-}
+	const struct vh_kern *k = dev;
 
-static bool device_runs(const struct vh_kern *k)
-{
 	return k->running || k->endpoint;
 }
 
-static int device_stop(struct vh_kern *k)
+static int device_stop(void *dev)
 {
+	struct vh_kern *k = dev;
+
 	if (k->running)
 		return vhi_kern_run(k, false);
 	return k->endpoint ? vhi_kern_hide(k, &k->shown) : 0;
 }
 
-static int device_start(struct vh_kern *k)
+static int device_start(void *dev)
 {
+	struct vh_kern *k = dev;
 	int rc;
 
 	if (k->opts.kind == VH_KERN_SCSI && !k->target.vhost_wwpn[0])
 		return cannot(k, -EINVAL, "what should it show? vh_kern_scsi_set_target() comes first");
 	rc = k->opts.kind == VH_KERN_SCSI ? vhi_kern_show(k, &k->target) : vhi_kern_run(k, true);
-	for (uint32_t i = 0; !rc && i < VHI_KERN_MAX_RINGS; i++)
-		if (k->rings[i].on)
-			ring_kick(&k->rings[i]);
+	if (!rc)
+		vhi_together_kick_all(&k->all);
 	return rc;
 }
 
-/* Start the device as a whole, if it is time. */
-static int device_settle(struct vh_kern *k)
-{
-	uint32_t on = 0;
-
-	if (!(k->status & S_DRIVER_OK) || device_runs(k))
-		return 0;
-	for (uint32_t i = 0; i < VHI_KERN_MAX_RINGS; i++) {
-		if (k->rings[i].wanted && !k->rings[i].on)
-			return 0;
-		on += k->rings[i].on;
-	}
-	return on ? device_start(k) : 0;
-}
+static const struct vhi_together_ops whole = {.runs = device_runs, .start = device_start, .stop = device_stop};
 
 static int net_switch(struct vh_kern *k, uint32_t index, bool on)
 {
@@ -266,26 +250,14 @@ static int net_switch(struct vh_kern *k, uint32_t index, bool on)
 		return cannot(k, -EINVAL, "what is the ring attached to? vh_kern_attach() comes first");
 	rc = vhi_kern_net(k, index, on ? k->net[index] : -1);
 	if (!rc && on)
-		ring_kick(&k->rings[index]);
+		vhi_together_kick(&k->all.rings[index]);
 	return rc;
 }
 
-/* All stop with one, and go on when it does, or when it is wanted no more. */
 static int ring_switch(struct vh_kern *k, uint32_t index, bool on)
 {
-	struct vhi_kern_ring *r = &k->rings[index];
-	int rc;
-
-	if (k->opts.kind == VH_KERN_NET)
-		return net_switch(k, index, on);
-	if (on == r->on)
-		return 0;
-	rc = device_stop(k);
-	if (rc)
-		return rc;
-	r->on = on;
-	r->wanted |= on && k->status & S_DRIVER_OK;
-	return on ? device_settle(k) : 0;
+	return k->opts.kind == VH_KERN_NET ? net_switch(k, index, on)
+					   : vhi_together_switch(&k->all, &whole, k, index, on);
 }
 
 static int ring_enable(void *ctx, uint32_t index, bool on)
@@ -295,7 +267,7 @@ static int ring_enable(void *ctx, uint32_t index, bool on)
 
 	if (rc)
 		return rc;
-	if (index >= VHI_KERN_MAX_RINGS || (on && !k->rings[index].told))
+	if (index >= VHI_TOGETHER_RINGS || (on && !k->all.rings[index].told))
 		return vhi_kern_leave(k, cannot(k, -EINVAL, "the ring was not started"));
 	return vhi_kern_leave(k, ring_switch(k, index, on));
 }
@@ -307,12 +279,12 @@ static int ring_stop(void *ctx, uint32_t index, uint32_t *base)
 
 	if (rc)
 		return rc;
-	rc = index < VHI_KERN_MAX_RINGS ? ring_switch(k, index, false)
+	rc = index < VHI_TOGETHER_RINGS ? ring_switch(k, index, false)
 					: cannot(k, -ENOBUFS, "the device has no ring of this index");
 	if (!rc)
 		rc = vhi_kern_base(k, index, base);
 	if (!rc)
-		k->rings[index].told = false;
+		k->all.rings[index].told = false;
 	return vhi_kern_leave(k, rc);
 }
 
@@ -419,7 +391,7 @@ static int begin_anew(struct vh_kern *k)
 	for (uint32_t i = 0; !rc && k->opts.kind == VH_KERN_NET && i < VHI_KERN_NET_RINGS; i++)
 		rc = net_switch(k, i, false);
 	if (!rc) {
-		memset(k->rings, 0, sizeof(k->rings));
+		memset(&k->all, 0, sizeof(k->all));
 		k->status = 0;
 	}
 	return rc;
@@ -428,14 +400,12 @@ static int begin_anew(struct vh_kern *k)
 /* Kept here: the kernel has none. */
 static int take_status(struct vh_kern *k, uint8_t status)
 {
-	const bool ready = status & ~k->status & S_DRIVER_OK;
-
 	if (!status)
 		return begin_anew(k);
 	k->status = status;
-	for (uint32_t i = 0; ready && i < VHI_KERN_MAX_RINGS; i++)
-		k->rings[i].wanted = k->rings[i].on;
-	return k->opts.kind == VH_KERN_NET ? 0 : device_settle(k);
+	if (k->opts.kind == VH_KERN_NET || !(status & S_DRIVER_OK))
+		return 0;
+	return vhi_together_ready(&k->all, &whole, k);
 }
 
 static int set_status(void *ctx, uint8_t status)

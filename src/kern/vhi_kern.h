@@ -21,6 +21,7 @@
 #include "vhi_gate.h"
 #include "vhi_iotlb.h"
 #include "vhi_mem.h"
+#include "vhi_together.h"
 #include "vhi_vhost_uapi.h"
 
 enum vhi_kern_site {
@@ -29,16 +30,8 @@ enum vhi_kern_site {
 #undef VHI_SITE
 };
 
-#define VHI_KERN_MAX_RINGS  256u /* as many as a session has */
-#define VHI_KERN_NET_RINGS  2u	 /* a file has one pair */
+#define VHI_KERN_NET_RINGS  2u /* a file has one pair */
 #define VHI_KERN_MAX_MISSES 64u
-
-struct vhi_kern_ring {
-	bool told;   /* the kernel knows all of it */
-	bool on;     /* and it is to run */
-	bool wanted; /* the device as a whole starts when all of these are on */
-	int kick;    /* borrowed, while it is told */
-};
 
 struct vh_kern {
 	struct vhi_gate gate;
@@ -72,8 +65,8 @@ struct vh_kern {
 	/* backend_ops.c */
 	uint64_t acked;
 	uint8_t status;
-	uint32_t max_rings; /* 0 = not known yet */
-	struct vhi_kern_ring rings[VHI_KERN_MAX_RINGS];
+	uint32_t max_rings;	 /* 0 = not known yet */
+	struct vhi_together all; /* network rings run one by one */
 
 	/* iotlb.c */
 	struct vh_iotlb *map;

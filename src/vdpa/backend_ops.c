@@ -87,7 +87,7 @@ static int max_queues(void *ctx, uint32_t *n)
 	vhi_error_mute(true);
 	(void)vhi_vdpa_ioctl(v, VHI_VHOST_VDPA_GET_VQS_COUNT, &rings, VH_ERROR_NONE);
 	vhi_error_mute(false);
-	rings = VHI_MIN(rings, VHI_VDPA_MAX_RINGS);
+	rings = VHI_MIN(rings, VHI_TOGETHER_RINGS);
 	*n = net ? rings / 2 : rings;
 	return vhi_vdpa_leave(v, 0);
 }
@@ -127,7 +127,7 @@ static int ring_addresses(const struct vh_vdpa *v, uint32_t index, const struct 
 
 static int ring_setup(struct vh_vdpa *v, uint32_t index)
 {
-	const struct vhi_ring_intent *ring = &v->rings[index].intent;
+	const struct vhi_ring_intent *ring = &v->intents[index];
 	struct vh_vring_addr addr;
 	int rc = ring_addresses(v, index, ring, &addr);
 
@@ -150,55 +150,46 @@ static int device_again(struct vh_vdpa *v)
 	return rc ? rc : vhi_vdpa_set_status(v, S_CHOSEN);
 }
 
-static int device_start(struct vh_vdpa *v)
+static int device_start(void *dev)
 {
+	struct vh_vdpa *v = dev;
 	int rc = v->status ? 0 : device_again(v);
 
 	rc = rc ? rc : vhi_vdpa_refresh(v);
-	for (uint32_t i = 0; !rc && i < VHI_VDPA_MAX_RINGS; i++)
-		rc = v->rings[i].on ? ring_setup(v, i) : 0;
+	for (uint32_t i = 0; !rc && i < VHI_TOGETHER_RINGS; i++)
+		rc = v->all.rings[i].on ? ring_setup(v, i) : 0;
 	rc = rc ? rc : vhi_vdpa_set_status(v, S_RUNNING);
 	if (rc)
 		return rc;
 	v->running = true;
-	/* What was kicked while nobody served a ring was not noticed. */
-	for (uint32_t i = 0; i < VHI_VDPA_MAX_RINGS; i++)
-		if (v->rings[i].on && v->rings[i].intent.kick >= 0)
-			vhi_eventfd_signal(v->rings[i].intent.kick);
+	vhi_together_kick_all(&v->all);
 	return 0;
 }
 
 /* A device that can't be suspended still says where its rings are; its driver notices when that was too early. */
-static int device_stop(struct vh_vdpa *v)
+static int device_stop(void *dev)
 {
+	struct vh_vdpa *v = dev;
 	int rc = 0;
 
 	if (!v->running)
 		return 0;
 	if (v->backend_features & VHI_BIT(VH_VDPA_BF_SUSPEND))
 		rc = vhi_vdpa_ioctl(v, VHI_VHOST_VDPA_SUSPEND, NULL, VH_ERROR_NONE);
-	for (uint32_t i = 0; !rc && i < VHI_VDPA_MAX_RINGS; i++)
-		if (v->rings[i].on)
-			rc = vhi_vdpa_state_out(v, VHI_VHOST_GET_VRING_BASE, i, &v->rings[i].intent.base);
+	for (uint32_t i = 0; !rc && i < VHI_TOGETHER_RINGS; i++)
+		if (v->all.rings[i].on)
+			rc = vhi_vdpa_state_out(v, VHI_VHOST_GET_VRING_BASE, i, &v->intents[i].base);
 	rc = rc ? rc : vhi_vdpa_set_status(v, 0);
 	v->running = rc;
 	return rc;
 }
 
-/* Start the device, if it is time. */
-static int device_settle(struct vh_vdpa *v)
+static bool device_runs(const void *dev)
 {
-	uint32_t on = 0;
-
-	if (!v->ready || v->running)
-		return 0;
-	for (uint32_t i = 0; i < VHI_VDPA_MAX_RINGS; i++) {
-		if (v->rings[i].wanted && !v->rings[i].on)
-			return 0;
-		on += v->rings[i].on;
-	}
-	return on ? device_start(v) : 0;
+	return ((const struct vh_vdpa *)dev)->running;
 }
+
+static const struct vhi_together_ops whole = {.runs = device_runs, .start = device_start, .stop = device_stop};
 
 static int ring_start(void *ctx, uint32_t index, const struct vhi_ring_intent *ring)
 {
@@ -208,32 +199,17 @@ static int ring_start(void *ctx, uint32_t index, const struct vhi_ring_intent *r
 
 	if (rc)
 		return rc;
-	if (index >= VHI_VDPA_MAX_RINGS)
+	if (index >= VHI_TOGETHER_RINGS)
 		return vhi_vdpa_leave(v, cannot(v, -ENOBUFS, "the device has no ring of this index"));
 	if (ring->log)
 		return vhi_vdpa_leave(v, cannot(v, -EOPNOTSUPP, "it keeps no log of what it writes"));
 	rc = ring_addresses(v, index, ring, &unused);
 	if (!rc) {
-		v->rings[index].intent = *ring;
-		v->rings[index].told = true;
+		v->intents[index] = *ring;
+		v->all.rings[index].kick = ring->kick;
+		v->all.rings[index].told = true;
 	}
 	return vhi_vdpa_leave(v, rc);
-}
-
-/* All stop with one, and go on when it does, or when it is wanted no more. */
-static int ring_switch(struct vh_vdpa *v, uint32_t index, bool on)
-{
-	struct vhi_vdpa_ring *r = &v->rings[index];
-	int rc;
-
-	if (on == r->on)
-		return 0;
-	rc = device_stop(v);
-	if (rc)
-		return rc;
-	r->on = on;
-	r->wanted |= on && v->ready;
-	return on ? device_settle(v) : 0;
 }
 
 static int ring_enable(void *ctx, uint32_t index, bool on)
@@ -243,9 +219,9 @@ static int ring_enable(void *ctx, uint32_t index, bool on)
 
 	if (rc)
 		return rc;
-	if (index >= VHI_VDPA_MAX_RINGS || (on && !v->rings[index].told))
+	if (index >= VHI_TOGETHER_RINGS || (on && !v->all.rings[index].told))
 		return vhi_vdpa_leave(v, cannot(v, -EINVAL, "the ring was not started"));
-	return vhi_vdpa_leave(v, ring_switch(v, index, on));
+	return vhi_vdpa_leave(v, vhi_together_switch(&v->all, &whole, v, index, on));
 }
 
 static int ring_stop(void *ctx, uint32_t index, uint32_t *base)
@@ -255,11 +231,11 @@ static int ring_stop(void *ctx, uint32_t index, uint32_t *base)
 
 	if (rc)
 		return rc;
-	rc = index < VHI_VDPA_MAX_RINGS ? ring_switch(v, index, false)
+	rc = index < VHI_TOGETHER_RINGS ? vhi_together_switch(&v->all, &whole, v, index, false)
 					: cannot(v, -ENOBUFS, "the device has no ring of this index");
 	if (!rc) {
-		*base = v->rings[index].intent.base;
-		v->rings[index].told = false;
+		*base = v->intents[index].base;
+		v->all.rings[index].told = false;
 	}
 	return vhi_vdpa_leave(v, rc);
 }
@@ -300,8 +276,8 @@ static int begin_anew(struct vh_vdpa *v)
 
 	if (rc)
 		return rc;
-	memset(v->rings, 0, sizeof(v->rings));
-	v->running = v->ready = false;
+	memset(&v->all, 0, sizeof(v->all));
+	v->running = false;
 	return 0;
 }
 
@@ -312,11 +288,7 @@ static int take_status(struct vh_vdpa *v, uint32_t status)
 		return begin_anew(v);
 	if (!(status & VH_VDPA_S_DRIVER_OK))
 		return vhi_vdpa_set_status(v, status);
-	if (!v->ready)
-		for (uint32_t i = 0; i < VHI_VDPA_MAX_RINGS; i++)
-			v->rings[i].wanted = v->rings[i].on;
-	v->ready = true;
-	return device_settle(v);
+	return vhi_together_ready(&v->all, &whole, v);
 }
 
 static int set_status(void *ctx, uint8_t status)

@@ -11,21 +11,12 @@
 #include "vhi_base.h"
 #include "vhi_gate.h"
 #include "vhi_mem.h"
+#include "vhi_together.h"
 #include "vhi_vhost_uapi.h"
-
-#define VHI_VDPA_MAX_RINGS 256u /* as many as a session has */
 
 /* A range of I/O addresses that the kernel knows. */
 struct vhi_vdpa_map {
 	uint64_t iova, len, host;
-};
-
-/* What a session wants of a ring. */
-struct vhi_vdpa_ring {
-	bool told;
-	bool on;
-	bool wanted; /* the device starts when all of these are on */
-	struct vhi_ring_intent intent;
 };
 
 /* A struct vhi_vhost_vdpa_config with room. */
@@ -61,8 +52,8 @@ struct vh_vdpa {
 	/* backend_ops.c */
 	uint64_t acked;
 	bool running; /* rings have been set up, and DRIVER_OK */
-	bool ready;   /* the session said DRIVER_OK */
-	struct vhi_vdpa_ring rings[VHI_VDPA_MAX_RINGS];
+	struct vhi_together all;
+	struct vhi_ring_intent intents[VHI_TOGETHER_RINGS]; /* what a session wants of rings */
 
 	struct vhi_vdpa_config config, again;
 };
