@@ -2,21 +2,13 @@
 /* Why an ioctl of a vhost device failed, as far as its errno value tells, and what to try. */
 #include "vhi_kern.h"
 
-#define ANY	    0u
-#define NO_SUPPORT  524 /* ENOTSUPP of the kernel's own, which no libc knows */
 #define NO_OWNER    "no process owns it, or another one does: vh_kern_set_owner() comes first"
 #define NO_RING	    "the device has no ring of this index"
 #define NOT_EVENTFD "the fd is no eventfd; -1 takes it away"
 #define RING_RUNS   "the ring runs; stop it first"
-#define UNKNOWN	    "this kernel does not have it: see vh_kern_probe()"
 #define BAD_ADDRESS "an address is not memory of this process that can be written"
 
-/* The first one that fits counts. */
-static const struct {
-	uint32_t request; /* ANY */
-	int err;
-	const char *hint;
-} hints[] = {
+static const struct vhi_ioctl_hint hints[] = {
 	{VHI_VHOST_GET_FEATURES, ENOTTY, "this is no vhost device"},
 	{VHI_VHOST_SET_FEATURES, EOPNOTSUPP, "a bit was not offered by vh_kern_get_features()"},
 	{VHI_VHOST_SET_FEATURES, EFAULT,
@@ -72,40 +64,24 @@ static const struct {
 	{VHI_VHOST_VSOCK_SET_GUEST_CID, EADDRINUSE, "another guest has this address"},
 	{VHI_VHOST_VSOCK_SET_RUNNING, EFAULT,
 	 "both rings' sizes, addresses and memory come before it, and with ACCESS_PLATFORM what their addresses mean"},
-	{ANY, ENOBUFS, NO_RING},
-	{ANY, EBADF, "the fd is not open"},
-	{ANY, ENOTTY, UNKNOWN},
-	{ANY, NO_SUPPORT, "this device does not have it"},
-	{ANY, ENOMEM, "the kernel has no memory for it"},
-	{ANY, EFAULT, BAD_ADDRESS},
+	{VHI_ANY_IOCTL, EPERM, NO_OWNER},
+	{VHI_ANY_IOCTL, ENOBUFS, NO_RING},
+	{VHI_ANY_IOCTL, EBADF, "the fd is not open"},
+	{VHI_ANY_IOCTL, ENOTTY, "this kernel does not have it: see vh_kern_probe()"},
+	{VHI_ANY_IOCTL, VHI_ENOTSUPP, "this device does not have it"},
+	{VHI_ANY_IOCTL, ENOMEM, "the kernel has no memory for it"},
+	{VHI_ANY_IOCTL, EFAULT, BAD_ADDRESS},
 };
-
-/* What a kernel does not know it takes for something about a ring: there is no owner for it, or no such ring. */
-static bool unknown(const struct vhi_ioctl_row *row, int err, uint32_t queue)
-{
-	return row && ((err == EPERM && !row->owner) || (err == ENOBUFS && queue == VH_ERROR_NONE));
-}
-
-static const char *hint_for(const struct vh_kern *k, const struct vhi_ioctl_row *row, uint32_t request, int err)
-{
-	if (row && !(row->nodes & vhi_kern_node(k)))
-		return "devices of this kind don't have it in any kernel that is known";
-	if (err == EPERM)
-		return NO_OWNER;
-	for (size_t i = 0; i < VHI_ARRAY_SIZE(hints); i++)
-		if (hints[i].err == err && (hints[i].request == request || hints[i].request == ANY))
-			return hints[i].hint;
-	return NULL;
-}
 
 int vhi_kern_failed(const struct vh_kern *k, uint32_t request, int err, uint32_t queue)
 {
 	const struct vhi_ioctl_row *row = vhi_ioctl_find(request);
-	const int meant = unknown(row, err, queue) ? ENOTTY : err;
-	const char *hint = hint_for(k, row, request, meant);
-	const int code = meant == NO_SUPPORT ? -EOPNOTSUPP : -meant;
+	const int meant = vhi_ioctl_errno(row, err, queue != VH_ERROR_NONE);
+	const char *hint = vhi_ioctl_hint(hints, VHI_ARRAY_SIZE(hints), request, meant);
 
-	return vhi_fail_at(code, VH_ERROR_SYSTEM, 0, queue, VH_ERROR_NONE, "%s: %s on %s: %s%s%s", k->who,
-			   row ? row->name : "an ioctl", k->node, vh_error_name(err), hint ? ": " : "",
-			   hint ? hint : "");
+	if (row && !(row->nodes & vhi_kern_node(k)))
+		hint = "devices of this kind don't have it in any kernel that is known";
+	return vhi_fail_at(meant == VHI_ENOTSUPP ? -EOPNOTSUPP : -meant, VH_ERROR_SYSTEM, 0, queue, VH_ERROR_NONE,
+			   "%s: %s on %s: %s%s%s", k->who, row ? row->name : "an ioctl", k->node, vh_error_name(err),
+			   hint ? ": " : "", hint ? hint : "");
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
 /* Requests by number: their names, for what is said to people, and where they work. */
+#include <errno.h>
 #include <stddef.h>
 
 #include "vhi_vduse_uapi.h"
@@ -18,4 +19,19 @@ const struct vhi_ioctl_row *vhi_ioctl_find(uint32_t request)
 		if (vhi_ioctls[i].request == request)
 			return &vhi_ioctls[i];
 	return NULL;
+}
+
+const char *vhi_ioctl_hint(const struct vhi_ioctl_hint *rows, size_t n, uint32_t request, int err)
+{
+	for (size_t i = 0; i < n; i++)
+		if (rows[i].err == err && (rows[i].request == request || rows[i].request == VHI_ANY_IOCTL))
+			return rows[i].hint;
+	return NULL;
+}
+
+int vhi_ioctl_errno(const struct vhi_ioctl_row *row, int err, bool of_ring)
+{
+	const bool unknown = row && ((err == EPERM && !row->owner) || (err == ENOBUFS && !of_ring));
+
+	return unknown ? ENOTTY : err;
 }

@@ -7,6 +7,7 @@
 #define VHI_IOCTL_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #if defined(__powerpc__) || defined(__mips__) || defined(__sparc__) || defined(__alpha__)
@@ -57,5 +58,23 @@ extern const uint32_t vhi_n_ioctls;
 
 /* NULL: there is none. No two have the same number. */
 const struct vhi_ioctl_row *vhi_ioctl_find(uint32_t request);
+
+#define VHI_ENOTSUPP  524 /* of the kernel's own, which no libc knows */
+#define VHI_ANY_IOCTL 0u
+
+/* What a failure means, and what to try. Of a table the first row that fits counts. */
+struct vhi_ioctl_hint {
+	uint32_t request; /* or VHI_ANY_IOCTL */
+	int err;
+	const char *hint;
+};
+
+const char *vhi_ioctl_hint(const struct vhi_ioctl_hint *rows, size_t n, uint32_t request, int err);
+
+/*
+ * The errno value of a failure as it is meant: ENOTTY where the kernel does not know the call. It takes that for something
+ * about a ring then, for which there is no owner, or which there is not. @of_ring: it is about one.
+ */
+int vhi_ioctl_errno(const struct vhi_ioctl_row *row, int err, bool of_ring);
 
 #endif

@@ -2,18 +2,11 @@
 /* Why an ioctl of a vDPA device failed, as far as its errno value tells, and what to try. */
 #include "vhi_vdpa.h"
 
-#define ANY	    0u
-#define NO_SUPPORT  524 /* ENOTSUPP of the kernel's own, which no libc knows */
 #define NO_RING	    "the device has no ring of this index"
 #define NOT_EVENTFD "the fd is no eventfd; -1 takes it away"
 #define RING_RUNS   "a ring stands still before DRIVER_OK, or while the device is suspended"
 
-/* The first one that fits counts. */
-static const struct {
-	uint32_t request; /* ANY */
-	int err;
-	const char *hint;
-} hints[] = {
+static const struct vhi_ioctl_hint hints[] = {
 	{VHI_VHOST_VDPA_GET_DEVICE_ID, ENOTTY, "this is no vDPA device"},
 	{VHI_VHOST_SET_OWNER, EBUSY, "it has an owner already"},
 	{VHI_VHOST_SET_FEATURES, EBUSY, "features come before FEATURES_OK; reset it first"},
@@ -37,33 +30,23 @@ static const struct {
 	{VHI_VHOST_VDPA_SET_GROUP_ASID, EBUSY, "it comes before DRIVER_OK"},
 	{VHI_VHOST_VDPA_SUSPEND, EOPNOTSUPP, "the device can't be suspended: VH_VDPA_BF_SUSPEND"},
 	{VHI_VHOST_VDPA_RESUME, EOPNOTSUPP, "the device can't go on: VH_VDPA_BF_RESUME; reset it instead"},
-	{ANY, ENOBUFS, NO_RING},
-	{ANY, EBADF, "the fd is not open"},
-	{ANY, ENOTTY, "this kernel does not have it"},
-	{ANY, NO_SUPPORT, "this device does not have it"},
-	{ANY, EOPNOTSUPP, "this device does not have it"},
-	{ANY, ENOMEM, "the kernel has no memory for it"},
-	{ANY, EFAULT, "an address is not memory of this process, or the kernel does not know the call"},
+	{VHI_ANY_IOCTL, EPERM, "it has no owner, or another one: vh_vdpa_set_owner() comes first"},
+	{VHI_ANY_IOCTL, ENOBUFS, NO_RING},
+	{VHI_ANY_IOCTL, EBADF, "the fd is not open"},
+	{VHI_ANY_IOCTL, ENOTTY, "this kernel does not have it"},
+	{VHI_ANY_IOCTL, VHI_ENOTSUPP, "this device does not have it"},
+	{VHI_ANY_IOCTL, EOPNOTSUPP, "this device does not have it"},
+	{VHI_ANY_IOCTL, ENOMEM, "the kernel has no memory for it"},
+	{VHI_ANY_IOCTL, EFAULT, "an address is not memory of this process, or the kernel does not know the call"},
 };
-
-static const char *hint_for(const struct vhi_ioctl_row *row, uint32_t request, int err)
-{
-	/* What a kernel does not know it takes for something about a ring. */
-	if (err == EPERM)
-		return !row || row->owner ? "it has no owner, or another one: vh_vdpa_set_owner() comes first"
-					  : "this kernel does not have it";
-	for (size_t i = 0; i < VHI_ARRAY_SIZE(hints); i++)
-		if (hints[i].err == err && (hints[i].request == request || hints[i].request == ANY))
-			return hints[i].hint;
-	return NULL;
-}
 
 int vhi_vdpa_failed(const struct vh_vdpa *v, uint32_t request, int err, uint32_t queue)
 {
 	const struct vhi_ioctl_row *row = vhi_ioctl_find(request);
-	const char *hint = hint_for(row, request, err);
+	const int meant = vhi_ioctl_errno(row, err, queue != VH_ERROR_NONE);
+	const char *hint = vhi_ioctl_hint(hints, VHI_ARRAY_SIZE(hints), request, meant);
 
-	return vhi_fail_at(err == NO_SUPPORT ? -EOPNOTSUPP : -err, VH_ERROR_SYSTEM, 0, queue, VH_ERROR_NONE,
+	return vhi_fail_at(meant == VHI_ENOTSUPP ? -EOPNOTSUPP : -meant, VH_ERROR_SYSTEM, 0, queue, VH_ERROR_NONE,
 			   "%s: %s on %.80s: %s%s%s", v->who, row ? row->name : "an ioctl", v->node, vh_error_name(err),
 			   hint ? ": " : "", hint ? hint : "");
 }

@@ -8,7 +8,6 @@
 
 #include "vh/vdpa_mgmt.h"
 
-#define NO_SUPPORT	 524 /* ENOTSUPP of the kernel's own */
 #define CONFIG_TRIES	 8
 #define ALL_BACKEND_BITS 0x1feu
 
@@ -117,14 +116,14 @@ static int open_failed(const char *path, int err)
 		{EPERM, "the process may not"},
 		{ENODEV, "the device went away"},
 		{ENXIO, "the device went away"},
-		{NO_SUPPORT, "the device needs an IOMMU, and the kernel found none: boot with one switched on"},
+		{VHI_ENOTSUPP, "the device needs an IOMMU, and the kernel found none: boot with one switched on"},
 	};
 	const char *hint = "";
 
 	for (size_t i = 0; i < VHI_ARRAY_SIZE(reasons); i++)
 		if (reasons[i].err == err)
 			hint = reasons[i].hint;
-	return vhi_fail(err == NO_SUPPORT ? -EOPNOTSUPP : -err, VH_ERROR_SYSTEM, 0, "vh_vdpa_open: %.100s: %s%s%s",
+	return vhi_fail(err == VHI_ENOTSUPP ? -EOPNOTSUPP : -err, VH_ERROR_SYSTEM, 0, "vh_vdpa_open: %.100s: %s%s%s",
 			path, vh_error_name(err), *hint ? ": " : "", hint);
 }
 

@@ -5,8 +5,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define NO_SUPPORT 524 /* ENOTSUPP of the kernel's own */
-
 int vhi_vdpa_ioctl(struct vh_vdpa *v, uint32_t request, void *arg, uint32_t queue)
 {
 	return vhi_sys.ioctl(v->fd, request, arg) < 0 ? vhi_vdpa_failed(v, request, errno, queue) : 0;
@@ -171,7 +169,7 @@ static int map_doorbell(struct vh_vdpa *v, uint32_t queue, uint64_t *addr)
 			       (off_t)(queue * (uint64_t)page_size()));
 	const int err = errno;
 
-	if (p == MAP_FAILED && (err == NO_SUPPORT || err == EOPNOTSUPP))
+	if (p == MAP_FAILED && (err == VHI_ENOTSUPP || err == EOPNOTSUPP))
 		return vhi_fail_at(-EOPNOTSUPP, VH_ERROR_DEVICE, 0, queue, VH_ERROR_NONE,
 				   "%s: %.80s has no page of its own for ring %u (%s); use the kick eventfd", v->who,
 				   v->node, queue, vh_error_name(err));
