@@ -367,11 +367,21 @@ void vhi_nl_close(struct vhi_netlink *nl)
 
 int vhi_nl_call(struct vhi_netlink *nl, struct vhi_nl_request *r, const char *who, vhi_nl_answer *answer, void *ctx)
 {
-	struct call c = {.nl = nl, .who = who, .answer = answer, .ctx = ctx, .warnings_fail = r->warnings_fail};
+	const struct call first = {
+		.nl = nl, .who = who, .answer = answer, .ctx = ctx, .warnings_fail = r->warnings_fail};
+	struct call c = first;
+	const bool known = nl->family;
 	int rc = nl->fd >= 0 ? 0 : vhi_nl_open(nl, -1);
 
 	if (rc)
 		return vhi_fail(rc, VH_ERROR_SYSTEM, 0, "%s: no netlink socket: %s", who, vh_error_name(rc));
-	rc = nl->family ? 0 : find_family(nl, who);
+	rc = known ? 0 : find_family(nl, who);
+	rc = rc ? rc : transact(&c, r, nl->family);
+	if (rc != -ENOENT || !known)
+		return rc;
+	/* The number is of a module that may have been loaded anew since: nothing was done under the old one. */
+	nl->family = 0;
+	c = first;
+	rc = find_family(nl, who);
 	return rc ? rc : transact(&c, r, nl->family);
 }

@@ -29,7 +29,7 @@ static struct {
 	uint8_t bytes[MAX];
 	size_t n;
 	size_t next[MAX / 16]; /* of a message at 16 times this, where the one after it begins */
-	bool instead, silent, family_too;
+	bool instead, once, silent, family_too;
 	bool repeat, repeating;
 	unsigned slow_us;      /* that the kernel takes */
 	uint8_t request[1024]; /* that nobody answered */
@@ -74,6 +74,7 @@ static ssize_t fake_sendmsg(int fd, const struct msghdr *msg, int flags)
 			memcpy(odd.bytes + at + 8, request + 8, 4);
 		assert_int_equal(send(kernel, odd.bytes, odd.n, 0), odd.n);
 		odd.repeating = odd.repeat;
+		odd.instead = !odd.once;
 	} else if (odd.silent && type != GENL_ID_CTRL) {
 		memcpy(odd.request, request, len);
 		odd.request_len = len;
@@ -501,6 +502,23 @@ static void a_kernel_without_vdpa_is_told_by_name(void **state)
 	fails(asked(), -ENOENT, "load the module vdpa");
 }
 
+/* The module was taken out and loaded again: its family has another number now. */
+static void the_family_may_get_another_number(void **state)
+{
+	const uint32_t gone[5] = {(uint32_t)-ENOENT};
+
+	(void)state;
+	assert_int_equal(asked(), 0);
+	say(NLMSG_ERROR, 0, gone, sizeof(gone));
+	odd.once = true;
+	assert_int_equal(asked(), 0);
+	/* Who says so all the time is believed. */
+	odd.n = 0;
+	say(NLMSG_ERROR, 0, gone, sizeof(gone));
+	odd.once = false;
+	fails(asked(), -ENOENT, "ENOENT");
+}
+
 static void arguments_are_checked(void **state)
 {
 	struct vh_vdpa_attrs a = {.size = sizeof(a)};
@@ -544,6 +562,7 @@ int main(void)
 		TEST(attributes_keep_to_their_message),
 		TEST(an_older_kernel_has_another_layout),
 		TEST(the_family_has_a_number),
+		TEST(the_family_may_get_another_number),
 		TEST(only_the_kernel_is_believed),
 		TEST(a_late_answer_is_for_nobody),
 		TEST(a_slow_kernel_is_waited_for),
