@@ -14,12 +14,15 @@ import threading
 import time
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(TOP, "python"))
 # pylint: disable=wrong-import-position
 from vh import launch  # noqa: E402
-from vh.launch import sockets  # noqa: E402
+from vh.launch import installed as described, sockets  # noqa: E402
+from vh.testing import FE, F, FrontEnd  # noqa: E402
 
 VHCTL = os.path.join(os.environ.get("VH_BUILD", os.path.join(TOP, "build")), "vhctl")
 DATA = os.path.join(TOP, "tests", "data")
@@ -371,6 +374,38 @@ def test_a_description_that_is_a_pipe_or_too_large_holds_up_nothing(tmp_path):
     assert launch.discover("", [str(tmp_path)]) == []
 
 
+@settings(database=None, deadline=None)
+@given(st.one_of(st.binary(max_size=200), st.recursive(
+    st.one_of(st.none(), st.booleans(), st.floats(), st.text(max_size=8)), lambda v: st.lists(v, max_size=4) | st.dictionaries(
+        st.sampled_from(("type", "binary", "features", "tags", "x")), v, max_size=4), max_leaves=20).map(lambda v: json.dumps(v).encode())))
+def test_whatever_is_said_is_an_object_or_a_reason(text):
+    try:
+        told = described.parse(text)
+        for ask in (described.string, described.strings):
+            with contextlib.suppress(ValueError):
+                value = ask(told, "type")
+                assert isinstance(value, (str, tuple)) and all(part.isprintable() for part in value)
+    except ValueError as e:
+        assert str(e)
+
+
+# One of somebody else's: QEMU's virtiofsd, which serves one front-end and ends
+
+
+@pytest.mark.parametrize("how", ("socket", "fd"))
+def test_virtiofsd_is_found_started_and_not_used_up(tmp_path, how):
+    found, can = launch.find("fs", timeout=WAIT)
+    assert found.binary.endswith("virtiofsd") and can.type == "fs"
+    try:
+        with launch.start(found, "-o", f"source={tmp_path},sandbox=chroot", how=how, timeout=WAIT) as b:
+            launch.wait_listening(b.path, WAIT)
+            with FrontEnd.connect(b.path, timeout=WAIT) as front:
+                assert front.get_u64(FE.GET_FEATURES) >> F.VERSION_1 & 1
+            assert b.wait(WAIT) == 0 and b.err() is None and "Received vhost-user socket connection" in b.output()
+    except launch.Died:
+        assert os.geteuid()  # chroot is root's
+
+
 # The tutorial
 
 
@@ -447,3 +482,18 @@ def test_vhctl_run_tells_how_it_ended(tmp_path):
     assert vhctl("run", "--type", "net", "--dir", tmp_path).returncode == 3
     got = vhctl("run", "--name", "20-good", "--dir", tmp_path)
     assert got.returncode == 1 and "stay in front" in got.stderr
+
+
+def test_vhctl_run_tells_systemd(tmp_path):
+    """Type=notify: it is up when it listens, and says when it ends."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(WAIT)
+        env = {**os.environ, "PYTHONPATH": os.path.join(TOP, "python"), "VHCTL_PYTHON": sys.executable, "NOTIFY_SOCKET": str(tmp_path / "notify")}
+        with subprocess.Popen([VHCTL, "run", "--socket", tmp_path / "s", "--", *PEER, "bind", "listen", "stay"], env=env, stderr=subprocess.PIPE) as p:
+            told = manager.recv(4096).decode().splitlines()
+            ready = launch.listening(str(tmp_path / "s"))
+            p.send_signal(signal.SIGINT)
+            ends = manager.recv(4096)
+            p.communicate(timeout=WAIT)
+    assert told[0] == "READY=1" and told[1].startswith("STATUS=") and ready and ends == b"STOPPING=1" and p.returncode == 0

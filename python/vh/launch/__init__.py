@@ -6,7 +6,7 @@ without a connection, ended without a trace. docs/launch.md shows how. It works 
         disk = vh.Blk(b.path)
 """
 from vh.launch.backend import GRACE, START_TIMEOUT, Backend, start
-from vh.launch.discover import ASK_TIMEOUT, Capabilities, Description, capabilities, descriptions, discover, find, folders
+from vh.launch.installed import ASK_TIMEOUT, Capabilities, Description, capabilities, descriptions, discover, find, folders
 from vh.launch.errors import BadOutput, Died, InUse, LaunchError, NotFound, TimedOut
 from vh.launch.sockets import NAME_MAX, address, connect, listen, listening, wait_listening
 

@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
 """vhctl run, vhctl caps, vhctl wait: python3 -m vh.launch run|caps|wait ..."""
 import argparse
+import contextlib
 import json
 import os
 import re
 import select
 import signal
+import socket
 import sys
 from typing import Any, Sequence
 
 from vh import launch
 from vh.launch.backend import FD, SOCKET
-from vh.launch.discover import of_type
+from vh.launch.installed import of_type
 
 DONE, WRONG, USAGE, UNREACHABLE = 0, 1, 2, 3
 _TIME = re.compile(r"(\d+(?:\.\d+)?)(ms|s|)")
@@ -87,22 +89,33 @@ def run(o: "Any") -> int:
     command, args = _chosen(o)
     wake, wanted = _signals()
     with launch.start(command, *args, socket=o.socket, how=o.how, timeout=o.timeout, grace=o.grace, pidfile=o.pidfile,
+                      env={k: v for k, v in os.environ.items() if k != "NOTIFY_SOCKET"},  # it is not to speak for us
                       log=o.log or sys.stderr.buffer) as b:
         if o.json:
             print(json.dumps({"socket": b.path, "pid": b.pid, "command": b.command}), flush=True)
         else:
             print(f"vhctl: {b.command[0]} listens at {b.path}, pid {b.pid}", file=sys.stderr, flush=True)
+        _notify(f"READY=1\nSTATUS=listens at {b.path}")
         watched = select.poll()
         for fd in (b.fileno(), wake):
             watched.register(fd, select.POLLIN)
         while not b.done() and not wanted:
             watched.poll()
+        _notify("STOPPING=1")
         if wanted:
             b.stop()
         failed = b.err()
     if failed:
         print(f"vhctl: {str(failed).splitlines()[0].rstrip(':')}", file=sys.stderr)
     return WRONG if failed else DONE
+
+
+def _notify(text: str) -> None:
+    """systemd, where a unit of Type=notify has started us."""
+    name = os.environ.get("NOTIFY_SOCKET", "")
+    if name:
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as manager:
+            manager.sendto(text.encode(), "\0" + name[1:] if name.startswith("@") else name)
 
 
 def _signals() -> "tuple[int, list[int]]":

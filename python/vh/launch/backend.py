@@ -16,7 +16,7 @@ from vh.launch.process import TAIL, Child, Output
 from vh.launch.sockets import NAME_MAX, listen, make_room, through, wait_listening, which
 
 if TYPE_CHECKING:
-    from vh.launch.discover import Description
+    from vh.launch.installed import Description
 
 START_TIMEOUT = 10.0
 GRACE = 5.0
