@@ -457,6 +457,19 @@ func TestFindSaysWhyOthersWereNotIt(t *testing.T) {
 	}
 }
 
+func TestThisMachine(t *testing.T) {
+	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
+	dir := os.Getenv("XDG_CONFIG_HOME") + "/qemu/vhost-user"
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	installed(t, dir, "00-ours", `out={"type": "block", "features": ["ours"]}`)
+	d, _, err := Find(context.Background(), "block", "ours")
+	if err != nil || Discover("block")[0].Path != d.Path || Descriptions()[0].Path != d.Path {
+		t.Error(d, err)
+	}
+}
+
 func TestFoldersFollowTheUser(t *testing.T) {
 	t.Setenv("XDG_CONFIG_HOME", "relative")
 	t.Setenv("HOME", "/h")

@@ -354,3 +354,14 @@ func (h *Host) Find(ctx context.Context, kind string, features ...string) (*Desc
 	}
 	return nil, nil, notFound("no back-end of type %s is installed%s", kind, why)
 }
+
+// Descriptions are those of this machine.
+func Descriptions() []Description { return (&Host{}).Descriptions() }
+
+// Discover is what can be used of this machine.
+func Discover(kind string) []Description { return (&Host{}).Discover(kind) }
+
+// Find is the first of this machine that has what is wanted.
+func Find(ctx context.Context, kind string, features ...string) (*Description, *Capabilities, error) {
+	return (&Host{}).Find(ctx, kind, features...)
+}
