@@ -13,6 +13,7 @@ import threading
 import pytest
 from binding import MIB, VHCTL, WAIT, vh
 from tracing import ENV, module, rig, running
+from vh.launch import sockets
 from vh.testing import BE, FE, PF, F, FrontEnd, Memory, Queue, wire
 from vh.testing.wire import Closed, Conn, bits
 from vh.trace import BACK_END, BACKEND, FRONT_END, MAIN, Fd, Message, Printer, Tracer, message_text, read
@@ -231,6 +232,37 @@ def test_sockets_instead_of_addresses_and_errors_of_use(tmp_path):
     with pytest.raises(OSError):
         Tracer(str(taken), "b")
     assert taken.read_text() == "no socket"
+
+
+def test_long_paths_and_a_socket_that_is_not_ours_any_more(tmp_path):
+    long = tmp_path / ("x" * 60) / ("y" * 60)
+    long.mkdir(parents=True)
+    front, back = str(long / "front"), str(long / "back")
+    with sockets.listen(back) as listening, Tracer(front, back):
+        with sockets.connect(front) as fe:
+            assert os.stat(front).st_mode & 0o777 == 0o600
+            listening.settimeout(WAIT)
+            with listening.accept()[0] as be:
+                fe.send(b"abc")
+                be.settimeout(WAIT)
+                assert be.recv(3) == b"abc"
+        os.unlink(front)
+        (long / "front").write_text("somebody else's")
+    assert (long / "front").read_text() == "somebody else's"
+    with Tracer("@" + str(os.getpid()), back):
+        with pytest.raises(OSError):
+            Tracer("abstract:" + str(os.getpid()), back)
+
+
+def test_the_socket_of_a_display_is_passed_on(tmp_path):
+    with rig(tmp_path, serve=False) as r:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            r.fe.send(FE.GPU_SET_SOCKET, fds=[theirs.fileno()])
+            with r.be.conn.recv() as got:
+                os.write(got.fds[0], b"frame")
+            assert ours.recv(5) == b"frame"
+    assert not r.rules()
 
 
 def test_kinds_of_fds():

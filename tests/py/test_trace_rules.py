@@ -13,6 +13,7 @@ OFFER = bits(F.VERSION_1, F.PROTOCOL_FEATURES, F.RING_EVENT_IDX, F.LOG_ALL, NET.
 ACK = bits(F.VERSION_1, F.PROTOCOL_FEATURES, NET.MTU)
 PROTOCOL = bits(PF.MQ, PF.REPLY_ACK, PF.BACKEND_REQ, PF.CONFIG, PF.CONFIGURE_MEM_SLOTS, PF.STATUS, PF.MTU, PF.INFLIGHT_SHMFD,
                 PF.LOG_SHMFD)
+EVERYTHING = bits(*PF) & ~bits(PF.XEN_MMAP)
 CASES = {}
 
 
@@ -48,7 +49,7 @@ class Talk:
     def state(self, request, index, num=0):
         self.told(request, pack("VRING_STATE", index=index, num=num))
 
-    def offer(self, features=OFFER, protocol=PROTOCOL):
+    def offer(self, features=OFFER, protocol=EVERYTHING & ~bits(PF.RARP)):
         self.told(FE.GET_FEATURES)
         self.answer(FE.GET_FEATURES, pack("U64", value=features))
         if features >> F.PROTOCOL_FEATURES & 1:
@@ -56,7 +57,7 @@ class Talk:
             self.answer(FE.GET_PROTOCOL_FEATURES, pack("U64", value=protocol))
 
     def negotiate(self, ack=ACK, protocol=PROTOCOL):
-        self.offer()
+        self.offer(protocol=PROTOCOL | protocol)
         self.u64(FE.SET_PROTOCOL_FEATURES, protocol)
         self.told(FE.SET_OWNER)
         self.u64(FE.SET_FEATURES, ack)
@@ -222,7 +223,7 @@ def protocol_features_before_anything_is_known(t):
     t.u64(FE.SET_PROTOCOL_FEATURES, 0)
 
 
-@case("ack-protocol-features", "protocol-feature-needs")
+@case("protocol-feature-needs")
 def a_protocol_feature_without_what_it_needs(t):
     t.offer()
     t.u64(FE.SET_PROTOCOL_FEATURES, bits(PF.BACKEND_REQ, PF.SHMEM))
@@ -366,6 +367,54 @@ def a_log_without_memory(t):
 def a_status_of_nine_bits(t):
     t.negotiate()
     t.u64(FE.SET_STATUS, 0x100)
+
+
+@case("iotlb", "iotlb", "iotlb", "iotlb")
+def io_addresses_of_the_wrong_kind(t):
+    t.offer(OFFER | bits(F.ACCESS_PLATFORM))
+    t.u64(FE.SET_PROTOCOL_FEATURES, PROTOCOL)
+    t.u64(FE.SET_FEATURES, ACK | bits(F.ACCESS_PLATFORM))
+    t.told(FE.IOTLB_MSG, pack("IOTLB", type=2, perm=3, size=4096))
+    t.told(FE.IOTLB_MSG, pack("IOTLB", type=1, perm=1))
+    t.told(FE.IOTLB_MSG, pack("IOTLB", type=2, perm=0, size=1))
+    t.told(FE.IOTLB_MSG, pack("IOTLB", type=2, perm=1, size=2, iova=(1 << 64) - 1))
+    t.open()
+    t.back_asks(BE.IOTLB_MSG, pack("IOTLB", type=1, perm=1))
+    t.back_asks(BE.IOTLB_MSG, pack("IOTLB", type=3))
+
+
+@case("inflight-count", "reply-inflight")
+def inflight_memory_for_nothing(t):
+    t.negotiate()
+    t.told(FE.GET_INFLIGHT_FD, pack("INFLIGHT", num_queues=1))
+    t.answer(FE.GET_INFLIGHT_FD, pack("INFLIGHT", mmap_size=4096))
+
+
+def everything(t):
+    t.negotiate(protocol=EVERYTHING)
+
+
+@case("device-state")
+def a_state_of_a_running_device(t):
+    everything(t)
+    t.told(FE.SET_DEVICE_STATE_FD, pack("DEVICE_STATE", phase=1), [t.mem.fd])
+    t.answer(FE.SET_DEVICE_STATE_FD, pack("U64", value=0x101))
+
+
+@case("shmem-range", "uuid-nil", "in-band-value")
+def requests_of_a_back_end_that_mean_nothing(t):
+    everything(t)
+    t.open()
+    t.back_asks(BE.SHMEM_UNMAP, pack("MMAP"))
+    t.back_asks(BE.SHARED_OBJECT_ADD, bytes(16))
+    t.back_asks(BE.VRING_CALL, pack("VRING_STATE", num=1))
+
+
+@case("endian-value", "in-band-value")
+def values_that_are_neither(t):
+    everything(t)
+    t.state(FE.SET_VRING_ENDIAN, 0, 2)
+    t.state(FE.VRING_KICK, 0, 1)
 
 
 @case("mtu-value")

@@ -375,6 +375,47 @@ def _mtu(_: Session, m: Message) -> str | None:
     return f"MTU {value}: 68 to 65535" if value is not None and not 68 <= value <= 65535 else None
 
 
+def _iotlb(_: Session, m: Message) -> str | None:
+    msg = _unpacked("IOTLB", m) if m.row and m.row.payload == "IOTLB" else None
+    if not msg:
+        return None
+    if msg["type"] not in ((2, 3) if m.channel == MAIN else (1, 4)):
+        return f"type {msg['type']} is not for this direction"
+    if msg["type"] <= 2 and not 1 <= msg["perm"] <= 3:
+        return f"access {msg['perm']}: 1 read, 2 write, 3 both"
+    if msg["type"] == 2 and (not msg["size"] or msg["iova"] + msg["size"] > 1 << 64):
+        return f"{msg['size']} bytes at {msg['iova']:#x} are none, or wrap"
+    return None
+
+
+def _inflight(_: Session, m: Message) -> str | None:
+    msg = _unpacked("INFLIGHT", m)
+    return "no queues, or none of their entries" if msg and not (msg["num_queues"] and msg["queue_size"]) else None
+
+
+def _device_state(_: Session, m: Message) -> str | None:
+    msg = _unpacked("DEVICE_STATE", m)
+    return f"direction {msg['direction']}, phase {msg['phase']}" if msg and (msg["direction"] > 1 or msg["phase"]) else None
+
+
+def _shmem(_: Session, m: Message) -> str | None:
+    msg = _unpacked("MMAP", m) if m.row and m.row.payload == "MMAP" else None
+    if not msg or (msg["len"] and msg["shm_offset"] + msg["len"] <= 1 << 64):
+        return None
+    return f"{msg['len']} bytes at {msg['shm_offset']:#x} are none, or wrap"
+
+
+def _uuid(_: Session, m: Message) -> str | None:
+    adds = m.channel == BACKEND and m.request == BE.SHARED_OBJECT_ADD
+    return "the UUID is nil" if adds and m.payload and not any(m.payload) else None
+
+
+def _in_band(_: Session, m: Message) -> str | None:
+    in_band = m.request == FE.VRING_KICK if m.channel == MAIN else m.request in (BE.VRING_CALL, BE.VRING_ERR)
+    msg = _unpacked("VRING_STATE", m) if in_band else None
+    return f"num is {msg['num']}, not 0" if msg and msg["num"] else None
+
+
 # --- replies ---------------------------------------------------------------------------------------------------------
 
 
@@ -424,6 +465,13 @@ def _reply_config(_: Session, m: Message, request: _Owed | None) -> str | None:
     if (asked["offset"], asked["size"]) != (said["offset"], said["size"]):
         return f"asked for {asked['size']} bytes from {asked['offset']}, answered {said['size']} from {said['offset']}"
     return _config_length(_, m)
+
+
+def _reply_inflight(_: Session, m: Message, request: _Owed | None) -> str | None:
+    msg = _unpacked("INFLIGHT", m) if m.channel == MAIN and m.request == FE.GET_INFLIGHT_FD else None
+    if not msg or bool(msg["mmap_size"]) == bool(m.fds):
+        return None
+    return f"{msg['mmap_size']} bytes, and {len(m.fds)} file descriptors"
 
 
 def _pf_lost(s: Session, m: Message, request: _Owed | None) -> str | None:
@@ -485,6 +533,13 @@ REQUESTS = (
     Rule("region-unknown", "VHOST_USER_REM_MEM_REG", ERROR, _region_gone, (FE.REM_MEM_REG,)),
     Rule("config-length", "Virtio device config space", ERROR, _config_length, (FE.GET_CONFIG, FE.SET_CONFIG)),
     Rule("config-range", "Virtio device config space", ERROR, _config_range, (FE.GET_CONFIG, FE.SET_CONFIG)),
+    Rule("iotlb", "An IOTLB message", ERROR, _iotlb),
+    Rule("inflight-count", "Inflight description", ERROR, _inflight, (FE.GET_INFLIGHT_FD, FE.SET_INFLIGHT_FD)),
+    Rule("device-state", "Device state transfer parameters", ERROR, _device_state, (FE.SET_DEVICE_STATE_FD,)),
+    Rule("shmem-range", "VHOST_USER_BACKEND_SHMEM_MAP", ERROR, _shmem),
+    Rule("uuid-nil", "VHOST_USER_BACKEND_SHARED_OBJECT_ADD", ERROR, _uuid),
+    Rule("in-band-value", "In-band notifications", ERROR, _in_band),
+    Rule("endian-value", "VHOST_USER_SET_VRING_ENDIAN", ERROR, _enable, (FE.SET_VRING_ENDIAN,)),
     Rule("log-fd", "VHOST_USER_SET_LOG_BASE", ERROR, _log_fd, (FE.SET_LOG_BASE,)),
     Rule("status-value", "VHOST_USER_SET_STATUS", ERROR, _status, (FE.SET_STATUS,)),
     Rule("mtu-value", "VHOST_USER_NET_SET_MTU", WARNING, _mtu, (FE.NET_SET_MTU,)),
@@ -498,6 +553,7 @@ REPLIES = (
     Rule("reply-fds", "Communication", ERROR, _reply_fds),
     Rule("reply-ring", "VHOST_USER_GET_VRING_BASE", ERROR, _reply_ring),
     Rule("reply-config", "VHOST_USER_GET_CONFIG", ERROR, _reply_config),
+    Rule("reply-inflight", "VHOST_USER_GET_INFLIGHT_FD", ERROR, _reply_inflight),
     Rule("offered-unknown", "Protocol features", WARNING, _pf_lost),
 )
 

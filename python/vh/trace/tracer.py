@@ -14,6 +14,7 @@ import time
 from typing import Any, Callable, Protocol
 
 from vh.launch import listen
+from vh.launch import sockets
 from vh.testing.wire import FE
 from vh.trace import rings
 from vh.trace.files import Recording, write
@@ -44,7 +45,16 @@ def address(target: str) -> str:
 def listener(target: str) -> socket.socket:
     """A socket that listens there; one that nobody listens at any more is replaced."""
     path = address(target)
-    s = listen("@" + path[1:] if path.startswith("\0") else path, backlog=8)
+    if path.startswith("\0"):
+        s = socket.socket(socket.AF_UNIX)
+        try:
+            s.bind(path)
+            s.listen(8)
+        except BaseException:
+            s.close()
+            raise
+    else:
+        s = sockets.listen(path, backlog=8)
     s.setblocking(False)
     return s
 
@@ -53,19 +63,14 @@ def connected(target: str, timeout: float) -> socket.socket:
     """A connection to there; waits for a listener until the timeout."""
     deadline = time.monotonic() + timeout
     while True:
-        s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            s.connect(address(target))
+            s = sockets.connect(address(target))
             s.setblocking(False)
             return s
         except (FileNotFoundError, ConnectionRefusedError):
-            s.close()
             if time.monotonic() >= deadline:
                 raise
             time.sleep(0.01)
-        except BaseException:
-            s.close()
-            raise
 
 
 def _gone(s: socket.socket) -> bool:
@@ -203,7 +208,7 @@ class Tracer:
         self._closed = False
         self.refused = ""  # why the last back-end could not be reached
         self._calls: list[Callable[[], object]] = []
-        self._path = ""
+        self._path, self._file = "", sockets.which("")
         self._listener: socket.socket | None = None if pair else listener(listen or "")
         self._selector = selectors.DefaultSelector()
         self._wake, self._woken = socket.socketpair()
@@ -215,8 +220,9 @@ class Tracer:
                 s.setblocking(False)
             self._join(*pair)
         elif self._listener:
-            name = self._listener.getsockname()
-            self._path = name if isinstance(name, str) and name else ""
+            path = address(listen or "")
+            if not path.startswith("\0"):
+                self._path, self._file = path, sockets.which(path)
             self._selector.register(self._listener, selectors.EVENT_READ)
 
     # --- a thread of its own ---
@@ -271,11 +277,8 @@ class Tracer:
         if self._listener:
             self._listener.close()
             self._listener = None
-            if self._path:
-                try:
-                    os.unlink(self._path)
-                except OSError:
-                    pass
+            if self._path and self._file == sockets.which(self._path):
+                os.unlink(self._path)
         self._selector.close()
         self._wake.close()
         self._woken.close()
