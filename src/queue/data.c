@@ -265,37 +265,55 @@ vh_rc vh_queue_unpop(struct vh_queue *q, uint32_t n)
 	return rc;
 }
 
+static inline int32_t submit(struct vh_queue *q, const struct vh_req *reqs, uint32_t n)
+{
+	if (VHI_UNLIKELY(q->flags & VHI_QF_SHUT))
+		return vhi_queue_leave_with(q, closed(q));
+	return q->layout->submit(q, reqs, n);
+}
+
+__attribute__((noinline)) static int32_t enter_and_submit(struct vh_queue *q, const struct vh_req *reqs, uint32_t n,
+							  struct vhi_pass *late)
+{
+	return vhi_queue_enter_slow(q, late) ? -EBUSY : submit(q, reqs, n);
+}
+
 vh_count vh_queue_submit(struct vh_queue *q, const struct vh_req *reqs, uint32_t n)
 {
-	int32_t taken;
+	struct vhi_pass *late;
 
-	if (!q || q->role != VH_QUEUE_DRIVER || (!reqs && n))
+	if (VHI_UNLIKELY(!q || q->role != VH_QUEUE_DRIVER || (!reqs && n)))
 		return wrong_args(q, "vh_queue_submit", VH_QUEUE_DRIVER);
-	if (vhi_queue_enter(q))
-		return -EBUSY;
-	taken = q->flags & VHI_QF_SHUT ? closed(q) : q->layout->submit(q, reqs, n);
-	vhi_queue_leave(q);
-	return taken;
+	return vhi_queue_enter_fast(q, &late) ? submit(q, reqs, n) : enter_and_submit(q, reqs, n, late);
+}
+
+__attribute__((noinline)) static int32_t reap_rarely(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max)
+{
+	if (!runs(q))
+		return closed(q);
+	return vhi_poisoned(q) ? vhi_queue_broke(q, VHI_SITE_QUEUE_POISONED) : vhi_order_reap(q, cpls, max);
+}
+
+static inline int32_t reap(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max)
+{
+	if (VHI_UNLIKELY((q->flags & (VHI_QF_STARTED | VHI_QF_BROKEN | VHI_QF_IN_ORDER)) != VHI_QF_STARTED))
+		return vhi_queue_leave_with(q, reap_rarely(q, cpls, max));
+	return q->layout->reap(q, cpls, max);
+}
+
+__attribute__((noinline)) static int32_t enter_and_reap(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max,
+							struct vhi_pass *late)
+{
+	return vhi_queue_enter_slow(q, late) ? -EBUSY : reap(q, cpls, max);
 }
 
 vh_count vh_queue_reap(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max)
 {
-	int32_t n;
+	struct vhi_pass *late;
 
-	if (!q || q->role != VH_QUEUE_DRIVER || !cpls)
+	if (VHI_UNLIKELY(!q || q->role != VH_QUEUE_DRIVER || !cpls))
 		return wrong_args(q, "vh_queue_reap", VH_QUEUE_DRIVER);
-	if (vhi_queue_enter(q))
-		return -EBUSY;
-	if (!runs(q))
-		n = closed(q);
-	else if (vhi_poisoned(q))
-		n = vhi_queue_broke(q, VHI_SITE_QUEUE_POISONED);
-	else if (VHI_UNLIKELY(q->flags & VHI_QF_IN_ORDER))
-		n = vhi_order_reap(q, cpls, max);
-	else
-		n = q->layout->reap(q, cpls, max);
-	vhi_queue_leave(q);
-	return n;
+	return vhi_queue_enter_fast(q, &late) ? reap(q, cpls, max) : enter_and_reap(q, cpls, max, late);
 }
 
 /* Empties the queue's fd. The owner of the gate. */

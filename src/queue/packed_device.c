@@ -367,10 +367,11 @@ static inline __attribute__((always_inline)) int32_t publish(struct vh_queue *q,
 		q->dropped += n;
 		return vhi_queue_broke(q, VHI_SITE_QUEUE_POISONED);
 	}
+	/* What nobody else looks at can be counted while the driver finds it. */
+	vhi_shm_store64_release(ring + 2 * (size_t)packed_at(old) + 1, first);
 	q->next_used = (uint16_t)(u.at | (u.marks ? VHI_PACKED_WRAP : 0));
 	passed = packed_between(num, old, q->next_used);
 	q->dev.taken -= passed;
-	vhi_shm_store64_release(ring + 2 * (size_t)packed_at(old) + 1, first);
 	vhi_count(&q->stats.completed, n);
 	vhi_count(&q->stats.bytes_out, u.bytes);
 	packed_tell(q, VHI_AREA_DRIVER, old, passed);

@@ -241,12 +241,12 @@ static int32_t packed_submit(struct vh_queue *q, const struct vh_req *reqs, uint
 			first = head;
 	}
 	if (!i)
-		return vhi_refused(q, rc);
+		return vhi_queue_leave_with(q, vhi_refused(q, rc));
 	q->next_avail = pos_of(&p);
 	vhi_shm_store64_release(ring + 2 * (size_t)packed_at(old) + 1, first);
 	vhi_submit_end(q, &b, i);
 	packed_tell(q, VHI_AREA_DEVICE, old, n_free - b.n_free);
-	return (int32_t)i;
+	return vhi_queue_leave_with(q, (int32_t)i);
 }
 
 /* Is there one at next_used? What is not in flight can't be: its marks may be older than the ring's last turn. */
@@ -266,7 +266,9 @@ static void packed_release(struct vh_queue *q, uint32_t id)
 	q->drv.n_free += q->slots[id].n_desc;
 }
 
-static int32_t packed_reap(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max)
+/* At least one was completed, which has @word. */
+static inline __attribute__((always_inline)) int32_t reap(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max,
+							  uint64_t word)
 {
 	const uint64_t VHI_SHM *const ring = packed_desc(q, 0);
 	struct vh_cpl *cpl = cpls, *const end = cpls + max;
@@ -277,16 +279,12 @@ static int32_t packed_reap(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max
 	size_t at = packed_at(q->next_used), free = q->drv.free;
 	uint64_t bytes = 0;
 
-	/* What is not in flight can't be used: see is_used(). */
-	for (; cpl != end && busy; cpl++) {
-		const uint64_t word = vhi_shm_load64_acquire(ring + 2 * at + 1);
+	for (;;) {
 		const uint32_t id = packed_id(word);
 		/* Without WRITE a length says nothing. */
 		const uint32_t len = packed_flags(word) & VHI_DESC_WRITE ? (uint32_t)word : 0;
 		uint32_t n_desc;
 
-		if (!packed_is(word, marks))
-			break;
 		site = vhi_reap_one(slots, num, id, len, cpl);
 		if (VHI_UNLIKELY(site))
 			break;
@@ -302,6 +300,12 @@ static int32_t packed_reap(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max
 			marks ^= VHI_PACKED_AVAIL | VHI_PACKED_USED;
 		}
 		bytes += len;
+		/* What is not in flight can't be used: see is_used(). */
+		if (++cpl == end || !busy)
+			break;
+		word = vhi_shm_load64_acquire(ring + 2 * at + 1);
+		if (!packed_is(word, marks))
+			break;
 	}
 	q->next_used = (uint16_t)(at | (marks ? VHI_PACKED_WRAP : 0));
 	q->drv.n_free = num - busy;
@@ -311,6 +315,22 @@ static int32_t packed_reap(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max
 	else if (site)
 		return vhi_queue_broke(q, site);
 	return (int32_t)(cpl - cpls);
+}
+
+__attribute__((noinline)) static int32_t reap_some(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max, uint64_t word)
+{
+	if (vhi_poisoned(q))
+		return vhi_queue_leave_with(q, vhi_queue_broke(q, VHI_SITE_QUEUE_POISONED));
+	return vhi_queue_leave_with(q, reap(q, cpls, max, word));
+}
+
+static int32_t packed_reap(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max)
+{
+	uint64_t word;
+
+	if (!max || !is_used(q, q->next_used, q->num - q->drv.n_free, &word))
+		return vhi_reaped_none(q);
+	return reap_some(q, cpls, max, word);
 }
 
 static void packed_arm(struct vh_queue *q, bool on)

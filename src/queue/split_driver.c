@@ -138,19 +138,20 @@ static int32_t split_submit(struct vh_queue *q, const struct vh_req *reqs, uint3
 			break;
 	}
 	if (!i)
-		return vhi_refused(q, rc);
+		return vhi_queue_leave_with(q, vhi_refused(q, rc));
 	q->next_avail = (uint16_t)(old + i);
 	vhi_shm_store16_release(avail(q) + IDX, q->next_avail);
 	vhi_submit_end(q, &b, i);
 	tell_device(q, old);
-	return (int32_t)i;
+	return vhi_queue_leave_with(q, (int32_t)i);
 }
 
-static int32_t split_reap(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max)
+/* So many were completed, as the device says: 1 at least. */
+static inline __attribute__((always_inline)) int32_t reap(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max,
+							  uint32_t ready)
 {
 	const uint32_t VHI_SHM *const ring = (const uint32_t VHI_SHM *)(used(q) + RING);
-	const uint16_t idx = vhi_shm_load16_acquire(used(q) + IDX);
-	const uint32_t ready = (uint16_t)(idx - q->next_used), num = q->num;
+	const uint32_t num = q->num;
 	struct vhi_slot *const slots = q->slots;
 	struct vh_cpl *cpl = cpls, *end;
 	uint32_t at = q->next_used, given = 0, site = 0;
@@ -176,6 +177,21 @@ static int32_t split_reap(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max)
 	else if (site)
 		return vhi_queue_broke(q, site);
 	return (int32_t)(cpl - cpls);
+}
+
+__attribute__((noinline)) static int32_t reap_some(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max,
+						   uint32_t ready)
+{
+	if (vhi_poisoned(q))
+		return vhi_queue_leave_with(q, vhi_queue_broke(q, VHI_SITE_QUEUE_POISONED));
+	return vhi_queue_leave_with(q, reap(q, cpls, max, ready));
+}
+
+static int32_t split_reap(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max)
+{
+	const uint32_t ready = (uint16_t)(vhi_shm_load16_acquire(used(q) + IDX) - q->next_used);
+
+	return ready ? reap_some(q, cpls, max, ready) : vhi_reaped_none(q);
 }
 
 static void split_arm(struct vh_queue *q, bool on)

@@ -20,6 +20,11 @@ int vhi_refused(const struct vh_queue *q, enum vhi_refusal why)
 			   "vh_queue_submit: queue %u: %s", q->index, refusals[why].text);
 }
 
+int32_t vhi_reaped_none(struct vh_queue *q)
+{
+	return vhi_queue_leave_with(q, vhi_poisoned(q) ? vhi_queue_broke(q, VHI_SITE_QUEUE_POISONED) : 0);
+}
+
 bool vhi_find_gpa(struct vh_queue *q, uint64_t addr, uint64_t len, uint64_t *gpa)
 {
 	const struct vhi_region *r;

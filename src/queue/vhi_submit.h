@@ -162,6 +162,9 @@ static inline __attribute__((always_inline)) uint32_t vhi_reap_one(struct vhi_sl
 	return 0;
 }
 
+/* What a reap ends with that finds nothing. */
+int32_t vhi_reaped_none(struct vh_queue *q);
+
 static inline void vhi_reaped(struct vh_queue *q, uint32_t n, uint64_t bytes)
 {
 	q->idle = false;

@@ -117,16 +117,16 @@ struct vhi_chain {
 
 /* What a layout of the ring does; chosen at start. */
 struct vhi_layout {
-	/* All of a pop or push where nothing rare is to be done, from inside the gate: they leave it. */
+	/* All of a call where nothing rare is to be done, from inside the gate: they leave it. */
 	int32_t (*pop)(struct vh_queue *q, struct vh_req *reqs, uint32_t max);
 	int32_t (*push)(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n);
+	int32_t (*submit)(struct vh_queue *q, const struct vh_req *reqs, uint32_t n);
+	int32_t (*reap)(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max);
 	/* What of it only this layout knows. */
 	int32_t (*take)(struct vh_queue *q, struct vh_req *reqs, uint32_t max);	       /* pop */
 	int32_t (*publish)(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n); /* push, tokens claimed */
 	int32_t (*give_back)(struct vh_queue *q, uint32_t n);			       /* unpop */
-	int32_t (*submit)(struct vh_queue *q, const struct vh_req *reqs, uint32_t n);
-	int32_t (*reap)(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max);
-	void (*open)(struct vh_queue *q, bool fresh); /* indices at start */
+	void (*open)(struct vh_queue *q, bool fresh);				       /* indices at start */
 	/* Where a device would go on; *left requests are not completed. */
 	uint32_t (*base)(struct vh_queue *q, uint32_t *left);
 	void (*arm)(struct vh_queue *q, bool on); /* ask for notifications, or ask for none */

@@ -44,6 +44,10 @@ COSTS = (
     Cost("source", "ps5", 1, 32, 205),
     Cost("sink", "s0", 1, 32, 148),
     Cost("sink", "ps0", 1, 32, 139),
+    Cost("pop", "s0", 1, 1, 83),
+    Cost("pop", "ps0", 1, 1, 76),
+    Cost("reap", "s0", 1, 1, 66),
+    Cost("reap", "ps0", 1, 1, 78),
     Cost("driver", "s0", 1, 32, 180),
     Cost("driver", "s1", 1, 32, 264),
     Cost("driver", "s2", 1, 32, 412),
@@ -55,4 +59,4 @@ COSTS = (
 )
 
 # Full fences in one batch, locked instructions included.
-FENCES = {"device": 1, "copy": 1, "event": 2, "driver": 1, "source": 1, "sink": 1}
+FENCES = {"device": 1, "copy": 1, "event": 2, "driver": 1, "source": 1, "sink": 1, "pop": 0, "reap": 0}

@@ -9,7 +9,7 @@
  *
  * Modes: device = pop and push; copy = pop, copy each segment out of memory or into it, push; event = pop, push and arm,
  * with an event index; driver = submit and reap; source and sink = a batch of the network device of that kind, with frames
- * of 64 bytes.
+ * of 64 bytes; pop and reap = one that finds nothing, which is how often a side that polls looks.
  */
 #include <stdio.h>
 
@@ -29,13 +29,19 @@ struct desc {
 	uint16_t next;
 };
 
-static const char *const modes[] = {"device", "copy", "event", "driver", "source", "sink"};
-enum { DEVICE, COPY, EVENT, DRIVER, SOURCE, SINK };
+static const char *const modes[] = {"device", "copy", "event", "driver", "source", "sink", "pop", "reap"};
+enum { DEVICE, COPY, EVENT, DRIVER, SOURCE, SINK, POP, REAP };
+
+static uint32_t mode;
+
+static bool is_driver(void)
+{
+	return mode == DRIVER || mode == REAP;
+}
 
 static struct vh_mem *mem;
 static struct vh_queue *q;
 static struct vh_device *net; /* what source and sink run */
-static uint32_t mode;
 static struct desc *table;
 static uint16_t *avail, *used;
 static uint16_t next;
@@ -81,14 +87,14 @@ static void open_queue(const struct shape *s)
 {
 	struct vh_queue_opts opts = {.size = sizeof(opts), .num = NUM};
 
-	opts.role = mode == DRIVER ? VH_QUEUE_DRIVER : VH_QUEUE_DEVICE;
+	opts.role = is_driver() ? VH_QUEUE_DRIVER : VH_QUEUE_DEVICE;
 	opts.features = UINT64_C(1) << VH_F_VERSION_1 | UINT64_C(1) << VH_F_RING_INDIRECT_DESC |
 			(uint64_t)packed << VH_F_RING_PACKED | (uint64_t)(mode == EVENT) << VH_F_RING_EVENT_IDX;
 	opts.base = packed ? VH_QUEUE_PACKED_BASE : 0;
 	opts.desc = RING_GPA;
 	opts.driver = AVAIL_GPA;
 	opts.device = USED_GPA;
-	if (mode == DRIVER && s->indirect) {
+	if (is_driver() && s->indirect) {
 		opts.indirect = TABLES;
 		opts.max_indirect = s->n;
 	}
@@ -125,13 +131,13 @@ static void set_up(const struct shape *s, uint32_t regions)
 	if (mode == SOURCE || mode == SINK)
 		open_net();
 	/* No interrupts and no kicks: the decision is measured, the system call is not. */
-	(mode == DRIVER ? used : avail)[packed] = 1;
+	(is_driver() ? used : avail)[packed] = 1;
 	head_step = s->indirect ? 1 : s->n;
 	n_heads = NUM / head_step;
 	for (uint32_t i = 0; i < n_heads; i++) {
 		uint64_t gpa = TABLES + i * 16 * s->n;
 
-		chains[i] = packed || mode == DRIVER ? &plan[i * head_step] : &table[i * head_step];
+		chains[i] = packed || is_driver() ? &plan[i * head_step] : &table[i * head_step];
 		if (s->indirect && mode != DRIVER) {
 			fill(host(gpa), s, regions, 0);
 			for (uint32_t k = 0; packed && k < s->n; k++)
@@ -210,6 +216,7 @@ static void use(uint32_t batch)
 void device_batch(struct vh_req *reqs, struct vh_cpl *cpls, uint32_t batch);
 void driver_submit(const struct vh_req *reqs, uint32_t batch);
 void driver_reap(struct vh_cpl *cpls, uint32_t batch);
+void look(struct vh_req *reqs, struct vh_cpl *cpls);
 
 static void copy(const struct vh_req *req, struct vh_cpl *cpl)
 {
@@ -290,7 +297,7 @@ __attribute__((noinline)) void driver_reap(struct vh_cpl *cpls, uint32_t batch)
 static void warm_up(struct vh_req *reqs, struct vh_cpl *cpls, uint32_t batch)
 {
 	for (uint32_t i = 0; i < 4; i++) {
-		if (mode == DRIVER) {
+		if (is_driver()) {
 			submit(reqs, batch);
 			use(batch);
 			reap(cpls, batch);
@@ -312,10 +319,22 @@ static double crossing_ns(void)
 	return (now_ns() - t) / CALLS;
 }
 
+/* What is looked for is in flight, but in a ring that nothing was put into. */
+__attribute__((noinline)) void look(struct vh_req *reqs, struct vh_cpl *cpls)
+{
+	if (mode == POP ? vh_queue_pop(q, reqs, 1) : vh_queue_reap(q, cpls, 1))
+		die("something was there");
+}
+
 static double measure(struct vh_req *reqs, struct vh_cpl *cpls, uint32_t batch)
 {
 	double t, sum;
 
+	if (mode == POP || mode == REAP) {
+		t = now_ns();
+		look(reqs, cpls);
+		return now_ns() - t;
+	}
 	if (mode != DRIVER) {
 		offer(batch);
 		t = now_ns();
@@ -355,12 +374,14 @@ int main(int argc, char **argv)
 	if (!s || !regions || regions > 509 || !batch || batch > (s->indirect ? NUM : NUM / s->n) || rounds < SAMPLES ||
 	    (argc > 5 && strcmp(argv[5], modes[mode]))) {
 		fprintf(stderr, "usage: queue_cost [p]s0..[p]s5 [regions [batch [rounds "
-				"[device|copy|event|driver|source|sink]]]], or queue_cost crossing\n");
+				"[device|copy|event|driver|source|sink|pop|reap]]]], or queue_cost crossing\n");
 		return 2;
 	}
 	set_up(s, regions);
-	make_requests(s, regions, reqs, mode == DRIVER ? batch : 0);
+	make_requests(s, regions, reqs, is_driver() ? batch : 0);
 	warm_up(reqs, cpls, batch);
+	if (mode == REAP)
+		submit(reqs, 1);
 	for (uint32_t k = 0; k < SAMPLES; k++) {
 		double sum = 0;
 

@@ -17,7 +17,7 @@ sys.path.insert(0, os.path.join(TOP, "tests", "bench"))
 import goals  # pylint: disable=wrong-import-position
 
 ROUNDS = 210  # ten for each of the program's samples
-MEASURED = ("device_batch", "driver_submit", "driver_reap")
+MEASURED = ("device_batch", "driver_submit", "driver_reap", "look")
 # The clock of libc makes a system call only under valgrind, which hides the page that makes it unnecessary.
 CLOCK = "clock_gettime"
 FOREIGN = re.compile(rf"^({CLOCK}|_*mem(cpy|set|move)|strlen|_dl_)")
