@@ -120,10 +120,10 @@ func (b *Blk) Reap(queue int, done []BlkDone) (n int, err error) {
 	return n, err
 }
 
-// Wait parks the goroutine until Reap has something. The connection is served meanwhile. It does not spin, whatever
-// DriverOpts.PollUS is: that is for threads.
+// Wait parks the goroutine until Reap has something. The connection is served meanwhile. DriverOpts.PollUS has it look at the
+// queue before; other goroutines run meanwhile.
 func (b *Blk) Wait(ctx context.Context, queue int) error {
-	return b.sleeps.wait(ctx, b.d, queue, func() error {
+	return b.sleeps.wait(ctx, b.d, queue, true, func() error {
 		return b.use(func(p *raw.Blk) error { return raw.BlkWait(p, u32(queue), 0) })
 	})
 }

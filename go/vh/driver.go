@@ -85,8 +85,10 @@ func (ss *sessions) drop(gone *session) {
 
 // Driver takes a back-end from open to running queues. It uses that one's connection and ends with it.
 type Driver struct {
-	b *Backend
-	s *session
+	b         *Backend
+	s         *session
+	spin      time.Duration // of a wait, before it sleeps
+	sleepless bool
 }
 
 // NewDriver negotiates and allocates rings; nil options are the defaults.
@@ -111,6 +113,13 @@ func newDriver(ctx context.Context, what Drivable, mem *Memory, opts *DriverOpts
 		return nil, missing("back-end")
 	}
 	d := &Driver{b: b, s: &session{}}
+	if opts != nil {
+		d.sleepless = opts.PollUS == PollAlways
+		d.spin = time.Duration(opts.PollUS) * time.Microsecond
+	}
+	if d.sleepless {
+		d.spin = between
+	}
 	err := b.wait(ctx, func() error {
 		var over *raw.Mem
 		if mem != nil { // in the order in which a callback comes to both

@@ -180,13 +180,14 @@ func (n *Net) Reap(pair, max int) (frames [][]byte, err error) {
 	return frames, nil
 }
 
-// Wait parks the goroutine until Reap has a frame (what is NetReceive) or Submit has room (NetSend).
+// Wait parks the goroutine until Reap has a frame (what is NetReceive) or Submit has room (NetSend). DriverOpts.PollUS: for
+// frames as with Blk.Wait.
 func (n *Net) Wait(ctx context.Context, pair int, what uint32) error {
 	queue := 2 * pair
 	if what == NetSend {
 		queue++
 	}
-	return n.sleeps.wait(ctx, n.d, queue, func() error {
+	return n.sleeps.wait(ctx, n.d, queue, what == NetReceive, func() error {
 		return n.use(func(p *raw.Net) error { return raw.NetWait(p, u32(pair), what, 0) })
 	})
 }

@@ -191,6 +191,16 @@ func (q *Queue) waiter() (*waiter, error) {
 	return q.sleep, nil
 }
 
+// Look tells whether there is something to Pop or Reap. It asks for nothing.
+func (q *Queue) Look() (more bool, err error) {
+	err = q.call(func() error {
+		state, err := raw.QueueLook(q.p).Get()
+		more = state == QueueMore
+		return err
+	})
+	return more, err
+}
+
 // Disarm asks not to be notified while polling.
 func (q *Queue) Disarm() error { return q.call(func() error { return raw.QueueDisarm(q.p) }) }
 

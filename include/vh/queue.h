@@ -253,6 +253,21 @@ VH_API vh_count vh_queue_reap(struct vh_queue *q, struct vh_cpl *cpls, uint32_t 
 VH_API vh_count vh_queue_arm(struct vh_queue *q);
 
 /**
+ * vh_queue_look() - whether there is something to pop or reap
+ * @q: either side
+ *
+ * For who spins before he sleeps: it asks nobody to be notified, and writes nothing.
+ *
+ * @since: VH_1.0
+ * @thread: queue
+ * @blocks: no
+ * @errors: EINVAL EBUSY EPROTO EFAULT
+ *
+ * Return: VH_QUEUE_MORE, or VH_QUEUE_SLEEP when there is nothing; for notifications see vh_queue_arm().
+ */
+VH_API vh_count vh_queue_look(struct vh_queue *q);
+
+/**
  * vh_queue_disarm() - ask not to be notified while polling
  * @q: either side
  *

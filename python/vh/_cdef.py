@@ -1023,6 +1023,7 @@ vh_rc vh_queue_unpop(struct vh_queue *q, uint32_t n);
 vh_count vh_queue_submit(struct vh_queue *q, const struct vh_req *reqs, uint32_t n);
 vh_count vh_queue_reap(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max);
 vh_count vh_queue_arm(struct vh_queue *q);
+vh_count vh_queue_look(struct vh_queue *q);
 vh_rc vh_queue_disarm(struct vh_queue *q);
 vh_rc vh_queue_set_coalescing(struct vh_queue *q, uint32_t completions);
 vh_count vh_queue_doorbell(struct vh_queue *q, uint32_t *data);
@@ -1510,6 +1511,7 @@ THREAD = {
     "vh_queue_submit": "queue",
     "vh_queue_reap": "queue",
     "vh_queue_arm": "queue",
+    "vh_queue_look": "queue",
     "vh_queue_disarm": "queue",
     "vh_queue_set_coalescing": "queue",
     "vh_queue_doorbell": "queue",

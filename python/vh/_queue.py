@@ -531,6 +531,10 @@ class Queue(Handle):
         """Ask to be notified, before going to sleep on fileno(). True: there is work already, do not sleep."""
         return self._guarded("vh_queue_arm") == _model.QUEUE_MORE
 
+    def look(self) -> bool:
+        """Whether there is something to pop or reap; nothing is asked for."""
+        return self._guarded("vh_queue_look") == _model.QUEUE_MORE
+
     def disarm(self) -> None:
         """Ask not to be notified while polling."""
         self._guarded("vh_queue_disarm")

@@ -48,7 +48,7 @@ int vhi_driver_ask(struct vhi_driver_queue *dq, enum vhi_how how)
 	const bool called = dq->sleep.called;
 
 	if (how == VHI_PEEK)
-		return vhi_queue_look(dq->q);
+		return vh_queue_look(dq->q);
 	dq->sleep.called = false;
 	if (how == VHI_ARM)
 		return vh_queue_arm(dq->q);

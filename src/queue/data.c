@@ -335,6 +335,13 @@ static bool waits(struct vh_queue *q)
 	       (q->flags & VHI_QF_IN_ORDER && vhi_order_more(q));
 }
 
+/* Something that comes could be taken. The queue runs. */
+static bool may_take(struct vh_queue *q)
+{
+	return (!(q->flags & VHI_QF_SHUT) || q->role == VH_QUEUE_DRIVER) && !q->starved &&
+	       !(q->behind.iotlb && vhi_behind_sleeps(q));
+}
+
 /* Ask for notifications, then look. The owner of the gate. */
 static int32_t arm(struct vh_queue *q)
 {
@@ -346,8 +353,7 @@ static int32_t arm(struct vh_queue *q)
 		behind(q);
 	if (!runs(q)) {
 		rc = closed(q);
-	} else if ((!(q->flags & VHI_QF_SHUT) || q->role == VH_QUEUE_DRIVER) && !q->starved &&
-		   !(q->behind.iotlb && vhi_behind_sleeps(q))) {
+	} else if (may_take(q)) {
 		q->layout->arm(q, true);
 		if (VHI_UNLIKELY(q->flags & VHI_QF_LOGGED))
 			vhi_queue_log_event(q);
@@ -377,13 +383,17 @@ vh_count vh_queue_arm(struct vh_queue *q)
 	return rc;
 }
 
-int vhi_queue_look(struct vh_queue *q)
+vh_count vh_queue_look(struct vh_queue *q)
 {
-	int rc;
+	int32_t rc;
 
+	if (!q)
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_queue_look: queue is NULL");
 	if (vhi_queue_enter(q))
 		return -EBUSY;
-	rc = runs(q) ? waits(q) : closed(q);
+	if (VHI_UNLIKELY(q->behind.iotlb))
+		behind(q);
+	rc = !runs(q) ? closed(q) : may_take(q) && waits(q) ? VH_QUEUE_MORE : VH_QUEUE_SLEEP;
 	vhi_queue_leave(q);
 	return rc;
 }

@@ -211,8 +211,6 @@ void vhi_queue_wake(struct vh_queue *q);
 int vhi_queue_watch(struct vh_queue *q, int epfd, const uint64_t tags[2]);
 /* As vh_queue_arm() before such a sleep. @called: the call fd was signalled since the last time. */
 int vhi_queue_doze(struct vh_queue *q, bool called);
-/* Is there something to reap? 1, 0, or the failure of a broken queue. */
-int vhi_queue_look(struct vh_queue *q);
 /* Break it: site and reason are kept (@why is static), the err fd is signalled once. */
 int vhi_queue_break(struct vh_queue *q, int code, uint32_t site, const char *why);
 /* True for a broken queue, and *out says why. */

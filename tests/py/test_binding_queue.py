@@ -404,9 +404,9 @@ def test_state_and_stats(pair):
     assert pair.device.stats.in_flight == 2 and pair.device.stats.requests == 2
     pair.device.push(batch)
     assert pair.device.stats.completed == 2 and pair.device.state is vh.QueueState.RUNNING
-    assert pair.device.arm() is False
+    assert pair.device.arm() is False and pair.device.look() is False
     pair.offer(1)
-    assert pair.device.arm() is True and pair.device.wait(1) is True
+    assert pair.device.look() is True and pair.device.arm() is True and pair.device.wait(1) is True
     assert pair.driver.wait(0.02) is True  # the first two can be reaped
     pair.device.disarm()
 
@@ -417,7 +417,7 @@ def test_a_second_thread_is_refused(pair):
     seen = []
 
     def other():
-        for use in (pair.device.pop, pair.device.arm, lambda: pair.device.push([])):
+        for use in (pair.device.pop, pair.device.arm, pair.device.look, lambda: pair.device.push([])):
             try:
                 use()
             except vh.VhError as e:
@@ -427,7 +427,7 @@ def test_a_second_thread_is_refused(pair):
     thread.start()
     thread.join()
     pair.device._inside = False
-    assert seen == [(errno.EBUSY, True)] * 3
+    assert seen == [(errno.EBUSY, True)] * 4
     assert len(pair.device.pop()) == 0
 
 

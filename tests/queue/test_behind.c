@@ -122,10 +122,12 @@ static void a_ring_that_is_not_known_is_waited_for(void **state)
 	assert_int_equal(misses(miss, 8), 1);
 	assert_int_equal(miss[0].iova, SHIFT + VHT_DATA);
 	assert_int_equal(miss[0].perm, VH_MEM_READ);
+	assert_int_equal(vh_queue_look(r.q), VH_QUEUE_SLEEP);
 	assert_int_equal(vh_queue_arm(r.q), VH_QUEUE_SLEEP);
 	assert_false(readable());
 	put(VHT_DATA, PAGE, VH_MEM_READ);
 	assert_true(readable());
+	assert_int_equal(vh_queue_look(r.q), VH_QUEUE_MORE);
 	assert_int_equal(vh_queue_arm(r.q), VH_QUEUE_MORE);
 	req = vht_pop1(&r);
 	assert_int_equal(((const struct vh_seg *)(uintptr_t)req.segs)->addr, (uintptr_t)vht_host(&r, VHT_DATA));

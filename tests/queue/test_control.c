@@ -462,6 +462,7 @@ static void a_second_thread_is_refused_and_control_waits_for_the_first(void **st
 	assert_int_equal(vh_queue_push(q, &cpl, 1), -EBUSY);
 	assert_int_equal(vh_queue_unpop(q, 1), -EBUSY);
 	assert_int_equal(vh_queue_arm(q), -EBUSY);
+	assert_int_equal(vh_queue_look(q), -EBUSY);
 	assert_int_equal(vh_queue_disarm(q), -EBUSY);
 	assert_int_equal(vhi_queue_finish_stop(q, NULL), -EBUSY);
 	assert_int_equal(start(), -EBUSY); /* it runs */

@@ -450,7 +450,9 @@ static void the_device_is_kicked_when_it_wants_to_be(void **state)
 		assert_int_equal(stats.kicks, 2);
 		/* And the driver is told by the call fd, which its own pollable fd covers. */
 		assert_int_equal(vh_queue_arm(ring.q), VH_QUEUE_SLEEP);
+		assert_int_equal(vh_queue_look(ring.q), VH_QUEUE_SLEEP);
 		use(0, 0);
+		assert_int_equal(vh_queue_look(ring.q), VH_QUEUE_MORE);
 		assert_int_equal(vh_queue_arm(ring.q), VH_QUEUE_MORE);
 		assert_int_equal(write(ring.call, &(uint64_t){1}, 8), 8);
 		assert_true(vht_readable(vh_queue_fd(ring.q)));

@@ -292,6 +292,7 @@ static void calls_of_the_other_side_are_refused(void **state)
 	assert_int_equal(vh_queue_unpop(NULL, 1), -EINVAL);
 	assert_int_equal(vh_queue_arm(NULL), -EINVAL);
 	assert_int_equal(vh_queue_disarm(NULL), -EINVAL);
+	assert_int_equal(vh_queue_look(NULL), -EINVAL);
 	assert_int_equal(vh_queue_fd(NULL), -EINVAL);
 	assert_int_equal(vh_queue_state(NULL), -EINVAL);
 	assert_int_equal(vh_queue_stop(NULL, NULL), -EINVAL);
@@ -652,6 +653,7 @@ static void stop_waits_for_what_is_in_flight_and_pops_nothing_more(void **state)
 	assert_int_equal(base, vht_base(&ring, 1));
 	assert_int_equal(vh_queue_pop(ring.q, reqs, 1), 0);
 	assert_int_equal(vh_queue_arm(ring.q), VH_QUEUE_SLEEP);
+	assert_int_equal(vh_queue_look(ring.q), VH_QUEUE_SLEEP);
 	assert_int_equal(vh_queue_disarm(ring.q), 0);
 	assert_int_equal(vh_queue_dup_snapshot(ring.q, &snap), -ENOENT);
 }

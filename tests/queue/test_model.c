@@ -214,6 +214,8 @@ static void reap(struct model *m)
 static void arm(struct model *m)
 {
 	vht_drain(m->r.kick);
+	assert_int_equal(vh_queue_look(m->r.q), m->n_offered ? VH_QUEUE_MORE : VH_QUEUE_SLEEP);
+	assert_int_equal(vh_queue_look(m->driver), m->n_pushed ? VH_QUEUE_MORE : VH_QUEUE_SLEEP);
 	if (rnd(m, 2)) {
 		assert_int_equal(vh_queue_arm(m->r.q), m->n_offered ? VH_QUEUE_MORE : VH_QUEUE_SLEEP);
 		m->device_sleeps = !m->n_offered;

@@ -134,6 +134,7 @@ extern uintptr_t _wrap_QueueOpen_raw_38bee8dda103c01b(swig_voidp arg1, swig_void
 extern void _wrap_QueueFree_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_QueueUnpop_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
 extern uintptr_t _wrap_QueueArm_raw_38bee8dda103c01b(swig_voidp arg1);
+extern uintptr_t _wrap_QueueLook_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_QueueDisarm_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_QueueSetCoalescing_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
 extern uintptr_t _wrap_QueueDoorbell_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
@@ -827,6 +828,15 @@ func QueueArm(arg1 *Queue) (_swig_ret Count) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	swig_r = (uintptr)(C._wrap_QueueArm_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0)))
+	var swig_r_1 Count
+	swig_r_1 = countOf(swig_r)
+	return swig_r_1
+}
+
+func QueueLook(arg1 *Queue) (_swig_ret Count) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	swig_r = (uintptr)(C._wrap_QueueLook_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0)))
 	var swig_r_1 Count
 	swig_r_1 = countOf(swig_r)
 	return swig_r_1

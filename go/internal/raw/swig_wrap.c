@@ -845,6 +845,19 @@ vhgo_count _wrap_QueueArm_raw_38bee8dda103c01b(struct vh_queue *_swig_go_0) {
 }
 
 
+vhgo_count _wrap_QueueLook_raw_38bee8dda103c01b(struct vh_queue *_swig_go_0) {
+  struct vh_queue *arg1 = (struct vh_queue *) 0 ;
+  vhgo_count result;
+  vhgo_count _swig_go_result;
+  
+  arg1 = *(struct vh_queue **)&_swig_go_0; 
+  
+  result = (vhgo_count)vh_queue_look(arg1);
+  _swig_go_result = vhgo_count_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
 vhgo_rc _wrap_QueueDisarm_raw_38bee8dda103c01b(struct vh_queue *_swig_go_0) {
   struct vh_queue *arg1 = (struct vh_queue *) 0 ;
   vhgo_rc result;
