@@ -153,6 +153,46 @@ const (
 	StartDriverOk  = 4 // VDUSE: the driver runs
 )
 
+// Kinds of row.
+const (
+	MetricsConnection = 1 // a handle and its connection
+	MetricsQueue      = 2 // one of its queues
+)
+
+// vh_metrics_prop.type: what its value is.
+const (
+	MetricsNumber  = 1 // goes up and down
+	MetricsCounter = 2 // only goes up
+	MetricsTime    = 3 // CLOCK_MONOTONIC, nanoseconds: since when it is so; 0 = it is not
+	MetricsChoice  = 4 // one of a few, named by vh_metrics_choice()
+	MetricsBits    = 5 // feature bits, named by vh_feature_name(vh_metrics_prop.space)
+	MetricsRequest = 6 // id of a message, named by vh_msg_name()
+	MetricsText    = 7 // no value: vh_metrics_row.name or .address, by vh_metrics_prop.space 0 or 1
+)
+
+// vh_metrics_prop.flags.
+const (
+	MetricsBrief = 1 // belongs into a table that is to fit on a screen
+)
+
+// vh_metrics_prop.space: bits whose meaning depends on the device_type of the row.
+const (
+	MetricsSpaceDevice = 4294967295
+)
+
+// Of vh/metrics.h.
+const (
+	MetricsMaxProps    = 64
+	MetricsNameSize    = 64  // with the NUL at its end
+	MetricsAddressSize = 128 // likewise
+	MetricsHelpSize    = 128 // likewise
+)
+
+// A value that is not known, as the positions of a ring that does not run.
+const (
+	MetricsUnknown = 18446744073709551615
+)
+
 // Largest message: file descriptors, and bytes of payload that any message can have.
 const (
 	MsgMaxFds     = 32 // that a message may bring: some peers send more than the specification has

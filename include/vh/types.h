@@ -65,6 +65,8 @@ struct vh_postcopy;
 struct vh_kern;
 struct vh_vdpa;
 struct vh_vdpa_mgmt;
+struct vh_metrics;
+struct vh_metrics_reader;
 
 /* Feature bits, as bit numbers (virtio 1.2 section 6; vhost-user "Feature bits"). */
 #define VH_F_NOTIFY_ON_EMPTY	24

@@ -11,6 +11,7 @@
 #include "vh/error.h"
 #include "vh/log.h"
 #include "vh/event.h"
+#include "vh/metrics.h"
 #include "vh/reconnect.h"
 #include "vh/protocol.h"
 #include "vh/message.h"

@@ -27,6 +27,8 @@ struct vh_postcopy;
 struct vh_kern;
 struct vh_vdpa;
 struct vh_vdpa_mgmt;
+struct vh_metrics;
+struct vh_metrics_reader;
 struct vh_vduse_opts {
     uint32_t size;
     uint32_t flags;
@@ -94,6 +96,43 @@ struct vh_event {
     int32_t reason;
     uint64_t value;
     uint64_t count;
+};
+struct vh_metrics_opts {
+    uint32_t size;
+    uint32_t max_rows;
+    uint32_t interval_ms;
+    uint32_t reserved;
+};
+struct vh_metrics_prop {
+    uint32_t size;
+    uint32_t type;
+    uint32_t space;
+    uint32_t flags;
+    char name[64];
+    char unit[64];
+    char help[128];
+};
+struct vh_metrics_row {
+    uint32_t size;
+    uint32_t kind;
+    uint32_t row;
+    uint32_t connection;
+    uint32_t n_values;
+    uint32_t reserved;
+    uint64_t now_ns;
+    uint64_t values[64];
+    char name[64];
+    char address[128];
+};
+struct vh_metrics_info {
+    uint32_t size;
+    uint32_t version;
+    uint32_t pid;
+    uint32_t max_rows;
+    uint32_t interval_ms;
+    uint32_t reserved;
+    uint64_t made_ns;
+    char name[64];
 };
 struct vh_reconnect {
     uint32_t size;
@@ -747,6 +786,22 @@ struct vh_net_info {
 #define VH_START_COMPLETED 2
 #define VH_START_KICK 3
 #define VH_START_DRIVER_OK 4
+#define VH_METRICS_CONNECTION 1
+#define VH_METRICS_QUEUE 2
+#define VH_METRICS_NUMBER 1
+#define VH_METRICS_COUNTER 2
+#define VH_METRICS_TIME 3
+#define VH_METRICS_CHOICE 4
+#define VH_METRICS_BITS 5
+#define VH_METRICS_REQUEST 6
+#define VH_METRICS_TEXT 7
+#define VH_METRICS_BRIEF 1
+#define VH_METRICS_SPACE_DEVICE 4294967295
+#define VH_METRICS_MAX_PROPS 64
+#define VH_METRICS_NAME_SIZE 64
+#define VH_METRICS_ADDRESS_SIZE 128
+#define VH_METRICS_HELP_SIZE 128
+#define VH_METRICS_UNKNOWN 18446744073709551615
 #define VH_MSG_MAX_FDS 32
 #define VH_MSG_SEND_FDS 8
 #define VH_MSG_MAX_PAYLOAD 4096
@@ -981,6 +1036,19 @@ vh_count vh_msg_json(const struct vh_msg_info *info, char *buf, size_t cap);
 const char *vh_msg_name(uint32_t channel, uint32_t request);
 const char *vh_feature_name(uint32_t space, uint32_t bit);
 const char *vh_event_name(uint32_t kind);
+vh_rc vh_metrics_new(const struct vh_metrics_opts *opts, const char *name, struct vh_metrics **out);
+void vh_metrics_free(struct vh_metrics *st);
+vh_rc vh_metrics_dup_fd(struct vh_metrics *st, vh_fd *out);
+vh_rc vh_metrics_get_prop(uint32_t kind, uint32_t index, struct vh_metrics_prop *out);
+const char *vh_metrics_choice(uint32_t kind, uint32_t index, uint64_t value);
+vh_rc vh_metrics_reader_open(uint32_t pid, uint32_t nth, struct vh_metrics_reader **out);
+vh_rc vh_metrics_reader_adopt(vh_fd fd, struct vh_metrics_reader **out);
+void vh_metrics_reader_free(struct vh_metrics_reader *r);
+vh_rc vh_metrics_reader_get_info(struct vh_metrics_reader *r, struct vh_metrics_info *out);
+vh_count vh_metrics_reader_next(struct vh_metrics_reader *r, uint32_t kind, uint32_t from,
+        struct vh_metrics_row *out);
+vh_count vh_metrics_reader_openmetrics(struct vh_metrics_reader *r, char *buf, uint32_t cap);
+vh_rc vh_slave_set_metrics(struct vh_slave *s, struct vh_metrics *st, const char *name);
 vh_rc vh_mem_new(const struct vh_mem_opts *opts, struct vh_mem **out);
 void vh_mem_free(struct vh_mem *mem);
 vh_rc vh_mem_alloc(struct vh_mem *mem, vh_gpa gpa, uint64_t len, uint32_t flags);
@@ -1472,6 +1540,18 @@ THREAD = {
     "vh_msg_name": "any",
     "vh_feature_name": "any",
     "vh_event_name": "any",
+    "vh_metrics_new": "any",
+    "vh_metrics_free": "any",
+    "vh_metrics_dup_fd": "any",
+    "vh_metrics_get_prop": "any",
+    "vh_metrics_choice": "any",
+    "vh_metrics_reader_open": "any",
+    "vh_metrics_reader_adopt": "any",
+    "vh_metrics_reader_free": "handle",
+    "vh_metrics_reader_get_info": "any",
+    "vh_metrics_reader_next": "any",
+    "vh_metrics_reader_openmetrics": "any",
+    "vh_slave_set_metrics": "handle",
     "vh_mem_new": "any",
     "vh_mem_free": "handle",
     "vh_mem_alloc": "handle",

@@ -25,7 +25,7 @@ bool vhi_site_live(uint32_t site);
 
 /*
  * Ranges: wire 100, sock 200, mem 300, queue 400, device 500, slave 600, master 700, driver 800, gpu 900, kern 1000, vdpa 1100,
- * vduse 1200; 99 numbers each.
+ * vduse 1200, metrics 1300; 99 numbers each.
  */
 #define VHI_SITE_ENUM(name, number, text) VHI_SITE_##name = (number),
 

@@ -308,25 +308,58 @@ static uint64_t oldest_ns(struct vh_queue *q)
 	return (uint64_t)oldest;
 }
 
+static void count(struct vh_queue *q, struct vh_queue_stats *s)
+{
+	s->size = sizeof(*s);
+	s->state = __atomic_load_n(&q->state, __ATOMIC_ACQUIRE);
+	s->requests = __atomic_load_n(&q->stats.requests, __ATOMIC_RELAXED);
+	s->completed = __atomic_load_n(&q->stats.completed, __ATOMIC_RELAXED);
+	s->bytes_in = __atomic_load_n(&q->stats.bytes_in, __ATOMIC_RELAXED);
+	s->bytes_out = __atomic_load_n(&q->stats.bytes_out, __ATOMIC_RELAXED);
+	s->kicks = __atomic_load_n(&q->stats.kicks, __ATOMIC_RELAXED);
+	s->calls = __atomic_load_n(&q->stats.calls, __ATOMIC_RELAXED);
+	s->errors = __atomic_load_n(&q->stats.errors, __ATOMIC_RELAXED);
+	s->seg_waits = __atomic_load_n(&q->stats.seg_waits, __ATOMIC_RELAXED);
+	s->iotlb_misses = __atomic_load_n(&q->stats.iotlb_misses, __ATOMIC_RELAXED);
+	s->failed = vhi_queue_failed(q);
+	s->broken_site = __atomic_load_n(&q->stats.broken_site, __ATOMIC_RELAXED);
+	s->in_flight = vhi_queue_in_flight(q);
+}
+
+/* Lock is held, so that the ring stays where it is. Behind an IOMMU it may be nowhere. */
+static void see_ring(struct vh_queue *q, struct vhi_queue_seen *out)
+{
+	const uint32_t state = out->stats.state;
+
+	out->num = q->num;
+	out->packed = vhi_is_packed(q);
+	out->enabled = ((q->flags & ~q->change.clear) | q->change.set) & VHI_QF_ENABLED;
+	out->has_indices = (state == VH_QUEUE_RUNNING || state == VH_QUEUE_DRAINING) && !out->packed &&
+			   !q->behind.iotlb;
+	if (!out->has_indices)
+		return;
+	out->avail = vhi_shm_load16((const uint16_t VHI_SHM *)q->area[VHI_AREA_DRIVER] + 1);
+	out->used = vhi_shm_load16((const uint16_t VHI_SHM *)q->area[VHI_AREA_DEVICE] + 1);
+}
+
+void vhi_queue_see(struct vh_queue *q, struct vhi_queue_seen *out)
+{
+	memset(out, 0, sizeof(*out));
+	out->index = q->index;
+	pthread_mutex_lock(&q->lock);
+	count(q, &out->stats);
+	see_ring(q, out);
+	out->stats.oldest_in_flight_ns = oldest_ns(q);
+	pthread_mutex_unlock(&q->lock);
+}
+
 vh_rc vh_queue_get_stats(struct vh_queue *q, struct vh_queue_stats *out)
 {
-	struct vh_queue_stats s = {.size = sizeof(s)};
+	struct vh_queue_stats s = {0};
 
 	if (!q)
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_queue_get_stats: queue is NULL");
-	s.state = __atomic_load_n(&q->state, __ATOMIC_ACQUIRE);
-	s.requests = __atomic_load_n(&q->stats.requests, __ATOMIC_RELAXED);
-	s.completed = __atomic_load_n(&q->stats.completed, __ATOMIC_RELAXED);
-	s.bytes_in = __atomic_load_n(&q->stats.bytes_in, __ATOMIC_RELAXED);
-	s.bytes_out = __atomic_load_n(&q->stats.bytes_out, __ATOMIC_RELAXED);
-	s.kicks = __atomic_load_n(&q->stats.kicks, __ATOMIC_RELAXED);
-	s.calls = __atomic_load_n(&q->stats.calls, __ATOMIC_RELAXED);
-	s.errors = __atomic_load_n(&q->stats.errors, __ATOMIC_RELAXED);
-	s.seg_waits = __atomic_load_n(&q->stats.seg_waits, __ATOMIC_RELAXED);
-	s.iotlb_misses = __atomic_load_n(&q->stats.iotlb_misses, __ATOMIC_RELAXED);
-	s.failed = vhi_queue_failed(q);
-	s.broken_site = __atomic_load_n(&q->stats.broken_site, __ATOMIC_RELAXED);
-	s.in_flight = vhi_queue_in_flight(q);
+	count(q, &s);
 	pthread_mutex_lock(&q->lock);
 	s.oldest_in_flight_ns = oldest_ns(q);
 	pthread_mutex_unlock(&q->lock);

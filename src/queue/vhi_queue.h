@@ -137,6 +137,15 @@ struct vhi_unmapped {
 int vhi_queue_unmapped(struct vh_queue *q, const struct vhi_unmapped *u);
 /* What a queue that broke was not allowed to do; true once. */
 bool vhi_queue_iotlb_fault(struct vh_queue *q, uint64_t *iova, uint32_t *perm);
+/* All that can be told of a queue, from any thread. */
+struct vhi_queue_seen {
+	struct vh_queue_stats stats;
+	uint32_t index, num;
+	bool packed, enabled;
+	bool has_indices; /* avail and used are what stands in the memory of a split ring */
+	uint16_t avail, used;
+};
+void vhi_queue_see(struct vh_queue *q, struct vhi_queue_seen *out);
 /* vh_queue_stats.failed, from any thread. */
 void vhi_queue_count_failed(struct vh_queue *q);
 uint64_t vhi_queue_failed(struct vh_queue *q);

@@ -118,5 +118,6 @@ vh_rc vh_slave_connect(struct vh_slave *s, const char *path, const struct vh_rec
 		rc = vhi_slave_check_unused(s);
 	if (!rc)
 		rc = policy ? dial_always(s, path, &backoff) : dial_once(s, path);
+	vhi_slave_show_now(s);
 	return vhi_slave_leave(s, rc);
 }

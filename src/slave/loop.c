@@ -122,7 +122,7 @@ void vhi_slave_set_timer(struct vh_slave *s)
 {
 	uint64_t at = VHI_MIN(VHI_MIN(vhi_conn_deadline(s), vhi_back_deadline(s)), vhi_slave_iotlb_deadline(s));
 
-	at = VHI_MIN(at, vhi_dial_deadline(s));
+	at = VHI_MIN(VHI_MIN(at, vhi_dial_deadline(s)), vhi_show_deadline(s->show));
 	if (s->listen_retry_ns)
 		at = VHI_MIN(at, s->listen_retry_ns);
 	if (at == UINT64_MAX)
@@ -167,10 +167,13 @@ int vhi_slave_round(struct vh_slave *s, int timeout_ms)
 {
 	struct ready r = {0};
 	int rc = may_skip(s) ? (vhi_slave_ended(s) ? -ESHUTDOWN : 0) : poll_sources(s, timeout_ms, &r);
+	const uint64_t now = s->show && !rc ? vhi_now_ns() : 0;
 	bool more;
 
 	if (rc)
 		return rc;
+	if (now)
+		vhi_slave_show_inside(s, now);
 	if (has(&r, VHI_SOURCE_TIMER))
 		do_timer(s);
 	do_device(s, &r);
@@ -197,6 +200,8 @@ int vhi_slave_round(struct vh_slave *s, int timeout_ms)
 	vhi_pause_step(s);
 	vhi_conn_update(s);
 	vhi_back_update(s);
+	if (s->show)
+		vhi_slave_show_round(s, now);
 	vhi_slave_set_timer(s);
 	return left(s, more);
 }

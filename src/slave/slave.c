@@ -311,6 +311,7 @@ static void slave_destroy(struct vh_slave *s, bool tell)
 	vhi_dial_forget(&s->dial);
 	vh_mem_free(s->mem);
 	vhi_events_fini(&s->events);
+	vhi_show_end(s->show);
 	vhi_gate_destroy(&s->gate);
 	vhi_trace_set(&s->trace, NULL, NULL);
 	vhi_log_set(&s->log, NULL, NULL);
@@ -371,6 +372,7 @@ vh_rc vh_slave_listen(struct vh_slave *s, const char *path)
 	rc = vhi_listen_start(s, fd);
 	if (rc)
 		vhi_sock_remove(&s->file);
+	vhi_slave_show_now(s);
 	return vhi_slave_leave(s, rc);
 }
 
@@ -388,7 +390,9 @@ vh_rc vh_slave_adopt(struct vh_slave *s, int32_t fd)
 	own = vhi_sock_adopt(fd, &listening);
 	if (own < 0)
 		return vhi_slave_leave(s, own);
-	return vhi_slave_leave(s, listening ? vhi_listen_start(s, own) : vhi_conn_begin(s, own));
+	rc = listening ? vhi_listen_start(s, own) : vhi_conn_begin(s, own);
+	vhi_slave_show_now(s);
+	return vhi_slave_leave(s, rc);
 }
 
 vh_fd vh_slave_fd(struct vh_slave *s)

@@ -50,23 +50,29 @@ static void add_queue(struct vh_slave_stats *st, struct vh_queue *q)
 	st->oldest_in_flight_ns = VHI_MAX(st->oldest_in_flight_ns, of.oldest_in_flight_ns);
 }
 
-static struct vh_slave_stats since_new(const struct vh_slave *s)
+struct vhi_slave_counts vhi_stats_counts(const struct vh_slave *s)
 {
 	struct vhi_slave_counts n = s->stats;
-	struct vh_slave_stats st;
 
 	if (s->conn.open)
 		vhi_stats_add_channel(&n, &s->conn.main);
 	if (s->conn.back)
 		vhi_stats_add_channel(&n, s->conn.back);
-	st = (struct vh_slave_stats){.connections = n.connections,
-				     .refused = n.refused,
-				     .messages_in = n.messages_in,
-				     .messages_out = n.messages_out,
-				     .bytes_in = n.bytes_in,
-				     .bytes_out = n.bytes_out,
-				     .rejected = n.rejected,
-				     .errors = n.errors};
+	return n;
+}
+
+static struct vh_slave_stats since_new(const struct vh_slave *s)
+{
+	const struct vhi_slave_counts n = vhi_stats_counts(s);
+	struct vh_slave_stats st = {.connections = n.connections,
+				    .refused = n.refused,
+				    .messages_in = n.messages_in,
+				    .messages_out = n.messages_out,
+				    .bytes_in = n.bytes_in,
+				    .bytes_out = n.bytes_out,
+				    .rejected = n.rejected,
+				    .errors = n.errors};
+
 	for (uint32_t i = 0; i < s->n_queues; i++)
 		add_queue(&st, s->rings[i].q);
 	return st;

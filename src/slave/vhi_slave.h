@@ -5,7 +5,7 @@
  * that are owed; rings.c: the ring machine; handlers_*.c: one function for each message; by_hand.c: messages that the
  * user answers and asks; channel.c: requests of our own, and requests.c: what they are;
  * device.c: what the device asks for; state.c: what it remembers, on its way;
- * postcopy.c: memory whose pages come later; stats.c: counters; pause.c: everything at rest; handover*.c: to a successor; inband.c: notifications by message.
+ * postcopy.c: memory whose pages come later; stats.c: counters; show.c: the same for who looks at the process; pause.c: everything at rest; handover*.c: to a successor; inband.c: notifications by message.
  */
 #ifndef VHI_SLAVE_H
 #define VHI_SLAVE_H
@@ -13,6 +13,7 @@
 #include <pthread.h>
 
 #include "vh/slave.h"
+#include "vh/metrics.h"
 #include "vhi_address.h"
 #include "vhi_backoff.h"
 #include "vhi_base.h"
@@ -24,6 +25,7 @@
 #include "vhi_queue.h"
 #include "vhi_serve.h"
 #include "vhi_sock.h"
+#include "vhi_metrics.h"
 #include "vhi_stream.h"
 #include "vhi_tickets.h"
 #include "vhi_wire.h"
@@ -236,6 +238,7 @@ struct vh_slave {
 	uint64_t last_token;
 	struct vhi_slave_counts stats;	    /* of connections that ended, and what is not counted elsewhere */
 	uint64_t at_begin[VHI_STATS_SINCE]; /* of the present connection; see stats.c */
+	struct vhi_show *show;		    /* NULL = nobody looks */
 };
 
 /* slave.c: around every public call. @call is its name; leave passes rc through. */
@@ -390,7 +393,13 @@ void vhi_postcopy_expire(struct vh_slave *s, uint64_t now);
 
 /* stats.c */
 void vhi_stats_add_channel(struct vhi_slave_counts *n, const struct vhi_chan *c);
-void vhi_stats_begin(struct vh_slave *s); /* of a connection, before it is open */
+void vhi_stats_begin(struct vh_slave *s);			    /* of a connection, before it is open */
+struct vhi_slave_counts vhi_stats_counts(const struct vh_slave *s); /* since vh_slave_new() */
+
+/* show.c. Only with a .show: a round begins, and has ended. */
+void vhi_slave_show_inside(struct vh_slave *s, uint64_t now);
+void vhi_slave_show_round(struct vh_slave *s, uint64_t now);
+void vhi_slave_show_now(struct vh_slave *s); /* NULL is fine: something was changed by a call */
 
 /* device.c */
 extern const struct vhi_carrier vhi_slave_carrier;

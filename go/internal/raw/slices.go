@@ -11,6 +11,11 @@ static vhgo_count go_vh_msg_json(const struct vh_msg_info *info, char *buf, size
 	return vhgo_count_of(vh_msg_json(info, buf, cap));
 }
 
+static vhgo_count go_vh_metrics_reader_openmetrics(struct vh_metrics_reader *r, char *buf, uint32_t cap)
+{
+	return vhgo_count_of(vh_metrics_reader_openmetrics(r, buf, cap));
+}
+
 static vhgo_count go_vh_mem_regions(struct vh_mem *mem, struct vh_region *out, uint32_t max)
 {
 	return vhgo_count_of(vh_mem_regions(mem, out, max));
@@ -232,6 +237,10 @@ import "unsafe"
 
 func MsgJSON(info *MsgInfo, buf []byte) (int, error) {
 	return countOf(uintptr(C.go_vh_msg_json((*C.struct_vh_msg_info)(unsafe.Pointer(info.sized())), (*C.char)(first(buf)), C.size_t(len(buf))))).Get()
+}
+
+func MetricsReaderOpenmetrics(r *MetricsReader, buf []byte) (int, error) {
+	return countOf(uintptr(C.go_vh_metrics_reader_openmetrics((*C.struct_vh_metrics_reader)(unsafe.Pointer(r)), (*C.char)(first(buf)), C.uint32_t(len(buf))))).Get()
 }
 
 func MemRegions(mem *Mem, out []Region) (int, error) {

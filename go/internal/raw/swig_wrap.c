@@ -425,6 +425,185 @@ vhgo_text _wrap_EventName_raw_38bee8dda103c01b(int _swig_go_0) {
 }
 
 
+vhgo_rc _wrap_MetricsNew_raw_38bee8dda103c01b(struct vh_metrics_opts *_swig_go_0, _gostring_ _swig_go_1, struct vh_metrics **_swig_go_2) {
+  struct vh_metrics_opts *arg1 = (struct vh_metrics_opts *) 0 ;
+  char *arg2 = (char *) 0 ;
+  struct vh_metrics **arg3 = (struct vh_metrics **) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_metrics_opts **)&_swig_go_0; 
+  
+  arg2 = (char *)malloc(_swig_go_1.n + 1);
+  memcpy(arg2, _swig_go_1.p, _swig_go_1.n);
+  arg2[_swig_go_1.n] = '\0';
+  
+  arg3 = *(struct vh_metrics ***)&_swig_go_2; 
+  
+  result = (vhgo_rc)vh_metrics_new((struct vh_metrics_opts const *)arg1,(char const *)arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  free(arg2); 
+  return _swig_go_result;
+}
+
+
+void _wrap_MetricsFree_raw_38bee8dda103c01b(struct vh_metrics *_swig_go_0) {
+  struct vh_metrics *arg1 = (struct vh_metrics *) 0 ;
+  
+  arg1 = *(struct vh_metrics **)&_swig_go_0; 
+  
+  vh_metrics_free(arg1);
+  
+}
+
+
+vhgo_rc _wrap_MetricsDupFD_raw_38bee8dda103c01b(struct vh_metrics *_swig_go_0, int *_swig_go_1) {
+  struct vh_metrics *arg1 = (struct vh_metrics *) 0 ;
+  vh_fd *arg2 = (vh_fd *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_metrics **)&_swig_go_0; 
+  arg2 = *(vh_fd **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_metrics_dup_fd(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MetricsGetProp_raw_38bee8dda103c01b(int _swig_go_0, int _swig_go_1, struct vh_metrics_prop *_swig_go_2) {
+  uint32_t arg1 ;
+  uint32_t arg2 ;
+  struct vh_metrics_prop *arg3 = (struct vh_metrics_prop *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = (uint32_t)_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = *(struct vh_metrics_prop **)&_swig_go_2; 
+  
+  result = (vhgo_rc)vh_metrics_get_prop(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_text _wrap_MetricsChoice_raw_38bee8dda103c01b(int _swig_go_0, int _swig_go_1, long long _swig_go_2) {
+  uint32_t arg1 ;
+  uint32_t arg2 ;
+  uint64_t arg3 ;
+  vhgo_text result;
+  vhgo_text _swig_go_result;
+  
+  arg1 = (uint32_t)_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = (uint64_t)_swig_go_2; 
+  
+  result = (vhgo_text)vh_metrics_choice(arg1,arg2,arg3);
+  _swig_go_result = result; 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MetricsReaderOpen_raw_38bee8dda103c01b(int _swig_go_0, int _swig_go_1, struct vh_metrics_reader **_swig_go_2) {
+  uint32_t arg1 ;
+  uint32_t arg2 ;
+  struct vh_metrics_reader **arg3 = (struct vh_metrics_reader **) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = (uint32_t)_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = *(struct vh_metrics_reader ***)&_swig_go_2; 
+  
+  result = (vhgo_rc)vh_metrics_reader_open(arg1,arg2,arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_MetricsReaderAdopt_raw_38bee8dda103c01b(int _swig_go_0, struct vh_metrics_reader **_swig_go_1) {
+  vh_fd arg1 ;
+  struct vh_metrics_reader **arg2 = (struct vh_metrics_reader **) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = (vh_fd)_swig_go_0; 
+  arg2 = *(struct vh_metrics_reader ***)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_metrics_reader_adopt(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+void _wrap_MetricsReaderFree_raw_38bee8dda103c01b(struct vh_metrics_reader *_swig_go_0) {
+  struct vh_metrics_reader *arg1 = (struct vh_metrics_reader *) 0 ;
+  
+  arg1 = *(struct vh_metrics_reader **)&_swig_go_0; 
+  
+  vh_metrics_reader_free(arg1);
+  
+}
+
+
+vhgo_rc _wrap_MetricsReaderGetInfo_raw_38bee8dda103c01b(struct vh_metrics_reader *_swig_go_0, struct vh_metrics_info *_swig_go_1) {
+  struct vh_metrics_reader *arg1 = (struct vh_metrics_reader *) 0 ;
+  struct vh_metrics_info *arg2 = (struct vh_metrics_info *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_metrics_reader **)&_swig_go_0; 
+  arg2 = *(struct vh_metrics_info **)&_swig_go_1; 
+  
+  result = (vhgo_rc)vh_metrics_reader_get_info(arg1,arg2);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_count _wrap_MetricsReaderNext_raw_38bee8dda103c01b(struct vh_metrics_reader *_swig_go_0, int _swig_go_1, int _swig_go_2, struct vh_metrics_row *_swig_go_3) {
+  struct vh_metrics_reader *arg1 = (struct vh_metrics_reader *) 0 ;
+  uint32_t arg2 ;
+  uint32_t arg3 ;
+  struct vh_metrics_row *arg4 = (struct vh_metrics_row *) 0 ;
+  vhgo_count result;
+  vhgo_count _swig_go_result;
+  
+  arg1 = *(struct vh_metrics_reader **)&_swig_go_0; 
+  arg2 = (uint32_t)_swig_go_1; 
+  arg3 = (uint32_t)_swig_go_2; 
+  arg4 = *(struct vh_metrics_row **)&_swig_go_3; 
+  
+  result = (vhgo_count)vh_metrics_reader_next(arg1,arg2,arg3,arg4);
+  _swig_go_result = vhgo_count_of((int32_t)result); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_SlaveSetMetrics_raw_38bee8dda103c01b(struct vh_slave *_swig_go_0, struct vh_metrics *_swig_go_1, _gostring_ _swig_go_2) {
+  struct vh_slave *arg1 = (struct vh_slave *) 0 ;
+  struct vh_metrics *arg2 = (struct vh_metrics *) 0 ;
+  char *arg3 = (char *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_slave **)&_swig_go_0; 
+  arg2 = *(struct vh_metrics **)&_swig_go_1; 
+  
+  arg3 = (char *)malloc(_swig_go_2.n + 1);
+  memcpy(arg3, _swig_go_2.p, _swig_go_2.n);
+  arg3[_swig_go_2.n] = '\0';
+  
+  
+  result = (vhgo_rc)vh_slave_set_metrics(arg1,arg2,(char const *)arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  free(arg3); 
+  return _swig_go_result;
+}
+
+
 vhgo_rc _wrap_MemNew_raw_38bee8dda103c01b(struct vh_mem_opts *_swig_go_0, struct vh_mem **_swig_go_1) {
   struct vh_mem_opts *arg1 = (struct vh_mem_opts *) 0 ;
   struct vh_mem **arg2 = (struct vh_mem **) 0 ;

@@ -68,6 +68,12 @@ type Vdpa struct{ _ [0]byte }
 // VdpaMgmt is a struct vh_vdpa_mgmt of the library.
 type VdpaMgmt struct{ _ [0]byte }
 
+// Metrics is a struct vh_metrics of the library.
+type Metrics struct{ _ [0]byte }
+
+// MetricsReader is a struct vh_metrics_reader of the library.
+type MetricsReader struct{ _ [0]byte }
+
 // VduseOpts: options of vh_vduse_new().
 type VduseOpts struct {
 	size           uint32
@@ -291,6 +297,168 @@ func (s *Event) sized() *Event {
 
 // room makes it ready to be filled in.
 func (s *Event) room() *Event {
+	if s != nil {
+		s.size = uint32(unsafe.Sizeof(*s))
+	}
+	return s
+}
+
+// MetricsOpts: options of vh_metrics_new().
+type MetricsOpts struct {
+	size       uint32
+	MaxRows    uint32 // connections and queues that there is room for, at most 65536; 0 = 1024. Unused ones cost nothing
+	IntervalMS uint32 // a row is written anew at most that often while nothing but its counters changes; 0 = 100
+	reserved   uint32
+}
+
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(MetricsOpts{})-16]
+	_ = [1]struct{}{}[unsafe.Offsetof(MetricsOpts{}.size)-0]
+	_ = [1]struct{}{}[unsafe.Offsetof(MetricsOpts{}.MaxRows)-4]
+	_ = [1]struct{}{}[unsafe.Offsetof(MetricsOpts{}.IntervalMS)-8]
+	_ = [1]struct{}{}[unsafe.Offsetof(MetricsOpts{}.reserved)-12]
+)
+
+// sized is a copy that says how large it is, nil for nil.
+func (s *MetricsOpts) sized() *MetricsOpts {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	c.size = uint32(unsafe.Sizeof(c))
+	return &c
+}
+
+// room makes it ready to be filled in.
+func (s *MetricsOpts) room() *MetricsOpts {
+	if s != nil {
+		s.size = uint32(unsafe.Sizeof(*s))
+	}
+	return s
+}
+
+// MetricsProp: what a value of a row is.
+type MetricsProp struct {
+	size  uint32
+	Type  uint32    // VH_METRICS_NUMBER ... VH_METRICS_TEXT
+	Space uint32    // VH_METRICS_BITS: as of vh_feature_name(); VH_METRICS_TEXT: which
+	Flags uint32    // VH_METRICS_BRIEF
+	Name  [64]byte  // "in_flight"
+	Unit  [64]byte  // "bytes", "seconds", ""
+	Help  [128]byte // a sentence
+}
+
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(MetricsProp{})-272]
+	_ = [1]struct{}{}[unsafe.Offsetof(MetricsProp{}.size)-0]
+	_ = [1]struct{}{}[unsafe.Offsetof(MetricsProp{}.Type)-4]
+	_ = [1]struct{}{}[unsafe.Offsetof(MetricsProp{}.Space)-8]
+	_ = [1]struct{}{}[unsafe.Offsetof(MetricsProp{}.Flags)-12]
+	_ = [1]struct{}{}[unsafe.Offsetof(MetricsProp{}.Name)-16]
+	_ = [1]struct{}{}[unsafe.Offsetof(MetricsProp{}.Unit)-80]
+	_ = [1]struct{}{}[unsafe.Offsetof(MetricsProp{}.Help)-144]
+)
+
+// sized is a copy that says how large it is, nil for nil.
+func (s *MetricsProp) sized() *MetricsProp {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	c.size = uint32(unsafe.Sizeof(c))
+	return &c
+}
+
+// room makes it ready to be filled in.
+func (s *MetricsProp) room() *MetricsProp {
+	if s != nil {
+		s.size = uint32(unsafe.Sizeof(*s))
+	}
+	return s
+}
+
+// MetricsRow: a connection or a queue, as it was at one moment.
+type MetricsRow struct {
+	size       uint32
+	Kind       uint32 // VH_METRICS_CONNECTION, VH_METRICS_QUEUE
+	Row        uint32 // its number, the same as long as it exists
+	Connection uint32 // row of the connection that it belongs to; of a connection its own
+	NValues    uint32 // as many as the process knows properties
+	reserved   uint32
+	NowNS      uint64     // CLOCK_MONOTONIC when it was read
+	Values     [64]uint64 // by index of the property; those behind n_values are 0
+	Name       [64]byte   // what its user calls the handle; printable
+	Address    [128]byte  // of its socket; printable; "" = none is known
+}
+
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(MetricsRow{})-736]
+	_ = [1]struct{}{}[unsafe.Offsetof(MetricsRow{}.size)-0]
+	_ = [1]struct{}{}[unsafe.Offsetof(MetricsRow{}.Kind)-4]
+	_ = [1]struct{}{}[unsafe.Offsetof(MetricsRow{}.Row)-8]
+	_ = [1]struct{}{}[unsafe.Offsetof(MetricsRow{}.Connection)-12]
+	_ = [1]struct{}{}[unsafe.Offsetof(MetricsRow{}.NValues)-16]
+	_ = [1]struct{}{}[unsafe.Offsetof(MetricsRow{}.reserved)-20]
+	_ = [1]struct{}{}[unsafe.Offsetof(MetricsRow{}.NowNS)-24]
+	_ = [1]struct{}{}[unsafe.Offsetof(MetricsRow{}.Values)-32]
+	_ = [1]struct{}{}[unsafe.Offsetof(MetricsRow{}.Name)-544]
+	_ = [1]struct{}{}[unsafe.Offsetof(MetricsRow{}.Address)-608]
+)
+
+// sized is a copy that says how large it is, nil for nil.
+func (s *MetricsRow) sized() *MetricsRow {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	c.size = uint32(unsafe.Sizeof(c))
+	return &c
+}
+
+// room makes it ready to be filled in.
+func (s *MetricsRow) room() *MetricsRow {
+	if s != nil {
+		s.size = uint32(unsafe.Sizeof(*s))
+	}
+	return s
+}
+
+// MetricsInfo: of a page.
+type MetricsInfo struct {
+	size       uint32
+	Version    uint32 // of the page's layout
+	Pid        uint32 // of the process that made it, as that process sees it
+	MaxRows    uint32
+	IntervalMS uint32
+	reserved   uint32
+	MadeNS     uint64   // CLOCK_MONOTONIC
+	Name       [64]byte // from vh_metrics_new()
+}
+
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(MetricsInfo{})-96]
+	_ = [1]struct{}{}[unsafe.Offsetof(MetricsInfo{}.size)-0]
+	_ = [1]struct{}{}[unsafe.Offsetof(MetricsInfo{}.Version)-4]
+	_ = [1]struct{}{}[unsafe.Offsetof(MetricsInfo{}.Pid)-8]
+	_ = [1]struct{}{}[unsafe.Offsetof(MetricsInfo{}.MaxRows)-12]
+	_ = [1]struct{}{}[unsafe.Offsetof(MetricsInfo{}.IntervalMS)-16]
+	_ = [1]struct{}{}[unsafe.Offsetof(MetricsInfo{}.reserved)-20]
+	_ = [1]struct{}{}[unsafe.Offsetof(MetricsInfo{}.MadeNS)-24]
+	_ = [1]struct{}{}[unsafe.Offsetof(MetricsInfo{}.Name)-32]
+)
+
+// sized is a copy that says how large it is, nil for nil.
+func (s *MetricsInfo) sized() *MetricsInfo {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	c.size = uint32(unsafe.Sizeof(c))
+	return &c
+}
+
+// room makes it ready to be filled in.
+func (s *MetricsInfo) room() *MetricsInfo {
 	if s != nil {
 		s.size = uint32(unsafe.Sizeof(*s))
 	}

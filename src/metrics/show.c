@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/* The rows of a handle, and when they are to be written again. */
+#include "vhi_metrics.h"
+
+void vhi_show_end(struct vhi_show *s)
+{
+	if (!s)
+		return;
+	while (s->n_queues)
+		vhi_metrics_give(s->st, s->queues[--s->n_queues]);
+	if (s->connection != UINT32_MAX)
+		vhi_metrics_give(s->st, s->connection);
+	vhi_metrics_put(s->st);
+	vhi_free(s);
+}
+
+static int take_rows(struct vhi_show *s, uint32_t n_queues)
+{
+	int rc = vhi_metrics_take(s->st, VH_METRICS_CONNECTION, UINT32_MAX, &s->connection);
+
+	for (; !rc && s->n_queues < n_queues; s->n_queues += !rc)
+		rc = vhi_metrics_take(s->st, VH_METRICS_QUEUE, s->connection, &s->queues[s->n_queues]);
+	return rc;
+}
+
+int vhi_show_begin(const char *who, struct vh_metrics *st, const char *name, uint32_t n_queues, struct vhi_show **out)
+{
+	struct vhi_show *s;
+	int rc;
+
+	if (name && strlen(name) >= VH_METRICS_NAME_SIZE)
+		return vhi_fail(-ENAMETOOLONG, VH_ERROR_ARGUMENT, 0, "%s: name has more than %u bytes", who,
+				VH_METRICS_NAME_SIZE - 1);
+	s = vhi_calloc(1, sizeof(*s) + n_queues * sizeof(s->queues[0]));
+	if (!s)
+		return vhi_fail(-ENOMEM, VH_ERROR_SYSTEM, 0, "%s: no memory", who);
+	s->st = vhi_metrics_get(st);
+	s->connection = UINT32_MAX;
+	rc = take_rows(s, n_queues);
+	if (rc) {
+		vhi_show_end(s);
+		return vhi_fail(rc, VH_ERROR_SYSTEM, 0, "%s: the page has no room for %u rows more; see max_rows", who,
+				n_queues + 1);
+	}
+	vhi_metrics_write(st, s->connection, NULL, 0, name ? name : "", NULL);
+	s->due = true;
+	*out = s;
+	return 0;
+}
+
+uint64_t vhi_show_deadline(const struct vhi_show *s)
+{
+	return s && s->due ? s->next_ns : UINT64_MAX;
+}
+
+void vhi_show_connection(struct vhi_show *s, const uint64_t values[VHI_CONNECTION_PROPS], const char *address)
+{
+	vhi_metrics_write(s->st, s->connection, values, VHI_CONNECTION_PROPS, NULL, address);
+	s->next_ns = values[VHI_CONNECTION_WRITTEN] + s->st->interval_ms * UINT64_C(1000000);
+}
+
+bool vhi_show_queue(struct vhi_show *s, uint32_t i, struct vh_queue *q, uint64_t now)
+{
+	struct vhi_queue_seen seen;
+	const struct vh_queue_stats *st = &seen.stats;
+
+	vhi_queue_see(q, &seen);
+	const uint64_t values[VHI_QUEUE_PROPS] = {
+		[VHI_QUEUE_INDEX] = seen.index,
+		[VHI_QUEUE_STATE] = st->state,
+		[VHI_QUEUE_ENABLED] = seen.enabled,
+		[VHI_QUEUE_LAYOUT] = seen.packed,
+		[VHI_QUEUE_SIZE] = seen.num,
+		[VHI_QUEUE_AVAIL] = seen.has_indices ? seen.avail : VH_METRICS_UNKNOWN,
+		[VHI_QUEUE_USED] = seen.has_indices ? seen.used : VH_METRICS_UNKNOWN,
+		[VHI_QUEUE_IN_FLIGHT] = st->in_flight,
+		[VHI_QUEUE_OLDEST] = st->oldest_in_flight_ns ? now - st->oldest_in_flight_ns : 0,
+		[VHI_QUEUE_REQUESTS] = st->requests,
+		[VHI_QUEUE_COMPLETED] = st->completed,
+		[VHI_QUEUE_FAILED] = st->failed,
+		[VHI_QUEUE_BYTES_IN] = st->bytes_in,
+		[VHI_QUEUE_BYTES_OUT] = st->bytes_out,
+		[VHI_QUEUE_KICKS] = st->kicks,
+		[VHI_QUEUE_CALLS] = st->calls,
+		[VHI_QUEUE_ERRORS] = st->errors,
+		[VHI_QUEUE_SITE] = st->broken_site,
+		[VHI_QUEUE_SEG_WAITS] = st->seg_waits,
+		[VHI_QUEUE_IOTLB_MISSES] = st->iotlb_misses,
+		[VHI_QUEUE_WRITTEN] = now,
+	};
+	vhi_metrics_write(s->st, s->queues[i], values, VHI_QUEUE_PROPS, NULL, NULL);
+	return st->in_flight;
+}
