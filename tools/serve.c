@@ -15,6 +15,8 @@ struct serve_opts {
 	const char *connect;
 	const char *handover;
 	const char *vduse, *records;
+	const char *openmetrics;
+	bool metrics;
 	uint64_t fd, tries, coalesce;
 	uint64_t poll_us;
 	bool poll, has_fd, packed, in_order, postcopy, verbose;
@@ -55,6 +57,8 @@ static int parse(int argc, char **argv, const struct serve_kind *kind, struct se
 		{"handover", OPT_TEXT, &o->handover, 0, NULL},
 		{"vduse", OPT_TEXT, &o->vduse, 0, NULL},
 		{"records", OPT_TEXT, &o->records, 0, NULL},
+		{"metrics", OPT_SWITCH, &o->metrics, 0, NULL},
+		{"openmetrics", OPT_TEXT, &o->openmetrics, 0, NULL},
 		{"verbose", OPT_FLAG, &o->verbose, 0, NULL},
 	};
 	const size_t n_common = sizeof(common) / sizeof(common[0]);
@@ -71,6 +75,8 @@ static int parse(int argc, char **argv, const struct serve_kind *kind, struct se
 	if (!!o->socket + !!o->connect + !!o->vduse + o->has_fd != 1)
 		return usage("serve %s: give one of --socket ADDRESS, --connect ADDRESS, --fd N and --vduse NAME",
 			     kind->name);
+	if (o->openmetrics && (!o->metrics || o->vduse))
+		return usage("serve %s: --openmetrics is not for --metrics off, nor for --vduse", kind->name);
 	if (o->records && !o->vduse)
 		return usage("serve %s: --records is for --vduse", kind->name);
 	if (!o->device.queues || !o->device.queue_size)
@@ -205,6 +211,26 @@ static int begin(const struct serve_opts *o, const char *kind, struct vh_slave *
 	return 0;
 }
 
+/* The page that vhctl state reads. A host where there can be none serves all the same. 0, or an exit code. */
+static int show(const struct serve_opts *o, const char *kind, struct vh_slave *s, struct vh_metrics **m)
+{
+	char name[32];
+	int32_t rc;
+
+	*m = NULL;
+	if (!o->metrics)
+		return 0;
+	snprintf(name, sizeof(name), "vhctl serve %s", kind);
+	rc = vh_metrics_new(NULL, name, m);
+	if (!rc)
+		rc = vh_slave_set_metrics(s, *m, kind);
+	if (rc)
+		say_vh(rc, "metrics");
+	if (!o->openmetrics)
+		return 0;
+	return rc ? EXIT_WRONG : metrics_begin(*m, o->openmetrics);
+}
+
 static int serve(const struct serve_opts *o, const char *kind, struct vh_device *dev)
 {
 	struct vh_slave_opts so = {.size = sizeof(so),
@@ -213,6 +239,7 @@ static int serve(const struct serve_opts *o, const char *kind, struct vh_device 
 				   .coalesce = (uint32_t)o->coalesce,
 				   .poll_us = o->poll ? VH_POLL_ALWAYS : (uint32_t)o->poll_us};
 	struct sources from = {.successor = -1, .verbose = o->verbose, .once = o->has_fd && !is_listening((int)o->fd)};
+	struct vh_metrics *m;
 	struct vh_slave *s;
 	int exit_code;
 	int32_t rc;
@@ -229,11 +256,15 @@ static int serve(const struct serve_opts *o, const char *kind, struct vh_device 
 	vh_slave_set_logger(s, stderr_log(o->verbose ? VH_LOG_DEBUG : VH_LOG_WARNING), NULL);
 	if (tracer())
 		vh_slave_set_trace(s, tracer(), NULL);
-	exit_code = begin(o, kind, s, &from.successor);
+	exit_code = show(o, kind, s, &m);
+	if (!exit_code)
+		exit_code = begin(o, kind, s, &from.successor);
 	if (!exit_code)
 		exit_code = loop(s, &from);
 	serving = NULL;
+	metrics_end();
 	vh_slave_free(s);
+	vh_metrics_free(m);
 	if (from.successor >= 0)
 		close(from.successor);
 	return exit_code;
@@ -241,7 +272,7 @@ static int serve(const struct serve_opts *o, const char *kind, struct vh_device 
 
 int cmd_serve(int argc, char **argv)
 {
-	struct serve_opts o = {.packed = true, .device = {.queues = 1, .queue_size = 1024}};
+	struct serve_opts o = {.packed = true, .metrics = true, .device = {.queues = 1, .queue_size = 1024}};
 	const struct serve_kind *kind = find_kind(argc, argv);
 	struct vh_device *dev;
 	int rc;

@@ -19,6 +19,7 @@ static const char help_text[] =
 	"                       [--iommu on|off] [--guest-addresses on|off]\n"
 	"                       [--mac MAC] [--mtu N] [--frame N] [--queues N] [--queue-size N] [--packed on|off]\n"
 	"                       [--in-order on|off] [--coalesce N] [--postcopy] [--handover PATH] [--verbose]\n"
+	"       for both: [--metrics on|off] [--openmetrics [ADDRESS:]PORT|unix:PATH|FILE]\n"
 	"       vhctl serve blk|net --print-capabilities\n"
 	"       vhctl probe TARGET [--type blk|net|none] [--timeout MS] [--json]\n"
 	"       vhctl io blk TARGET read   [--offset SIZE] [--size SIZE] [--seed N] [--output FILE] [--json]\n"
@@ -27,6 +28,8 @@ static const char help_text[] =
 	"       vhctl io blk TARGET bench  [--rw randread|randwrite|read|write] [--bs SIZE] [--iodepth N]\n"
 	"                                  [--queues N] [--time SECONDS] [--poll | --poll-us N] [--packed on|off] "
 	"[--json]\n"
+	"       vhctl state PID|ADDRESS [--json | --openmetrics]\n"
+	"       vhctl top PID|ADDRESS [--interval MS] [--once]\n"
 	"       vhctl ls [--root DIR] [--json]\n"
 	"       vhctl vdpa add NAME --mgmtdev MAKER [--driver vhost_vdpa|virtio_vdpa] [--mac MAC] [--mtu N]\n"
 	"                           [--max-vqp N] [--features BITS] [--json]\n"
@@ -51,8 +54,8 @@ static const struct {
 	const char *name;
 	int (*run)(int argc, char **argv);
 } commands[] = {
-	{"serve", cmd_serve},	{"probe", cmd_probe}, {"io", cmd_io},
-	{"doctor", cmd_doctor}, {"ls", cmd_ls},	      {"vdpa", cmd_vdpa},
+	{"serve", cmd_serve}, {"probe", cmd_probe}, {"io", cmd_io},	  {"doctor", cmd_doctor},
+	{"ls", cmd_ls},	      {"vdpa", cmd_vdpa},   {"state", cmd_state}, {"top", cmd_top},
 };
 
 static void help(FILE *to)

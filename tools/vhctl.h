@@ -110,6 +110,21 @@ void sha256_add(struct sha256 *s, const void *data, size_t n);
 void sha256_text(struct sha256 *s, char out[65]);
 uint64_t now_ns(void);
 
+/* looked.c: who is looked at. */
+struct looked {
+	unsigned pid;
+	char command[32];
+	char address[512]; /* of its socket, "" = all of the process */
+	struct vh_metrics_reader *reader;
+};
+int looked_at(const char *target, struct looked *out); /* an exit code, EXIT_DONE with a reader to be freed */
+bool looked_for(const struct looked *l, const struct vh_metrics_row *connection); /* this one was meant */
+
+/* metrics.c */
+char *openmetrics_text(struct vh_metrics_reader *r);	    /* the caller frees; NULL = no */
+int metrics_begin(struct vh_metrics *m, const char *where); /* serve --openmetrics: 0, or an exit code */
+void metrics_end(void);
+
 /* serve.c, and a file for each kind of device that it can be. */
 struct serve_device {
 	uint64_t queues; /* net: pairs */
@@ -160,6 +175,8 @@ int cmd_probe(int argc, char **argv);
 int cmd_io(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_ls(int argc, char **argv);
+int cmd_state(int argc, char **argv);
+int cmd_top(int argc, char **argv);
 int cmd_vdpa(int argc, char **argv);
 int io_bench(struct target *t, int argc, char **argv); /* bench.c; parses its own options */
 

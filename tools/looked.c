@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
+/* Who is looked at: a process by its number, or by the socket that it listens on, which nobody connects to. */
+#include "vhctl.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MAX_SOCKETS 16
+
+/* Inodes of the sockets of this name, from /proc/net/unix: the listening ones, else all. */
+static size_t sockets_named(const char *name, unsigned long inodes[MAX_SOCKETS])
+{
+	FILE *f = fopen("/proc/net/unix", "re");
+	size_t n = 0, listening = 0;
+	char line[512];
+
+	while (f && n < MAX_SOCKETS && fgets(line, sizeof(line), f)) {
+		unsigned long inode, flags;
+		int at = 0;
+
+		line[strcspn(line, "\n")] = 0;
+		if (sscanf(line, "%*s %*s %*s %lx %*s %*s %lu %n", &flags, &inode, &at) != 2 || !at ||
+		    strcmp(line + at, name))
+			continue;
+		/* The ones that listen come first. */
+		inodes[n] = inode;
+		if (flags & 0x10000) {
+			inodes[n] = inodes[listening];
+			inodes[listening++] = inode;
+		}
+		n++;
+	}
+	if (f)
+		fclose(f);
+	return listening ? listening : n;
+}
+
+static bool has_socket(unsigned pid, const unsigned long *inodes, size_t n)
+{
+	char path[64], link[320], to[64], wanted[64];
+	bool found = false;
+	struct dirent *e;
+	ssize_t len;
+	DIR *fds;
+
+	snprintf(path, sizeof(path), "/proc/%u/fd", pid);
+	fds = opendir(path);
+	while (fds && !found && (e = readdir(fds))) {
+		snprintf(link, sizeof(link), "%s/%s", path, e->d_name);
+		len = readlink(link, to, sizeof(to) - 1);
+		to[len < 0 ? 0 : len] = 0;
+		for (size_t i = 0; i < n && !found; i++) {
+			snprintf(wanted, sizeof(wanted), "socket:[%lu]", inodes[i]);
+			found = !strcmp(to, wanted);
+		}
+	}
+	if (fds)
+		closedir(fds);
+	return found;
+}
+
+/* The first process with one of the sockets that shows something; else the first one. 0 = there is none. */
+static unsigned holder_of(const unsigned long *inodes, size_t n)
+{
+	struct vh_metrics_reader *r;
+	unsigned first = 0, shows = 0;
+	struct dirent *e;
+	DIR *all = opendir("/proc");
+
+	while (all && !shows && (e = readdir(all))) {
+		const unsigned pid = (unsigned)strtoul(e->d_name, NULL, 10);
+
+		if (!pid || !has_socket(pid, inodes, n))
+			continue;
+		first = first ? first : pid;
+		if (!vh_metrics_reader_open(pid, 0, &r)) {
+			vh_metrics_reader_free(r);
+			shows = pid;
+		}
+	}
+	if (all)
+		closedir(all);
+	return shows ? shows : first;
+}
+
+static int by_socket(const char *target, struct looked *out)
+{
+	unsigned long inodes[MAX_SOCKETS];
+	const char *path = target;
+	char full[512];
+	size_t n;
+
+	if (!strncmp(path, "unix:", 5))
+		path += 5;
+	if (!strncmp(path, "abstract:", 9)) {
+		snprintf(full, sizeof(full), "@%s", path + 9);
+		path = full;
+	}
+	snprintf(out->address, sizeof(out->address), "%s", path);
+	n = sockets_named(path, inodes);
+	if (!n)
+		return say(EXIT_UNREACHABLE, "%s: no socket of this name in this network namespace", target);
+	out->pid = holder_of(inodes, n);
+	return out->pid
+		       ? EXIT_DONE
+		       : say(EXIT_UNREACHABLE, "%s: none of your processes has this socket; root may see more", target);
+}
+
+int looked_at(const char *target, struct looked *out)
+{
+	char *end;
+	unsigned long pid = strtoul(target, &end, 10);
+	char path[64];
+	FILE *f;
+	int rc = EXIT_DONE;
+
+	memset(out, 0, sizeof(*out));
+	if (*target >= '0' && *target <= '9' && !*end)
+		out->pid = pid <= INT32_MAX ? (unsigned)pid : 0;
+	else
+		rc = by_socket(target, out);
+	if (rc)
+		return rc;
+	if (!out->pid)
+		return usage("'%s' is no number that a process has", target);
+	rc = vh_metrics_reader_open(out->pid, 0, &out->reader);
+	if (rc) {
+		say_vh(rc, target);
+		return EXIT_UNREACHABLE;
+	}
+	snprintf(path, sizeof(path), "/proc/%u/comm", out->pid);
+	f = fopen(path, "re");
+	if (f && fgets(out->command, sizeof(out->command), f))
+		out->command[strcspn(out->command, "\n")] = 0;
+	if (f)
+		fclose(f);
+	return EXIT_DONE;
+}
+
+bool looked_for(const struct looked *l, const struct vh_metrics_row *connection)
+{
+	return !*l->address || !strcmp(l->address, connection->address);
+}
