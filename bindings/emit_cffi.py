@@ -15,6 +15,7 @@ ENUMS = (
     ("LogLevel", "IntEnum", "VH_LOG_", "", "How much a log line matters."),
     ("EventKind", "IntEnum", "VH_EVENT_", "", "Kinds of events."),
     ("StartReason", "IntEnum", "VH_START_", "", "Why a ring started."),
+    ("MetricsType", "IntEnum", "VH_METRICS_", "vh_metrics_prop.type", "What a value of a MetricsReader is."),
     ("QueueState", "IntEnum", "VH_QUEUE_", "vh_queue_state()", "What a queue does."),
     ("RegionFlags", "IntFlag", "VH_REGION_", "", "What is said of a region."),
     ("ReplyMode", "IntEnum", "VH_REPLY_", "", "What reply a raw request expects."),

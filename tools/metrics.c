@@ -224,11 +224,13 @@ static bool parse_inet(const char *text, struct sockaddr_storage *out, socklen_t
 }
 
 /* Port 0 is any that is free: say which. */
-static void say_where(const char *where)
+void metrics_say(const char *where)
 {
 	struct sockaddr_in at = {0};
 	socklen_t len = sizeof(at);
 
+	if (!where)
+		return;
 	if (metrics.listener >= 0 && !metrics.unix_path && !getsockname(metrics.listener, (struct sockaddr *)&at, &len))
 		say(0, "metrics on port %u", ntohs(at.sin_port));
 	else
@@ -277,7 +279,6 @@ int metrics_begin(struct vh_metrics *m, const char *where)
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (!metrics.runs)
 		return say(EXIT_WRONG, "--openmetrics: no thread for it");
-	say_where(where);
 	return 0;
 }
 

@@ -259,8 +259,10 @@ static int serve(const struct serve_opts *o, const char *kind, struct vh_device 
 	exit_code = show(o, kind, s, &m);
 	if (!exit_code)
 		exit_code = begin(o, kind, s, &from.successor);
-	if (!exit_code)
+	if (!exit_code) {
+		metrics_say(o->openmetrics);
 		exit_code = loop(s, &from);
+	}
 	serving = NULL;
 	metrics_end();
 	vh_slave_free(s);

@@ -123,6 +123,7 @@ bool looked_for(const struct looked *l, const struct vh_metrics_row *connection)
 /* metrics.c */
 char *openmetrics_text(struct vh_metrics_reader *r);	    /* the caller frees; NULL = no */
 int metrics_begin(struct vh_metrics *m, const char *where); /* serve --openmetrics: 0, or an exit code */
+void metrics_say(const char *where);			    /* nullable */
 void metrics_end(void);
 
 /* serve.c, and a file for each kind of device that it can be. */

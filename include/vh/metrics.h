@@ -104,7 +104,7 @@ struct vh_metrics_info {
  * @since: VH_1.0
  * @thread: any
  * @blocks: no
- * @errors: EINVAL ENAMETOOLONG ENOMEM EMFILE ENFILE EPERM ENOSYS
+ * @errors: EINVAL ENAMETOOLONG ENOMEM EMFILE ENFILE EPERM
  */
 VH_API vh_rc vh_metrics_new(const struct vh_metrics_opts *opts, const char *name, struct vh_metrics **out);
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from vh._master import Master as Master, connect as connect
     from vh._memory import Memory as Memory, Snapshot as Snapshot, guard_install as guard_install, \
         guard_remove as guard_remove
+    from vh._metrics import Metrics as Metrics, MetricsInfo as MetricsInfo, MetricsProperty as MetricsProperty, \
+        MetricsReader as MetricsReader, feature_names as feature_names, metrics_properties as metrics_properties
     from vh._model import *
     from vh._model import __version__ as __version__
     from vh._net import Net as Net, NetInfo as NetInfo
@@ -60,6 +62,7 @@ _FROM = {
     "_lib": "version",
     "_master": "Master connect",
     "_memory": "Memory Snapshot guard_install guard_remove",
+    "_metrics": "Metrics MetricsInfo MetricsProperty MetricsReader feature_names metrics_properties",
     "_net": "Net NetInfo",
     "_netdev": "NetDev",
     "_postcopy": "Postcopy",

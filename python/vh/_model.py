@@ -456,6 +456,18 @@ class StartReason(enum.IntEnum):
     DRIVER_OK = 4  # VDUSE: the driver runs
 
 
+class MetricsType(enum.IntEnum):
+    """What a value of a MetricsReader is."""
+
+    NUMBER = 1  # goes up and down
+    COUNTER = 2  # only goes up
+    TIME = 3  # CLOCK_MONOTONIC, nanoseconds: since when it is so; 0 = it is not
+    CHOICE = 4  # one of a few, named by vh_metrics_choice()
+    BITS = 5  # feature bits, named by vh_feature_name(vh_metrics_prop.space)
+    REQUEST = 6  # id of a message, named by vh_msg_name()
+    TEXT = 7  # no value: vh_metrics_row.name or .address, by vh_metrics_prop.space 0 or 1
+
+
 class QueueState(enum.IntEnum):
     """What a queue does."""
 

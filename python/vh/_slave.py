@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
 """The back-end: a device behind a unix socket."""
+import contextlib
 import dataclasses
 import os
 import weakref
@@ -10,9 +11,10 @@ from vh._byhand import FrontendRequest, answered, callable_or_none
 from vh._channel import Asking
 from vh._device import Device
 from vh._event import target
-from vh._handle import create, expect
+from vh._handle import create, expect, pointer
 from vh._lib import fd_of, ffi, microseconds, milliseconds, new_ops, new_sized, path_bytes, record
 from vh._memory import Snapshot, take_snapshot
+from vh._metrics import Metrics
 from vh._model import SlaveStats
 from vh._reconnect import Reconnect, policy_of
 from vh._serving import Serving
@@ -121,6 +123,11 @@ class Slave(Serving, Asking):
         numbers = [fd_of(fd) for fd in fds]
         self._call("vh_slave_import", ffi.from_buffer(data), len(data), ffi.new("vh_fd[]", numbers), len(numbers))
 
+    def set_metrics(self, metrics: "Metrics | None", name: "str | None" = None) -> None:
+        """Show this back-end and its queues on a page that other processes can look at, by this name; None: no more."""
+        with pointer(metrics, Metrics) as ptr:
+            self._call("vh_slave_set_metrics", ptr, ffi.NULL if name is None else os.fsencode(name))
+
     @property
     def stats(self) -> SlaveStats:
         out = new_sized("vh_slave_stats")
@@ -129,9 +136,13 @@ class Slave(Serving, Asking):
 
 
 
-def serve(device: Device, path: "str | bytes | os.PathLike[str]", **options: Any) -> None:
-    """Serve a device on a unix socket until Ctrl-C."""
-    with Slave(device, **options) as slave:
+def serve(device: Device, path: "str | bytes | os.PathLike[str]", *, metrics: "Metrics | str | None" = None,
+          **options: Any) -> None:
+    """Serve a device on a unix socket until Ctrl-C. metrics: show what it does, on a page or on one of its own of that name."""
+    own = Metrics(metrics) if isinstance(metrics, str) else None
+    with own or contextlib.nullcontext(), Slave(device, **options) as slave:
+        if own or isinstance(metrics, Metrics):
+            slave.set_metrics(own or metrics)  # type: ignore[arg-type]
         slave.listen(path)
         slave.serve()
 

@@ -73,8 +73,9 @@ static uint64_t new_vduse(void)
 void world_open(void)
 {
 	uint64_t backend = 0, driver = 0, blk = 0, snapshot = 0, dirty = 0, iotlb = 0, gpu = 0, postcopy = 0, mgmt = 0,
-		 kern = 0, vdpa = 0;
+		 kern = 0, vdpa = 0, metrics = 0, reader = 0;
 	uint64_t mem;
+	int32_t page;
 	int sockets[2];
 
 	memset(&world, 0, sizeof(world));
@@ -113,6 +114,12 @@ void world_open(void)
 	keep("vh_kern", kern);
 	CHECK(!VH(vdpa_open, at("/dev/fake/vhost-vdpa-0"), 0, at(&vdpa)), "no vDPA device");
 	keep("vh_vdpa", vdpa);
+	CHECK(!VH(metrics_new, 0, 0, at(&metrics)), "no page of metrics");
+	keep("vh_metrics", metrics);
+	CHECK(!VH(metrics_dup_fd, metrics, at(&page)) && !VH(metrics_reader_adopt, (uint64_t)page, at(&reader)),
+	      "no reader");
+	close(page);
+	keep("vh_metrics_reader", reader);
 }
 
 void world_close(void)
@@ -126,6 +133,8 @@ void world_close(void)
 	VH(device_free, world_handle("vh_device"));
 	VH(gpu_free, world_handle("vh_gpu"));
 	VH(vdpa_mgmt_free, world_handle("vh_vdpa_mgmt"));
+	VH(metrics_reader_free, world_handle("vh_metrics_reader"));
+	VH(metrics_free, world_handle("vh_metrics"));
 	VH(kern_free, world_handle("vh_kern"));
 	VH(vdpa_free, world_handle("vh_vdpa"));
 	close(world.device_end);

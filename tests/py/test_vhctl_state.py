@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
+"""vhctl state and top, which look at a process, and serve --openmetrics, which tells whoever asks."""
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from test_vhctl import DONE, UNREACHABLE, USAGE, VHCTL, _serve, vhctl  # pylint: disable=unused-import
+
+WAIT = 20
+
+
+def state(target):
+    r = vhctl("state", target, "--json")
+    assert r.returncode == DONE, r.stderr
+    return json.loads(r.stdout)
+
+
+def until(look, wanted):
+    end = time.monotonic() + WAIT
+    found = look()
+    while not wanted(found) and time.monotonic() < end:
+        found = look()
+    assert wanted(found), found
+    return found
+
+
+def families(text):
+    return {family.name: family for family in text_string_to_metric_families(text)}
+
+
+def test_a_process_is_looked_at_by_number_and_by_socket(serve):
+    s = serve("--ram", "1M", "--queues", 2)
+    by_pid, by_socket = state(s.p.pid), state(s.target)
+    assert by_pid["pid"] == by_socket["pid"] == s.p.pid and by_pid["command"] == "vhctl"
+    assert by_pid["name"] == "vhctl serve blk"
+    (c,) = by_socket["connections"]
+    assert c["name"] == "blk" and c["address"] == s.path and c["state"] == "listening" and c["queues"] == 2
+    assert [ring["queue"] for ring in c["rings"]] == [0, 1] and c["rings"][0]["state"] == "stopped"
+    assert vhctl("io", "blk", s.target, "write", "--size", "1M").returncode == DONE
+    c = until(lambda: state(s.path)["connections"][0], lambda c: c["rings"][0]["completed"] > 0)
+    assert c["connections"] == 1 and c["messages_received"] > 5 and c["state"] == "listening"
+    assert c["rings"][0]["in_bytes"] > 1 << 20
+    s.end()
+    assert vhctl("state", s.p.pid).returncode == UNREACHABLE
+
+
+def test_its_connection_is_not_used_up(tmp_path):
+    """A back-end that was handed one connection, and would end with it."""
+    ours, theirs = socket.socketpair()
+    with subprocess.Popen([VHCTL, "serve", "blk", "--fd", str(theirs.fileno()), "--ram", "1M"], pass_fds=(theirs.fileno(),),
+                          stderr=subprocess.PIPE, text=True) as p:
+        theirs.close()
+        assert "serving" in p.stderr.readline()
+        for _ in range(3):
+            (c,) = state(p.pid)["connections"]
+            assert c["state"] == "connected" and c["peer_pid"] == os.getpid()
+        assert p.poll() is None
+        ours.close()
+        assert p.wait(WAIT) == DONE
+
+
+def test_words_for_people(serve):
+    s = serve("--ram", "1M")
+    text = vhctl("state", s.p.pid, env={**os.environ, "LC_ALL": "C"}).stdout.decode()
+    assert text.startswith(f"process {s.p.pid} (vhctl): vhctl serve blk\nconnection 0\n")
+    assert re.search(r"^  state +listening$", text, flags=re.M) and re.search(r"VERSION_1$", text, flags=re.M)
+    head = next(line.split() for line in text.splitlines() if line.split()[:2] == ["queue", "state"])
+    assert {"in_flight", "oldest_in_flight", "requests", "kicks"} <= set(head)
+
+
+def test_another_ones_page_is_not_mixed_up(serve):
+    first, second = serve("--ram", "1M"), serve("--ram", "2M")
+    for s in (first, second):
+        assert state(s.target)["pid"] == s.p.pid
+
+
+@pytest.mark.parametrize("args, code", [
+    (("state",), USAGE), (("state", "1", "2"), USAGE), (("state", "0"), USAGE), (("state", "--bogus"), USAGE),
+    (("state", "2147483646"), UNREACHABLE), (("state", "unix:/nonexistent"), UNREACHABLE), (("state", "@vh-nobody"), UNREACHABLE),
+    (("state", str(os.getpid())), UNREACHABLE), (("top",), USAGE), (("top", "2147483646"), UNREACHABLE),
+    (("top", "1", "--interval", "x"), USAGE),
+    (("serve", "blk", "--socket", "/tmp/x", "--ram", "1M", "--metrics", "off", "--openmetrics", "0"), USAGE),
+    (("serve", "blk", "--socket", "/tmp/x", "--ram", "1M", "--openmetrics", "192.0.2.1:1"), USAGE),
+    (("serve", "blk", "--socket", "/tmp/x", "--ram", "1M", "--openmetrics", "unix:/nonexistent/x"), USAGE),
+])
+def test_what_is_refused(args, code):
+    r = vhctl(*args)
+    assert r.returncode == code and r.stderr.count(b"\n") == 1, r.stderr
+
+
+def test_it_can_be_off(serve):
+    s = serve("--ram", "1M", "--metrics", "off")
+    r = vhctl("state", s.p.pid)
+    assert r.returncode == UNREACHABLE and b"shows no metrics" in r.stderr
+
+
+def test_top_shows_rates(serve):
+    s = serve("--ram", "1M")
+    with subprocess.Popen([VHCTL, "io", "blk", s.target, "bench", "--time", "30"], stdout=subprocess.DEVNULL) as bench:
+        def rate():
+            text = vhctl("top", s.target, "--once", "--interval", 200).stdout.decode().splitlines()
+            assert text[0] == f"process {s.p.pid} (vhctl)"
+            head, row = re.split(r"  +", text[1].strip()), re.split(r"  +", text[2].strip())
+            assert {"connection", "queue", "in_flight", "requests/s", "in MiB/s"} <= set(head) and len(head) == len(row)
+            return float(row[head.index("requests/s")])
+        until(rate, lambda n: n > 0)
+        bench.terminate()
+
+
+def test_top_ends_with_what_it_looks_at(serve):
+    s = serve("--ram", "1M")
+    with subprocess.Popen([VHCTL, "top", str(s.p.pid), "--interval", "20"], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE) as top:
+        assert top.stdout.readline().startswith(b"process")
+        s.end()
+        out, err = top.communicate(timeout=WAIT)
+    assert top.returncode == UNREACHABLE and b"has ended" in err and b"\033" not in out
+    s = serve("--ram", "1M")
+    with subprocess.Popen([VHCTL, "top", str(s.p.pid), "--interval", "20"], stdout=subprocess.PIPE) as top:
+        assert top.stdout.readline().startswith(b"process")
+        top.send_signal(signal.SIGINT)
+        top.communicate(timeout=WAIT)
+    assert top.returncode == DONE
+
+
+def test_whoever_asks_by_http_gets_openmetrics(serve):
+    s = serve("--ram", "1M", "--openmetrics", 0)
+    port = int(re.fullmatch(r"vhctl: metrics on port (\d+)\n", s.p.stderr.readline())[1])
+    assert vhctl("io", "blk", s.target, "write", "--size", "1M").returncode == DONE
+
+    def ask(path="/metrics", method="GET"):
+        c = http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT)
+        c.request(method, path)
+        answer = c.getresponse()
+        text = answer.read().decode()
+        c.close()
+        return answer, text
+
+    def completed():
+        answer, text = ask()
+        assert answer.status == 200
+        assert answer.getheader("Content-Type") == "application/openmetrics-text; version=1.0.0; charset=utf-8"
+        return sum(sample.value for sample in families(text)["libvh_queue_completed"].samples)
+    until(completed, lambda n: n > 0)
+    assert ask("/else")[0].status == 404 and ask(method="POST")[0].status == 405
+    # Who says nothing, or hangs up, holds nobody up for long.
+    with socket.create_connection(("127.0.0.1", port)), socket.create_connection(("127.0.0.1", port)) as rude:
+        rude.sendall(b"x" * 10000)
+    assert ask()[0].status == 200
+    assert s.end() == DONE
+
+
+def test_a_unix_socket_and_a_file_do_too(serve, tmp_path):
+    where = tmp_path / "metrics"
+    s = serve("--ram", "1M", "--openmetrics", f"unix:{where}")
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(where))
+        client.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+        client.settimeout(WAIT)
+        answer = b"".join(iter(lambda: client.recv(65536), b"")).decode()
+    assert families(answer.partition("\r\n\r\n")[2])
+    s.p.kill()
+    s.p.wait()
+    s = serve("--ram", "1M", "--openmetrics", f"unix:{where}")  # the one that was left is replaced
+    assert where.is_socket() and "serving" in s.said
+    s.end()
+    assert not where.exists()
+    s = serve("--ram", "1M", "--openmetrics", where)
+    until(where.exists, bool)
+    assert families(where.read_text(encoding="utf-8"))["libvh_connection"].type == "info"
+    s.end()
+    assert not where.exists()
+
+
+def test_state_gives_openmetrics_once(serve):
+    s = serve("--ram", "1M")
+    r = vhctl("state", s.target, "--openmetrics")
+    assert r.returncode == DONE and families(r.stdout.decode())["libvh_queue_requests"].type == "counter"
