@@ -3,13 +3,14 @@
 import errno
 import multiprocessing
 import os
-import threading
+import subprocess
+import sys
 import time
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from binding import WAIT, Null, served, vh
+from binding import PACKAGE, WAIT, Null, served, vh
 
 
 def eventually(look, wanted):
@@ -132,11 +133,14 @@ def test_it_is_openmetrics(tmp_path):
 
 def test_serve_shows_it(tmp_path):
     """The helper for programs that only serve."""
-    path = str(tmp_path / "null")
-    thread = threading.Thread(target=vh.serve, args=(Null(), path), kwargs={"metrics": "helper"}, daemon=True)
-    thread.start()
-    with vh.Blk(eventually(lambda: path, os.path.exists)) as disk:
-        disk.read(0, 512)
-        with vh.MetricsReader() as reader:
-            assert reader.info.name == "helper"
-            eventually(lambda: reader.queues()[0]["completed"], lambda n: n == 1)
+    path = str(tmp_path / "disk")
+    program = "import sys, vh; vh.serve(vh.Device.ram(1 << 20), sys.argv[1], metrics='helper')"
+    with subprocess.Popen([sys.executable, "-c", program, path], env={**os.environ, "PYTHONPATH": PACKAGE}) as p:
+        try:
+            with vh.Blk(eventually(lambda: path, os.path.exists)) as disk:
+                disk.read(0, 512)
+                with vh.MetricsReader(p.pid) as reader:
+                    assert reader.info.name == "helper"
+                    eventually(lambda: reader.queues()[0]["completed"], lambda n: n == 1)
+        finally:
+            p.terminate()
