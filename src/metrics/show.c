@@ -74,7 +74,8 @@ bool vhi_show_queue(struct vhi_show *s, uint32_t i, struct vh_queue *q, uint64_t
 		[VHI_QUEUE_AVAIL] = seen.has_indices ? seen.avail : VH_METRICS_UNKNOWN,
 		[VHI_QUEUE_USED] = seen.has_indices ? seen.used : VH_METRICS_UNKNOWN,
 		[VHI_QUEUE_IN_FLIGHT] = st->in_flight,
-		[VHI_QUEUE_OLDEST] = st->oldest_in_flight_ns ? now - st->oldest_in_flight_ns : 0,
+		/* A request of this very tick of the coarse clock has no age yet. */
+		[VHI_QUEUE_OLDEST] = st->in_flight ? now - st->oldest_in_flight_ns : 0,
 		[VHI_QUEUE_REQUESTS] = st->requests,
 		[VHI_QUEUE_COMPLETED] = st->completed,
 		[VHI_QUEUE_FAILED] = st->failed,
