@@ -41,7 +41,7 @@ def _string(member: Any) -> str:
 @functools.lru_cache(None)
 def metrics_properties(kind: int) -> "tuple[MetricsProperty, ...]":
     """The properties of METRICS_CONNECTION or METRICS_QUEUE, in their order."""
-    found = []
+    found: "list[MetricsProperty]" = []
     out = new_sized("vh_metrics_prop")
     while lib.vh_metrics_get_prop(kind, len(found), out) == 0:
         found.append(MetricsProperty(_string(out.name), MetricsType(out.type), _string(out.unit), _string(out.help),
@@ -86,7 +86,8 @@ class MetricsReader(Handle):
         return MetricsInfo(out.version, out.pid, out.max_rows, out.interval_ms / 1000, _string(out.name))
 
     def _rows(self, kind: int) -> "list[dict[str, Any]]":
-        out, found, start = new_sized("vh_metrics_row"), [], 0
+        found: "list[dict[str, Any]]" = []
+        out, start = new_sized("vh_metrics_row"), 0
         while self._call("vh_metrics_reader_next", kind, start, out) == 1:
             found.append(_values(kind, out))
             start = out.row + 1

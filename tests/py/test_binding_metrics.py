@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
 """What a process shows of itself: from inside, from another process, and as OpenMetrics."""
 import errno
-import multiprocessing
 import os
 import subprocess
 import sys
@@ -56,31 +55,27 @@ def test_a_slave_is_looked_at(tmp_path):
             assert reader.connections() == [] == reader.queues()
 
 
-def child(path, ready, end):
-    with vh.Metrics("child"), vh.Metrics("second"):
-        ready.set()
-        end.wait(WAIT)
+CHILD = """
+import sys
+import vh
+with vh.Metrics("child"), vh.Metrics("second"):
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
 
 
-def test_another_process_is_looked_at(tmp_path):
-    context = multiprocessing.get_context("spawn")
-    ready, end = context.Event(), context.Event()
-    process = context.Process(target=child, args=(str(tmp_path), ready, end))
-    process.start()
-    try:
-        assert ready.wait(WAIT)
-        with vh.MetricsReader(process.pid) as reader, vh.MetricsReader(process.pid, 1) as second:
-            assert reader.info.name == "child" and second.info.name == "second"
+def test_another_process_is_looked_at():
+    with subprocess.Popen([sys.executable, "-c", CHILD], env={**os.environ, "PYTHONPATH": PACKAGE}, text=True,
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout.readline() == "ready\n"
+        with vh.MetricsReader(child.pid) as reader, vh.MetricsReader(child.pid, 1) as second:
+            assert {reader.info.name, second.info.name} == {"child", "second"}
             with pytest.raises(FileNotFoundError):
-                vh.MetricsReader(process.pid, 2)
-            end.set()
-            process.join(WAIT)
+                vh.MetricsReader(child.pid, 2)
+            child.communicate()
             assert reader.connections() == []  # the page stays where it is looked at
-    finally:
-        end.set()
-        process.join(WAIT)
     with pytest.raises(ProcessLookupError):
-        vh.MetricsReader(process.pid)
+        vh.MetricsReader(child.pid)
     with pytest.raises(FileNotFoundError):
         vh.MetricsReader()
 
