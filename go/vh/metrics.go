@@ -121,6 +121,16 @@ func (s *Slave) SetMetrics(m *Metrics, name string) error {
 	})
 }
 
+// SetMetrics shows this session and its queues on a page, by this name; nil: no more, once it is stopped.
+func (d *Driver) SetMetrics(m *Metrics, name string) error {
+	if err := plain(name); err != nil {
+		return err
+	}
+	return m.with(func(p *raw.Metrics) error {
+		return d.do(func() error { return raw.DriverSetMetrics(d.s.p, p, name) })
+	})
+}
+
 // ServeWithMetrics is Serve, and shows meanwhile on a page of its own what the back-end does.
 func (s *Slave) ServeWithMetrics(ctx context.Context, name string) error {
 	m, err := NewMetrics(nil, name)

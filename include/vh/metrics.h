@@ -269,5 +269,23 @@ VH_API vh_count vh_metrics_reader_openmetrics(struct vh_metrics_reader *r, char 
  */
 VH_API vh_rc vh_slave_set_metrics(struct vh_slave *s, struct vh_metrics *st, const char *name);
 
+/**
+ * vh_driver_set_metrics() - show this session and its queues on a page
+ * @d: the session
+ * @m: (nullable) the page, kept by the session; NULL: no more
+ * @name: (nullable) what to call it there
+ *
+ * Nobody dispatches a session in the background: rows are written by vh_driver_dispatch() and calls that wait, and what is in
+ * flight by vh_blk_submit(), vh_blk_reap(), vh_net_send() and vh_net_receive(). Of messages they tell nothing.
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: no
+ * @errors: EINVAL ENAMETOOLONG ENOSPC ENOMEM EBUSY
+ *
+ * Return: 0; -EBUSY while queues run and are on a page already.
+ */
+VH_API vh_rc vh_driver_set_metrics(struct vh_driver *d, struct vh_metrics *m, const char *name);
+
 VH_END_DECLS
 #endif

@@ -2,6 +2,7 @@
 """A driver session: from a back-end to running queues."""
 import dataclasses
 import errno
+import os
 import time
 from typing import Any
 
@@ -12,6 +13,7 @@ from vh._event import Pollable
 from vh._handle import CLOSE_GRACE_S, expect, pointer
 from vh._lib import fd_of, ffi, lib, microseconds, milliseconds, new_sized
 from vh._memory import Memory, Snapshot, take_snapshot
+from vh._metrics import Metrics
 from vh._model import DRIVER_IOMMU, DRIVER_RING_NEEDS_RESET, DRIVER_RING_OFF, DRIVER_STOP_DROP, Features
 from vh._queue import Queue
 from vh._reconnect import Reconnect, policy_of
@@ -144,6 +146,12 @@ class Driver(Waiting, Pollable):
         """Have the device log which pages of the session's memory it writes; None: no more."""
         with pointer(log, Dirty) as ptr:
             self._wait("vh_driver_set_dirty", ptr)
+
+    def set_metrics(self, metrics: "Metrics | None", name: "str | None" = None) -> None:
+        """Show this session and its queues on a page that other processes can look at, by this name; None: no more, once it
+        is stopped."""
+        with pointer(metrics, Metrics) as ptr:
+            self._call("vh_driver_set_metrics", ptr, ffi.NULL if name is None else os.fsencode(name))
 
     def snapshot(self) -> Snapshot:
         """The session's guest memory as it is now."""

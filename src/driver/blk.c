@@ -252,6 +252,7 @@ vh_count vh_blk_submit(struct vh_blk *b, uint32_t queue, const struct vh_blk_io 
 	else
 		rc = vhi_fail(-EINVAL, VH_ERROR_STATE, 0,
 			      "vh_blk_submit: the session is stopped; call vh_driver_start() first");
+	vhi_driver_show_flow(b->d, queue);
 	leave(bq);
 	return rc;
 }
@@ -317,6 +318,7 @@ vh_count vh_blk_reap(struct vh_blk *b, uint32_t queue, struct vh_blk_done *done,
 	if (rc)
 		return rc;
 	rc = reap(bq, done, max);
+	vhi_driver_show_flow(b->d, queue);
 	leave(bq);
 	return rc;
 }

@@ -262,6 +262,7 @@ static void session_free(struct vh_driver *d)
 		vhi_fd_close(&d->queues[i].err);
 		vhi_fd_close(&d->queues[i].sleep.set);
 	}
+	vhi_show_end(d->show);
 	vhi_driver_inflight_drop(d);
 	vhi_dirty_put(d->log);
 	vh_mem_free(d->mem);

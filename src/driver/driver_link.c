@@ -191,6 +191,7 @@ int vhi_driver_dispatch(struct vh_driver *d)
 		__atomic_store_n(&d->link.turning, 0, __ATOMIC_RELEASE);
 	}
 	__atomic_sub_fetch(&d->guests, 1, __ATOMIC_SEQ_CST);
+	vhi_driver_show(d, rc != 0);
 	return rc;
 }
 
@@ -206,6 +207,8 @@ void vhi_driver_control(struct vh_driver *d, bool on)
 	__atomic_store_n(&d->control, on, __ATOMIC_SEQ_CST);
 	while (on && __atomic_load_n(&d->guests, __ATOMIC_SEQ_CST))
 		vhi_sys.poll(NULL, 0, LOOK_MS);
+	if (!on)
+		vhi_driver_show(d, true);
 }
 
 int vhi_driver_link(struct vh_driver *d)

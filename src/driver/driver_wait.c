@@ -120,6 +120,7 @@ static int wait_ready(const struct wait *w)
 					"%s: the session is stopped and nothing is left to take", w->w->who);
 		if (last)
 			return vhi_fail(-ETIMEDOUT, VH_ERROR_STATE, 0, "%s: nothing came in time", w->w->who);
+		vhi_driver_show(w->d, false);
 		rc = sleep_in_set(w);
 		if (rc)
 			return rc;

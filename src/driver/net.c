@@ -245,6 +245,7 @@ vh_count vh_net_receive(struct vh_net *n, uint32_t pair, struct vh_net_frame *fr
 	if (rc)
 		return rc;
 	rc = receive(n, rx, frames, max);
+	vhi_driver_show_flow(n->d, pair * 2 + VH_NET_RECEIVE);
 	leave(rx);
 	return rc;
 }
@@ -318,6 +319,7 @@ vh_count vh_net_send(struct vh_net *n, uint32_t pair, const struct vh_net_frame 
 	else
 		rc = vhi_fail(-EINVAL, VH_ERROR_STATE, 0,
 			      "vh_net_send: the session is stopped; call vh_driver_start() first");
+	vhi_driver_show_flow(n->d, pair * 2 + VH_NET_SEND);
 	leave(tx);
 	return rc;
 }

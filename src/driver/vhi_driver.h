@@ -12,6 +12,7 @@
 #include "vh/blk.h"
 #include "vh/driver.h"
 #include "vh/event.h"
+#include "vh/metrics.h"
 #include "vh/netdev.h"
 #include "vhi_backend.h"
 #include "vhi_backoff.h"
@@ -19,6 +20,7 @@
 #include "vhi_dirty.h"
 #include "vhi_events.h"
 #include "vhi_mem.h"
+#include "vhi_metrics.h"
 #include "vhi_queue.h"
 
 #include <pthread.h>
@@ -112,9 +114,10 @@ struct vh_driver {
 	int epoll, timer;     /* the back-end's fd, and the next try to connect */
 	pthread_mutex_t lock; /* of events: nothing else is done under it */
 	struct vhi_events events;
-	bool given;  /* over memory of the caller's, who drives the rings */
-	bool taken;  /* one vh_blk or vh_net at a time */
-	bool is_net; /* queues in pairs, of which the first receives */
+	bool given;	       /* over memory of the caller's, who drives the rings */
+	bool taken;	       /* one vh_blk or vh_net at a time */
+	bool is_net;	       /* queues in pairs, of which the first receives */
+	struct vhi_show *show; /* atomic; NULL = nobody looks */
 
 	struct vh_inflight inflight; /* records of what is in flight */
 	int inflight_fd;	     /* -1 = none */
@@ -183,6 +186,10 @@ bool vhi_driver_let_go(struct vh_driver *d);
 
 /* driver_replay.c: 1 = the plan is in force, 0 = goes on when the back-end's fd is readable, -EAGAIN at once, -errno. */
 int vhi_driver_replay(struct vh_driver *d);
+
+/* driver_show.c: for who looks at the process. A queue of @index took or gave requests; something was changed by a call. */
+void vhi_driver_show_flow(struct vh_driver *d, uint32_t index);
+void vhi_driver_show(struct vh_driver *d, bool at_once);
 
 /* driver_loop.c */
 int vhi_driver_loop_open(struct vh_driver *d);

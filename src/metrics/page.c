@@ -248,3 +248,8 @@ void vhi_metrics_put_value(struct vh_metrics *st, uint32_t row, uint32_t index, 
 {
 	vhi_shm_store64((uint64_t VHI_SHM *)IN_SLOT(st, row, values) + index, value);
 }
+
+uint64_t vhi_metrics_get_value(struct vh_metrics *st, uint32_t row, uint32_t index)
+{
+	return vhi_shm_load64((uint64_t VHI_SHM *)IN_SLOT(st, row, values) + index);
+}

@@ -56,7 +56,42 @@ uint64_t vhi_show_deadline(const struct vhi_show *s)
 void vhi_show_connection(struct vhi_show *s, const uint64_t values[VHI_CONNECTION_PROPS], const char *address)
 {
 	vhi_metrics_write(s->st, s->connection, values, VHI_CONNECTION_PROPS, NULL, address);
-	s->next_ns = values[VHI_CONNECTION_WRITTEN] + s->st->interval_ms * UINT64_C(1000000);
+	__atomic_store_n(&s->next_ns, values[VHI_CONNECTION_WRITTEN] + s->st->interval_ms * UINT64_C(1000000),
+			 __ATOMIC_RELAXED);
+}
+
+bool vhi_show_turn(struct vhi_show *s, uint64_t now, bool at_once)
+{
+	if (!at_once && now < __atomic_load_n(&s->next_ns, __ATOMIC_RELAXED))
+		return false;
+	return !__atomic_exchange_n(&s->writing, 1, __ATOMIC_ACQUIRE);
+}
+
+bool vhi_show_turned(struct vhi_show *s)
+{
+	__atomic_store_n(&s->writing, 0, __ATOMIC_SEQ_CST);
+	return __atomic_exchange_n(&s->again, 0, __ATOMIC_SEQ_CST) && vhi_show_turn(s, 0, true);
+}
+
+/*
+ * Who writes the whole row at this moment may have looked before what is written here: then it looks again, and if it has
+ * just gone, we do.
+ */
+bool vhi_show_flow(struct vhi_show *s, uint32_t i, struct vh_queue *q, uint64_t now)
+{
+	const uint32_t in_flight = vhi_queue_in_flight(q);
+
+	/* The first one is the oldest; which one is after that is seen when all of the row is written. */
+	if (!in_flight || !vhi_metrics_get_value(s->st, s->queues[i], VHI_QUEUE_OLDEST))
+		vhi_metrics_put_value(s->st, s->queues[i], VHI_QUEUE_OLDEST, in_flight ? now : 0);
+	vhi_metrics_put_value(s->st, s->queues[i], VHI_QUEUE_IN_FLIGHT, in_flight);
+	vhi_metrics_put_value(s->st, s->queues[i], VHI_QUEUE_WRITTEN, now);
+	vhi_full_fence();
+	if (VHI_LIKELY(!__atomic_load_n(&s->writing, __ATOMIC_RELAXED)))
+		return vhi_show_turn(s, now, false);
+	__atomic_store_n(&s->again, 1, __ATOMIC_SEQ_CST);
+	return !__atomic_load_n(&s->writing, __ATOMIC_SEQ_CST) && __atomic_exchange_n(&s->again, 0, __ATOMIC_SEQ_CST) &&
+	       vhi_show_turn(s, now, true);
 }
 
 bool vhi_show_queue(struct vhi_show *s, uint32_t i, struct vh_queue *q, uint64_t now)

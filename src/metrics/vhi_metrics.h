@@ -102,7 +102,8 @@ void vhi_metrics_give(struct vh_metrics *st, uint32_t row);
 /* One writer for each row at a time. Texts are NULL: as they are. */
 void vhi_metrics_write(struct vh_metrics *st, uint32_t row, const uint64_t *values, uint32_t n, const char *name,
 		       const char *address);
-/* One value, at any moment. */
+/* One value, at any moment; and what was written there. */
+uint64_t vhi_metrics_get_value(struct vh_metrics *st, uint32_t row, uint32_t index);
 void vhi_metrics_put_value(struct vh_metrics *st, uint32_t row, uint32_t index, uint64_t value);
 
 /* show.c: a handle's rows, and when they are to be written again. */
@@ -122,6 +123,19 @@ void vhi_show_end(struct vhi_show *s); /* NULL is fine */
 /* From when on something is to be written, UINT64_MAX = nothing is. */
 uint64_t vhi_show_deadline(const struct vhi_show *s);
 void vhi_show_connection(struct vhi_show *s, const uint64_t values[VHI_CONNECTION_PROPS], const char *address);
+/*
+ * For handles that several threads drive, and nobody dispatches. True for the one that is to write all rows now, as often as
+ * turned() says so too:
+ *
+ *	for (more = vhi_show_turn(s, now, false); more; more = vhi_show_turned(s))
+ */
+bool vhi_show_turn(struct vhi_show *s, uint64_t now, bool at_once);
+bool vhi_show_turned(struct vhi_show *s);
+/*
+ * By the thread that drives the queue, after it took or gave requests: writes what is in flight, which may be all that is
+ * ever told of it. As turn().
+ */
+bool vhi_show_flow(struct vhi_show *s, uint32_t i, struct vh_queue *q, uint64_t now);
 /* True while it may change without a round of its dispatcher: something is in flight. */
 bool vhi_show_queue(struct vhi_show *s, uint32_t i, struct vh_queue *q, uint64_t now);
 
