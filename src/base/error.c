@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "vhi_base.h"
+#include "vhi_probe.h"
 
 static __thread struct vhi_failure last;
 static __thread bool muted;
@@ -24,6 +25,8 @@ int32_t vhi_fail(int32_t code, uint32_t domain, uint32_t site, const char *fmt, 
 {
 	va_list ap;
 
+	if (site)
+		VHI_PROBE2(refused, site, (int64_t)code);
 	if (muted)
 		return code;
 	last.code = code;
@@ -42,6 +45,8 @@ int32_t vhi_fail_at(int32_t code, uint32_t domain, uint32_t site, uint32_t queue
 {
 	va_list ap;
 
+	if (site)
+		VHI_PROBE2(refused, site, (int64_t)code);
 	if (muted)
 		return code;
 	last.code = code;

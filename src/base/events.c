@@ -3,6 +3,7 @@
 
 #include "vh/error.h"
 #include "vhi_base.h"
+#include "vhi_probe.h"
 
 /* Kinds of a queue come first: their row is their place among the slots of each queue. */
 #define QUEUE_KINDS 11u
@@ -111,6 +112,7 @@ void vhi_events_raise(struct vhi_events *e, uint32_t kind, uint32_t queue, int32
 	uint32_t at = slot_of(kind, queue);
 	struct vhi_event_slot *slot = &e->slots[at];
 
+	VHI_PROBE4(event, kind, queue, (int64_t)reason, value);
 	if (slot->count)
 		unlink_slot(e, at);
 	append_slot(e, at);

@@ -4,6 +4,7 @@
 
 #include "vh/queue.h"
 #include "vh/slave.h"
+#include "vhi_probe.h"
 
 void vhi_serve_begin(struct vhi_serve *sv, uint32_t poll_us)
 {
@@ -67,6 +68,7 @@ int32_t vhi_serve_batch(struct vhi_serve *sv, struct vh_queue *q, const struct v
 
 	if (dev->ops.on_batch)
 		rc = dev->ops.on_batch(dev->ctx, q, index, budget);
+	VHI_PROBE3(batch, (uintptr_t)q, index, vhi_queue_taken(q) - before);
 	if (!rc)
 		vhi_serve_rest(sv, q, vhi_queue_taken(q) != before, poll_us);
 	return rc;

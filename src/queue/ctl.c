@@ -2,6 +2,7 @@
 /* Changes from other threads than the one that pops and pushes: what they are, and how they are applied. */
 #include "vhi_chain.h"
 #include "vhi_in_order.h"
+#include "vhi_probe.h"
 
 void vhi_queue_refresh(struct vh_queue *q)
 {
@@ -28,6 +29,7 @@ void vhi_queue_refresh(struct vh_queue *q)
 /* Lock and gate are held. */
 static void broken(struct vh_queue *q, uint32_t site)
 {
+	VHI_PROBE3(queue_broken, (uintptr_t)q, q->index, site);
 	q->flags |= VHI_QF_BROKEN;
 	vhi_coalesce_flush(q);
 	vhi_count(&q->stats.errors, 1);
@@ -120,6 +122,7 @@ static void apply_snapshot(struct vh_queue *q, struct vh_snapshot *snap)
 
 void vhi_queue_halt(struct vh_queue *q)
 {
+	VHI_PROBE2(queue_stopped, (uintptr_t)q, q->index);
 	q->flags &= ~VHI_QF_STARTED;
 	vhi_coalesce_flush(q);
 	q->epoch++;

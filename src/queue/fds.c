@@ -6,6 +6,7 @@
  * so that a peer which fills the counter between poll and write (or which clears O_NONBLOCK and fills it) can stall the
  * thread that serves it.
  */
+#include "vhi_probe.h"
 #include "vhi_vring.h"
 
 #include <fcntl.h>
@@ -77,6 +78,7 @@ void vhi_queue_signal(struct vh_queue *q)
 		tell(q, VHI_TELL_CALL);
 		return;
 	}
+	VHI_PROBE2(queue_notifies, (uintptr_t)q, q->index);
 	signal_fd(q->fds[q->out], q->out_poll);
 	vhi_count(q->role == VH_QUEUE_DEVICE ? &q->stats.calls : &q->stats.kicks, 1);
 }
@@ -121,6 +123,7 @@ static bool drain(int fd)
 
 void vhi_queue_count_in(struct vh_queue *q)
 {
+	VHI_PROBE2(queue_notified, (uintptr_t)q, q->index);
 	vhi_count(q->role == VH_QUEUE_DEVICE ? &q->stats.kicks : &q->stats.calls, 1);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
 /* Where a ring lies, and the private tables that go with it. */
 #include "vhi_packed.h"
+#include "vhi_probe.h"
 
 #include <sys/mman.h>
 
@@ -298,8 +299,10 @@ int vhi_queue_start(struct vh_queue *q, const struct vhi_ring *ring, struct vh_s
 		vhi_queue_own(q);
 		if (!(q->flags & VHI_QF_STARTED)) {
 			rc = start(q, ring, snap);
-			if (!rc)
+			if (!rc) {
+				VHI_PROBE3(queue_started, (uintptr_t)q, q->index, ring->num);
 				return vhi_queue_finish(q, true);
+			}
 			vhi_queue_abandon(q, true);
 			return rc;
 		}

@@ -4,6 +4,7 @@
  * order of their requests. Meanwhile messages that can't interfere are handled, and the first other one is held, with
  * everything behind it left in the socket.
  */
+#include "vhi_probe.h"
 #include "vhi_slave.h"
 
 #define MESSAGES_PER_ROUND 64u
@@ -69,6 +70,7 @@ static void refuse(struct vh_slave *s, struct vhi_job *job)
 	};
 	const char *text = vhi_slave_any_site_text(job->site);
 
+	VHI_PROBE2(message_refused, job->header.request, job->site);
 	s->stats.rejected++;
 	vhi_log_line(&s->log, VH_LOG_WARNING, "refused %s (%u): %s (check %u)", job->msg ? job->msg->name : "a message",
 		     job->header.request, text ? text : "no resources", job->site);

@@ -3,6 +3,7 @@
 #include "vhi_sock.h"
 
 #include "vhi_dialect.h"
+#include "vhi_probe.h"
 
 #define OUT_MAX_BYTES 65536u
 #define OUT_MAX_FDS   64u
@@ -208,6 +209,7 @@ static void trace(struct vhi_chan *c, uint32_t direction, const struct vhi_wire_
 		.payload = (uint64_t)(uintptr_t)payload,
 	};
 
+	VHI_PROBE5(message, direction, info.channel, h->request, size, site);
 	if (c->trace)
 		vhi_trace_message(c->trace, &info);
 }
