@@ -75,8 +75,8 @@ static int parse(int argc, char **argv, const struct serve_kind *kind, struct se
 	if (!!o->socket + !!o->connect + !!o->vduse + o->has_fd != 1)
 		return usage("serve %s: give one of --socket ADDRESS, --connect ADDRESS, --fd N and --vduse NAME",
 			     kind->name);
-	if (o->openmetrics && (!o->metrics || o->vduse))
-		return usage("serve %s: --openmetrics is not for --metrics off, nor for --vduse", kind->name);
+	if (o->openmetrics && !o->metrics)
+		return usage("serve %s: --openmetrics is not for --metrics off", kind->name);
 	if (o->records && !o->vduse)
 		return usage("serve %s: --records is for --vduse", kind->name);
 	if (!o->device.queues || !o->device.queue_size)
@@ -295,6 +295,8 @@ int cmd_serve(int argc, char **argv)
 	rc = o.vduse ? serve_vduse(&(struct serve_vduse_opts){.name = o.vduse,
 							      .kind = kind->name,
 							      .records = o.records,
+							      .openmetrics = o.openmetrics,
+							      .metrics = o.metrics,
 							      .coalesce = (uint32_t)o.coalesce,
 							      .packed = o.packed,
 							      .in_order = o.in_order,

@@ -43,6 +43,7 @@ int serve_vduse(const struct serve_vduse_opts *o, struct vh_device *dev)
 					   .more_features = o->in_order ? UINT64_C(1) << VH_F_IN_ORDER : 0,
 					   .mask_features = o->packed ? 0 : UINT64_C(1) << VH_F_RING_PACKED};
 	struct vh_vduse_info info = {.size = sizeof(info)};
+	struct vh_metrics *m = NULL;
 	struct vh_vduse *v;
 	int records = o->records ? open(o->records, O_RDWR | O_CREAT | O_CLOEXEC, 0600) : -1;
 	int exit_code;
@@ -58,12 +59,28 @@ int serve_vduse(const struct serve_vduse_opts *o, struct vh_device *dev)
 		say_vh(rc, o->name);
 		return EXIT_USAGE;
 	}
+	if (o->metrics) {
+		rc = vh_metrics_new(NULL, "vhctl serve --vduse", &m);
+		if (!rc)
+			rc = vh_vduse_set_metrics(v, m, o->kind);
+		if (rc)
+			say_vh(rc, "metrics");
+		rc = o->openmetrics ? rc ? EXIT_WRONG : metrics_begin(m, o->openmetrics) : 0;
+		if (rc) {
+			vh_vduse_free(v);
+			vh_metrics_free(m);
+			return rc;
+		}
+	}
 	vh_vduse_set_logger(v, stderr_log(o->verbose ? VH_LOG_DEBUG : VH_LOG_WARNING), NULL);
 	serve_catch_signals();
 	vh_vduse_get_info(v, &info);
 	say(0, "serving %s as /dev/vduse/%s%s", o->kind, o->name, info.taken_up ? ", which was there" : "");
+	metrics_say(o->openmetrics);
 	exit_code = loop(v, o->verbose);
+	metrics_end();
 	vh_vduse_free(v);
+	vh_metrics_free(m);
 	/* One that still has a driver stays, for who takes it up. */
 	vh_vduse_remove(o->name);
 	return exit_code;

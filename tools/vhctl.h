@@ -149,6 +149,8 @@ void serve_print_event(const struct vh_event *e);
 struct serve_vduse_opts {
 	const char *name, *kind;
 	const char *records; /* path, NULL = none */
+	const char *openmetrics;
+	bool metrics;
 	uint32_t coalesce;
 	bool packed, in_order, verbose;
 };

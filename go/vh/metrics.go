@@ -121,6 +121,16 @@ func (s *Slave) SetMetrics(m *Metrics, name string) error {
 	})
 }
 
+// SetMetrics shows this device and its queues on a page, by this name; nil: no more.
+func (v *Vduse) SetMetrics(m *Metrics, name string) error {
+	if err := plain(name); err != nil {
+		return err
+	}
+	return m.with(func(p *raw.Metrics) error {
+		return v.do(func() error { return raw.VduseSetMetrics(v.p, p, name) })
+	})
+}
+
 // SetMetrics shows this session and its queues on a page, by this name; nil: no more, once it is stopped.
 func (d *Driver) SetMetrics(m *Metrics, name string) error {
 	if err := plain(name); err != nil {

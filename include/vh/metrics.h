@@ -2,7 +2,7 @@
 /**
  * DOC: What a running process is doing: a page of memory that others can look at.
  *
- * A vh_metrics is a memfd. Handles that are told of it (vh_slave_set_metrics(), vh_driver_set_metrics()) keep a row there for
+ * A vh_metrics is a memfd. Handles that are told of it (vh_slave_set_metrics(), vh_vduse_set_metrics(), vh_driver_set_metrics()) keep a row there for
  * their connection and one for each queue: what was negotiated, ring positions, what is in flight and since when,
  * counters. Whoever may look into the process (the same user, by ptrace's rules) finds it below /proc/PID/fd and maps it
  * read-only: vh_metrics_reader_open(). Nobody is asked, nothing is sent, and a process that hangs can be looked at like any
@@ -268,6 +268,19 @@ VH_API vh_count vh_metrics_reader_openmetrics(struct vh_metrics_reader *r, char 
  * Return: 0; -ENOSPC: the page has no room for a row more for each queue and one.
  */
 VH_API vh_rc vh_slave_set_metrics(struct vh_slave *s, struct vh_metrics *st, const char *name);
+
+/**
+ * vh_vduse_set_metrics() - show this device and its queues on a page
+ * @v: the device
+ * @m: (nullable) the page, kept by the device; NULL: no more
+ * @name: (nullable) what to call it there
+ *
+ * @since: VH_1.0
+ * @thread: handle
+ * @blocks: no
+ * @errors: EINVAL ENAMETOOLONG ENOSPC ENOMEM EBUSY ESHUTDOWN
+ */
+VH_API vh_rc vh_vduse_set_metrics(struct vh_vduse *v, struct vh_metrics *m, const char *name);
 
 /**
  * vh_driver_set_metrics() - show this session and its queues on a page

@@ -39,6 +39,11 @@ class Vduse(Serving):
         self._queues.clear()
         super()._end()
 
+    def set_metrics(self, metrics: "Metrics | None", name: "str | None" = None) -> None:
+        """Show this device and its queues on a page that other processes can look at, by this name; None: no more."""
+        with pointer(metrics, Metrics) as ptr:
+            self._call("vh_vduse_set_metrics", ptr, ffi.NULL if name is None else os.fsencode(name))
+
     @property
     def info(self) -> VduseInfo:
         """What it is like now."""

@@ -79,8 +79,9 @@ static void listen_to_kernel(struct vh_vduse *v)
 
 static void set_timer(struct vh_vduse *v)
 {
-	const uint64_t at = v->job.step ? v->job.deadline_ns : 0;
+	uint64_t at = VHI_MIN(v->job.step ? v->job.deadline_ns : UINT64_MAX, vhi_show_deadline(v->show));
 
+	at = at == UINT64_MAX ? 0 : at;
 	if (at == v->timer_ns)
 		return;
 	v->timer_ns = at;
@@ -89,8 +90,11 @@ static void set_timer(struct vh_vduse *v)
 
 static int round_of(struct vh_vduse *v, int sources)
 {
+	const uint64_t now = v->show ? vhi_now_ns() : 0;
 	bool more = false;
 
+	if (now)
+		vhi_vduse_show_inside(v, now);
 	if (has(sources, VHI_VDUSE_FROM_TIMER)) {
 		vhi_eventfd_drain(v->timer_fd);
 		v->timer_ns = 0;
@@ -109,6 +113,8 @@ static int round_of(struct vh_vduse *v, int sources)
 	vhi_vduse_interrupts(v);
 	tell_failures(v);
 	listen_to_kernel(v);
+	if (v->show)
+		vhi_vduse_show_round(v, now);
 	set_timer(v);
 	return more || v->woken;
 }

@@ -299,6 +299,7 @@ static void vduse_destroy(struct vh_vduse *v)
 	vhi_vduse_spaces_free(v);
 	vhi_inflight_put(v->records);
 	vhi_events_fini(&v->events);
+	vhi_show_end(v->show);
 	vhi_gate_destroy(&v->gate);
 	vhi_log_set(&v->log, NULL, NULL);
 	vhi_free(v);
@@ -415,6 +416,13 @@ vh_rc vh_vduse_get_info(struct vh_vduse *v, struct vh_vduse_info *out)
 	info.owed = v->job.step != NULL;
 	info.regions = vhi_vduse_regions(v);
 	return leave(v, vhi_out_fill(out, &info, sizeof(info), "vh_vduse_get_info"));
+}
+
+vh_rc vh_vduse_set_metrics(struct vh_vduse *v, struct vh_metrics *m, const char *name)
+{
+	vh_rc rc = enter(v, "vh_vduse_set_metrics");
+
+	return rc ? rc : leave(v, vhi_vduse_show_on(v, m, name));
 }
 
 vh_rc vh_vduse_set_logger(struct vh_vduse *v, const struct vh_logger_ops *ops, void *ctx)

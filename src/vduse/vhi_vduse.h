@@ -16,6 +16,7 @@
 #include "vhi_iotlb.h"
 #include "vhi_log.h"
 #include "vhi_mem.h"
+#include "vhi_metrics.h"
 #include "vhi_queue.h"
 #include "vhi_serve.h"
 #include "vhi_vduse_uapi.h"
@@ -108,7 +109,13 @@ struct vh_vduse {
 	uint8_t status;
 	bool features_told; /* the device knows of the driver's choice */
 	struct vh_vduse_info stats;
+	struct vhi_show *show; /* NULL = nobody looks */
 };
+
+/* show.c. Only with a .show: a round begins, and has ended. */
+void vhi_vduse_show_inside(struct vh_vduse *v, uint64_t now);
+void vhi_vduse_show_round(struct vh_vduse *v, uint64_t now);
+vh_rc vhi_vduse_show_on(struct vh_vduse *v, struct vh_metrics *m, const char *name);
 
 /* vduse.c */
 void vhi_vduse_wake(void *v); /* from any thread: there is something to do */

@@ -1014,11 +1014,56 @@ static void the_kernel_may_give_it_up(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+/* What others see of it. */
+static void a_device_is_looked_at(void **state)
+{
+	const struct vh_metrics_opts opts = {.size = sizeof(opts), .interval_ms = 1};
+	struct vh_metrics_row row = {.size = sizeof(row)};
+	struct vh_metrics_reader *reader;
+	struct vh_metrics *m;
+
+	(void)state;
+	assert_int_equal(vh_metrics_new(&opts, NULL, &m), 0);
+	open_with(NULL);
+	assert_int_equal(vh_vduse_set_metrics(v, m, "disk"), 0);
+	assert_int_equal(vh_metrics_reader_open((uint32_t)getpid(), 0, &reader), 0);
+	assert_int_equal(vh_metrics_reader_next(reader, VH_METRICS_CONNECTION, 0, &row), 1);
+	assert_string_equal(row.address, "/dev/vduse/test");
+	assert_int_equal(row.values[VHI_CONNECTION_ROLE], VHI_ROLE_VDUSE);
+	assert_int_equal(row.values[VHI_CONNECTION_STATE], VHI_IS_LISTENING);
+	assert_int_equal(row.values[VHI_CONNECTION_OFFERED], k.offered);
+
+	run_driver();
+	request(0, 5);
+	serve();
+	assert_int_equal(vh_metrics_reader_next(reader, VH_METRICS_CONNECTION, 0, &row), 1);
+	assert_int_equal(row.values[VHI_CONNECTION_STATE], VHI_IS_CONNECTED);
+	assert_int_equal(row.values[VHI_CONNECTION_STATUS], RUNS);
+	assert_int_equal(row.values[VHI_CONNECTION_MESSAGES_IN], info().messages);
+	/* Its timer sees to it that what was counted since is written too. */
+	for (int i = 0; i < 1000; i++) {
+		struct pollfd p = {.fd = vh_vduse_fd(v), .events = POLLIN};
+
+		assert_int_equal(vh_metrics_reader_next(reader, VH_METRICS_QUEUE, 0, &row), 1);
+		if (row.values[VHI_QUEUE_COMPLETED] == 1)
+			break;
+		assert_int_equal(poll(&p, 1, 5000), 1);
+		assert_true(vh_vduse_dispatch(v) >= 0);
+	}
+	assert_int_equal(row.values[VHI_QUEUE_COMPLETED], 1);
+	assert_int_equal(row.values[VHI_QUEUE_STATE], VH_QUEUE_RUNNING);
+	assert_int_equal(vh_vduse_set_metrics(v, NULL, NULL), 0);
+	assert_int_equal(vh_metrics_reader_next(reader, VH_METRICS_CONNECTION, 0, &row), 0);
+	vh_metrics_reader_free(reader);
+	vh_metrics_free(m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_device_is_made),
 		TEST(a_driver_comes_and_goes),
+		TEST(a_device_is_looked_at),
 		TEST(features_are_checked),
 		TEST(nonsense_is_refused),
 		TEST(a_ring_that_is_too_large_does_not_start),
