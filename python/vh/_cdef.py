@@ -1049,6 +1049,8 @@ vh_count vh_metrics_reader_next(struct vh_metrics_reader *r, uint32_t kind, uint
         struct vh_metrics_row *out);
 vh_count vh_metrics_reader_openmetrics(struct vh_metrics_reader *r, char *buf, uint32_t cap);
 vh_rc vh_slave_set_metrics(struct vh_slave *s, struct vh_metrics *st, const char *name);
+vh_rc vh_vduse_set_metrics(struct vh_vduse *v, struct vh_metrics *m, const char *name);
+vh_rc vh_driver_set_metrics(struct vh_driver *d, struct vh_metrics *m, const char *name);
 vh_rc vh_mem_new(const struct vh_mem_opts *opts, struct vh_mem **out);
 void vh_mem_free(struct vh_mem *mem);
 vh_rc vh_mem_alloc(struct vh_mem *mem, vh_gpa gpa, uint64_t len, uint32_t flags);
@@ -1552,6 +1554,8 @@ THREAD = {
     "vh_metrics_reader_next": "any",
     "vh_metrics_reader_openmetrics": "any",
     "vh_slave_set_metrics": "handle",
+    "vh_vduse_set_metrics": "handle",
+    "vh_driver_set_metrics": "handle",
     "vh_mem_new": "any",
     "vh_mem_free": "handle",
     "vh_mem_alloc": "handle",

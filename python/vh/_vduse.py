@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
 """VDUSE: a device that the kernel has, and this process is."""
+import os
 from typing import Any
 
 from vh._device import Device
-from vh._handle import create, expect
+from vh._handle import create, expect, pointer
 from vh._error import check
-from vh._lib import fd_of, lib, milliseconds, new_sized, record
+from vh._lib import fd_of, ffi, lib, milliseconds, new_sized, record
+from vh._metrics import Metrics
 from vh._model import VDUSE_MAKE, VDUSE_TAKE_UP, VduseInfo
 from vh._serving import Serving
 

@@ -55,6 +55,21 @@ def test_a_slave_is_looked_at(tmp_path):
             assert reader.connections() == [] == reader.queues()
 
 
+def test_a_session_is_looked_at(tmp_path):
+    path = str(tmp_path / "null")
+    with vh.Metrics(interval=0.001) as metrics, served(Null(), path), vh.Blk(path) as disk, vh.MetricsReader() as reader:
+        disk.driver.set_metrics(metrics, "session")
+        (row,) = reader.connections()
+        assert row["role"] == "driver" and row["name"] == "session" and row["messages_sent"] is None
+        disk.read(0, 512)
+        assert row["features"] == disk.driver.features and row["rings"][0]["requests"] == 0
+        assert reader.queues()[0]["in_flight"] == 0
+        disk.driver.stop()
+        assert reader.queues()[0]["completed"] == 1
+        disk.driver.set_metrics(None)
+        assert reader.connections() == []
+
+
 CHILD = """
 import sys
 import vh

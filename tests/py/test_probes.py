@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from binding import PACKAGE
 from docs_tables import table_rows, text
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -45,5 +46,6 @@ def test_a_debugger_stops_there_and_sees_the_arguments(tmp_path):
          "-ex", "break -probe-stap libvh:queue_started", "-ex", "run",
          "-ex", "printf \"index %d entries %d\\n\", (int)$_probe_arg1, (int)$_probe_arg2", "-ex", "kill",
          "--args", sys.executable, str(program)],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120, check=False)
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120, check=False,
+        env={**os.environ, "PYTHONPATH": PACKAGE})
     assert "index 5 entries 64" in gdb.stdout, gdb.stdout

@@ -38,8 +38,8 @@ typedef _gostring_ swig_type_2;
 typedef _gostring_ swig_type_3;
 typedef long long swig_type_4;
 typedef _gostring_ swig_type_5;
-typedef long long swig_type_6;
-typedef long long swig_type_7;
+typedef _gostring_ swig_type_6;
+typedef _gostring_ swig_type_7;
 typedef long long swig_type_8;
 typedef long long swig_type_9;
 typedef long long swig_type_10;
@@ -50,22 +50,22 @@ typedef long long swig_type_14;
 typedef long long swig_type_15;
 typedef long long swig_type_16;
 typedef long long swig_type_17;
-typedef _gostring_ swig_type_18;
-typedef _gostring_ swig_type_19;
-typedef long long swig_type_20;
-typedef long long swig_type_21;
-typedef _gostring_ swig_type_22;
-typedef _gostring_ swig_type_23;
-typedef long long swig_type_24;
+typedef long long swig_type_18;
+typedef long long swig_type_19;
+typedef _gostring_ swig_type_20;
+typedef _gostring_ swig_type_21;
+typedef long long swig_type_22;
+typedef long long swig_type_23;
+typedef _gostring_ swig_type_24;
 typedef _gostring_ swig_type_25;
 typedef long long swig_type_26;
-typedef long long swig_type_27;
+typedef _gostring_ swig_type_27;
 typedef long long swig_type_28;
 typedef long long swig_type_29;
 typedef long long swig_type_30;
 typedef long long swig_type_31;
-typedef _gostring_ swig_type_32;
-typedef _gostring_ swig_type_33;
+typedef long long swig_type_32;
+typedef long long swig_type_33;
 typedef _gostring_ swig_type_34;
 typedef _gostring_ swig_type_35;
 typedef _gostring_ swig_type_36;
@@ -75,22 +75,24 @@ typedef _gostring_ swig_type_39;
 typedef _gostring_ swig_type_40;
 typedef _gostring_ swig_type_41;
 typedef _gostring_ swig_type_42;
-typedef long long swig_type_43;
-typedef long long swig_type_44;
+typedef _gostring_ swig_type_43;
+typedef _gostring_ swig_type_44;
 typedef long long swig_type_45;
 typedef long long swig_type_46;
 typedef long long swig_type_47;
 typedef long long swig_type_48;
 typedef long long swig_type_49;
-typedef _gostring_ swig_type_50;
-typedef _gostring_ swig_type_51;
-typedef long long swig_type_52;
-typedef long long swig_type_53;
+typedef long long swig_type_50;
+typedef long long swig_type_51;
+typedef _gostring_ swig_type_52;
+typedef _gostring_ swig_type_53;
 typedef long long swig_type_54;
 typedef long long swig_type_55;
-typedef _gostring_ swig_type_56;
-typedef _gostring_ swig_type_57;
-typedef long long swig_type_58;
+typedef long long swig_type_56;
+typedef long long swig_type_57;
+typedef _gostring_ swig_type_58;
+typedef _gostring_ swig_type_59;
+typedef long long swig_type_60;
 extern void _wrap_Swig_free_raw_38bee8dda103c01b(uintptr_t arg1);
 extern uintptr_t _wrap_Swig_malloc_raw_38bee8dda103c01b(swig_intgo arg1);
 extern uintptr_t _wrap_VduseNew_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_1 arg2, swig_voidp arg3, int arg4, swig_voidp arg5);
@@ -119,9 +121,11 @@ extern void _wrap_MetricsReaderFree_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_MetricsReaderGetInfo_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_MetricsReaderNext_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3, swig_voidp arg4);
 extern uintptr_t _wrap_SlaveSetMetrics_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, swig_type_5 arg3);
+extern uintptr_t _wrap_VduseSetMetrics_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, swig_type_6 arg3);
+extern uintptr_t _wrap_DriverSetMetrics_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, swig_type_7 arg3);
 extern uintptr_t _wrap_MemNew_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern void _wrap_MemFree_raw_38bee8dda103c01b(swig_voidp arg1);
-extern uintptr_t _wrap_MemAlloc_raw_38bee8dda103c01b(swig_voidp arg1, vh_gpa arg2, swig_type_6 arg3, int arg4);
+extern uintptr_t _wrap_MemAlloc_raw_38bee8dda103c01b(swig_voidp arg1, vh_gpa arg2, swig_type_8 arg3, int arg4);
 extern uintptr_t _wrap_MemAddFD_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
 extern uintptr_t _wrap_MemRemove_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_MemDupFD_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
@@ -130,15 +134,15 @@ extern int _wrap_SnapshotNumber_raw_38bee8dda103c01b(swig_voidp arg1);
 extern void _wrap_SnapshotFree_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_MemGuardInstall_raw_38bee8dda103c01b(void);
 extern uintptr_t _wrap_MemGuardRemove_raw_38bee8dda103c01b(void);
-extern uintptr_t _wrap_DirtyNew_raw_38bee8dda103c01b(swig_type_7 arg1, swig_voidp arg2);
-extern uintptr_t _wrap_DirtyOpen_raw_38bee8dda103c01b(int arg1, swig_type_8 arg2, swig_type_9 arg3, swig_voidp arg4);
-extern uintptr_t _wrap_DirtyMark_raw_38bee8dda103c01b(swig_voidp arg1, vh_gpa arg2, swig_type_10 arg3);
+extern uintptr_t _wrap_DirtyNew_raw_38bee8dda103c01b(swig_type_9 arg1, swig_voidp arg2);
+extern uintptr_t _wrap_DirtyOpen_raw_38bee8dda103c01b(int arg1, swig_type_10 arg2, swig_type_11 arg3, swig_voidp arg4);
+extern uintptr_t _wrap_DirtyMark_raw_38bee8dda103c01b(swig_voidp arg1, vh_gpa arg2, swig_type_12 arg3);
 extern uintptr_t _wrap_DirtyDupFD_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_DirtyGetInfo_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern void _wrap_DirtyFree_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_IotlbNew_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, swig_voidp arg3);
 extern uintptr_t _wrap_IotlbUpdate_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_IotlbInvalidate_raw_38bee8dda103c01b(swig_voidp arg1, vh_iova arg2, swig_type_11 arg3);
+extern uintptr_t _wrap_IotlbInvalidate_raw_38bee8dda103c01b(swig_voidp arg1, vh_iova arg2, swig_type_13 arg3);
 extern uintptr_t _wrap_IotlbFD_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_IotlbNextMiss_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_IotlbDeny_raw_38bee8dda103c01b(swig_voidp arg1, vh_iova arg2);
@@ -161,10 +165,10 @@ extern uintptr_t _wrap_QueueSetIotlb_raw_38bee8dda103c01b(swig_voidp arg1, swig_
 extern uintptr_t _wrap_QueueGetStats_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_QueueDupSnapshot_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_QueueSetDirty_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, int arg3, vh_gpa arg4);
-extern uintptr_t _wrap_QueueMark_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_12 arg2, swig_type_13 arg3);
-extern uintptr_t _wrap_InflightMake_raw_38bee8dda103c01b(int arg1, int arg2, swig_type_14 arg3, swig_voidp arg4, swig_voidp arg5);
-extern uintptr_t _wrap_DeviceSetShmem_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_type_15 arg3);
-extern uintptr_t _wrap_DeviceFinish_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_16 arg2, int arg3);
+extern uintptr_t _wrap_QueueMark_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_14 arg2, swig_type_15 arg3);
+extern uintptr_t _wrap_InflightMake_raw_38bee8dda103c01b(int arg1, int arg2, swig_type_16 arg3, swig_voidp arg4, swig_voidp arg5);
+extern uintptr_t _wrap_DeviceSetShmem_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_type_17 arg3);
+extern uintptr_t _wrap_DeviceFinish_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_18 arg2, int arg3);
 extern uintptr_t _wrap_DeviceConfigChanged_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_DeviceError_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
 extern uintptr_t _wrap_BlkdevNew_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
@@ -174,14 +178,14 @@ extern uintptr_t _wrap_GpuNewDevice_raw_38bee8dda103c01b(swig_voidp arg1, int ar
 extern uintptr_t _wrap_GpuNewDisplay_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
 extern void _wrap_GpuFree_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_GpuFD_raw_38bee8dda103c01b(swig_voidp arg1);
-extern uintptr_t _wrap_GpuNegotiate_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_17 arg2, swig_voidp arg3);
+extern uintptr_t _wrap_GpuNegotiate_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_19 arg2, swig_voidp arg3);
 extern uintptr_t _wrap_GpuSend_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, int arg3);
 extern uintptr_t _wrap_GpuRecv_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, swig_voidp arg3);
 extern uintptr_t _wrap_GpuReplyShown_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_BackendKind_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_BackendGetFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_SlaveListen_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_18 arg2);
-extern uintptr_t _wrap_SlaveConnect_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_19 arg2, swig_voidp arg3);
+extern uintptr_t _wrap_SlaveListen_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_20 arg2);
+extern uintptr_t _wrap_SlaveConnect_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_21 arg2, swig_voidp arg3);
 extern uintptr_t _wrap_SlaveAdopt_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
 extern uintptr_t _wrap_SlaveFD_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_SlaveDispatch_raw_38bee8dda103c01b(swig_voidp arg1);
@@ -196,11 +200,11 @@ extern uintptr_t _wrap_SlaveResume_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_SlaveGetStats_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_SlaveStop_raw_38bee8dda103c01b(swig_voidp arg1);
 extern void _wrap_SlaveFree_raw_38bee8dda103c01b(swig_voidp arg1);
-extern uintptr_t _wrap_SlaveSetHostNotifier_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3, swig_type_20 arg4, swig_type_21 arg5, swig_voidp arg6);
+extern uintptr_t _wrap_SlaveSetHostNotifier_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3, swig_type_22 arg4, swig_type_23 arg5, swig_voidp arg6);
 extern uintptr_t _wrap_SlaveShmemMap_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, int arg3, swig_voidp arg4);
 extern uintptr_t _wrap_SlaveShmemUnmap_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, swig_voidp arg3);
-extern uintptr_t _wrap_MasterConnect_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_22 arg2);
-extern uintptr_t _wrap_MasterListen_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_23 arg2);
+extern uintptr_t _wrap_MasterConnect_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_24 arg2);
+extern uintptr_t _wrap_MasterListen_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_25 arg2);
 extern uintptr_t _wrap_MasterAccept_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_MasterAdopt_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
 extern uintptr_t _wrap_MasterSocketpair_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
@@ -210,20 +214,20 @@ extern uintptr_t _wrap_MasterDispatch_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_MasterResume_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_MasterCancel_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_MasterNextEvent_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_MasterNegotiate_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_24 arg2, swig_voidp arg3);
+extern uintptr_t _wrap_MasterNegotiate_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_26 arg2, swig_voidp arg3);
 extern uintptr_t _wrap_MasterSetIotlb_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_MasterBackend_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_MasterGetStats_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_MasterStop_raw_38bee8dda103c01b(swig_voidp arg1);
 extern void _wrap_MasterFree_raw_38bee8dda103c01b(swig_voidp arg1);
-extern uintptr_t _wrap_VdpaOpen_raw_38bee8dda103c01b(swig_type_25 arg1, swig_voidp arg2, swig_voidp arg3);
+extern uintptr_t _wrap_VdpaOpen_raw_38bee8dda103c01b(swig_type_27 arg1, swig_voidp arg2, swig_voidp arg3);
 extern uintptr_t _wrap_VdpaAdopt_raw_38bee8dda103c01b(int arg1, swig_voidp arg2, swig_voidp arg3);
 extern void _wrap_VdpaFree_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_VdpaBackend_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_VdpaGetInfo_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_VdpaSetOwner_raw_38bee8dda103c01b(swig_voidp arg1);
-extern uintptr_t _wrap_VdpaSetBackendFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_26 arg2);
-extern uintptr_t _wrap_VdpaSetFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_27 arg2);
+extern uintptr_t _wrap_VdpaSetBackendFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_28 arg2);
+extern uintptr_t _wrap_VdpaSetFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_29 arg2);
 extern uintptr_t _wrap_VdpaGetStatus_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_VdpaSetStatus_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
 extern uintptr_t _wrap_VdpaSetConfigCall_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
@@ -239,35 +243,35 @@ extern uintptr_t _wrap_VdpaGetVringSize_raw_38bee8dda103c01b(swig_voidp arg1, in
 extern uintptr_t _wrap_VdpaGetVringGroup_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
 extern uintptr_t _wrap_VdpaGetDescGroup_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
 extern uintptr_t _wrap_VdpaSetGroupAsid_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
-extern uintptr_t _wrap_VdpaMap_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, vh_iova arg3, swig_type_28 arg4, swig_type_29 arg5, int arg6);
-extern uintptr_t _wrap_VdpaUnmap_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, vh_iova arg3, swig_type_30 arg4);
+extern uintptr_t _wrap_VdpaMap_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, vh_iova arg3, swig_type_30 arg4, swig_type_31 arg5, int arg6);
+extern uintptr_t _wrap_VdpaUnmap_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, vh_iova arg3, swig_type_32 arg4);
 extern uintptr_t _wrap_VdpaBatch_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
 extern uintptr_t _wrap_VdpaSetMem_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_VdpaSuspend_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_VdpaResume_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_VdpaMapDoorbell_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
-extern uintptr_t _wrap_VdpaUnmapDoorbell_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_31 arg2);
-extern uintptr_t _wrap_VdpaMgmtNew_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_32 arg2, int arg3, swig_voidp arg4);
+extern uintptr_t _wrap_VdpaUnmapDoorbell_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_33 arg2);
+extern uintptr_t _wrap_VdpaMgmtNew_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_34 arg2, int arg3, swig_voidp arg4);
 extern void _wrap_VdpaMgmtFree_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_VdpaMgmtListMgmtdevs_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_VdpaMgmtGetMgmtdev_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
 extern uintptr_t _wrap_VdpaMgmtListDevs_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_VdpaMgmtGetDev_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
-extern uintptr_t _wrap_VdpaMgmtFindDev_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_33 arg2, swig_voidp arg3);
-extern uintptr_t _wrap_VdpaMgmtAddDev_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_34 arg2, swig_type_35 arg3, swig_voidp arg4);
-extern uintptr_t _wrap_VdpaMgmtSetDev_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_36 arg2, swig_voidp arg3);
-extern uintptr_t _wrap_VdpaMgmtDelDev_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_37 arg2);
-extern uintptr_t _wrap_VdpaMgmtGetConfig_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_38 arg2, swig_voidp arg3);
-extern uintptr_t _wrap_VdpaMgmtListStats_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_39 arg2, int arg3);
+extern uintptr_t _wrap_VdpaMgmtFindDev_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_35 arg2, swig_voidp arg3);
+extern uintptr_t _wrap_VdpaMgmtAddDev_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_36 arg2, swig_type_37 arg3, swig_voidp arg4);
+extern uintptr_t _wrap_VdpaMgmtSetDev_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_38 arg2, swig_voidp arg3);
+extern uintptr_t _wrap_VdpaMgmtDelDev_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_39 arg2);
+extern uintptr_t _wrap_VdpaMgmtGetConfig_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_40 arg2, swig_voidp arg3);
+extern uintptr_t _wrap_VdpaMgmtListStats_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_41 arg2, int arg3);
 extern uintptr_t _wrap_VdpaMgmtGetStat_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
 extern uintptr_t _wrap_VdpaMgmtListPlaces_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_VdpaMgmtGetPlace_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
-extern uintptr_t _wrap_VdpaMgmtFindPlace_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_40 arg2, swig_voidp arg3);
-extern uintptr_t _wrap_VdpaMgmtBind_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_41 arg2, swig_type_42 arg3, swig_voidp arg4);
+extern uintptr_t _wrap_VdpaMgmtFindPlace_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_42 arg2, swig_voidp arg3);
+extern uintptr_t _wrap_VdpaMgmtBind_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_43 arg2, swig_type_44 arg3, swig_voidp arg4);
 extern uintptr_t _wrap_MasterGetFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_MasterSetFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_43 arg2);
+extern uintptr_t _wrap_MasterSetFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_45 arg2);
 extern uintptr_t _wrap_MasterGetProtocolFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_MasterSetProtocolFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_44 arg2);
+extern uintptr_t _wrap_MasterSetProtocolFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_46 arg2);
 extern uintptr_t _wrap_MasterSetOwner_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_MasterGetQueueNum_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_MasterGetMaxMemSlots_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
@@ -278,7 +282,7 @@ extern uintptr_t _wrap_MasterSetVringNum_raw_38bee8dda103c01b(swig_voidp arg1, i
 extern uintptr_t _wrap_MasterSetVringAddr_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_MasterSetVringBase_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
 extern uintptr_t _wrap_MasterGetVringBase_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
-extern uintptr_t _wrap_MasterSetLogBase_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_type_45 arg3, swig_type_46 arg4);
+extern uintptr_t _wrap_MasterSetLogBase_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_type_47 arg3, swig_type_48 arg4);
 extern uintptr_t _wrap_MasterSetLogFD_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
 extern uintptr_t _wrap_MasterSetVringKick_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
 extern uintptr_t _wrap_MasterSetVringCall_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
@@ -289,7 +293,7 @@ extern uintptr_t _wrap_MasterVringKick_raw_38bee8dda103c01b(swig_voidp arg1, int
 extern uintptr_t _wrap_MasterGetInflight_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3, swig_voidp arg4, swig_voidp arg5);
 extern uintptr_t _wrap_MasterSetInflight_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, int arg3);
 extern uintptr_t _wrap_MasterIotlbUpdate_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_MasterIotlbInvalidate_raw_38bee8dda103c01b(swig_voidp arg1, vh_iova arg2, swig_type_47 arg3);
+extern uintptr_t _wrap_MasterIotlbInvalidate_raw_38bee8dda103c01b(swig_voidp arg1, vh_iova arg2, swig_type_49 arg3);
 extern uintptr_t _wrap_MasterResetDevice_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_MasterSetStatus_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
 extern uintptr_t _wrap_MasterGetStatus_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
@@ -297,7 +301,7 @@ extern uintptr_t _wrap_MasterResetOwner_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_MasterSetMTU_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
 extern uintptr_t _wrap_MasterSetVringEndian_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
 extern uintptr_t _wrap_MasterCreateCryptoSession_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, swig_voidp arg3);
-extern uintptr_t _wrap_MasterCloseCryptoSession_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_48 arg2);
+extern uintptr_t _wrap_MasterCloseCryptoSession_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_50 arg2);
 extern uintptr_t _wrap_MasterSetGpuSocket_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
 extern uintptr_t _wrap_MasterSetDeviceStateFD_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3, int arg4, swig_voidp arg5);
 extern uintptr_t _wrap_MasterCheckDeviceState_raw_38bee8dda103c01b(swig_voidp arg1);
@@ -308,27 +312,27 @@ extern uintptr_t _wrap_MasterPostcopyListen_raw_38bee8dda103c01b(swig_voidp arg1
 extern uintptr_t _wrap_MasterPostcopyEnd_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_PostcopyFD_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_PostcopyNext_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_PostcopyWake_raw_38bee8dda103c01b(swig_voidp arg1, vh_gpa arg2, swig_type_49 arg3);
+extern uintptr_t _wrap_PostcopyWake_raw_38bee8dda103c01b(swig_voidp arg1, vh_gpa arg2, swig_type_51 arg3);
 extern void _wrap_PostcopyFree_raw_38bee8dda103c01b(swig_voidp arg1);
-extern uintptr_t _wrap_KernOpen_raw_38bee8dda103c01b(swig_type_50 arg1, swig_voidp arg2, swig_voidp arg3);
+extern uintptr_t _wrap_KernOpen_raw_38bee8dda103c01b(swig_type_52 arg1, swig_voidp arg2, swig_voidp arg3);
 extern uintptr_t _wrap_KernAdopt_raw_38bee8dda103c01b(int arg1, swig_voidp arg2, swig_voidp arg3);
 extern void _wrap_KernFree_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_KernDupFD_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern int _wrap_KernKind_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_KernBackend_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_KernAttach_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
-extern uintptr_t _wrap_KernScsiSetTarget_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_51 arg2, int arg3);
+extern uintptr_t _wrap_KernScsiSetTarget_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_53 arg2, int arg3);
 extern uintptr_t _wrap_KernIoctlName_raw_38bee8dda103c01b(int arg1);
 extern uintptr_t _wrap_KernSetIotlb_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_KernIotlbUpdate_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_KernIotlbInvalidate_raw_38bee8dda103c01b(swig_voidp arg1, vh_iova arg2, swig_type_52 arg3);
+extern uintptr_t _wrap_KernIotlbInvalidate_raw_38bee8dda103c01b(swig_voidp arg1, vh_iova arg2, swig_type_54 arg3);
 extern uintptr_t _wrap_KernFD_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_KernDispatch_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_KernNextMiss_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_KernGetFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_KernSetFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_53 arg2);
+extern uintptr_t _wrap_KernSetFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_55 arg2);
 extern uintptr_t _wrap_KernGetBackendFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_KernSetBackendFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_54 arg2);
+extern uintptr_t _wrap_KernSetBackendFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_56 arg2);
 extern uintptr_t _wrap_KernSetOwner_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_KernResetOwner_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_KernGetForkFromOwner_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
@@ -352,17 +356,17 @@ extern uintptr_t _wrap_KernFreeWorker_raw_38bee8dda103c01b(swig_voidp arg1, int 
 extern uintptr_t _wrap_KernAttachVringWorker_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
 extern uintptr_t _wrap_KernGetVringWorker_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
 extern uintptr_t _wrap_KernNetSetBackend_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, int arg3);
-extern uintptr_t _wrap_KernVsockSetCid_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_55 arg2);
+extern uintptr_t _wrap_KernVsockSetCid_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_57 arg2);
 extern uintptr_t _wrap_KernVsockSetRunning_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
-extern uintptr_t _wrap_KernScsiSetEndpoint_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_56 arg2, int arg3);
-extern uintptr_t _wrap_KernScsiClearEndpoint_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_57 arg2, int arg3);
+extern uintptr_t _wrap_KernScsiSetEndpoint_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_58 arg2, int arg3);
+extern uintptr_t _wrap_KernScsiClearEndpoint_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_59 arg2, int arg3);
 extern uintptr_t _wrap_KernScsiGetAbiVersion_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_KernScsiSetEventsMissed_raw_38bee8dda103c01b(swig_voidp arg1, int arg2);
 extern uintptr_t _wrap_KernScsiGetEventsMissed_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_DriverNew_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4);
 extern void _wrap_DriverFree_raw_38bee8dda103c01b(swig_voidp arg1);
 extern uintptr_t _wrap_DriverFeatures_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
-extern uintptr_t _wrap_DriverAlloc_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_58 arg2, swig_voidp arg3);
+extern uintptr_t _wrap_DriverAlloc_raw_38bee8dda103c01b(swig_voidp arg1, swig_type_60 arg2, swig_voidp arg3);
 extern uintptr_t _wrap_DriverDupSnapshot_raw_38bee8dda103c01b(swig_voidp arg1, swig_voidp arg2);
 extern uintptr_t _wrap_DriverSetRing_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3, int arg4, int arg5);
 extern uintptr_t _wrap_DriverGetRing_raw_38bee8dda103c01b(swig_voidp arg1, int arg2, swig_voidp arg3);
@@ -687,6 +691,34 @@ func SlaveSetMetrics(arg1 *Slave, arg2 *Metrics, arg3 string) (_swig_ret error) 
 	return swig_r_1
 }
 
+func VduseSetMetrics(arg1 *Vduse, arg2 *Metrics, arg3 string) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_VduseSetMetrics_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), *(*C.swig_type_6)(unsafe.Pointer(&_swig_i_2))))
+	if Swig_escape_always_false {
+		Swig_escape_val = arg3
+	}
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
+func DriverSetMetrics(arg1 *Driver, arg2 *Metrics, arg3 string) (_swig_ret error) {
+	var swig_r uintptr
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	swig_r = (uintptr)(C._wrap_DriverSetMetrics_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1), *(*C.swig_type_7)(unsafe.Pointer(&_swig_i_2))))
+	if Swig_escape_always_false {
+		Swig_escape_val = arg3
+	}
+	var swig_r_1 error
+	swig_r_1 = rcError(swig_r)
+	return swig_r_1
+}
+
 func MemNew(arg1 *MemOpts, arg2 **Mem) (_swig_ret error) {
 	var swig_r uintptr
 	var _swig_i_0 *MemOpts
@@ -709,7 +741,7 @@ func MemAlloc(arg1 *Mem, arg2 GPA, arg3 uint64, arg4 uint32) (_swig_ret error) {
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (uintptr)(C._wrap_MemAlloc_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.vh_gpa(_swig_i_1), C.swig_type_6(_swig_i_2), C.int(_swig_i_3)))
+	swig_r = (uintptr)(C._wrap_MemAlloc_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.vh_gpa(_swig_i_1), C.swig_type_8(_swig_i_2), C.int(_swig_i_3)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -791,7 +823,7 @@ func DirtyNew(arg1 uint64, arg2 **Dirty) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_DirtyNew_raw_38bee8dda103c01b(C.swig_type_7(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (uintptr)(C._wrap_DirtyNew_raw_38bee8dda103c01b(C.swig_type_9(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -803,7 +835,7 @@ func DirtyOpen(arg1 int32, arg2 uint64, arg3 uint64, arg4 **Dirty) (_swig_ret er
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (uintptr)(C._wrap_DirtyOpen_raw_38bee8dda103c01b(C.int(_swig_i_0), C.swig_type_8(_swig_i_1), C.swig_type_9(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (uintptr)(C._wrap_DirtyOpen_raw_38bee8dda103c01b(C.int(_swig_i_0), C.swig_type_10(_swig_i_1), C.swig_type_11(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -814,7 +846,7 @@ func DirtyMark(arg1 *Dirty, arg2 GPA, arg3 uint64) (_swig_ret error) {
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_DirtyMark_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.vh_gpa(_swig_i_1), C.swig_type_10(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_DirtyMark_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.vh_gpa(_swig_i_1), C.swig_type_12(_swig_i_2)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -874,7 +906,7 @@ func IotlbInvalidate(arg1 *Iotlb, arg2 IOVA, arg3 uint64) (_swig_ret error) {
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_IotlbInvalidate_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.vh_iova(_swig_i_1), C.swig_type_11(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_IotlbInvalidate_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.vh_iova(_swig_i_1), C.swig_type_13(_swig_i_2)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -1099,7 +1131,7 @@ func QueueMark(arg1 *Queue, arg2 uint64, arg3 uint64) (_swig_ret error) {
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_QueueMark_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_12(_swig_i_1), C.swig_type_13(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_QueueMark_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_14(_swig_i_1), C.swig_type_15(_swig_i_2)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -1113,7 +1145,7 @@ func InflightMake(arg1 uint32, arg2 uint32, arg3 uint64, arg4 *Inflight, arg5 *i
 	var _swig_i_3 *Inflight
 	_swig_i_3 = arg4.room()
 	_swig_i_4 := arg5
-	swig_r = (uintptr)(C._wrap_InflightMake_raw_38bee8dda103c01b(C.int(_swig_i_0), C.int(_swig_i_1), C.swig_type_14(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (uintptr)(C._wrap_InflightMake_raw_38bee8dda103c01b(C.int(_swig_i_0), C.int(_swig_i_1), C.swig_type_16(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -1124,7 +1156,7 @@ func DeviceSetShmem(arg1 *Device, arg2 uint32, arg3 uint64) (_swig_ret error) {
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_DeviceSetShmem_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.swig_type_15(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_DeviceSetShmem_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.swig_type_17(_swig_i_2)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -1135,7 +1167,7 @@ func DeviceFinish(arg1 *Device, arg2 uint64, arg3 int32) (_swig_ret error) {
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_DeviceFinish_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_16(_swig_i_1), C.int(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_DeviceFinish_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_18(_swig_i_1), C.int(_swig_i_2)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -1233,7 +1265,7 @@ func GpuNegotiate(arg1 *Gpu, arg2 uint64, arg3 *uint64) (_swig_ret error) {
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_GpuNegotiate_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_17(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_GpuNegotiate_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_19(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -1295,7 +1327,7 @@ func SlaveListen(arg1 *Slave, arg2 string) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_SlaveListen_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_18)(unsafe.Pointer(&_swig_i_1))))
+	swig_r = (uintptr)(C._wrap_SlaveListen_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_20)(unsafe.Pointer(&_swig_i_1))))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1310,7 +1342,7 @@ func SlaveConnect(arg1 *Slave, arg2 string, arg3 *Reconnect) (_swig_ret error) {
 	_swig_i_1 := arg2
 	var _swig_i_2 *Reconnect
 	_swig_i_2 = arg3.sized()
-	swig_r = (uintptr)(C._wrap_SlaveConnect_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_19)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_SlaveConnect_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_21)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1458,7 +1490,7 @@ func SlaveSetHostNotifier(arg1 *Slave, arg2 uint32, arg3 int32, arg4 uint64, arg
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
-	swig_r = (uintptr)(C._wrap_SlaveSetHostNotifier_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.int(_swig_i_2), C.swig_type_20(_swig_i_3), C.swig_type_21(_swig_i_4), C.swig_voidp(_swig_i_5)))
+	swig_r = (uintptr)(C._wrap_SlaveSetHostNotifier_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.int(_swig_i_2), C.swig_type_22(_swig_i_3), C.swig_type_23(_swig_i_4), C.swig_voidp(_swig_i_5)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -1493,7 +1525,7 @@ func MasterConnect(arg1 *Master, arg2 string) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_MasterConnect_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_22)(unsafe.Pointer(&_swig_i_1))))
+	swig_r = (uintptr)(C._wrap_MasterConnect_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_24)(unsafe.Pointer(&_swig_i_1))))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1506,7 +1538,7 @@ func MasterListen(arg1 *Master, arg2 string) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_MasterListen_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_23)(unsafe.Pointer(&_swig_i_1))))
+	swig_r = (uintptr)(C._wrap_MasterListen_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_25)(unsafe.Pointer(&_swig_i_1))))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -1605,7 +1637,7 @@ func MasterNegotiate(arg1 *Master, arg2 uint64, arg3 *uint64) (_swig_ret error) 
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_MasterNegotiate_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_24(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_MasterNegotiate_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_26(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -1662,7 +1694,7 @@ func VdpaOpen(arg1 string, arg2 *VdpaOpts, arg3 **Vdpa) (_swig_ret error) {
 	var _swig_i_1 *VdpaOpts
 	_swig_i_1 = arg2.sized()
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_VdpaOpen_raw_38bee8dda103c01b(*(*C.swig_type_25)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_VdpaOpen_raw_38bee8dda103c01b(*(*C.swig_type_27)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg1
 	}
@@ -1722,7 +1754,7 @@ func VdpaSetBackendFeatures(arg1 *Vdpa, arg2 uint64) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_VdpaSetBackendFeatures_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_26(_swig_i_1)))
+	swig_r = (uintptr)(C._wrap_VdpaSetBackendFeatures_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_28(_swig_i_1)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -1732,7 +1764,7 @@ func VdpaSetFeatures(arg1 *Vdpa, arg2 uint64) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_VdpaSetFeatures_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_27(_swig_i_1)))
+	swig_r = (uintptr)(C._wrap_VdpaSetFeatures_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_29(_swig_i_1)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -1908,7 +1940,7 @@ func VdpaMap(arg1 *Vdpa, arg2 uint32, arg3 IOVA, arg4 uint64, arg5 uint64, arg6 
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
-	swig_r = (uintptr)(C._wrap_VdpaMap_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.vh_iova(_swig_i_2), C.swig_type_28(_swig_i_3), C.swig_type_29(_swig_i_4), C.int(_swig_i_5)))
+	swig_r = (uintptr)(C._wrap_VdpaMap_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.vh_iova(_swig_i_2), C.swig_type_30(_swig_i_3), C.swig_type_31(_swig_i_4), C.int(_swig_i_5)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -1920,7 +1952,7 @@ func VdpaUnmap(arg1 *Vdpa, arg2 uint32, arg3 IOVA, arg4 uint64) (_swig_ret error
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (uintptr)(C._wrap_VdpaUnmap_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.vh_iova(_swig_i_2), C.swig_type_30(_swig_i_3)))
+	swig_r = (uintptr)(C._wrap_VdpaUnmap_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.vh_iova(_swig_i_2), C.swig_type_32(_swig_i_3)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -1980,7 +2012,7 @@ func VdpaUnmapDoorbell(arg1 *Vdpa, arg2 uint64) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_VdpaUnmapDoorbell_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_31(_swig_i_1)))
+	swig_r = (uintptr)(C._wrap_VdpaUnmapDoorbell_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_33(_swig_i_1)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -1993,7 +2025,7 @@ func VdpaMgmtNew(arg1 *VdpaMgmtOpts, arg2 string, arg3 int32, arg4 **VdpaMgmt) (
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (uintptr)(C._wrap_VdpaMgmtNew_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_32)(unsafe.Pointer(&_swig_i_1)), C.int(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (uintptr)(C._wrap_VdpaMgmtNew_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_34)(unsafe.Pointer(&_swig_i_1)), C.int(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -2055,7 +2087,7 @@ func VdpaMgmtFindDev(arg1 *VdpaMgmt, arg2 string, arg3 *VdpaDev) (_swig_ret erro
 	_swig_i_1 := arg2
 	var _swig_i_2 *VdpaDev
 	_swig_i_2 = arg3.room()
-	swig_r = (uintptr)(C._wrap_VdpaMgmtFindDev_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_33)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_VdpaMgmtFindDev_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_35)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -2071,7 +2103,7 @@ func VdpaMgmtAddDev(arg1 *VdpaMgmt, arg2 string, arg3 string, arg4 *VdpaAttrs) (
 	_swig_i_2 := arg3
 	var _swig_i_3 *VdpaAttrs
 	_swig_i_3 = arg4.sized()
-	swig_r = (uintptr)(C._wrap_VdpaMgmtAddDev_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_34)(unsafe.Pointer(&_swig_i_1)), *(*C.swig_type_35)(unsafe.Pointer(&_swig_i_2)), C.swig_voidp(_swig_i_3)))
+	swig_r = (uintptr)(C._wrap_VdpaMgmtAddDev_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_36)(unsafe.Pointer(&_swig_i_1)), *(*C.swig_type_37)(unsafe.Pointer(&_swig_i_2)), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -2089,7 +2121,7 @@ func VdpaMgmtSetDev(arg1 *VdpaMgmt, arg2 string, arg3 *VdpaAttrs) (_swig_ret err
 	_swig_i_1 := arg2
 	var _swig_i_2 *VdpaAttrs
 	_swig_i_2 = arg3.sized()
-	swig_r = (uintptr)(C._wrap_VdpaMgmtSetDev_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_36)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_VdpaMgmtSetDev_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_38)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -2102,7 +2134,7 @@ func VdpaMgmtDelDev(arg1 *VdpaMgmt, arg2 string) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_VdpaMgmtDelDev_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_37)(unsafe.Pointer(&_swig_i_1))))
+	swig_r = (uintptr)(C._wrap_VdpaMgmtDelDev_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_39)(unsafe.Pointer(&_swig_i_1))))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -2117,7 +2149,7 @@ func VdpaMgmtGetConfig(arg1 *VdpaMgmt, arg2 string, arg3 *VdpaConfig) (_swig_ret
 	_swig_i_1 := arg2
 	var _swig_i_2 *VdpaConfig
 	_swig_i_2 = arg3.room()
-	swig_r = (uintptr)(C._wrap_VdpaMgmtGetConfig_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_38)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_VdpaMgmtGetConfig_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_40)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -2131,7 +2163,7 @@ func VdpaMgmtListStats(arg1 *VdpaMgmt, arg2 string, arg3 uint32) (_swig_ret Coun
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_VdpaMgmtListStats_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_39)(unsafe.Pointer(&_swig_i_1)), C.int(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_VdpaMgmtListStats_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_41)(unsafe.Pointer(&_swig_i_1)), C.int(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -2179,7 +2211,7 @@ func VdpaMgmtFindPlace(arg1 *VdpaMgmt, arg2 string, arg3 *VdpaPlace) (_swig_ret 
 	_swig_i_1 := arg2
 	var _swig_i_2 *VdpaPlace
 	_swig_i_2 = arg3.room()
-	swig_r = (uintptr)(C._wrap_VdpaMgmtFindPlace_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_40)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_VdpaMgmtFindPlace_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_42)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -2195,7 +2227,7 @@ func VdpaMgmtBind(arg1 *VdpaMgmt, arg2 string, arg3 string, arg4 *VdpaPlace) (_s
 	_swig_i_2 := arg3
 	var _swig_i_3 *VdpaPlace
 	_swig_i_3 = arg4.room()
-	swig_r = (uintptr)(C._wrap_VdpaMgmtBind_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_41)(unsafe.Pointer(&_swig_i_1)), *(*C.swig_type_42)(unsafe.Pointer(&_swig_i_2)), C.swig_voidp(_swig_i_3)))
+	swig_r = (uintptr)(C._wrap_VdpaMgmtBind_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_43)(unsafe.Pointer(&_swig_i_1)), *(*C.swig_type_44)(unsafe.Pointer(&_swig_i_2)), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -2221,7 +2253,7 @@ func MasterSetFeatures(arg1 *Master, arg2 uint64) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_MasterSetFeatures_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_43(_swig_i_1)))
+	swig_r = (uintptr)(C._wrap_MasterSetFeatures_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_45(_swig_i_1)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -2241,7 +2273,7 @@ func MasterSetProtocolFeatures(arg1 *Master, arg2 uint64) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_MasterSetProtocolFeatures_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_44(_swig_i_1)))
+	swig_r = (uintptr)(C._wrap_MasterSetProtocolFeatures_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_46(_swig_i_1)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -2358,7 +2390,7 @@ func MasterSetLogBase(arg1 *Master, arg2 int32, arg3 uint64, arg4 uint64) (_swig
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (uintptr)(C._wrap_MasterSetLogBase_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.swig_type_45(_swig_i_2), C.swig_type_46(_swig_i_3)))
+	swig_r = (uintptr)(C._wrap_MasterSetLogBase_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.int(_swig_i_1), C.swig_type_47(_swig_i_2), C.swig_type_48(_swig_i_3)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -2481,7 +2513,7 @@ func MasterIotlbInvalidate(arg1 *Master, arg2 IOVA, arg3 uint64) (_swig_ret erro
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_MasterIotlbInvalidate_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.vh_iova(_swig_i_1), C.swig_type_47(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_MasterIotlbInvalidate_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.vh_iova(_swig_i_1), C.swig_type_49(_swig_i_2)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -2562,7 +2594,7 @@ func MasterCloseCryptoSession(arg1 *Master, arg2 int64) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_MasterCloseCryptoSession_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_48(_swig_i_1)))
+	swig_r = (uintptr)(C._wrap_MasterCloseCryptoSession_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_50(_swig_i_1)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -2679,7 +2711,7 @@ func PostcopyWake(arg1 *Postcopy, arg2 GPA, arg3 uint64) (_swig_ret error) {
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_PostcopyWake_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.vh_gpa(_swig_i_1), C.swig_type_49(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_PostcopyWake_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.vh_gpa(_swig_i_1), C.swig_type_51(_swig_i_2)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -2696,7 +2728,7 @@ func KernOpen(arg1 string, arg2 *KernOpts, arg3 **Kern) (_swig_ret error) {
 	var _swig_i_1 *KernOpts
 	_swig_i_1 = arg2.sized()
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_KernOpen_raw_38bee8dda103c01b(*(*C.swig_type_50)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_KernOpen_raw_38bee8dda103c01b(*(*C.swig_type_52)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg1
 	}
@@ -2765,7 +2797,7 @@ func KernScsiSetTarget(arg1 *Kern, arg2 string, arg3 uint32) (_swig_ret error) {
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_KernScsiSetTarget_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_51)(unsafe.Pointer(&_swig_i_1)), C.int(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_KernScsiSetTarget_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_53)(unsafe.Pointer(&_swig_i_1)), C.int(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -2809,7 +2841,7 @@ func KernIotlbInvalidate(arg1 *Kern, arg2 IOVA, arg3 uint64) (_swig_ret error) {
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_KernIotlbInvalidate_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.vh_iova(_swig_i_1), C.swig_type_52(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_KernIotlbInvalidate_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.vh_iova(_swig_i_1), C.swig_type_54(_swig_i_2)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -2858,7 +2890,7 @@ func KernSetFeatures(arg1 *Kern, arg2 uint64) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_KernSetFeatures_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_53(_swig_i_1)))
+	swig_r = (uintptr)(C._wrap_KernSetFeatures_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_55(_swig_i_1)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -2878,7 +2910,7 @@ func KernSetBackendFeatures(arg1 *Kern, arg2 uint64) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_KernSetBackendFeatures_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_54(_swig_i_1)))
+	swig_r = (uintptr)(C._wrap_KernSetBackendFeatures_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_56(_swig_i_1)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -3130,7 +3162,7 @@ func KernVsockSetCid(arg1 *Kern, arg2 uint64) (_swig_ret error) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (uintptr)(C._wrap_KernVsockSetCid_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_55(_swig_i_1)))
+	swig_r = (uintptr)(C._wrap_KernVsockSetCid_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_57(_swig_i_1)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1
@@ -3151,7 +3183,7 @@ func KernScsiSetEndpoint(arg1 *Kern, arg2 string, arg3 uint32) (_swig_ret error)
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_KernScsiSetEndpoint_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_56)(unsafe.Pointer(&_swig_i_1)), C.int(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_KernScsiSetEndpoint_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_58)(unsafe.Pointer(&_swig_i_1)), C.int(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -3165,7 +3197,7 @@ func KernScsiClearEndpoint(arg1 *Kern, arg2 string, arg3 uint32) (_swig_ret erro
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_KernScsiClearEndpoint_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_57)(unsafe.Pointer(&_swig_i_1)), C.int(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_KernScsiClearEndpoint_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), *(*C.swig_type_59)(unsafe.Pointer(&_swig_i_1)), C.int(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -3237,7 +3269,7 @@ func DriverAlloc(arg1 *Driver, arg2 uint64, arg3 *uint64) (_swig_ret error) {
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (uintptr)(C._wrap_DriverAlloc_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_58(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (uintptr)(C._wrap_DriverAlloc_raw_38bee8dda103c01b(C.swig_voidp(_swig_i_0), C.swig_type_60(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	var swig_r_1 error
 	swig_r_1 = rcError(swig_r)
 	return swig_r_1

@@ -604,6 +604,50 @@ vhgo_rc _wrap_SlaveSetMetrics_raw_38bee8dda103c01b(struct vh_slave *_swig_go_0, 
 }
 
 
+vhgo_rc _wrap_VduseSetMetrics_raw_38bee8dda103c01b(struct vh_vduse *_swig_go_0, struct vh_metrics *_swig_go_1, _gostring_ _swig_go_2) {
+  struct vh_vduse *arg1 = (struct vh_vduse *) 0 ;
+  struct vh_metrics *arg2 = (struct vh_metrics *) 0 ;
+  char *arg3 = (char *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_vduse **)&_swig_go_0; 
+  arg2 = *(struct vh_metrics **)&_swig_go_1; 
+  
+  arg3 = (char *)malloc(_swig_go_2.n + 1);
+  memcpy(arg3, _swig_go_2.p, _swig_go_2.n);
+  arg3[_swig_go_2.n] = '\0';
+  
+  
+  result = (vhgo_rc)vh_vduse_set_metrics(arg1,arg2,(char const *)arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  free(arg3); 
+  return _swig_go_result;
+}
+
+
+vhgo_rc _wrap_DriverSetMetrics_raw_38bee8dda103c01b(struct vh_driver *_swig_go_0, struct vh_metrics *_swig_go_1, _gostring_ _swig_go_2) {
+  struct vh_driver *arg1 = (struct vh_driver *) 0 ;
+  struct vh_metrics *arg2 = (struct vh_metrics *) 0 ;
+  char *arg3 = (char *) 0 ;
+  vhgo_rc result;
+  vhgo_rc _swig_go_result;
+  
+  arg1 = *(struct vh_driver **)&_swig_go_0; 
+  arg2 = *(struct vh_metrics **)&_swig_go_1; 
+  
+  arg3 = (char *)malloc(_swig_go_2.n + 1);
+  memcpy(arg3, _swig_go_2.p, _swig_go_2.n);
+  arg3[_swig_go_2.n] = '\0';
+  
+  
+  result = (vhgo_rc)vh_driver_set_metrics(arg1,arg2,(char const *)arg3);
+  _swig_go_result = vhgo_rc_of((int32_t)result); 
+  free(arg3); 
+  return _swig_go_result;
+}
+
+
 vhgo_rc _wrap_MemNew_raw_38bee8dda103c01b(struct vh_mem_opts *_swig_go_0, struct vh_mem **_swig_go_1) {
   struct vh_mem_opts *arg1 = (struct vh_mem_opts *) 0 ;
   struct vh_mem **arg2 = (struct vh_mem **) 0 ;
