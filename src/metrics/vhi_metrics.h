@@ -109,7 +109,9 @@ void vhi_metrics_put_value(struct vh_metrics *st, uint32_t row, uint32_t index, 
 /* show.c: a handle's rows, and when they are to be written again. */
 struct vhi_show {
 	struct vh_metrics *st;		/* a reference */
-	uint64_t next_ns;		/* from then on rows may be written again */
+	uint64_t next_ns;		/* atomic: from then on rows may be written again */
+	uint32_t writing;		/* atomic: a thread is at it */
+	uint32_t again;			/* atomic: and is to look once more */
 	uint64_t seen;			/* the handle's own: whether there is news that can't wait */
 	uint64_t connections, since_ns; /* the handle's own: when the newest began */
 	bool due;			/* something may have changed that is not written yet, or changes by itself */

@@ -23,6 +23,7 @@
 
 #include <poll.h>
 
+#include "vhi_metrics.h"
 #include "vh/vh.h"
 #include "vhi_vduse_uapi.h"
 
