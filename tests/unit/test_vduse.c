@@ -23,12 +23,13 @@
 
 #include <poll.h>
 
-#include "vhi_metrics.h"
 #include "vh/vh.h"
 #include "vhi_vduse_uapi.h"
 
 /* Written by a constructor, before anybody looks. */
 struct vhi_real_sys vhi_sys;
+
+#include "vhi_metrics.h"
 
 #define NUM	 16u
 #define QUEUES	 2u
