@@ -60,8 +60,7 @@ GROWTH = (
     (INC + "version.h", "#define VH_VERSION_MINOR 1", "#define VH_VERSION_MINOR 2"),
     ("src/slave/slave.c", "void vh_slave_free(", SOURCE),
     ("src/slave/slave.c", "if (o->require_seal > 1 || ", "if (o->greeting > 1000 || o->require_seal > 1 || "),
-    ("src/slave/stats.c", "\tstruct vh_slave_stats st = s->stats;\n",
-     "\tstruct vh_slave_stats st = s->stats;\n\n\tst.greeting = s->opts.greeting;\n"),
+    ("src/slave/stats.c", "\tst.connected = s->conn.open;\n", "\tst.connected = s->conn.open;\n\tst.greeting = s->opts.greeting;\n"),
     ("abi/libvh.map", LAST_OF_MAP, NODE_1_1 % "vh_slave_greet"),
 )
 # A library that looks behind what the caller said it has; the older program must notice.
