@@ -52,7 +52,7 @@ def test_page(path, tmp_path):
     with open(path, encoding="utf-8") as f:
         todo = steps(f.read())
     assert todo
-    script = "trap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\nset -eu\n" + "".join(
+    script = "trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT\nset -eu\n" + "".join(
         f"{shell}\nprintf '\\n{MARK}\\n' {i}\n".replace(MARK, MARK.format("%s")) for i, (shell, _) in enumerate(todo))
     env = {**os.environ, "PATH": f"{BUILD}:{os.environ['PATH']}", "PYTHONPATH": PACKAGE, "VHCTL_PYTHON": sys.executable,
            "LD_LIBRARY_PATH": BUILD, "VH_GO": os.path.join(TOP, "go"), "VH_SOURCE": TOP,
