@@ -37,9 +37,9 @@ def steps(page):
 
 
 def matches(expected, got):
-    """As doctest's ELLIPSIS, and blanks at the ends of lines do not count."""
+    """As doctest's ELLIPSIS; how many blanks there are does not count."""
     def tidy(text):
-        return "\n".join(line.rstrip() for line in text.strip().splitlines())
+        return "\n".join(" ".join(line.split()) for line in text.strip().splitlines())
     return re.fullmatch(".*?".join(re.escape(part) for part in tidy(expected).split("...")), tidy(got), re.S)
 
 
