@@ -186,8 +186,9 @@ vh_rc vhi_vduse_open(struct vh_vduse *v)
 	}
 	v->fd = v->opts.flags & VH_VDUSE_MAKE ? -ENODEV : open_device(v);
 	v->stats.taken_up = v->fd >= 0;
+	/* Whoever made it may have died before its queues were set up, and nobody can add its vDPA device until they are. */
 	if (v->fd >= 0)
-		rc = 0;
+		rc = vhi_vduse_driver_runs(v) ? 0 : setup_queues(v);
 	else if (is_absent(v->fd) && !(v->opts.flags & VH_VDUSE_TAKE_UP))
 		rc = make(v, control);
 	else
