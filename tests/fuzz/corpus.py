@@ -5,8 +5,8 @@
     corpus.py seeds                     writes corpus/NAME/seed-*: sessions that a good peer would have, and the dictionary
     corpus.py minimise BUILD SECONDS    runs each target, and keeps as corpus/NAME/min-* the fewest inputs that reach
                                         every edge which was reached
-    corpus.py coverage BUILD            edges of src/ that the corpora reach, by folder; BUILD configured with
-                                        -DCMAKE_C_FLAGS="-fprofile-instr-generate -fcoverage-mapping"
+    corpus.py coverage BUILD            edges of src/ that the corpora reach, by folder, and of src/queue by file; BUILD
+                                        configured with -DCMAKE_C_FLAGS="-fprofile-instr-generate -fcoverage-mapping"
 
 Other files in a corpus are inputs that once found a bug, named after it; nothing here touches them.
 """
@@ -23,7 +23,7 @@ import tempfile
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 NAMES = ("slave", "master", "backend_channel", "split_device", "split_driver", "packed_device", "packed_driver", "blk", "wire", "gpu",
-         "iotlb")
+         "iotlb", "inflight")
 
 
 def u16(v):
@@ -183,10 +183,22 @@ def chain(head, shape, writable, *lens):
 
 
 def split_device():
+    yield from in_order((*split_device_seeds(), *early()), 1, 2)
+
+
+def split_device_seeds():
     pop, push = bytes([0, 16]), bytes([1, 3, 64, 0, 0, 0, 0, 0])
     for features in range(4):
         yield f"chains-{features}", (bytes([features | 4 << 2, 0]) + chain(0, 3, 1, 16, 64, 1) + chain(4, 1, 1, 9) +
                                      chain(8, 2, 0, 5, 7) + pop + bytes([4, 1]) + push + bytes([4, 1]))
+        yield f"logged-{features}", (bytes([features | 4 << 2, 0, 7, 17]) + (chain(0, 3, 1, 16, 64, 1) + pop + push + bytes([4, 1])) * 3 +
+                                     bytes([7, 16]) + chain(0, 3, 1, 16, 64, 1) + pop + push)
+        yield f"coalesced-{features}", (bytes([features | 4 << 2 | 32, 0, 7, 8 | 96]) + (chain(0, 3, 1, 16, 64, 1) + pop + push + bytes([4, 1])) * 6 +
+                                        bytes([7, 8]))
+        # An indirect table at an odd place, and one that begins at the end of a region.
+        for at in (0x1802, 0x3ff0):
+            yield f"table-{features}-{at:x}", (bytes([1 | features << 6 | 4 << 2, 0]) + bytes([9, 0]) + u16(at >> 1) + u16(32) +
+                                               bytes([4 | 8, 0, 10, 0]) + pop + push)
     for layout in range(4):
         yield f"regions-{layout}", (bytes([layout << 6 | 7 << 2 | 1, 0]) + chain(0, 31 | 64, 12, *[200] * 31) +
                                     chain(32, 31 | 32, 3, *[77] * 31) + pop + push)
@@ -211,15 +223,68 @@ def split_device():
     yield "wrong-token", bytes([4 << 2, 0]) + chain(0, 1, 0, 4) + pop + b"\x02" + struct.pack("<Q", 2 << 32)
 
 
+def in_order(seeds, at, bit):
+    """Each seed with in-order completion too: a bit of its byte @at."""
+    for name, data in seeds:
+        yield name, data
+        yield f"{name}-in-order", data[:at] + bytes([data[at] | bit]) + data[at + 1:]
+
+
+def early():
+    """Many chains, pushed from the newest on."""
+    def push(which):
+        return bytes([1, 0, 64, 0, which])
+    for size in range(8):
+        yield f"early-{size}", (bytes([size << 2, 2]) + (b"".join(chain(2 * i, 1 + i % 2, 1, 9, 8) for i in range(6)) + bytes([0, 6]) +
+                                b"".join(push(5 - i) for i in range(6)) + bytes([4, 1])) * 4 + bytes([0, 3, 3, 1, 8, 1, 8, 4 | 0xf0, 8, 0]))
+
+
+def inflight():
+    """A device that crashes: with nothing, something, all in flight, pushed or not; and then with records that were changed."""
+    pop, push, crash = bytes([2, 128]), bytes([3, 3, 0, 1, 2, 0]), bytes([4])
+
+    def some(n):
+        return b"".join(bytes([0, 3 * i, 1 + i % 3, 1]) + bytes(1 + i % 3) for i in range(n)) if n else b""
+
+    def write(what, *value):
+        return bytes([6, what, *value])
+    for packed in range(2):
+        for size in range(8):
+            head = bytes([packed | size << 2, size & 3])
+            yield f"crash-{packed}-{size}", head + (some(4) + pop + crash + pop + push + crash) * 4 + pop + push * 4
+        head = bytes([packed | 4 << 2, 0])
+        yield f"tables-{packed}", bytes([head[0] | 2, 0]) + (bytes([0, 0, 4 | 32, 2, 1, 2, 3, 4]) + pop + crash) * 3 + pop + push
+        yield f"in-order-{packed}", bytes([head[0] | 32, 0]) + (some(6) + pop + bytes([3, 0, 4]) + crash) * 3 + pop + push * 3
+        yield f"unpop-{packed}", head + some(4) + pop + bytes([10, 2]) + crash + pop + bytes([10, 1]) + crash + pop + push
+        yield f"published-{packed}", head + some(4) + pop + push + bytes([9, 4 | packed << 7]) + crash + pop + push
+        for at in range(8, 24, 2):
+            for value in (1, 3, 200):
+                yield f"head-{packed}-{at}-{value}", head + some(4) + pop + push + write(at, value, 0) + crash + pop + push
+        for at in (0, 2, 4, 6, 8, 16, 18, 20, 24):
+            for value in (0, 2, 99):
+                yield f"entry-{packed}-{at}-{value}", (head + some(4) + pop + write(at | 128, value, 0, 0) + write(at | 128, value, 0, 2) +
+                                                       crash + pop + push)
+
+
 def packed_device():
     """The same steps; sizes are others, and a descriptor has its marks in bits 3 and 4 of its flags."""
-    yield from split_device()
+    yield from in_order((*split_device_seeds(), *early()), 1, 2)
     for size in range(8):
         steps = b"".join(chain(i, 1 + i % 3, 1, 9, 8, 7) + bytes([0, 2]) + bytes([1, 1, 64, 0, i % 3, 0]) for i in range(12))
         yield f"turns-{size}", bytes([size << 2 | 2, 0]) + steps + bytes([8, 0]) + steps
+    for size in range(3, 8):
+        for readable in range(2):
+            plain = b"".join(chain(i, 1, readable, 9) for i in range(5))
+            push = bytes([1, 4, 64, 0, 0, 0, 0, 0, 0])
+            yield f"plain-{size}-{readable}", (bytes([size << 2, 0]) + (plain + bytes([0, 128]) + push + plain + chain(6, 2, 1, 9, 8) +
+                                                                        bytes([0, 128]) + push + push + bytes([0, 1])) * 4)
     yield "half-available", bytes([5 << 2, 0, 9, 0]) + u16(0x2000) + u16(4) + bytes([8 | 1, 3, 0, 9])
     yield "next-for-ever", bytes([5 << 2, 0]) + b"".join(bytes([9, i]) + u16(0x2000) + u16(4) + bytes([8 | 1, 3]) for i in range(16)) + bytes([0, 9])
     yield "elsewhere", bytes([5 << 2, 0, 8, 2]) + u16(0x8004) + chain(0, 1, 0, 4) + bytes([0, 9])
+
+
+def split_driver():
+    yield from in_order(split_driver_seeds(), 1, 128)
 
 
 def packed_driver():
@@ -229,7 +294,7 @@ def packed_driver():
         yield f"turns-{size}", bytes([size << 2, 0]) + steps * 12 + bytes([9, 1]) + steps * 12
 
 
-def split_driver():
+def split_driver_seeds():
     def submit(n, *segs):
         return bytes([0, n]) + bytes(segs)
     one = submit(1, 2, 1, 40, 41, 0, 0)
@@ -243,6 +308,10 @@ def split_driver():
     yield "used-long", bytes([4 << 2, 0]) + one + bytes([2, 1, 255, 1, 9])
     yield "jump", bytes([4 << 2, 0]) + one + bytes([4, 9, 9, 1, 9])
     yield "restart", bytes([4 << 2, 64]) + one * 2 + bytes([2, 1, 0, 9, 1]) + one + bytes([1, 9, 9, 2, 5, 5]) + one
+    for more in (16, 16 | 64, 16 | 128):
+        for size in range(8):
+            yield f"again-{more}-{size}", bytes([size << 2, more]) + (one * 3 + bytes([2, 1, 5, 9, 4, 1, 1]) + one + bytes([9, 4, 2, 2, 5, 9, 1, 1, 9])) * 4
+    yield "again-lies", bytes([4 << 2, 16]) + one * 3 + bytes([3, 77, 1, 0, 9, 4, 1, 9])
     yield "notification", bytes([2 | 4 << 2, 0]) + b"".join(bytes([7, i]) for i in range(16)) + one + bytes([6, 1, 6, 0, 6, 1])
     yield "memory-changes", bytes([2 << 6 | 4 << 2, 0]) + submit(1, 1, 0, 44, 3) + bytes([8, 0, 2, 1, 0, 1, 9, 8, 0])
     yield "bad-requests", bytes([4 << 2, 0]) + submit(4, 0, 0, 39, 9) + submit(1, 0, 255) + submit(1, 129, 0, 255, 0, 0)
@@ -375,14 +444,16 @@ def coverage(build):
                               *(f"-object={t}" for t in targets[1:])], check=True, stdout=subprocess.PIPE).stdout
     folders = {}
     for f in json.loads(out)["data"][0]["files"]:
-        where = re.search(r"/src/([a-z]+)/[^/]+\.c$", f["filename"])
-        if where:
-            total = folders.setdefault(where.group(1), [0, 0, 0, 0])
+        where = re.search(r"/src/(([a-z]+)/[^/]+\.[ch])$", f["filename"])
+        for part in where.groups() if where else ():
+            if "/" in part and not part.startswith("queue/"):
+                continue
+            total = folders.setdefault(part, [0, 0, 0, 0])
             for i, key in enumerate(("lines", "branches")):
                 total[2 * i] += f["summary"][key]["covered"]
                 total[2 * i + 1] += f["summary"][key]["count"]
     for folder, (lines, all_lines, branches, all_branches) in sorted(folders.items()):
-        print(f"{folder:8} lines {100 * lines / all_lines:5.1f} %  branches {100 * branches / max(all_branches, 1):5.1f} %")
+        print(f"{folder:26} lines {100 * lines / all_lines:5.1f} %  branches {100 * branches / max(all_branches, 1):5.1f} %")
 
 
 def main():

@@ -14,6 +14,8 @@ struct flight {
 	struct vh_req req;
 	uint64_t sum;	 /* over its segments */
 	uint32_t n_desc; /* packed */
+	uint32_t len;	 /* in order: pushed, waits for older ones, */
+	bool held;
 };
 
 struct test {
@@ -21,7 +23,8 @@ struct test {
 	struct vh_queue *q;
 	struct vh_queue_opts opts;
 	uint32_t n;
-	struct flight flights[GUEST_MAX_NUM];
+	struct flight flights[GUEST_MAX_NUM]; /* in the order in which they were popped */
+	bool in_order;
 	uint32_t n_dead; /* of runs that were ended under them */
 	struct flight dead[8 * GUEST_MAX_NUM];
 	uint16_t used; /* index or position of what is used next */
@@ -63,8 +66,11 @@ static void step_pop(struct test *t, struct input *in)
 		CHECK(t->n < t->opts.num && reqs[i].queue == t->opts.index);
 		for (uint32_t j = 0; j < t->n; j++)
 			CHECK(t->flights[j].req.token != reqs[i].token);
-		t->flights[t->n++] = (struct flight){reqs[i], sum_of(&reqs[i]),
-						     t->g.packed ? t->q->slots[(uint32_t)reqs[i].token].n_desc : 0};
+		t->flights[t->n++] = (struct flight){
+			.req = reqs[i],
+			.sum = sum_of(&reqs[i]),
+			.n_desc = t->g.packed ? t->q->slots[(uint32_t)reqs[i].token].n_desc : 0,
+		};
 	}
 	for (int i = 0; i < n; i++)
 		segs_touch(t->q, &reqs[i]);
@@ -102,35 +108,73 @@ static void check_packed(struct test *t, const struct flight *f, uint32_t len)
 		t->used = guest_step(&t->g, t->used);
 }
 
-static void step_push(struct test *t, struct input *in)
+/* What may be pushed, from @at on. */
+static uint32_t pick(const struct test *t, uint32_t at)
 {
-	uint32_t n = in_u8(in) % 8 + 1, size = in_u16(in);
-	struct vh_cpl cpls[8];
-	struct flight done[8];
-	int rc;
+	at %= t->n;
+	for (uint32_t i = 0; i < t->n && t->flights[at].held; i++)
+		at = at + 1 < t->n ? at + 1 : 0;
+	return at;
+}
 
-	n = n < t->n ? n : t->n;
-	for (uint32_t i = 0; i < n; i++) {
-		uint32_t which = in_u8(in) % t->n;
-
-		done[i] = t->flights[which];
-		CHECK(sum_of(&done[i].req) == done[i].sum);
-		segs_touch(t->q, &done[i].req);
-		cpls[i] = (struct vh_cpl){.token = done[i].req.token, .written = size == 0xffff ? UINT32_MAX : size};
-		remove_at(t, which);
-	}
-	rc = n ? vh_queue_push(t->q, cpls, n) : 0;
-	CHECK(rc == 0 || vh_queue_state(t->q) == VH_QUEUE_BROKEN);
-	if (!n || vh_queue_state(t->q) == VH_QUEUE_BROKEN)
-		return;
-	for (uint32_t i = 0; i < n; i++) {
-		uint64_t most = wr_len(&done[i].req);
-		uint32_t len = cpls[i].written < most ? cpls[i].written : (uint32_t)most;
-
-		(t->g.packed ? check_packed : check_split)(t, &done[i], len);
-	}
+/* What was pushed in order, or is not held any more. */
+static void check_used(struct test *t, const struct flight *done, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		(t->g.packed ? check_packed : check_split)(t, &done[i], done[i].len);
 	if (!t->g.packed)
 		CHECK(guest_u16(&t->g, GUEST_USED + 2) == t->used);
+}
+
+static uint32_t n_held(const struct test *t)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < t->n; i++)
+		n += t->flights[i].held;
+	return n;
+}
+
+static void step_push(struct test *t, struct input *in)
+{
+	uint32_t n = in_u8(in) % 8 + 1, size = in_u16(in), left = t->n - n_held(t), n_done = 0;
+	struct vh_cpl cpls[8];
+	struct flight done[GUEST_MAX_NUM];
+	bool broken;
+	int rc;
+
+	n = n < left ? n : left;
+	for (uint32_t i = 0; i < n; i++) {
+		const uint32_t which = pick(t, in_u8(in));
+		struct flight *f = &t->flights[which];
+		const uint64_t most = wr_len(&f->req);
+
+		CHECK(sum_of(&f->req) == f->sum);
+		segs_touch(t->q, &f->req);
+		cpls[i] = (struct vh_cpl){.token = f->req.token, .written = size == 0xffff ? UINT32_MAX : size};
+		f->len = cpls[i].written < most ? cpls[i].written : (uint32_t)most;
+		f->held = t->in_order;
+		if (!t->in_order) {
+			done[n_done++] = *f;
+			remove_at(t, which);
+		}
+	}
+	if (!n)
+		return;
+	broken = vh_queue_state(t->q) == VH_QUEUE_BROKEN;
+	rc = vh_queue_push(t->q, cpls, n);
+	CHECK(rc == 0 || vh_queue_state(t->q) == VH_QUEUE_BROKEN);
+	/* Where nothing is published any more, nothing waits. */
+	for (uint32_t i = 0; i < t->n && (broken || !i);) {
+		if (t->flights[i].held) {
+			done[n_done++] = t->flights[i];
+			remove_at(t, i);
+		} else {
+			i++;
+		}
+	}
+	if (vh_queue_state(t->q) != VH_QUEUE_BROKEN)
+		check_used(t, done, n_done);
 }
 
 /* One of a run that was ended came back, if it is one. */
@@ -172,6 +216,8 @@ static void step_unpop(struct test *t, struct input *in)
 		return;
 	CHECK(n <= t->n);
 	t->n -= n;
+	for (uint32_t i = 0; i < n; i++)
+		CHECK(!t->flights[t->n + i].held);
 }
 
 static void step_arm(struct test *t, struct input *in)
@@ -204,8 +250,19 @@ static void step_memory(struct test *t, struct input *in)
 static void step_control(struct test *t, struct input *in)
 {
 	static const enum vhi_queue_ctl_kind kinds[] = {VHI_CTL_PAUSE, VHI_CTL_RESUME, VHI_CTL_ENABLE, VHI_CTL_DISABLE};
+	const uint8_t what = in_u8(in);
+	struct vh_dirty *dirty = NULL;
 
-	vhi_queue_ctl(t->q, kinds[in_u8(in) % 4], NULL);
+	if (what & 16) {
+		if (what & 1)
+			CHECK(!vh_dirty_new(GUEST + GUEST_LEN, &dirty));
+		CHECK(!vh_queue_set_dirty(t->q, dirty, what & 2 ? VH_QUEUE_LOG_USED : 0, GUEST_USED));
+		vh_dirty_free(dirty);
+	} else if (what & 8) {
+		CHECK(!vh_queue_set_coalescing(t->q, 1 + (what >> 5)));
+	} else {
+		vhi_queue_ctl(t->q, kinds[what % 4], NULL);
+	}
 }
 
 /* Where publishing begins. */
@@ -249,8 +306,9 @@ static void abort_and_start(struct test *t)
 
 	vhi_queue_ctl(t->q, VHI_CTL_ABORT, NULL);
 	CHECK(t->n_dead + t->n <= sizeof(t->dead) / sizeof(t->dead[0]));
-	memcpy(&t->dead[t->n_dead], t->flights, t->n * sizeof(t->dead[0]));
-	t->n_dead += t->n;
+	for (uint32_t i = 0; i < t->n; i++)
+		if (!t->flights[i].held) /* else it has come back */
+			t->dead[t->n_dead++] = t->flights[i];
 	t->n = 0;
 	rc = vhi_queue_start(t->q, &ring, snap);
 	if (rc == -EBUSY) {
@@ -343,12 +401,14 @@ int ring_device_target(const uint8_t *data, size_t size, bool packed)
 	features |= options & 1 ? UINT64_C(1) << VH_F_RING_INDIRECT_DESC : 0;
 	features |= options & 2 ? UINT64_C(1) << VH_F_RING_EVENT_IDX : 0;
 	features |= packed ? UINT64_C(1) << VH_F_RING_PACKED : 0;
+	t.in_order = segs & 2;
+	features |= t.in_order ? UINT64_C(1) << VH_F_IN_ORDER : 0;
 	guest_open(&t.g, (options >> 6) & 3, packed ? guest_packed_num(options >> 2) : 1u << ((options >> 2) & 7),
 		   packed);
 	t.opts = (struct vh_queue_opts){.size = sizeof(t.opts),
 					.role = VH_QUEUE_DEVICE,
 					.num = t.g.num,
-					.index = segs & 3,
+					.index = segs & 1,
 					.features = features,
 					.desc = GUEST_DESC,
 					.driver = GUEST_AVAIL,

@@ -218,12 +218,30 @@ static void start(struct test *t, bool fresh)
 	}
 }
 
+/* For a device that comes after this one: what it had not completed is available again. */
+static void again(struct test *t)
+{
+	uint32_t base = 0;
+	const int rc = vhi_queue_again(t->q, &base);
+
+	CHECK(!rc || rc == -EPROTO);
+	if (rc)
+		return;
+	CHECK(vhi_ring_base_fits(t->g.num, t->ring.features, base));
+	t->seen = t->used = (uint16_t)base;
+}
+
 /* Keeps what is in flight, or begins from nothing. */
 static void step_restart(struct test *t, struct input *in)
 {
 	uint8_t how = in_u8(in);
 	uint32_t base = 0;
 
+	if (how & 4) {
+		if (t->ring.keep)
+			again(t);
+		return;
+	}
 	CHECK(vhi_queue_progress(t->q, &base) <= (int)t->n);
 	CHECK(vhi_ring_base_fits(t->g.num, t->ring.features, base));
 	vhi_queue_ctl(t->q, how & 1 ? VHI_CTL_DRAIN : VHI_CTL_ABORT, NULL);
@@ -262,6 +280,7 @@ int ring_driver_target(const uint8_t *data, size_t size, bool packed)
 	features |= options & 1 ? UINT64_C(1) << VH_F_RING_INDIRECT_DESC : 0;
 	features |= options & 2 ? UINT64_C(1) << VH_F_RING_EVENT_IDX : 0;
 	features |= packed ? UINT64_C(1) << VH_F_RING_PACKED : 0;
+	features |= more & 128 ? UINT64_C(1) << VH_F_IN_ORDER : 0;
 	guest_open(&t.g, (options >> 6) & 3, packed ? guest_packed_num(options >> 2) : 1u << ((options >> 2) & 7),
 		   packed);
 	t.ring = (struct vhi_ring){.num = t.g.num,
@@ -272,6 +291,7 @@ int ring_driver_target(const uint8_t *data, size_t size, bool packed)
 				   .base = packed      ? (more & 64 ? 0 : 0x80008000u)
 					   : more & 64 ? 0xfffe
 						       : 0,
+				   .keep = more & 16,
 				   .indirect = {GUEST_TABLES},
 				   .max_indirect = t.g.num <= 16 ? more & 15u : 0};
 	CHECK(!vhi_queue_new(0, VH_QUEUE_DRIVER, NULL, &t.q));

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
 """Gate `proofs`: CBMC proves the functions of tests/proofs, and finds the mistake that is seeded for each.
 
+All proofs, but only half of the mistakes, drawn by VH_SEED, which is printed; with VH_FULL=1 all of them.
+
 A proof is a C file that includes sources of the library; shared memory is what tests/proofs/shm says that it is. proofs.py
 [NAME] runs all of them, two at a time, or one. What a proof calls HAPPENS has to be found possible, so that assumptions
 which contradict each other prove nothing.
@@ -16,9 +18,10 @@ import tempfile
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PROOFS = os.path.join(TOP, "tests", "proofs")
 LIMIT = 600
-sys.path.insert(0, os.path.join(TOP, "tests", "lab"))
+sys.path[:0] = [os.path.join(TOP, *part) for part in (("tests", "lab"), ("abi",), ("bindings",))]
 
 import kernel  # noqa: E402
+import scratch  # noqa: E402
 import suite  # noqa: E402
 
 # With the C libraries that it was built with: Debian 12 has no package of it.
@@ -119,7 +122,8 @@ def main():
     except kernel.Missing as e:
         print(f"cbmc is not to be had: {e}")
         return 1
-    jobs = [(p, None) for p in chosen] + [(p, seed) for p in chosen for seed in p.seeds]
+    seeded = [(p, seed) for p in chosen for seed in p.seeds]
+    jobs = [(p, None) for p in chosen] + (seeded if sys.argv[1:] else scratch.drawn(seeded, 2))
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         wrong = [w for w in pool.map(lambda job: prove(cbmc, *job), jobs) if w]
     for line in wrong:
