@@ -426,9 +426,9 @@ def _asked_vdpa(spec: Spec) -> Offered:
     import vh
     try:
         with vh.Vdpa(spec.where.removeprefix("vdpa:")) as device:
-            number = device.info.device_id
-            types = [name for name, n in TYPES.items() if n == number]
-            return Offered(int(device.backend().get_features()), 0, types[0] if types else str(number))
+            info = device.info
+            types = [name for name, n in TYPES.items() if n == info.device_id]
+            return Offered(info.features, 0, types[0] if types else str(info.device_id))
     except OSError as e:
         pytest.skip(f"{spec.where}: {e}")
 
