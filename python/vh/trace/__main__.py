@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-import json
+import os
 import signal
 import sys
 
 from vh.trace import rings
 from vh.trace.cli import DONE, TYPES, UNREACHABLE, WRONG, Parser, fail
 from vh.trace.files import JsonLines
+from vh.trace.message import Message, Note
 from vh.trace.output import Printer
 from vh.trace.pcapng import Pcapng
 from vh.trace.tracer import Sink, Tracer
@@ -35,17 +36,23 @@ def _parser() -> Parser:
 
 
 class _Quiet(Printer):
-    def message(self, m) -> None:  # type: ignore[no-untyped-def]
+    """Only what is forbidden."""
+
+    def message(self, m: Message) -> None:
         if m.violations:
             super().message(m)
 
-    def note(self, n) -> None:  # type: ignore[no-untyped-def]
+    def note(self, n: Note) -> None:
         pass
 
 
-def _show_rings(tracer: Tracer, as_json: bool) -> None:
+def _show_rings(tracer: Tracer, sinks: list[Sink]) -> None:
     states = tracer.ring_states()
-    print(json.dumps({"rings": [s.as_dict() for s in states]}) if as_json else rings.text(states), flush=True)
+    for sink in sinks:
+        if isinstance(sink, JsonLines):
+            sink.rings(states)
+        elif isinstance(sink, Printer):
+            print(rings.text(states), file=sink.out, flush=True)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -73,12 +80,14 @@ def main(argv: list[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: tracer.stop())
     if args.rings:
-        signal.signal(signal.SIGUSR1, lambda *_: tracer.wake(lambda: _show_rings(tracer, args.json)))
+        signal.signal(signal.SIGUSR1, lambda *_: tracer.wake(lambda: _show_rings(tracer, sinks)))
     print(f"vhctl trace: listening at {args.listen}", file=sys.stderr, flush=True)
     try:
         tracer.run()
         if args.rings:
-            _show_rings(tracer, args.json)
+            _show_rings(tracer, sinks)
+    except BrokenPipeError:  # nobody reads what is printed, as behind `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     finally:
         tracer.close()
     if args.once and tracer.refused:

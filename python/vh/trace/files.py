@@ -11,6 +11,7 @@ from typing import IO, Any, Iterator
 
 from vh.trace import pcapng
 from vh.trace.message import Message, Note, Violation
+from vh.trace.rings import RingState
 
 FORMAT = 1
 
@@ -22,6 +23,7 @@ class Recording:
     messages: list[Message] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
     violations: list[Violation] = field(default_factory=list)
+    rings: list[list[dict[str, Any]]] = field(default_factory=list)  # each time that they were told, as RingState.as_dict()
     started_ns: int = 0
 
 
@@ -44,6 +46,9 @@ class JsonLines:
 
     def note(self, n: Note) -> None:
         self._line(n.as_dict())
+
+    def rings(self, states: list[RingState]) -> None:
+        self._line({"rings": [s.as_dict() for s in states]})
 
     def close(self) -> None:
         self._file.close()
@@ -69,7 +74,9 @@ def _read_json(path: str | os.PathLike[str]) -> Recording:
         raise ValueError(f"{os.fspath(path)}: not a recording of vhctl trace")
     out.started_ns = int(first.get("started_ns", 0))
     for d in objects:
-        if "event" in d:
+        if "rings" in d:
+            out.rings.append(d["rings"])
+        elif "event" in d:
             out.notes.append(Note(d.get("conn", 0), d.get("t", 0), d["event"], d.get("text", "")))
         elif "violation" in d:
             out.violations.append(Violation(number=d.get("n", 0), conn=d.get("conn", 0), **d["violation"]))

@@ -201,21 +201,27 @@ def _outstanding(s: RingState, avail: bytes, used: bytes, n: int) -> list[tuple[
     """(position, head) of the n requests in flight, the oldest first.
 
     A head is published, used, published again, in turns, and never used before it was published: a last use that is as late as
-    the last publication, both counted from the first, is its own. If n heads are left, it is these. If more are, because
-    the device uses in another order, the likeliest are those whose last use is longest ago.
+    the last publication, both counted from the first, is its own. Of the heads that are left the likeliest are those whose last
+    use is longest ago. A ring remembers as many publications as it has entries: what is in flight for longer is not among
+    them, so that this is sure only for a ring that has not gone round yet, or when each of n heads can't have been used since.
     """
     assert s.avail_idx is not None and s.used_idx is not None
     last_use: dict[int, int] = {}  # head -> how many uses ago
     for age, head in enumerate(_history(used, "<I4x", s.used_idx, s.size)):
         last_use.setdefault(head, age)
     candidates = []
+    sure = 0
     seen: set[int] = set()
-    for age, head in enumerate(_history(avail, "<H", s.avail_idx, s.size)):
+    published = _history(avail, "<H", s.avail_idx, s.size)
+    for age, head in enumerate(published):
         ahead = n + last_use.get(head, s.size) - age  # the publication, of the use
         if head not in seen and ahead > 0:
             candidates.append((ahead, age, head))
+            sure += ahead >= s.size if head in last_use else age <= n
         seen.add(head)
-    s.guessed = len(candidates) != n
+    s.guessed = len(candidates) != n or (sure != n and len(published) == s.size)
+    if len(candidates) < n:
+        s.problems.append(f"{n - len(candidates)} in flight are older than what the ring remembers")
     chosen = sorted(candidates, reverse=True)[:n]
     return [((s.avail_idx - 1 - age) & 0xFFFF, head) for _, age, head in sorted(chosen, key=lambda c: -c[1])]
 

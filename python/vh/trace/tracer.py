@@ -298,7 +298,7 @@ class Tracer:
     def recording(self) -> Recording:
         """What was seen so far."""
         with self.lock:
-            return Recording(list(self.messages), list(self.notes), list(self.violations), self.started_ns)
+            return Recording(list(self.messages), list(self.notes), list(self.violations), started_ns=self.started_ns)
 
     def save(self, pcapng: str | os.PathLike[str] | None = None, jsonl: str | os.PathLike[str] | None = None) -> None:
         """Write it to files: for Wireshark, as lines of JSON."""
