@@ -11,13 +11,15 @@ import binding
 import pytest
 
 from vh.check import TABLE, core, known, one, report  # noqa: E402
-from vh.check.back import connect  # noqa: E402, F401
+from vh.check import back, front  # noqa: E402, F401
 from vh.check.context import Context, Options, survey  # noqa: E402
 
+from vh.check.front.context import Context as FrontContext  # noqa: E402
 from vh.check.targets import Command, Socket  # noqa: E402
 
 import check_devices  # noqa: E402
 import check_faults  # noqa: E402
+import check_fronts  # noqa: E402
 
 BLK = f"{binding.VHCTL} serve blk --ram 4M --queues 2 --serial check --socket {{socket}}"
 NET = f"{binding.VHCTL} serve net --loopback --queues 2 --mtu 1400 --mac 52:54:00:12:34:56 --socket {{socket}}"
@@ -84,6 +86,38 @@ def test_red(peers, name, tmp_path):
     assert result.text
 
 
+FRONT = [name for name, check in TABLE.items() if check.side == core.FRONT_END]
+
+
+def checked_front(name, function):
+    target = check_fronts.InProcess(function)
+    try:
+        return one(TABLE[name], FrontContext(target), timeout=60)
+    finally:
+        target.close()
+
+
+@pytest.mark.parametrize("name", FRONT)
+def test_right_front_end(name):
+    result = checked_front(name, check_fronts.careful)
+    assert result.outcome == "pass", (result.text, result.messages)
+
+
+@pytest.mark.parametrize("name", FRONT)
+def test_red_front_end(name):
+    result = checked_front(name, check_fronts.killed if name.startswith("front-hostile.") else check_fronts.MISTAKES[name])
+    assert result.outcome == ("warn" if TABLE[name].severity in ("should", "info") else "fail"), (result.outcome, result.text)
+    assert result.text
+
+
+def test_command_front_end():
+    command_line = f"{binding.VHCTL} io blk unix:{{socket}} read --size 4096"
+    done = command("--command", command_line, "--only", "front.*")
+    assert "15 checks: 15 pass; as expected" in done.stdout
+    assert "nothing came" in command("--command", "/bin/true {socket}", rc=3).stderr
+    command("unix:x", "--command", "y", rc=2)
+
+
 def test_each_fault_has_a_check():
     assert set(check_faults.FAULTS) | set(check_faults.DEVICES) <= set(TABLE)
     assert not set(check_faults.FAULTS) & set(check_faults.DEVICES)
@@ -145,7 +179,7 @@ def test_command_known(tmp_path):
 
 def test_command_words(tmp_path):
     assert "connect.reply" in command("--list").stdout
-    for words in ((), ("nonsense",), ("unix:x", "--only", "no.such"), ("exec:no-placeholder",)):
+    for words in ((), ("nonsense",), ("unix:x", "--only", "no.such")):
         command(*words, rc=2)
     assert command("unix:" + str(tmp_path / "nobody"), "--wait", "0.2", rc=3).stderr.count("\n") == 1
     assert "before it listened" in command("exec:/bin/false {socket}", rc=3).stderr

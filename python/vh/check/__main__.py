@@ -8,10 +8,13 @@ import signal
 import sys
 from typing import Sequence
 
-from vh.check import back, known, report, runner
+from vh.check import back, front, known, report, runner
 from vh.check.context import Context, Options, survey
-from vh.check.core import BACK_END, Check, select
+from vh.check.core import BACK_END, FRONT_END, Check, select
 from vh.check.devices import DEVICES
+from vh.check.front.context import Context as FrontContext
+from vh.check.front.context import FrontEnd
+from vh.check.reference import MAKES
 from vh.check.targets import Target, Unreachable, target
 
 OK, WRONG, USAGE, UNREACHABLE = 0, 1, 2, 3
@@ -22,6 +25,8 @@ def parser() -> argparse.ArgumentParser:
         prog="vhctl check", description="Check a vhost-user peer by its rules. It uses up many connections.",
         epilog="Exit code: 0 all as expected, 1 not conforming, 2 usage, 3 can't reach the peer.")  # fmt: skip
     p.add_argument("target", nargs="?", help='unix:PATH, or exec:"COMMAND {socket}", which is started when needed')
+    p.add_argument("--listen", metavar="PATH", help="check a front-end, which connects there, once; or:")
+    p.add_argument("--command", metavar="COMMAND", help="check a front-end, which is started so, with {socket} for the path")
     p.add_argument("--type", choices=[*DEVICES], help="what the device is; guessed from its features otherwise")
     p.add_argument("--list", action="store_true", help="the checks, with their rules, and no run")
     p.add_argument("--markdown", action="store_true", help="with --list: as the table of docs/check.md")
@@ -49,23 +54,31 @@ def show_list(checks: Sequence[Check]) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     p = parser()
     options = p.parse_args(argv)
-    checks = select(BACK_END, options.only, options.skip)
+    side = FRONT_END if options.listen or options.command else BACK_END
+    checks = select(side, options.only, options.skip)
+    if options.list and side == BACK_END:
+        checks = [*checks, *select(FRONT_END, options.only, options.skip)]
     if options.list:
         if options.markdown:
             print(report.markdown(checks), end="")
         else:
             show_list(checks)
         return OK
-    if not options.target:
-        p.error("check what?")
+    if bool(options.target) != (side == BACK_END):
+        p.error("check what? A back-end at a target, or a front-end with --listen or --command")
     if not checks:
         p.error("no check has such a name; --list shows them")
     try:
         expected = {name: why for what in options.known for name, why in known.load(what).items()}
-        peer = target(options.target)
+        if side == FRONT_END and (options.type or "blk") not in MAKES:
+            raise ValueError(f"a front-end is checked with a device of type {' or '.join(MAKES)}")
+        peer: Target | FrontEnd = target(options.target) if options.target else FrontEnd(
+            options.listen or "", options.command or "", options.type or "blk", options.timeout)
     except ValueError as e:
         p.error(str(e))
     try:
+        if isinstance(peer, FrontEnd):
+            return _front_end(peer, checks, expected, options)
         return _back_end(peer, checks, expected, options)
     except Unreachable as e:
         print(f"vhctl check: {e}", file=sys.stderr)
@@ -84,6 +97,15 @@ def _back_end(peer: Target, checks: Sequence[Check], expected: dict[str, str], o
     results = runner.run(checks, lambda: Context(peer, how, offer, device), expected, options.timeout, bar)
     bar.end()
     return _tell(peer.name, device.name, results, options)
+
+
+def _front_end(peer: FrontEnd, checks: Sequence[Check], expected: dict[str, str], options: argparse.Namespace) -> int:
+    print(f"note: {len(checks)} checks of {peer.name}, with a device of type {peer.kind} at {peer.path}", file=sys.stderr)
+    peer.heard()
+    bar = report.Progress(len(checks))
+    results = runner.run(checks, lambda: FrontContext(peer), expected, 10 * options.timeout, bar)
+    bar.end()
+    return _tell(peer.name, peer.kind, results, options)
 
 
 def _tell(name: str, device: str, results: Sequence[runner.Result], options: argparse.Namespace) -> int:

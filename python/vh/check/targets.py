@@ -1,13 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
-"""What is checked, and how it is reached: a socket, a command, a device file."""
+"""What is checked, and how it is reached: a socket, or a command."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 import signal
 import socket
-import tempfile
 import time
 from typing import Any
 
@@ -23,9 +20,10 @@ def connect(path: str, timeout: float) -> socket.socket:
     deadline = time.monotonic() + timeout
     while True:
         try:
-            return launch.connect(path)
+            return launch.connect(path, max(0.05, timeout))
         except OSError as e:
-            if time.monotonic() >= deadline or not isinstance(e, (FileNotFoundError, ConnectionRefusedError, BlockingIOError)):
+            again = isinstance(e, (FileNotFoundError, ConnectionRefusedError, BlockingIOError))
+            if time.monotonic() >= deadline or not again:
                 raise Unreachable(f"{path}: {e.strerror or e}") from None
             time.sleep(0.01)
 
@@ -72,62 +70,63 @@ class Socket(Target):
 
 
 class Command(Target):
-    """A back-end that is started from a command with {socket} in it, and again when it is gone."""
+    """A back-end that is started from a command, and again when it is gone."""
 
     START = 20.0  # seconds until it listens, on a busy machine
 
     def __init__(self, command: str):
         self.name, self.command = f"exec:{command}", command
-        self.dir: Any = tempfile.TemporaryDirectory(prefix="vh-check-")
-        self.path = os.path.join(self.dir.name, "s")
-        self.backend: launch.Backend | None = None
-        self.starts = 0
+        self.running: Any = None
 
     def connect(self, timeout: float) -> socket.socket:
-        if not self.backend or self.backend.done():
-            self._start()
-        return connect(self.path, timeout)
-
-    def _start(self) -> None:
-        self.starts += 1
-        try:
-            self.backend = launch.start(self.command, socket=self.path, timeout=self.START, prompt=True)
-        except launch.LaunchError as e:
-            raise Unreachable(str(e)) from None
+        if not self.running or self.running.done():
+            self.close()
+            try:
+                self.running = launch.start(self.command, timeout=self.START, prompt=True)
+            except (launch.LaunchError, ValueError) as e:
+                raise Unreachable(str(e)) from None
+        return connect(self.running.path, timeout)
 
     @property
     def pid(self) -> int:  # type: ignore[override]
-        return self.backend.pid if self.backend and not self.backend.done() else 0
+        return int(self.running.pid) if self.running and not self.running.done() else 0
 
     def died(self) -> str:
-        code = self.backend.returncode if self.backend else None
-        if code is None or (self.one_shot and code >= 0):
+        if not self.running or not self.running.done():
             return ""
-        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        last = self.backend.output().splitlines()[-8:] if self.backend else ()
-        return f"the back-end ended: {how}" + "".join(f"\n    {line}" for line in last)
+        code = self.running.returncode
+        return "" if self.one_shot and code >= 0 else f"the back-end ended: {how(code)}{last_words(self.running)}"
 
     def once(self) -> None:
-        """It went away by itself, and well."""
-        if self.backend:
-            with contextlib.suppress(launch.TimedOut):
-                self.one_shot = self.backend.wait(0.3) >= 0
+        self.settle(0.3)
+        self.one_shot = bool(self.running and self.running.done() and self.running.returncode >= 0)
 
     def settle(self, timeout: float) -> None:
-        if self.one_shot and self.backend:
-            with contextlib.suppress(launch.TimedOut):
-                self.backend.wait(timeout)
+        if self.running and (self.one_shot or timeout < 1):
+            try:
+                self.running.wait(timeout)
+            except launch.TimedOut:
+                pass
 
     def close(self) -> None:
-        if self.backend:
-            self.backend.close()
-        self.dir.cleanup()
+        if self.running:
+            self.running.close()
+            self.running = None
+
+
+def how(code: int) -> str:
+    """An exit code in words."""
+    return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+
+
+def last_words(running: Any, lines: int = 8) -> str:
+    return "".join(f"\n    {line}" for line in running.output(4096).splitlines()[-lines:])
 
 
 def target(text: str) -> Target:
     """unix:PATH, @NAME or exec:COMMAND as a target."""
     kind, _, rest = text.partition(":")
-    if kind == "exec" and "{socket}" in rest:
+    if kind == "exec" and rest.strip():
         return Command(rest)
     if kind == "unix" and rest:
         return Socket(rest)

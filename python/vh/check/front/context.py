@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
+"""A front-end that is started from a command, or by somebody else, and what it said to a device that does as it should."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from vh.check import reference
+from vh.check.core import Check, Skips
+from vh.check.targets import Unreachable, how
+from vh.check.wires import History, Seen
+from vh.testing.hostile import HostileBackEnd
+from vh.trace import Tracer
+from vh.trace.message import FRONT_END, MAIN, Message, Violation
+
+
+@dataclass
+class Heard:
+    """One session: what was said, what of it is forbidden, how the front-end ended (None: it did not, or nobody knows)."""
+
+    messages: list[Message] = field(default_factory=list)
+    violations: list[Violation] = field(default_factory=list)
+    code: int | None = None
+    late: bool = False
+    output: str = ""
+
+
+class FrontEnd:
+    """The front-end at the end of a socket. command: how it is started, with {socket} in it; "": somebody else does it."""
+
+    one_shot = True
+
+    def __init__(self, path: str, command: str, kind: str, timeout: float):
+        self.name = command or f"front-end at {path}"
+        self.dir: Any = tempfile.TemporaryDirectory(prefix="vh-check-")
+        self.path = path or os.path.join(self.dir.name, "front")
+        self.command, self.kind, self.timeout = command, kind, timeout
+        self._heard: Heard | None = None
+
+    def close(self) -> None:
+        self.dir.cleanup()
+
+    def died(self) -> str:
+        return ""
+
+    def heard(self) -> Heard:
+        """A session with a device that does as it should; the same one for all who ask. Raises Unreachable."""
+        if self._heard is None:
+            behind = os.path.join(self.dir.name, "device")
+            with reference.serving(self.kind, behind), Tracer(listen=self.path, connect=behind, once=True) as tracer:
+                done = self.run() if self.command else Heard()
+                tracer.join(self.timeout if not self.command else 1.0)
+                heard = tracer.recording()
+            done.messages, done.violations = heard.messages, heard.violations
+            if not done.messages:
+                raise Unreachable(f"{self.name}: nothing came to {self.path}{': ' + done.output if done.output else ''}")
+            self._heard = done
+        return self._heard
+
+    def run(self, seconds: float = 0) -> Heard:
+        """The command, to its end."""
+        argv = [word.replace("{socket}", self.path) for word in shlex.split(self.command)]
+        try:
+            process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+        except OSError as e:
+            raise Unreachable(f"{argv[0]}: {e.strerror}") from None
+        heard = Heard()
+        try:
+            out, _ = process.communicate(timeout=seconds or self.timeout)
+        except subprocess.TimeoutExpired:
+            heard.late = True
+            os.killpg(process.pid, signal.SIGKILL)
+            out, _ = process.communicate()
+        heard.code, heard.output = process.returncode, out.decode(errors="replace").strip()[-400:]
+        return heard
+
+    def against(self, trick: str, nth: int, seconds: float) -> tuple[Heard, int]:
+        """A session with a back-end that spoils its nth reply; and how often it came to that."""
+        with HostileBackEnd(self.path, trick, nth) as back:
+            return self.run(seconds), back.done
+
+
+class Context:
+    """What one check of a front-end may use."""
+
+    def __init__(self, target: FrontEnd):
+        self.target = target
+        self.history = History()
+
+    def lacks(self, need: str) -> str:
+        """Why a check that has this need can't run, "" when it can."""
+        return {"command": "" if self.target.command else "the front-end is not started here; --command starts it"}[need]
+
+    def applies(self, check: Check) -> str:
+        return next(filter(None, map(self.lacks, check.needs)), "")
+
+    def heard(self) -> Heard:
+        heard = self.target.heard()
+        self.history[:] = [Seen(m.sender != FRONT_END, m.request, m.flags, m.payload, len(m.fds), time_ns=m.time_ns)
+                           for m in heard.messages if m.channel == MAIN]  # fmt: skip
+        return heard
+
+    def need(self, condition: object, what: str) -> None:
+        if not condition:
+            raise Skips(what)
+
+    def close(self) -> None:
+        pass
+
+
+def ended(heard: Heard) -> str:
+    """How it ended, in words; "" when it ended by itself without a signal."""
+    if heard.late:
+        return "it did not end in time"
+    return how(heard.code) if heard.code is not None and heard.code < 0 else ""
+
+
