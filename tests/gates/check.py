@@ -30,7 +30,7 @@ def peers(build, tmp):
     return {
         "libvh-blk": [f"exec:{vhctl} serve blk --ram 8M --queues 4 --socket {{socket}}", "--allow-write"],
         "libvh-net": [f"exec:{vhctl} serve net --loopback --queues 2 --socket {{socket}}", "--loopback"],
-        "libvh-python": [f"exec:{sys.executable} -m vh.check.reference blk {{socket}}", "--allow-write", *robust],
+        "libvh-python": [f"exec:{sys.executable} -m vh.check.reference blk {{socket}}", "--type", "blk", "--allow-write", *robust],
         "libvh-front": ["--command", f"{vhctl} io blk unix:{{socket}} verify"],
         "qsd": [f"exec:{QSD} --blockdev file,node-name=disk,filename={image} --export vhost-user-blk,id=e0,node-name=disk,"
                 "addr.type=unix,addr.path={socket},num-queues=2,writable=on", "--allow-write", "--known", "qsd", "--wait", "2"],
