@@ -14,7 +14,7 @@ from binding import PACKAGE, WAIT, Null, served, vh
 
 def eventually(look, wanted):
     """Counters are written again after the page's interval."""
-    end = time.monotonic() + WAIT
+    end = time.monotonic() + 6 * WAIT
     while True:
         found = look()
         if wanted(found) or time.monotonic() > end:
