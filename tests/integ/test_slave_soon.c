@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "vht_msan.h"
 #include "vht_peer.h"
 
 #define AGAIN 128 /* waits that did not look, then one does */
@@ -24,13 +25,17 @@ static void (*on_look)(void);
 /* The library's, which is linked statically, comes here. */
 int epoll_wait(int epfd, struct epoll_event *evs, int max, int timeout_ms)
 {
+	int n;
+
 	if (timeout_ms)
 		sleeps++;
 	else
 		looks++;
 	if (!timeout_ms && on_look)
 		on_look();
-	return (int)syscall(SYS_epoll_pwait, epfd, evs, max, timeout_ms, NULL, 0);
+	n = (int)syscall(SYS_epoll_pwait, epfd, evs, max, timeout_ms, NULL, 0);
+	vht_written(evs, n > 0 ? (size_t)n * sizeof(*evs) : 0);
+	return n;
 }
 
 static int setup(void **state)
