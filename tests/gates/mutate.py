@@ -22,7 +22,7 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 PYTHON = "/usr/bin/python3"
 HOSTILE = os.path.join(TOP, "tests", "hostile")
 RANGES = {"wire": 100, "sock": 200, "mem": 300, "queue": 400, "device": 500, "slave": 600, "master": 700, "driver": 800, "gpu": 900,
-          "kern": 1000, "vdpa": 1100, "vduse": 1200}
+          "kern": 1000, "vdpa": 1100, "vduse": 1200, "metrics": 1300}
 
 
 def sites():
