@@ -75,7 +75,7 @@ void world_open(void)
 	uint64_t backend = 0, driver = 0, blk = 0, snapshot = 0, dirty = 0, iotlb = 0, gpu = 0, postcopy = 0, mgmt = 0,
 		 kern = 0, vdpa = 0, metrics = 0, reader = 0;
 	uint64_t mem;
-	int32_t page;
+	int32_t page = -1;
 	int sockets[2];
 
 	memset(&world, 0, sizeof(world));
