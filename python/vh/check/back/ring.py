@@ -120,16 +120,14 @@ def disabled(c: Context) -> None:
     rig = c.rig(enable=False)
     request = rig.submit()
     rig.fe.get_u64(FE.GET_FEATURES)
-    if c.device.name == "net":
-        rig.q.wait(1, 0.05)
-        rig.fe.enable(rig.q)
-        rig.q.wait(1, 0.05)
-        rig.io()
-        return
-    rig.untouched()
+    if c.device.name != "net":
+        rig.untouched()
+    dropped = c.device.name == "net" and rig.q.wait(1, 0.05)
     rig.fe.enable(rig.q)
     rig.q.kick()
-    rig.finished(request)
+    if not dropped:
+        rig.finished(request)
+    rig.io()
 
 
 @check("ring.disable", MUST, STATES, ("io", "F.PROTOCOL_FEATURES"))
