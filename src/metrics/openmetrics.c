@@ -115,12 +115,13 @@ static void add_family(struct text *t, const struct page *p, uint32_t kind, uint
 		const struct vh_metrics_row *row = &all->rows[i];
 		const uint64_t value = row->values[index];
 
+		/* A row that was never written does not even say which queue it is. */
+		if (value == VH_METRICS_UNKNOWN || index >= row->n_values)
+			continue;
 		if (prop->type == VH_METRICS_CHOICE) {
 			add_choice(t, p, row, family, index);
 			continue;
 		}
-		if (value == VH_METRICS_UNKNOWN || index >= row->n_values)
-			continue;
 		add(t, "%s", family);
 		add_labels(t, p, row);
 		add(t, "}");

@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #define DEFAULT_ROWS	    1024u
-#define MAX_ROWS	    65536u
 #define DEFAULT_INTERVAL_MS 100u
 #define PAGE		    4096u
 
@@ -48,9 +47,9 @@ static int opts_in(struct vh_metrics_opts *o, const struct vh_metrics_opts *opts
 
 	if (rc)
 		return rc;
-	if (o->max_rows > MAX_ROWS || o->reserved)
+	if (o->max_rows > VHI_METRICS_MAX_ROWS || o->reserved)
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
-				"vh_metrics_new: max_rows is at most %u, and reserved must be 0", MAX_ROWS);
+				"vh_metrics_new: max_rows is at most %u, and reserved must be 0", VHI_METRICS_MAX_ROWS);
 	if (name && strlen(name) >= VH_METRICS_NAME_SIZE)
 		return vhi_fail(-ENAMETOOLONG, VH_ERROR_ARGUMENT, 0, "vh_metrics_new: name has more than %u bytes",
 				VH_METRICS_NAME_SIZE - 1);
@@ -211,7 +210,8 @@ int vhi_metrics_take(struct vh_metrics *st, uint32_t kind, uint32_t connection, 
 	pthread_mutex_unlock(&st->lock);
 	if (i == st->max_rows)
 		return -ENOSPC;
-	clear(st, i, kind, connection == UINT32_MAX ? i : connection);
+	if (is_ours(st))
+		clear(st, i, kind, connection == UINT32_MAX ? i : connection);
 	*row = i;
 	return 0;
 }

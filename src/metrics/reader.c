@@ -57,7 +57,8 @@ static int read_head(struct vh_metrics_reader *r)
 	rows_end = r->head_bytes + (uint64_t)r->row_bytes * r->max_rows;
 	if (VHI_REFUSE(VHI_SITE_METRICS_SHAPE, r->head_bytes < sizeof(struct vhi_metrics_head) || r->head_bytes % 8 ||
 						       r->row_bytes < sizeof(struct vhi_metrics_slot) ||
-						       r->row_bytes % 8 || rows_end > r->len))
+						       r->row_bytes % 8 || r->max_rows > VHI_METRICS_MAX_ROWS ||
+						       rows_end > r->len))
 		return wrong(VHI_SITE_METRICS_SHAPE);
 	info->max_rows = r->max_rows;
 	info->pid = vhi_shm_load32(IN_HEAD(r, pid));

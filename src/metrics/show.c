@@ -60,23 +60,36 @@ void vhi_show_connection(struct vhi_show *s, const uint64_t values[VHI_CONNECTIO
 			 __ATOMIC_RELAXED);
 }
 
+/* What we look at from here on is not older than what somebody wrote who saw nobody writing. */
+static bool begin(struct vhi_show *s)
+{
+	const bool ours = !__atomic_exchange_n(&s->writing, 1, __ATOMIC_ACQUIRE);
+
+	vhi_full_fence();
+	return ours;
+}
+
+/* Who writes at this moment may have looked before what is news: then it looks again, and if it has just gone, we do. */
+static bool ask_again(struct vhi_show *s)
+{
+	__atomic_store_n(&s->again, 1, __ATOMIC_SEQ_CST);
+	return !__atomic_load_n(&s->writing, __ATOMIC_SEQ_CST) && __atomic_exchange_n(&s->again, 0, __ATOMIC_SEQ_CST) &&
+	       begin(s);
+}
+
 bool vhi_show_turn(struct vhi_show *s, uint64_t now, bool at_once)
 {
-	if (!at_once && now < __atomic_load_n(&s->next_ns, __ATOMIC_RELAXED))
-		return false;
-	return !__atomic_exchange_n(&s->writing, 1, __ATOMIC_ACQUIRE);
+	if (at_once)
+		return begin(s) || ask_again(s);
+	return now >= __atomic_load_n(&s->next_ns, __ATOMIC_RELAXED) && begin(s);
 }
 
 bool vhi_show_turned(struct vhi_show *s)
 {
 	__atomic_store_n(&s->writing, 0, __ATOMIC_SEQ_CST);
-	return __atomic_exchange_n(&s->again, 0, __ATOMIC_SEQ_CST) && vhi_show_turn(s, 0, true);
+	return __atomic_exchange_n(&s->again, 0, __ATOMIC_SEQ_CST) && begin(s);
 }
 
-/*
- * Who writes the whole row at this moment may have looked before what is written here: then it looks again, and if it has
- * just gone, we do.
- */
 bool vhi_show_flow(struct vhi_show *s, uint32_t i, struct vh_queue *q, uint64_t now)
 {
 	const uint32_t in_flight = vhi_queue_in_flight(q);
@@ -89,9 +102,7 @@ bool vhi_show_flow(struct vhi_show *s, uint32_t i, struct vh_queue *q, uint64_t 
 	vhi_full_fence();
 	if (VHI_LIKELY(!__atomic_load_n(&s->writing, __ATOMIC_RELAXED)))
 		return vhi_show_turn(s, now, false);
-	__atomic_store_n(&s->again, 1, __ATOMIC_SEQ_CST);
-	return !__atomic_load_n(&s->writing, __ATOMIC_SEQ_CST) && __atomic_exchange_n(&s->again, 0, __ATOMIC_SEQ_CST) &&
-	       vhi_show_turn(s, now, true);
+	return ask_again(s);
 }
 
 bool vhi_show_queue(struct vhi_show *s, uint32_t i, struct vh_queue *q, uint64_t now)

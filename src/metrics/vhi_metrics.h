@@ -23,9 +23,10 @@ enum vhi_metrics_site {
 };
 const char *vhi_metrics_site_text(uint32_t site);
 
-#define VHI_METRICS_MEMFD   "libvh-metrics"
-#define VHI_METRICS_MAGIC   UINT64_C(0x63697274656d6876) /* "vhmetric" */
-#define VHI_METRICS_VERSION 1u
+#define VHI_METRICS_MEMFD    "libvh-metrics"
+#define VHI_METRICS_MAGIC    UINT64_C(0x63697274656d6876) /* "vhmetric" */
+#define VHI_METRICS_VERSION  1u
+#define VHI_METRICS_MAX_ROWS 65536u
 
 struct vhi_metrics_head {
 	uint64_t magic;

@@ -164,7 +164,7 @@ static void a_child_does_not_write(void **state)
 {
 	struct vh_metrics_row row = {.size = sizeof(row)};
 	const uint64_t one = 1, two = 2;
-	uint32_t at;
+	uint32_t at, more;
 	pid_t pid;
 	int status;
 
@@ -175,11 +175,14 @@ static void a_child_does_not_write(void **state)
 	if (!pid) {
 		vhi_metrics_write(m, at, &two, 1, NULL, NULL);
 		vhi_metrics_give(m, at);
+		vhi_metrics_take(m, VH_METRICS_QUEUE, 0, &more);
+		vhi_metrics_take(m, VH_METRICS_QUEUE, 0, &more);
 		_exit(0);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(vh_metrics_reader_next(reader, VH_METRICS_QUEUE, 0, &row), 1);
 	assert_int_equal(row.values[0], 1);
+	assert_int_equal(vh_metrics_reader_next(reader, VH_METRICS_QUEUE, row.row + 1, &row), 0);
 }
 
 /* A page that somebody else wrote. */
@@ -257,6 +260,14 @@ static void a_head_is_checked(void **state)
 	WITH_HEAD(row_bytes, htole32(772), -EPROTO, VHI_SITE_METRICS_SHAPE);
 	WITH_HEAD(max_rows, htole32(11), -EPROTO, VHI_SITE_METRICS_SHAPE);
 	WITH_HEAD(max_rows, htole32(0xffffffff), -EPROTO, VHI_SITE_METRICS_SHAPE);
+	/* All of them are in the file, but nobody makes so many. */
+	make_foreign(sizeof(*foreign) + 65537 * sizeof(struct vhi_metrics_slot), true);
+	foreign->max_rows = htole32(65537);
+	assert_failed(vh_metrics_reader_adopt(foreign_fd, &r), -EPROTO, VHI_SITE_METRICS_SHAPE);
+	foreign->max_rows = htole32(65536);
+	assert_int_equal(vh_metrics_reader_adopt(foreign_fd, &r), 0);
+	vh_metrics_reader_free(r);
+	drop_foreign();
 }
 
 static void rows_are_checked(void **state)
@@ -370,13 +381,16 @@ static void metrics_are_text(void **state)
 	uint64_t values[VHI_CONNECTION_PROPS] = {[VHI_CONNECTION_ROLE] = VHI_ROLE_SLAVE,
 						 [VHI_CONNECTION_STATE] = VHI_IS_CONNECTED,
 						 [VHI_CONNECTION_MESSAGES_IN] = 77};
-	uint32_t at;
+	uint32_t at, more;
 	char *text;
 	int n;
 
 	(void)state;
 	assert_int_equal(vhi_metrics_take(m, VH_METRICS_CONNECTION, UINT32_MAX, &at), 0);
 	vhi_metrics_write(m, at, values, VHI_CONNECTION_PROPS, "a \"quoted\\name\"", "/run/x");
+	/* Queues of which nothing was ever written: they would all be number 0. */
+	assert_int_equal(vhi_metrics_take(m, VH_METRICS_QUEUE, at, &more), 0);
+	assert_int_equal(vhi_metrics_take(m, VH_METRICS_QUEUE, at, &more), 0);
 	n = vh_metrics_reader_openmetrics(reader, NULL, 0);
 	assert_true(n > 0);
 	text = calloc(1, (size_t)n + 100);
@@ -385,12 +399,31 @@ static void metrics_are_text(void **state)
 				     "name=\"a \\\"quoted\\\\name\\\"\"} 77\n"));
 	assert_non_null(strstr(text, "libvh_connection_state=\"connected\"} 1\n"));
 	assert_non_null(strstr(text, "address=\"/run/x\""));
+	assert_null(strstr(text, "queue=\"0\""));
 	assert_string_equal(text + strlen(text) - 6, "# EOF\n");
 	/* What does not fit is cut, and has an end. */
 	memset(text, 'x', (size_t)n + 100);
 	assert_true(vh_metrics_reader_openmetrics(reader, text, 10) > 10);
 	assert_int_equal(strlen(text), 9);
 	free(text);
+}
+
+/* What can't wait is written, also when it comes while another thread writes what was before. */
+static void a_turn_is_not_lost(void **state)
+{
+	struct vhi_show *show;
+
+	(void)state;
+	assert_int_equal(vhi_show_begin("a test", m, NULL, 1, &show), 0);
+	assert_true(vhi_show_turn(show, 1, true));
+	assert_false(vhi_show_turn(show, 1, false));
+	assert_false(vhi_show_turned(show));
+
+	assert_true(vhi_show_turn(show, 1, true));
+	assert_false(vhi_show_turn(show, 1, true)); /* the other thread */
+	assert_true(vhi_show_turned(show));
+	assert_false(vhi_show_turned(show));
+	vhi_show_end(show);
 }
 
 int main(void)
@@ -407,6 +440,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(no_row_is_torn, setup, teardown),
 		cmocka_unit_test_setup_teardown(every_property_has_words, setup, teardown),
 		cmocka_unit_test_setup_teardown(metrics_are_text, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_turn_is_not_lost, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
