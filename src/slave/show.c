@@ -40,7 +40,8 @@ static void put_address(const struct vh_slave *s, char out[VH_METRICS_ADDRESS_SI
 	if (fd < 0 || vhi_sys.getsockname(fd, (struct sockaddr *)&at, &len) || at.sun_family != AF_UNIX ||
 	    len <= offsetof(struct sockaddr_un, sun_path))
 		return;
-	n = len - offsetof(struct sockaddr_un, sun_path);
+	/* A name that fills all the room is counted with a NUL that is not there. */
+	n = VHI_MIN(len - offsetof(struct sockaddr_un, sun_path), sizeof(at.sun_path));
 	if (at.sun_path[0])
 		snprintf(out, VH_METRICS_ADDRESS_SIZE, "%.*s", (int)strnlen(at.sun_path, n), at.sun_path);
 	else

@@ -289,6 +289,33 @@ static void an_address_is_told(void **state)
 	}
 }
 
+/* All the room that there is for a name, and none for a NUL: the kernel counts one that is not there. */
+static void the_longest_address_is_told(void **state)
+{
+	const struct vh_device_opts dev = {.size = sizeof(dev), .max_queues = 1};
+	struct vh_metrics_row row = {.size = sizeof(row)};
+	struct sockaddr_un at = {.sun_family = AF_UNIX};
+	char path[sizeof(at.sun_path) + 1] = "/tmp/vh-metrics-test-";
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct vht_peer other;
+
+	(void)state;
+	memset(path + strlen(path), 'x', sizeof(path) - 1 - strlen(path));
+	memcpy(at.sun_path, path, sizeof(at.sun_path));
+	unlink(path);
+	assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+	assert_int_equal(listen(fd, 1), 0);
+	memset(&other, 0, sizeof(other));
+	vht_peer_prepare(&other, NULL, &dev, 0);
+	assert_int_equal(vh_slave_set_metrics(other.s, m, "other"), 0);
+	assert_int_equal(vh_slave_adopt(other.s, fd), 0);
+	assert_int_equal(vh_metrics_reader_next(reader, VH_METRICS_CONNECTION, connection().row + 1, &row), 1);
+	assert_string_equal(row.address, path);
+	vht_peer_free(&other);
+	close(fd);
+	unlink(path);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -301,6 +328,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(it_can_be_told_otherwise, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_page_can_be_full, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_address_is_told, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_longest_address_is_told, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
