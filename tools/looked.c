@@ -135,6 +135,10 @@ int looked_at(const char *target, struct looked *out)
 	f = fopen(path, "re");
 	if (f && fgets(out->command, sizeof(out->command), f))
 		out->command[strcspn(out->command, "\n")] = 0;
+	/* It calls itself what it likes, and a terminal obeys. */
+	for (char *c = out->command; *c; c++)
+		if (*c < ' ' || *c > '~')
+			*c = '?';
 	if (f)
 		fclose(f);
 	return EXIT_DONE;

@@ -18,10 +18,11 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #define FILE_EVERY_MS 1000
-#define REQUEST_MS    2000 /* a client has so long to ask, and to take the answer */
+#define REQUEST_MS    2000 /* a client has so long to ask, and as long again to take the answer */
 #define CONTENT_TYPE  "application/openmetrics-text; version=1.0.0; charset=utf-8"
 #define REQUEST_MAX   4096
 
@@ -72,16 +73,26 @@ static void write_file(void)
 	free(text);
 }
 
-static bool ready(int fd, short events)
+static uint64_t now_ms(void)
 {
-	struct pollfd p = {.fd = fd, .events = events};
+	struct timespec t;
 
-	return poll(&p, 1, REQUEST_MS) == 1;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-static void put(int fd, const char *text, size_t n)
+/* In time, and before vhctl is to end. */
+static bool ready(int fd, short events, uint64_t deadline)
 {
-	while (n && ready(fd, POLLOUT)) {
+	struct pollfd p[] = {{.fd = metrics.end, .events = POLLIN}, {.fd = fd, .events = events}};
+	const uint64_t now = now_ms();
+
+	return now < deadline && poll(p, 2, (int)(deadline - now)) > 0 && !p[0].revents;
+}
+
+static void put(int fd, const char *text, size_t n, uint64_t deadline)
+{
+	while (n && ready(fd, POLLOUT, deadline)) {
 		const ssize_t sent = send(fd, text, n, MSG_NOSIGNAL | MSG_DONTWAIT);
 
 		if (sent <= 0)
@@ -93,24 +104,26 @@ static void put(int fd, const char *text, size_t n)
 
 static void answer(int fd, const char *status, const char *type, const char *body)
 {
+	const uint64_t deadline = now_ms() + REQUEST_MS;
 	char head[256];
 	const int n = snprintf(head, sizeof(head),
 			       "HTTP/1.1 %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n",
 			       status, type, strlen(body));
 
-	put(fd, head, (size_t)n);
-	put(fd, body, strlen(body));
+	put(fd, head, (size_t)n, deadline);
+	put(fd, body, strlen(body), deadline);
 }
 
 /* One request for a connection, and no body. */
 static void serve_client(int fd)
 {
+	const uint64_t deadline = now_ms() + REQUEST_MS;
 	char request[REQUEST_MAX + 1];
 	size_t len = 0;
 	char *text;
 
 	request[0] = 0;
-	while (!strstr(request, "\r\n\r\n") && len < REQUEST_MAX && ready(fd, POLLIN)) {
+	while (!strstr(request, "\r\n\r\n") && len < REQUEST_MAX && ready(fd, POLLIN, deadline)) {
 		const ssize_t n = recv(fd, request + len, REQUEST_MAX - len, MSG_DONTWAIT);
 
 		if (n <= 0)
@@ -247,13 +260,11 @@ static int open_target(const char *where)
 		rc = listen_unix(where + 5);
 	else if (parse_inet(where, &at, &len))
 		rc = listen_at((struct sockaddr *)&at, len);
+	else if (strlen(where) > 4096 || (access(where, F_OK) == 0 && access(where, W_OK)))
+		return say(EXIT_USAGE, "--openmetrics %s: it can't be written", where);
 	else
 		metrics.file = where;
-	if (rc)
-		return say(EXIT_USAGE, "--openmetrics %s: %s", where, strerror(errno));
-	if (metrics.file && (strlen(where) > 4096 || (access(where, F_OK) == 0 && access(where, W_OK))))
-		return say(EXIT_USAGE, "--openmetrics %s: it can't be written", where);
-	return 0;
+	return rc ? say(EXIT_USAGE, "--openmetrics %s: %s", where, strerror(errno)) : 0;
 }
 
 int metrics_begin(struct vh_metrics *m, const char *where)

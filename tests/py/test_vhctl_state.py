@@ -7,7 +7,10 @@ import re
 import signal
 import socket
 import subprocess
+import tempfile
+import threading
 import time
+from pathlib import Path
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
@@ -73,6 +76,19 @@ def test_words_for_people(serve):
     assert re.search(r"^  state +listening$", text, flags=re.M) and re.search(r"VERSION_1$", text, flags=re.M)
     head = next(line.split() for line in text.splitlines() if line.split()[:2] == ["queue", "state"])
     assert {"in_flight", "oldest_in_flight", "requests", "kicks"} <= set(head)
+
+
+def test_a_terminal_does_not_obey_the_name_of_a_process(tmp_path):
+    """A program calls itself what it likes."""
+    program = tmp_path / "v\033[7mh\tctl"
+    program.symlink_to(VHCTL)
+    with subprocess.Popen([program, "serve", "blk", "--socket", tmp_path / "s", "--ram", "1M"], stderr=subprocess.PIPE,
+                          text=True) as p:
+        assert "serving" in p.stderr.readline()
+        for args in ("state", p.pid), ("top", p.pid, "--once", "--interval", 1):
+            assert vhctl(*args).stdout.startswith(b"process %d (v?[7mh?ctl)" % p.pid)
+        assert state(p.pid)["command"] == "v?[7mh?ctl"
+        p.terminate()
 
 
 def test_another_ones_page_is_not_mixed_up(serve):
@@ -155,6 +171,46 @@ def test_whoever_asks_by_http_gets_openmetrics(serve):
         rude.sendall(b"x" * 10000)
     assert ask()[0].status == 200
     assert s.end() == DONE
+
+
+def test_a_slow_client_holds_nobody_up_for_long(serve):
+    """One that says a byte from time to time, for as long as it is let."""
+    s = serve("--ram", "1M", "--openmetrics", 0)
+    port = int(re.fullmatch(r"vhctl: metrics on port (\d+)\n", s.p.stderr.readline())[1])
+    over = threading.Event()
+
+    def drip(client):
+        try:
+            while not over.wait(0.2):
+                client.sendall(b"x")
+        except OSError:
+            pass
+    with socket.create_connection(("127.0.0.1", port)) as first, socket.create_connection(("127.0.0.1", port)) as other:
+        threads = [threading.Thread(target=drip, args=[client]) for client in (first, other)]
+        for thread in threads:
+            thread.start()
+        c = http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT)
+        c.request("GET", "/metrics")
+        assert c.getresponse().status == 200
+        c.close()
+        with socket.create_connection(("127.0.0.1", port)):
+            assert s.end() == DONE  # nor is the end held up
+        over.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_a_file_that_is_refused_is_left_alone():
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o777)
+        theirs = Path(name) / "theirs"
+        theirs.write_text("precious", encoding="utf-8")
+        theirs.chmod(0o444)
+        nobody = {"user": 65534} if os.geteuid() == 0 else {}
+        r = subprocess.run([VHCTL, "serve", "blk", "--socket", f"{name}/s", "--ram", "1M", "--openmetrics", theirs],
+                           stderr=subprocess.PIPE, check=False, timeout=WAIT, **nobody)
+        assert r.returncode == USAGE and b"can't be written" in r.stderr
+        assert theirs.read_text(encoding="utf-8") == "precious"
 
 
 def test_a_unix_socket_and_a_file_do_too(serve, tmp_path):
