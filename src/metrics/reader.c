@@ -142,7 +142,7 @@ static int find_page(int dir, const char *path, uint32_t nth)
 			if (vhi_sys.readlink(link, to, sizeof(to)) != (ssize_t)sizeof(to) ||
 			    memcmp(to, LINK " ", sizeof(to)) || nth--)
 				continue;
-			dir = vhi_sys.open(link, O_RDONLY | O_CLOEXEC);
+			dir = vhi_sys.open(link, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* whatever it leads to by now */
 			return dir < 0 ? -errno : dir;
 		}
 	}
