@@ -125,6 +125,19 @@ def test_our_front_end_says_what_happened(tmp_path):
                 assert disk.capacity == MIB
         with pytest.raises(OSError), Faults("", listen=tmp_path / "s", connect=tmp_path / "s"):
             pass
+        assert launch.listening(str(tmp_path / "s")), "the socket of somebody else is gone"
+
+
+@pytest.mark.parametrize("name", ["@vh-faults-{pid}", "{folder}/" + 2 * ("x" * 100 + "/") + "s"], ids=["abstract", "long"])
+def test_any_address_is_one_for_the_kit(tmp_path, name):
+    path = name.format(pid=os.getpid(), folder=tmp_path)
+    if path[0] == "/":
+        os.makedirs(os.path.dirname(path))
+    with BackEnd.listen(path + "b") as listener, Faults("", listen=path, connect=path + "b"):
+        with FrontEnd.connect(path, timeout=WAIT) as front, BackEnd.accept(listener, timeout=WAIT) as back:
+            back.start()
+            assert front.get_u64(FE.GET_FEATURES) == back.features
+            front.close()
 
 
 def test_nobody_behind_a_bad_line(tmp_path):

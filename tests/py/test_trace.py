@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
 """The tracer passes bytes and fds on as they came, tells every message once, and ends cleanly."""
+import contextlib
 import io
 import json
 import os
@@ -14,7 +15,7 @@ import pytest
 from binding import MIB, VHCTL, WAIT, vh
 from tracing import ENV, module, rig, running
 from vh.launch import sockets
-from vh.testing import BE, FE, PF, F, FrontEnd, Memory, Queue, wire
+from vh.testing import BE, FE, PF, BackEnd, F, FrontEnd, Memory, Queue, wire
 from vh.testing.wire import Closed, Conn, bits
 from vh.trace import BACK_END, BACKEND, FRONT_END, MAIN, Fd, Message, Printer, Tracer, message_text, read
 from vh.trace.relay import take
@@ -252,6 +253,18 @@ def test_long_paths_and_a_socket_that_is_not_ours_any_more(tmp_path):
     with Tracer("@" + str(os.getpid()), back):
         with pytest.raises(OSError):
             Tracer("abstract:" + str(os.getpid()), back)
+
+
+def test_a_busy_back_end_is_waited_for_no_longer_than_told(tmp_path):
+    """When its backlog is full, a connect() that blocks never comes back."""
+    front, back = str(tmp_path / "front"), str(tmp_path / "back")
+    with BackEnd.listen(back), contextlib.ExitStack() as waiting:
+        with pytest.raises(BlockingIOError):
+            while True:
+                waiting.enter_context(FrontEnd.connect(back, timeout=0))
+        with Tracer(front, back, timeout=0.05) as tracer, FrontEnd.connect(front, timeout=WAIT) as fe:
+            assert fe.closed_by_peer()
+            assert tracer.wait_for(lambda: tracer.notes, WAIT) and tracer.notes[0].event == "refused"
 
 
 def test_the_socket_of_a_display_is_passed_on(tmp_path):

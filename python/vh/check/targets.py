@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import signal
 import socket
-import time
 from typing import Any
 
 from vh import launch
@@ -17,15 +16,10 @@ class Unreachable(Exception):
 
 def connect(path: str, timeout: float) -> socket.socket:
     """A connected socket; waits for a listener until the timeout."""
-    deadline = time.monotonic() + timeout
-    while True:
-        try:
-            return launch.connect(path, max(0.05, timeout))
-        except OSError as e:
-            again = isinstance(e, (FileNotFoundError, ConnectionRefusedError, BlockingIOError))
-            if time.monotonic() >= deadline or not again:
-                raise Unreachable(f"{path}: {e.strerror or e}") from None
-            time.sleep(0.01)
+    try:
+        return launch.reach(path, timeout)
+    except OSError as e:
+        raise Unreachable(f"{path}: {e.strerror or e}") from None
 
 
 class Target:

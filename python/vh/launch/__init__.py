@@ -8,10 +8,10 @@ without a connection, ended without a trace. docs/launch.md shows how. It works 
 from vh.launch.backend import GRACE, START_TIMEOUT, Backend, start
 from vh.launch.installed import ASK_TIMEOUT, Capabilities, Description, capabilities, descriptions, discover, find, folders
 from vh.launch.errors import BadOutput, Died, InUse, LaunchError, NotFound, TimedOut
-from vh.launch.sockets import NAME_MAX, address, connect, listen, listening, wait_listening
+from vh.launch.sockets import NAME_MAX, address, connect, listen, listening, reach, wait_listening
 
 __all__ = [
     "ASK_TIMEOUT", "Backend", "BadOutput", "Capabilities", "Description", "Died", "GRACE", "InUse", "LaunchError", "NAME_MAX", "NotFound",
     "START_TIMEOUT", "TimedOut", "address", "capabilities", "connect", "descriptions", "discover", "find", "folders", "listen",
-    "listening", "start", "wait_listening",
+    "listening", "reach", "start", "wait_listening",
 ]

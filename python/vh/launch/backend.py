@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, Mapping, Sequence
 
 from vh.launch.errors import Died, LaunchError, how_it_ended, timed_out
 from vh.launch.process import TAIL, Child, Output
-from vh.launch.sockets import NAME_MAX, listen, make_room, through, wait_listening, which
+from vh.launch.sockets import NAME_MAX, listen, make_room, remove, through, wait_listening, which
 
 if TYPE_CHECKING:
     from vh.launch.installed import Description
@@ -277,18 +277,18 @@ def _room(made: Backend) -> "tuple[int, ...]":
 
 def _goes_with_it(running: _Running, path: str) -> None:
     """The socket that it listened on, or one that it never listened on; and PATH.pid, where virtiofsd has its number."""
-    def remove() -> None:
+    def tidy() -> None:
         with contextlib.suppress(OSError):
             if running.socket is None:
                 make_room(path)
-            elif running.socket == which(path):
-                os.unlink(path)
+            else:
+                remove(path, running.socket)
         with contextlib.suppress(OSError, ValueError):
             with open(path + ".pid", encoding="ascii") as f:
                 mine = running.child and int(f.read(32)) == running.child.popen.pid
             if mine:
                 os.unlink(path + ".pid")
-    running.after.callback(remove)
+    running.after.callback(tidy)
 
 
 def _number_in_a_file(made: Backend, pidfile: "str | None") -> None:

@@ -64,6 +64,18 @@ def connect(path: str, timeout: "float | None" = None) -> socket.socket:
     return sock
 
 
+def reach(path: str, timeout: float) -> socket.socket:
+    """The same, waiting so long for somebody to listen there, and for room in his backlog."""
+    end = time.monotonic() + timeout
+    while True:
+        try:
+            return connect(path, 0)
+        except (FileNotFoundError, ConnectionRefusedError, BlockingIOError):
+            if time.monotonic() >= end:
+                raise
+        time.sleep(LOOK_EVERY)
+
+
 def listen(path: str, mode: int = 0o600, backlog: int = 1) -> socket.socket:
     """A socket that listens there. One that nobody listens on any more is replaced; InUse when there is anything else."""
     file = not path.startswith("@")
@@ -97,12 +109,21 @@ def make_room(path: str) -> None:
 
 
 def which(path: str) -> "tuple[int, int] | None":
-    """Of all files, or None when it is gone."""
+    """Of all files, or None when it is gone; an abstract name is none."""
+    if path.startswith("@"):
+        return None
     try:
         there = os.stat(path)
     except OSError:
         return None
     return there.st_dev, there.st_ino
+
+
+def remove(path: str, file: "tuple[int, int] | None") -> None:
+    """Remove it if it is that file still, as which() told."""
+    if file is not None and file == which(path):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
 
 
 def listening(path: str, pid: "int | None" = None) -> bool:

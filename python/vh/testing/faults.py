@@ -29,6 +29,7 @@ import threading
 import time
 from dataclasses import dataclass
 
+from vh.launch import sockets
 from vh.testing import wire
 from vh.testing.wire import FE, Closed, Conn, Msg, ProtocolError
 
@@ -157,19 +158,12 @@ class Faults:
             raise ValueError("a bad line needs listen and connect, or a pair of connected sockets")
         self.faults = script(text)
         self._connect, self._pair, self._timeout = connect, pair, timeout
-        self._path = os.fspath(listen) if listen is not None else None
-        self._listener = None
+        self._path = os.fsdecode(listen) if listen is not None else ""
+        self._listener = sockets.listen(self._path, backlog=8) if self._path else None
+        self._file = sockets.which(self._path)
         self._wake, self._woken = socket.socketpair()
         self._thread = threading.Thread(target=self._run, name="vh.testing.faults", daemon=True)
         self.failed: BaseException | None = None
-        if self._path is not None:
-            self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            try:
-                self._listener.bind(self._path)
-                self._listener.listen(8)
-            except BaseException:
-                self.close()
-                raise
 
     def __enter__(self) -> Faults:
         self._thread.start()
@@ -186,11 +180,7 @@ class Faults:
         for sock in (self._listener, self._wake, self._woken, *(self._pair or ())):
             if sock:
                 sock.close()
-        if self._path is not None and self._listener:
-            try:
-                os.unlink(self._path)
-            except FileNotFoundError:
-                pass
+        sockets.remove(self._path, self._file)
         self._listener = None
 
     def _run(self) -> None:
@@ -232,8 +222,8 @@ class Faults:
                 for fd in ready:
                     if fd in ways:
                         ways[fd].took(ways[fd].source.recv(), self.faults, time.monotonic())
-        except Closed as e:
-            self._last(ways, e.partial)
+        except Closed:
+            self._last(ways)
         except (_Over, ProtocolError):
             pass
         finally:
@@ -241,7 +231,7 @@ class Faults:
                 way.close()
 
     @staticmethod
-    def _last(ways: dict[int, _Way], partial: bytes) -> None:
+    def _last(ways: dict[int, _Way]) -> None:
         """One side has gone; the other gets what was on its way."""
         try:
             for way in ways.values():

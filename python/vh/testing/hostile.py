@@ -20,6 +20,7 @@ import time
 from dataclasses import dataclass
 from typing import Callable
 
+from vh.launch import sockets
 from vh.testing import wire
 from vh.testing.peer import BackEnd
 from vh.testing.wire import REPLY, VERSION, Closed, Conn, Msg, ProtocolError
@@ -116,12 +117,13 @@ class HostileBackEnd:
     """
 
     def __init__(self, path: str | os.PathLike, trick: str, nth: int = 1, make: Callable[[Conn], BackEnd] = BackEnd):
-        self.path, self.trick, self._nth, self._make = os.fspath(path), TRICKS[trick], nth, make
+        self.path, self.trick, self._nth, self._make = os.fsdecode(path), TRICKS[trick], nth, make
         self.done = 0
         self.failed: BaseException | None = None
         self._conn: Conn | None = None
         self._over = False
         self._listener = BackEnd.listen(path)
+        self._file = sockets.which(self.path)
         self._thread = threading.Thread(target=self._run, name="vh.testing.hostile", daemon=True)
 
     def __enter__(self) -> HostileBackEnd:
@@ -139,7 +141,7 @@ class HostileBackEnd:
                 pass
         self._thread.join()
         self._listener.close()
-        os.unlink(self.path)
+        sockets.remove(self.path, self._file)
         if self.failed:
             raise self.failed
 

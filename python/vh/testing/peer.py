@@ -25,6 +25,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 
+from vh.launch import sockets
 from vh.testing import wire
 from vh.testing.wire import BE, BLK, FE, PF, Closed, Conn, F, Msg, bits
 
@@ -435,10 +436,7 @@ class BackEnd:
 
     @staticmethod
     def listen(path) -> socket.socket:
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        listener.bind(os.fspath(path))
-        listener.listen(1)
-        return listener
+        return sockets.listen(os.fsdecode(path))
 
     def close(self) -> None:
         self.conn.close()

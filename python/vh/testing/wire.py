@@ -15,6 +15,7 @@ import struct
 import time
 from dataclasses import dataclass, field
 
+from vh.launch import sockets
 from vh.testing._messages import BACK_END, BE, BLK, FE, FRONT_END, NET, PF, F, Message
 
 __all__ = [
@@ -200,20 +201,7 @@ class Conn:
     @classmethod
     def connect(cls, path, timeout: float = 5.0, **kwargs):
         """Connect; waits for a listener to appear until the timeout."""
-        deadline = time.monotonic() + timeout
-        while True:
-            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            try:
-                sock.connect(os.fspath(path))
-                return cls(sock, timeout=timeout, **kwargs)
-            except (FileNotFoundError, ConnectionRefusedError, BlockingIOError):
-                sock.close()
-                if time.monotonic() >= deadline:
-                    raise
-                time.sleep(0.01)
-            except BaseException:
-                sock.close()
-                raise
+        return cls(sockets.reach(os.fsdecode(path), timeout), timeout=timeout, **kwargs)
 
     @classmethod
     def pair(cls, **kwargs):

@@ -35,42 +35,24 @@ class Sink(Protocol):
 
 
 def address(target: str) -> str:
-    """unix:PATH, PATH, @NAME and abstract:NAME as Python's sockets take them."""
+    """unix:PATH, PATH, @NAME and abstract:NAME as vh.launch.sockets takes them: PATH or @NAME."""
     if target.startswith("abstract:"):
-        return "\0" + target[len("abstract:"):]
-    target = target[len("unix:"):] if target.startswith("unix:") else target
-    return "\0" + target[1:] if target.startswith("@") else target
+        return "@" + target[len("abstract:"):]
+    return target[len("unix:"):] if target.startswith("unix:") else target
 
 
 def listener(target: str) -> socket.socket:
     """A socket that listens there; one that nobody listens at any more is replaced."""
-    path = address(target)
-    if path.startswith("\0"):
-        s = socket.socket(socket.AF_UNIX)
-        try:
-            s.bind(path)
-            s.listen(8)
-        except BaseException:
-            s.close()
-            raise
-    else:
-        s = sockets.listen(path, backlog=8)
+    s = sockets.listen(address(target), backlog=8)
     s.setblocking(False)
     return s
 
 
 def connected(target: str, timeout: float) -> socket.socket:
     """A connection to there; waits for a listener until the timeout."""
-    deadline = time.monotonic() + timeout
-    while True:
-        try:
-            s = sockets.connect(address(target))
-            s.setblocking(False)
-            return s
-        except (FileNotFoundError, ConnectionRefusedError):
-            if time.monotonic() >= deadline:
-                raise
-            time.sleep(0.01)
+    s = sockets.reach(address(target), timeout)
+    s.setblocking(False)
+    return s
 
 
 def _gone(s: socket.socket) -> bool:
@@ -208,8 +190,9 @@ class Tracer:
         self._closed = False
         self.refused = ""  # why the last back-end could not be reached
         self._calls: list[Callable[[], object]] = []
-        self._path, self._file = "", sockets.which("")
+        self._path = address(listen or "")
         self._listener: socket.socket | None = None if pair else listener(listen or "")
+        self._file = sockets.which(self._path)
         self._selector = selectors.DefaultSelector()
         self._wake, self._woken = socket.socketpair()
         self._woken.setblocking(False)
@@ -220,9 +203,6 @@ class Tracer:
                 s.setblocking(False)
             self._join(*pair)
         elif self._listener:
-            path = address(listen or "")
-            if not path.startswith("\0"):
-                self._path, self._file = path, sockets.which(path)
             self._selector.register(self._listener, selectors.EVENT_READ)
 
     # --- a thread of its own ---
@@ -277,8 +257,7 @@ class Tracer:
         if self._listener:
             self._listener.close()
             self._listener = None
-            if self._path and self._file == sockets.which(self._path):
-                os.unlink(self._path)
+            sockets.remove(self._path, self._file)
         self._selector.close()
         self._wake.close()
         self._woken.close()
