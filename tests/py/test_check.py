@@ -10,11 +10,11 @@ from xml.etree import ElementTree
 import binding
 import pytest
 
-from vh.check import TABLE, core, known, one, report  # noqa: E402
+from vh.check import TABLE, core, known, one, report, runner  # noqa: E402
 from vh.check import back, front  # noqa: E402, F401
 from vh.check.context import Context, Options, survey  # noqa: E402
 
-from vh.check.front.context import Context as FrontContext  # noqa: E402
+from vh.check.front.context import Context as FrontContext, FrontEnd  # noqa: E402
 from vh.check.targets import Command, Socket  # noqa: E402
 
 import check_devices  # noqa: E402
@@ -190,6 +190,17 @@ def test_command_one_shot(tmp_path):
     ours = f"{sys.executable} {os.path.join(os.path.dirname(__file__), 'check_once.py')} {binding.VHCTL} {{socket}}"
     done = command(f"exec:{ours}", "--only", "ring.*")
     assert "which serves one connection" in done.stderr and "pass" in done.stdout
+
+
+def test_a_front_end_ends_with_a_check_that_is_cut_short(tmp_path):
+    """SIGALRM is the end of a check's time."""
+    script = f"echo $$ > {tmp_path}/pid; kill -ALRM $PPID; exec sleep 600"
+    front = FrontEnd("", f"sh -c '{script}'", "blk", 60)
+    with pytest.raises(runner._TooLong), runner._limit(60):
+        front.run()
+    front.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
 def test_failure_shows_messages(peers):

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import signal
-import subprocess
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -16,6 +14,8 @@ from vh.check import reference
 from vh.check.core import Check, Skips
 from vh.check.targets import Unreachable, how
 from vh.check.wires import History, Seen
+from vh.launch.errors import LaunchError
+from vh.launch.process import Child, Output
 from vh.testing.hostile import HostileBackEnd
 from vh.trace import Tracer
 from vh.trace.message import FRONT_END, MAIN, Message, Violation
@@ -67,18 +67,19 @@ class FrontEnd:
     def run(self, seconds: float = 0) -> Heard:
         """The command, to its end."""
         argv = [word.replace("{socket}", self.path) for word in shlex.split(self.command)]
+        heard, output = Heard(), Output()
         try:
-            process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
-        except OSError as e:
-            raise Unreachable(f"{argv[0]}: {e.strerror}") from None
-        heard = Heard()
-        try:
-            out, _ = process.communicate(timeout=seconds or self.timeout)
-        except subprocess.TimeoutExpired:
-            heard.late = True
-            os.killpg(process.pid, signal.SIGKILL)
-            out, _ = process.communicate()
-        heard.code, heard.output = process.returncode, out.decode(errors="replace").strip()[-400:]
+            child = Child(argv, stdout=output.to, stderr=output.to)
+            try:
+                output.begin()
+                heard.late = not child.ended(seconds or self.timeout)
+            finally:  # a check can be cut short here, by its time or by who runs it
+                heard.code, _ = child.end(0)
+        except LaunchError as e:
+            raise Unreachable(str(e)) from None
+        finally:
+            output.finish()
+        heard.output = output.text().strip()[-400:]
         return heard
 
     def against(self, trick: str, nth: int, seconds: float) -> tuple[Heard, int]:
