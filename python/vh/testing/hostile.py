@@ -154,6 +154,8 @@ class HostileBackEnd:
             self._conn = _Spoiled(sock, Trick(self.trick.about, self.trick.outcome, self._did), self._nth)
             back = self._make(self._conn)
             try:
+                if self._over:  # which came too late for __exit__() to see this connection
+                    return
                 back.serve()
             except (Closed, ProtocolError, OSError):  # the front-end did what it should
                 pass
