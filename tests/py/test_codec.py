@@ -2,6 +2,7 @@
 """The Python kit: its table is fresh, its codec keeps the sizes of the table, and its two ends can talk."""
 
 import os
+import re
 import socket
 import struct
 import subprocess
@@ -34,6 +35,11 @@ def test_the_table_has_the_figures_of_the_specification():
     assert seen == len(FRONT_END) + len(BACK_END) == 55
     assert [m.value for m in FE] == list(FRONT_END) == list(range(1, 46))
     assert [m.value for m in BE] == list(BACK_END) == list(range(1, 11))
+
+
+def test_what_protocol_features_need_is_what_the_library_has():
+    rows = re.findall(r"{PF\((\w+)\), ([^}]+)}", (ROOT / "src/wire/wire.c").read_text())
+    assert {PF[name]: bits(*(PF[n] for n in re.findall(r"\w+(?=\))", needs))) for name, needs in rows} == wire.PF_NEEDS
 
 
 def smallest(row):

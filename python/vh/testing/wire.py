@@ -140,6 +140,17 @@ def eventfd(value: int = 0) -> int:
     return os.eventfd(value, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
 
+#: what a protocol feature can't do without
+PF_NEEDS = {
+    PF.BACKEND_SEND_FD: bits(PF.BACKEND_REQ),
+    PF.HOST_NOTIFIER: bits(PF.BACKEND_REQ, PF.BACKEND_SEND_FD),
+    PF.INBAND_NOTIFICATIONS: bits(PF.REPLY_ACK, PF.BACKEND_REQ),
+    PF.GET_VRING_BASE_INFLIGHT: bits(PF.INFLIGHT_SHMFD),
+    PF.SHMEM: bits(PF.BACKEND_REQ, PF.BACKEND_SEND_FD),
+    PF.GET_VRING_BASE_SKIP_DRAIN: bits(PF.INFLIGHT_SHMFD, PF.GET_VRING_BASE_INFLIGHT),
+}
+
+
 def header(request: int, flags: int, size: int) -> bytes:
     return HEADER.pack(request & 0xFFFFFFFF, flags & 0xFFFFFFFF, size & 0xFFFFFFFF)
 

@@ -150,18 +150,9 @@ def _without_bit_30(s: Session, m: Message) -> str | None:
     return None if s.features >> F.PROTOCOL_FEATURES & 1 else "the back-end did not offer PROTOCOL_FEATURES (bit 30)"
 
 
-#: what a protocol feature can't do without
-_NEEDS = {
-    PF.BACKEND_SEND_FD: bits(PF.BACKEND_REQ),
-    PF.HOST_NOTIFIER: bits(PF.BACKEND_REQ, PF.BACKEND_SEND_FD),
-    PF.INBAND_NOTIFICATIONS: bits(PF.REPLY_ACK, PF.BACKEND_REQ),
-    PF.SHMEM: bits(PF.BACKEND_REQ, PF.BACKEND_SEND_FD),
-}
-
-
 def _pf_needs(_: Session, m: Message) -> str | None:
     value = _u64(m) or 0
-    for bit, needs in _NEEDS.items():
+    for bit, needs in wire.PF_NEEDS.items():
         if value >> bit & 1 and needs & ~value:
             return f"acks {bit.name} without {_names(PF, needs & ~value)}"
     return None

@@ -16,15 +16,6 @@ NEGOTIATION = f"{USER}: Protocol features"
 HEADER = f"{USER}: Header"
 ACK = f"{USER}: Reply acknowledgement"
 
-#: a protocol feature, and one that it can't be without
-DEPENDS = (
-    (PF.BACKEND_SEND_FD, PF.BACKEND_REQ), (PF.HOST_NOTIFIER, PF.BACKEND_REQ), (PF.HOST_NOTIFIER, PF.BACKEND_SEND_FD),
-    (PF.INBAND_NOTIFICATIONS, PF.REPLY_ACK), (PF.INBAND_NOTIFICATIONS, PF.BACKEND_REQ),
-    (PF.GET_VRING_BASE_INFLIGHT, PF.INFLIGHT_SHMFD), (PF.SHMEM, PF.BACKEND_REQ), (PF.SHMEM, PF.BACKEND_SEND_FD),
-    (PF.GET_VRING_BASE_SKIP_DRAIN, PF.INFLIGHT_SHMFD), (PF.GET_VRING_BASE_SKIP_DRAIN, PF.GET_VRING_BASE_INFLIGHT),
-)  # fmt: skip
-
-
 @check("connect.reply", MUST, HEADER)
 def reply(c: Context) -> None:
     """A reply has its request's number, version 1, the reply flag and no other, and the size of its payload."""
@@ -95,9 +86,9 @@ def known_bits(c: Context) -> None:
 def depends(c: Context) -> None:
     """A protocol feature that needs another one is offered together with it."""
     offered = c.wire().get_u64(FE.GET_PROTOCOL_FEATURES)
-    for feature, other in DEPENDS:
-        if offered & bits(feature):
-            require(offered & bits(other), f"{feature.name} is offered without {other.name}")
+    for feature, needs in wire.PF_NEEDS.items():
+        missing = [other.name for other in PF if bits(other) & needs & ~offered]
+        require(not (offered & bits(feature) and missing), f"{feature.name} is offered without {' '.join(missing)}")
 
 
 @check("features.protocol-first", MUST, NEGOTIATION, "F.PROTOCOL_FEATURES")
