@@ -7,7 +7,8 @@ import pytest
 from tracing import WAIT, rig
 from vh.testing import BE, FE, PF, F, Memory, Queue, wire
 from vh.testing.wire import NET, Conn, bits, pack
-from vh.trace import rules
+from vh.trace import FRONT_END, MAIN, Message, rules
+from vh.trace.session import MOST_OWED, MOST_REGIONS, MOST_RINGS, Session
 
 OFFER = bits(F.VERSION_1, F.PROTOCOL_FEATURES, F.RING_EVENT_IDX, F.LOG_ALL, NET.MTU)
 ACK = bits(F.VERSION_1, F.PROTOCOL_FEATURES, NET.MTU)
@@ -512,6 +513,29 @@ def test_a_peer_that(name, tmp_path):
         assert v.section == rules.BY_NAME[v.rule].section and v.number
     flagged = [v for m in r.tracer.messages for v in m.violations]
     assert sorted(v.rule for v in flagged) == sorted(expected)
+
+
+def test_what_a_peer_makes_up_is_remembered_to_a_limit():
+    session = Session(keep=True)
+    fds = len(os.listdir("/proc/self/fd"))
+
+    def say(request, payload, kept=()):
+        session.add(Message(1, 1, 0, FRONT_END, MAIN, request, wire.VERSION | wire.NEED_REPLY, payload), kept)
+    for i in range(1100):
+        say(FE.SET_VRING_NUM, wire.pack("VRING_STATE", index=i * 1000, num=256))
+        say(FE.ADD_MEM_REG, wire.pack("MEM_REG", gpa=i << 12, size=4096, uva=i << 12, offset=0), [wire.eventfd()] if i < 4 else ())
+    assert len(session.rings) <= MOST_RINGS and len(session.regions) == MOST_REGIONS and len(session.owed[MAIN]) == MOST_OWED
+    session.close()
+    assert len(os.listdir("/proc/self/fd")) == fds
+
+
+def test_a_tracer_that_only_tells_keeps_nothing(tmp_path):
+    with rig(tmp_path, remember=False) as r:
+        r.fe.send(FE.SET_OWNER)
+        r.fe.send(FE.SET_OWNER)
+        r.fe.get_u64(FE.GET_FEATURES)
+        assert r.tracer.wait_for(lambda: r.tracer.n_violations == 1, WAIT)
+        assert not r.tracer.messages and not r.tracer.violations and not r.tracer.notes
 
 
 def test_each_rule_is_broken_by_a_case():

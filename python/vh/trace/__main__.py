@@ -92,7 +92,7 @@ def main(argv: list[str] | None = None) -> int:
         tracer.close()
     if args.once and tracer.refused:
         return fail(parser, UNREACHABLE, tracer.refused)
-    return WRONG if args.strict and tracer.violations else DONE
+    return WRONG if args.strict and tracer.n_violations else DONE
 
 
 if __name__ == "__main__":

@@ -13,6 +13,9 @@ from vh.testing.wire import FE, PF, F
 from vh.trace import rules
 from vh.trace.message import BACK_END, BACKEND, FRONT_END, MAIN, Message, Violation
 
+#: what is remembered of one who makes up more than anybody has: rings, regions, requests that wait for a reply
+MOST_RINGS, MOST_REGIONS, MOST_OWED = 1024, 512, 1024
+
 #: which fd of a ring a message brings
 RING_FDS = {FE.SET_VRING_KICK: "kick", FE.SET_VRING_CALL: "call", FE.SET_VRING_ERR: "err"}
 
@@ -72,7 +75,7 @@ class Session:
         self.owner = False
         self.rings: dict[int, Ring] = {}
         self.regions: list[Region] = []
-        self.owed: dict[str, deque[_Owed]] = {MAIN: deque(), BACKEND: deque()}
+        self.owed: dict[str, deque[_Owed]] = {MAIN: deque(maxlen=MOST_OWED), BACKEND: deque(maxlen=MOST_OWED)}
         self._fds: list[int] = []  # of the message in work, ours
 
     # --- what the rules ask ---
@@ -84,7 +87,7 @@ class Session:
         return bool(self.pf_acked >> bit & 1)
 
     def ring(self, index: int) -> Ring:
-        return self.rings.setdefault(index, Ring(index))
+        return self.rings.setdefault(index, Ring(index)) if index < MOST_RINGS else Ring(index)
 
     @property
     def started(self) -> list[Ring]:
@@ -231,7 +234,8 @@ class Session:
 
     def _add_region(self, payload: bytes, i: int) -> None:
         r = wire.unpack("MEM_REG", bytes(8) + payload)
-        self.regions.append(Region(r["gpa"], r["size"], r["uva"], r["offset"], self._fd(i)))
+        if len(self.regions) < MOST_REGIONS:
+            self.regions.append(Region(r["gpa"], r["size"], r["uva"], r["offset"], self._fd(i)))
 
     def _add_mem_reg(self, m: Message) -> None:
         self._add_region(m.payload[8:40], 0)

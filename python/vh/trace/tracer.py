@@ -157,7 +157,7 @@ class _Connection:
 class Tracer:
     """Traces the front-ends that connect to @listen, one after the other, each with a connection of its own to @connect.
 
-    With memory, it keeps what the front-end shares, to look at rings. In a with statement it runs in a thread of its own; run() runs it here. Both may also be sockets: one that listens, or
+    With memory, it keeps what the front-end shares, to look at rings; without remember, it tells its sinks only. In a with statement it runs in a thread of its own; run() runs it here. Both may also be sockets: one that listens, or
     (front, back) already connected, in the places of listen and connect::
 
         with Tracer(listen="/tmp/front.sock", connect="/tmp/back.sock") as tracer:
@@ -174,6 +174,7 @@ class Tracer:
         self.messages: list[Message] = []
         self.violations: list[Violation] = []
         self.notes: list[Note] = []
+        self.n_violations = 0
         self.lock = threading.RLock()
         self._news = threading.Condition(self.lock)
         self.keep, self.late = memory, late
@@ -301,7 +302,9 @@ class Tracer:
 
     def violated(self, v: Violation, with_message: bool) -> None:
         with self._news:
-            self.violations.append(v)
+            self.n_violations += 1
+            if self._remember:
+                self.violations.append(v)
             self._news.notify_all()
         if not with_message:
             for sink in self.sinks:
@@ -309,7 +312,8 @@ class Tracer:
 
     def note(self, n: Note) -> None:
         with self._news:
-            self.notes.append(n)
+            if self._remember:
+                self.notes.append(n)
             self._news.notify_all()
         for sink in self.sinks:
             sink.note(n)
