@@ -73,13 +73,25 @@ class Command(Target):
         self.running: Any = None
 
     def connect(self, timeout: float) -> socket.socket:
-        if not self.running or self.running.done():
-            self.close()
+        if self.running and not self.running.done():
             try:
-                self.running = launch.start(self.command, timeout=self.START, prompt=True)
-            except (launch.LaunchError, ValueError) as e:
-                raise Unreachable(str(e)) from None
-        return connect(self.running.path, timeout)
+                return connect(self.running.path, timeout)
+            except Unreachable:  # of what came before it may be about to end
+                if not self._ends():
+                    raise
+        self.close()
+        try:
+            self.running = launch.start(self.command, timeout=self.START, prompt=True)
+        except (launch.LaunchError, ValueError) as e:
+            raise Unreachable(str(e)) from None
+        return connect(str(self.running.path), timeout)
+
+    def _ends(self, timeout: float = 1.0) -> bool:
+        try:
+            self.running.wait(timeout)
+        except launch.TimedOut:
+            return False
+        return True
 
     @property
     def pid(self) -> int:  # type: ignore[override]
@@ -97,10 +109,7 @@ class Command(Target):
 
     def settle(self, timeout: float) -> None:
         if self.running and (self.one_shot or timeout < 1):
-            try:
-                self.running.wait(timeout)
-            except launch.TimedOut:
-                pass
+            self._ends(timeout)
 
     def close(self) -> None:
         if self.running:

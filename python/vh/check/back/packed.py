@@ -48,7 +48,8 @@ def _reads(c: Context, disk: vh.Blk, n: int) -> None:
     buffer = disk.alloc(SECTOR)
     done, asked, deadline = 0, 0, time.monotonic() + c.options.wait
     while done < n:
-        asked += disk.submit([vh.BlkIo(vh.BlkOp.READ, 0, buffer, i) for i in range(asked, min(n, asked + 3))])
+        if asked < n:
+            asked += disk.submit([vh.BlkIo(vh.BlkOp.READ, 0, buffer, i) for i in range(asked, min(n, asked + 3))])
         disk.wait(0.05)
         for one in disk.reap():
             require(one.rc == 0, f"a read ended with {one.rc}")
