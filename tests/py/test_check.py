@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 from xml.etree import ElementTree
@@ -16,6 +17,7 @@ from vh.check.context import Context, Options, survey  # noqa: E402
 
 from vh.check.front.context import Context as FrontContext, FrontEnd  # noqa: E402
 from vh.check.targets import Command, Socket  # noqa: E402
+from vh.launch.process import Child  # noqa: E402
 
 import check_devices  # noqa: E402
 import check_faults  # noqa: E402
@@ -192,15 +194,22 @@ def test_command_one_shot(tmp_path):
     assert "which serves one connection" in done.stderr and "pass" in done.stdout
 
 
-def test_a_front_end_ends_with_a_check_that_is_cut_short(tmp_path):
-    """SIGALRM is the end of a check's time."""
-    script = f"echo $$ > {tmp_path}/pid; kill -ALRM $PPID; exec sleep 600"
-    front = FrontEnd("", f"sh -c '{script}'", "blk", 60)
+def test_a_front_end_ends_with_a_check_that_is_cut_short(monkeypatch):
+    """SIGALRM is the end of a check's time; here it comes as soon as the front-end is waited for."""
+    started, wait = [], Child.ended
+
+    def ended(child, timeout=0.0):
+        if not started:
+            started.append(child.popen.pid)
+            os.kill(os.getpid(), signal.SIGALRM)
+        return wait(child, timeout)
+    monkeypatch.setattr(Child, "ended", ended)
+    front = FrontEnd("", "sleep 600", "blk", 60)
     with pytest.raises(runner._TooLong), runner._limit(60):
         front.run()
     front.close()
     with pytest.raises(ProcessLookupError):
-        os.kill(int((tmp_path / "pid").read_text()), 0)
+        os.kill(started[0], 0)
 
 
 def test_failure_shows_messages(peers):
