@@ -6,7 +6,7 @@ from typing import Any, Callable, Iterator, TypeVar
 
 from vh import _error, _model
 from vh._handle import Handle
-from vh._lib import copied, ffi, lib, new_ops, text
+from vh._lib import copied, ffi, lib, new_ops, new_sized, text
 from vh._model import Event
 
 T = TypeVar("T", bound=enum.IntEnum)
@@ -56,6 +56,14 @@ class Message:
         self._payload = ffi.from_buffer(self.payload)
         self._info = ffi.new("struct vh_msg_info *", info[0])
         self._info.payload = int(ffi.cast("uintptr_t", self._payload))
+
+    @classmethod
+    def of(cls, sent: bool, channel: int, request: int, flags: int, payload: bytes, n_fds: int, time_ns: int = 0) -> "Message":
+        """One that was seen by other means than a trace."""
+        held = ffi.from_buffer(payload)
+        return cls(new_sized("vh_msg_info", direction=_model.MSG_SENT if sent else _model.MSG_RECEIVED, channel=channel,
+                             request=request, flags=flags, payload_size=len(payload), n_fds=n_fds, time_ns=time_ns,
+                             payload=int(ffi.cast("uintptr_t", held)) if payload else 0))
 
     @property
     def sent(self) -> bool:

@@ -293,12 +293,6 @@ def survey(target: Target, options: Options) -> tuple[Offer, Device]:
     return offer, DEVICES[options.type or guess(offer.features)]
 
 
-def new_event() -> int:
-    """An eventfd."""
-    fd: int = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)  # type: ignore[attr-defined]
-    return fd
-
-
 def fds_of(pid: int) -> int:
     """How many file descriptors a process has."""
     return len(os.listdir(f"/proc/{pid}/fd"))

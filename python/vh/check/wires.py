@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Any, List, Sequence
 
 from vh._event import Message
-from vh._lib import ffi, new_sized
-from vh._model import MSG_CHANNEL_BACKEND, MSG_CHANNEL_MAIN, MSG_RECEIVED, MSG_SENT
+from vh._model import MSG_CHANNEL_BACKEND, MSG_CHANNEL_MAIN
 from vh.testing import wire
 from vh.testing.peer import FrontEnd
 from vh.testing.wire import Msg
@@ -33,11 +32,7 @@ class Seen:
         """One line of JSON as VH_TRACE has it, or a note."""
         if self.request < 0:
             return f"{'sent' if self.sent else 'received'}: {self.note}"
-        payload = ffi.from_buffer(self.payload)
-        info = new_sized("vh_msg_info", direction=MSG_SENT if self.sent else MSG_RECEIVED, channel=self.channel,
-                         request=self.request, flags=self.flags, payload_size=len(self.payload), n_fds=self.n_fds,
-                         time_ns=self.time_ns, payload=int(ffi.cast("uintptr_t", payload)))  # fmt: skip
-        return Message(info).json()
+        return Message.of(self.sent, self.channel, self.request, self.flags, self.payload, self.n_fds, self.time_ns).json()
 
 
 class History(List[Seen]):

@@ -7,6 +7,8 @@ import argparse
 import sys
 from typing import NoReturn
 
+from vh.trace.files import Recording, read
+
 DONE, WRONG, USAGE, UNREACHABLE = 0, 1, 2, 3
 TYPES = {"none": 0, "net": 1, "blk": 2}
 
@@ -16,6 +18,16 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(USAGE, f"{self.prog}: {message}\n")
+
+
+def recorded(parser: argparse.ArgumentParser, path: str) -> Recording:
+    """What the file has; the end of the program if it can't be read, or is no recording."""
+    try:
+        return read(path)
+    except OSError as e:
+        sys.exit(fail(parser, WRONG, f"{path}: {e.strerror or e}"))
+    except ValueError as e:
+        sys.exit(fail(parser, WRONG, str(e)))
 
 
 def fail(parser: argparse.ArgumentParser, code: int, text: str) -> int:

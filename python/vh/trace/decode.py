@@ -6,8 +6,8 @@ from __future__ import annotations
 import os
 import sys
 
-from vh.trace.cli import DONE, TYPES, WRONG, Parser, fail
-from vh.trace.files import JsonLines, read, tell
+from vh.trace.cli import DONE, TYPES, WRONG, Parser, recorded
+from vh.trace.files import JsonLines, tell
 from vh.trace.output import Printer
 from vh.trace.picture import picture
 
@@ -27,12 +27,7 @@ def main(argv: list[str] | None = None) -> int:
         return DONE
     if not args.file:
         p.error("a FILE is needed")
-    try:
-        recording = read(args.file)
-    except OSError as e:
-        return fail(p, WRONG, f"{args.file}: {e.strerror or e}")
-    except ValueError as e:
-        return fail(p, WRONG, str(e))
+    recording = recorded(p, args.file)
     if args.svg:
         with open(args.svg, "w", encoding="utf-8") as f:
             f.write(picture(recording.messages, args.title or os.path.basename(args.file), TYPES[args.type]))

@@ -10,8 +10,8 @@ import stat
 from dataclasses import dataclass, field
 from typing import Any
 
-from vh import _error
-from vh._lib import ffi, lib, new_sized, text
+from vh import _event
+from vh._lib import lib, text
 from vh.testing import wire
 
 FRONT_END, BACK_END = "front-end", "back-end"
@@ -146,13 +146,9 @@ class Message:
     @property
     def fields(self) -> dict[str, Any]:
         """The payload's fields by name."""
-        buf = ffi.new("char[]", 1 << 16)
-        payload = ffi.from_buffer(self.payload)
-        info = new_sized("vh_msg_info", direction=int(self.sender == BACK_END), channel=CHANNELS.index(self.channel),
-                         request=self.request, flags=self.flags, payload_size=len(self.payload), n_fds=len(self.fds),
-                         payload=int(ffi.cast("uintptr_t", payload)) if self.payload else 0)
-        _error.check(lib.vh_msg_json(info, buf, len(buf)))
-        decoded: dict[str, Any] = json.loads(text(buf)).get("payload", {})
+        seen = _event.Message.of(self.sender != BACK_END, CHANNELS.index(self.channel), self.request, self.flags, self.payload,
+                                 len(self.fds))  # fmt: skip
+        decoded: dict[str, Any] = json.loads(seen.json()).get("payload", {})
         return decoded
 
     def as_dict(self) -> dict[str, Any]:

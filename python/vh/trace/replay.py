@@ -19,8 +19,8 @@ from typing import Any
 
 from vh.testing import wire
 from vh.testing.wire import FE, Conn, F
-from vh.trace.cli import DONE, UNREACHABLE, WRONG, Parser, fail
-from vh.trace.files import Recording, read
+from vh.trace.cli import DONE, UNREACHABLE, WRONG, Parser, fail, recorded
+from vh.trace.files import Recording
 from vh.trace.message import FRONT_END, MAIN, Fd, Message
 from vh.trace.relay import close_all
 from vh.trace.session import Session
@@ -235,12 +235,7 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("--timeout", type=float, default=5000, metavar="MS", help="for a reply, 5000")
     p.add_argument("--json", action="store_true")
     args = p.parse_args(argv)
-    try:
-        recording = read(args.file)
-    except OSError as e:
-        return fail(p, WRONG, f"{args.file}: {e.strerror or e}")
-    except ValueError as e:
-        return fail(p, WRONG, str(e))
+    recording = recorded(p, args.file)
     if not any(m.conn == args.conn for m in recording.messages):
         return fail(p, WRONG, f"{args.file}: it has no messages of connection {args.conn}")
     try:

@@ -186,44 +186,39 @@ def recorded(c: Context) -> None:
 def moves(c: Context) -> None:
     """A stopped device's state can be read through a pipe to its end, and be loaded again; CHECK_DEVICE_STATE tells 0."""
     fe = c.negotiated(pf=c.usual_pf | bits(wire.PF.DEVICE_STATE))
-    state = _save(c, fe)
+    state = _save(fe)
     _load(fe, state)
     equal(fe.get_u64(FE.GET_FEATURES), fe.offered, "features afterwards")
 
 
-def _transfer(fe: wire.Conn, direction: int, end: int) -> int:
-    """SET_DEVICE_STATE_FD with an end of a pipe, or what the back-end gives in its place; the fd that the front-end uses."""
-    with fe.call(FE.SET_DEVICE_STATE_FD, wire.pack("DEVICE_STATE", direction=direction), [end]) as msg:
-        require(not msg.u64 & 0xFF, f"SET_DEVICE_STATE_FD is answered by {msg.u64:#x}")
-        given: list[int] = msg.take()
-    return given[0] if given else -1
-
-
-def _save(c: Context, fe: wire.Conn) -> bytes:
-    ours, theirs = os.pipe2(os.O_CLOEXEC)
+def _transfer(fe: wire.Conn, direction: int) -> int:
+    """SET_DEVICE_STATE_FD with one end of a pipe: its other end, or what the back-end gives in its place."""
+    reads, writes = os.pipe2(os.O_CLOEXEC)
+    ours, theirs = (writes, reads) if direction else (reads, writes)
     try:
-        given = _transfer(fe, 0, theirs)
+        with fe.call(FE.SET_DEVICE_STATE_FD, wire.pack("DEVICE_STATE", direction=direction), [theirs]) as msg:
+            require(not msg.u64 & 0xFF, f"SET_DEVICE_STATE_FD is answered by {msg.u64:#x}")
+            given: list[int] = msg.take()
+    except BaseException:
+        os.close(ours)
+        raise
     finally:
         os.close(theirs)
-    if given >= 0:
-        os.close(ours)
-        ours = given
-    with open(ours, "rb") as f:
+    if not given:
+        return ours
+    os.close(ours)
+    return given[0]
+
+
+def _save(fe: wire.Conn) -> bytes:
+    with open(_transfer(fe, 0), "rb") as f:
         state = f.read()  # to the end; the time of the check limits it
     _checked(fe)
     return state
 
 
 def _load(fe: wire.Conn, state: bytes) -> None:
-    theirs, ours = os.pipe2(os.O_CLOEXEC)
-    try:
-        given = _transfer(fe, 1, theirs)
-    finally:
-        os.close(theirs)
-    if given >= 0:
-        os.close(ours)
-        ours = given
-    with open(ours, "wb") as f:
+    with open(_transfer(fe, 1), "wb") as f:
         f.write(state)
     _checked(fe)
 

@@ -7,7 +7,7 @@ import os
 import struct
 import time
 
-from vh.check.context import Context, Rig, new_event
+from vh.check.context import Context, Rig
 from vh.check.core import MUST, SHOULD, USER, VIRTIO, check, equal, require
 from vh.testing import wire
 from vh.testing.peer import Queue
@@ -153,7 +153,7 @@ def new_call(c: Context) -> None:
     """The call fd may be replaced while the ring runs; the new one is signalled from then on."""
     rig = c.rig()
     rig.io()
-    old, rig.q.call_fd = rig.q.call_fd, new_event()
+    old, rig.q.call_fd = rig.q.call_fd, wire.eventfd()
     try:
         rig.fe.vring_fd(FE.SET_VRING_CALL, rig.q.index, rig.q.call_fd)
         rig.fe.get_u64(FE.GET_FEATURES)

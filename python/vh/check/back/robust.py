@@ -8,7 +8,7 @@ import os
 import struct
 from typing import Callable, Iterable, Iterator, Sequence
 
-from vh.check.context import Context, Rig, fds_of, new_event
+from vh.check.context import Context, Rig, fds_of
 from vh.check.core import ROBUST, USER, VIRTIO, check, require
 from vh.check.wires import Wire
 from vh.testing import wire
@@ -268,7 +268,7 @@ def _start(rig: Rig, num: int | None = None, **addr: int) -> None:
 def kick_first(c: Context) -> None:
     """A ring may be started before it has a size, addresses or memory."""
     with misuse(c, "a ring is started out of nothing") as fe:
-        event = new_event()
+        event = wire.eventfd()
         os.write(event, struct.pack("=Q", 1))
         try:
             fe.send(FE.SET_VRING_KICK, wire.vring_fd(0), [event])
