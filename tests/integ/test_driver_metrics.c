@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "vhi_driver.h"
+#include "vht_metrics.h"
 #include "vht_session.h"
 
 #define MIB	 (UINT64_C(1) << 20)
@@ -56,21 +57,12 @@ static void submit(struct vht_session *s, uint32_t queue)
 
 static struct vh_metrics_row connection(void)
 {
-	struct vh_metrics_row row = {.size = sizeof(row)};
-
-	assert_int_equal(vh_metrics_reader_next(reader, VH_METRICS_CONNECTION, 0, &row), 1);
-	return row;
+	return vht_connection_row(reader);
 }
 
 static struct vh_metrics_row queue(uint32_t i)
 {
-	struct vh_metrics_row row = {.size = sizeof(row)};
-
-	for (uint32_t from = 0; vh_metrics_reader_next(reader, VH_METRICS_QUEUE, from, &row) == 1; from = row.row + 1)
-		if (row.values[VHI_QUEUE_INDEX] == i)
-			return row;
-	fail_msg("no row of queue %u", i);
-	return row;
+	return vht_queue_row(reader, i);
 }
 
 static void a_session_is_told(void **state)

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "vhi_slave.h"
+#include "vht_metrics.h"
 #include "vht_peer.h"
 
 static struct vht_peer peer;
@@ -53,22 +54,12 @@ static int teardown(void **state)
 
 static struct vh_metrics_row connection(void)
 {
-	struct vh_metrics_row row = {.size = sizeof(row)};
-
-	assert_int_equal(vh_metrics_reader_next(reader, VH_METRICS_CONNECTION, 0, &row), 1);
-	assert_int_equal(row.n_values, VHI_CONNECTION_PROPS);
-	return row;
+	return vht_connection_row(reader);
 }
 
 static struct vh_metrics_row queue(uint32_t i)
 {
-	struct vh_metrics_row row = {.size = sizeof(row)};
-
-	for (uint32_t from = 0; vh_metrics_reader_next(reader, VH_METRICS_QUEUE, from, &row) == 1; from = row.row + 1)
-		if (row.values[VHI_QUEUE_INDEX] == i)
-			return row;
-	fail_msg("no row of queue %u", i);
-	return row;
+	return vht_queue_row(reader, i);
 }
 
 /* Dispatch as a program does that sleeps on the fd, until a value of queue 0 is as it should be. */
