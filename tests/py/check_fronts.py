@@ -23,10 +23,11 @@ class InProcess(Target):
             return Heard(code=1)
 
 
-def front(first=lambda fe: None, middle=lambda fe, mem: None, owner=True, stop=True, code=0, mems=None):
+def front(first=lambda fe: None, middle=lambda fe, mem: None, owner=True, stop=True, code=0, mems=None,
+          patience=5.0):
     """A session; first and middle are what it does besides."""
     def run(path):
-        with FrontEnd.connect(path) as fe, Memory(1 << 20) as mem, Queue(mem, 0, 16) as q:
+        with FrontEnd.connect(path, patience) as fe, Memory(1 << 20) as mem, Queue(mem, 0, 16) as q:
             with contextlib.suppress(wire.ProtocolError):
                 first(fe)
             if owner:
@@ -37,7 +38,7 @@ def front(first=lambda fe: None, middle=lambda fe, mem: None, owner=True, stop=T
             fe.start(q)
             request = BlkRequest.read(mem, 0, 512)
             q.submit(request.chain)
-            q.wait()
+            q.wait(timeout=patience)
             if stop:
                 fe.stop(q)
         return code
@@ -86,14 +87,21 @@ MISTAKES = {
 }
 
 
-def careful(path):
+def ended(front_end):
     """It ends when it hears what it does not understand."""
-    try:
-        return GOOD(path)
-    except (wire.ProtocolError, OSError):
-        return 1
+    def run(path):
+        try:
+            return front_end(path)
+        except (wire.ProtocolError, OSError):
+            return 1
+    return run
+
+
+careful = ended(GOOD)
+# Much of what a hostile back-end does is to be silent, and a careful one waits for each word.
+hasty = ended(front(patience=0.5))
 
 
 def killed(path):
-    careful(path)
+    hasty(path)
     return -6

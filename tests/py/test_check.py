@@ -101,7 +101,7 @@ def checked_front(name, function):
 
 @pytest.mark.parametrize("name", FRONT)
 def test_right_front_end(name):
-    result = checked_front(name, check_fronts.careful)
+    result = checked_front(name, check_fronts.hasty if name.startswith("front-hostile.") else check_fronts.careful)
     assert result.outcome == "pass", (result.text, result.messages)
 
 
