@@ -204,7 +204,7 @@ def fuzz(job):
     if not os.path.exists(os.path.join(TOP, "tests", "fuzz", "CMakeLists.txt")):
         raise Skip("tests/fuzz has no targets")
     build("fuzz")(job)
-    return last_line(job.run(PYTHON, os.path.join(GATES, "fuzz.py"), build_dir("fuzz"), "600" if FULL else "10"))
+    return last_line(job.run(PYTHON, os.path.join(GATES, "fuzz.py"), build_dir("fuzz"), "600" if FULL else "6"))
 
 
 SITE_LOGS = os.path.join(build_dir("mutate"), "hostile-sites")
@@ -351,7 +351,7 @@ KINDS = (
     Kind("tsan", tsan, ("gcc",), about="ThreadSanitizer, what of the C suite has threads, with two seeded bugs"),
     Kind("msan", built_and_tested("msan"), about="MemorySanitizer, whole C suite"),
     Kind("asan", built_and_tested("asan", env=ASAN), about="AddressSanitizer and UBSan, whole C suite"),
-    Kind("fuzz", fuzz, about="libFuzzer targets, 10 seconds each, 5 the small ones"),
+    Kind("fuzz", fuzz, about="libFuzzer targets, 6 seconds each, 3 the small ones"),
     Kind("breaks", script("breaks.py"), about="each break of the interface turns its gate red: half of them, drawn anew each time"),
     Kind("go", go("go"), ("build",), about="the Go module: Debian's Go, vet, tests, race detector, pointer checks"),
     Kind("mutation", mutation, ("mutate", "hostile"), about="a quarter of the numbered checks, drawn anew each time, removed once each"),
