@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         MetricsReader as MetricsReader, feature_names as feature_names, metrics_properties as metrics_properties
     from vh._model import *
     from vh._model import __version__ as __version__
-    from vh._net import Net as Net, NetInfo as NetInfo
+    from vh._net import Frame as Frame, Net as Net, NetInfo as NetInfo
     from vh._netdev import NetDev as NetDev
     from vh._postcopy import Postcopy as Postcopy
     from vh._queue import ALL as ALL, Batch as Batch, Completion as Completion, Queue as Queue, Request as Request
@@ -63,7 +63,7 @@ _FROM = {
     "_master": "Master connect",
     "_memory": "Memory Snapshot guard_install guard_remove",
     "_metrics": "Metrics MetricsInfo MetricsProperty MetricsReader feature_names metrics_properties",
-    "_net": "Net NetInfo",
+    "_net": "Frame Net NetInfo",
     "_netdev": "NetDev",
     "_postcopy": "Postcopy",
     "_queue": "ALL Batch Completion Queue Request",

@@ -28,6 +28,36 @@ class NetInfo:
     features: Features
 
 
+_HEADER = ("hdr_flags", "gso_type", "hdr_len", "gso_size", "csum_start", "csum_offset")  # of a frame that is sent
+
+
+class Frame(bytes):
+    """Bytes, and what the virtio header before them says (virtio 1.2, 5.1.6): all 0 where no offload was negotiated, but for the
+    buffers that a received one came in."""
+
+    hdr_flags = gso_type = hdr_len = gso_size = csum_start = csum_offset = num_buffers = 0
+
+    def __new__(cls, data: Any, **header: int) -> "Frame":
+        """header: any of hdr_flags, gso_type, hdr_len, gso_size, csum_start, csum_offset."""
+        unknown = set(header) - set(_HEADER)
+        if unknown:
+            raise TypeError(f"a frame has no {', '.join(sorted(unknown))}")
+        self = super().__new__(cls, data)
+        self.__dict__.update(header)
+        return self
+
+
+def _received(data: Any, frame: Any) -> Frame:
+    it = Frame(data, **{name: getattr(frame, name) for name in _HEADER if getattr(frame, name)})
+    it.num_buffers = frame.num_buffers
+    return it
+
+
+def _to_send(frame: Any, data: Any) -> "dict[str, int]":
+    row = {"data": int(ffi.cast("uintptr_t", data)), "len": len(data)}
+    return {**row, **{name: getattr(frame, name) for name in _HEADER}} if isinstance(frame, Frame) else row
+
+
 class Net(OverSession):
     """A network device to send frames to and receive them from: at "unix:/path", behind a Master, or in a Driver session of
     your own, of DeviceType.NET. One thread may send while another one receives."""
@@ -71,16 +101,16 @@ class Net(OverSession):
     # Batches: what goes at once.
 
     def submit(self, frames: "Iterable[Any]", pair: int = 0) -> int:
-        """Send frames, each anything with the buffer protocol; the number taken, fewer when the ring is full."""
-        kept = [ffi.from_buffer(frame) for frame in frames]
-        rows = [{"data": int(ffi.cast("uintptr_t", data)), "len": len(data)} for data in kept]
+        """Send frames, each anything with the buffer protocol, or a Frame; the number taken, fewer when the ring is full."""
+        kept = [(frame, ffi.from_buffer(frame)) for frame in frames]
+        rows = [_to_send(frame, data) for frame, data in kept]
         gate = self._gate(pair, NET_SEND)
         try:
             return self._call("vh_net_send", pair, ffi.new("struct vh_net_frame[]", rows), len(rows)) if rows else 0
         finally:
             gate.release()
 
-    def reap(self, max: int = _BATCH, pair: int = 0) -> "list[bytes]":  # pylint: disable=redefined-builtin
+    def reap(self, max: int = _BATCH, pair: int = 0) -> "list[Frame]":  # pylint: disable=redefined-builtin
         """Frames that came; none is longer than info.frame_max, but where receive buffers are merged: it is cut then."""
         gate = self._gate(pair, NET_RECEIVE)
         try:
@@ -90,7 +120,7 @@ class Net(OverSession):
                 frames[i].data = int(ffi.cast("uintptr_t", room + i * self._longest))
                 frames[i].room = self._longest
             n = self._call("vh_net_receive", pair, frames, max)
-            return [bytes(ffi.buffer(room + i * self._longest, self._bytes(frames[i]))) for i in range(n)]
+            return [_received(ffi.buffer(room + i * self._longest, self._bytes(frames[i])), frames[i]) for i in range(n)]
         finally:
             gate.release()
 
@@ -119,7 +149,7 @@ class Net(OverSession):
             if rest and not done:
                 self.wait(None, pair, to_send=True)
 
-    def receive(self, timeout: "float | None" = None, pair: int = 0) -> "bytes | None":
+    def receive(self, timeout: "float | None" = None, pair: int = 0) -> "Frame | None":
         """The next frame; None when the time passed."""
         end = _aio.deadline(timeout)
         while True:
@@ -129,7 +159,7 @@ class Net(OverSession):
             if not self.wait(None if end is None else max(0.0, end - time.monotonic()), pair):
                 return None
 
-    async def async_receive(self, max: int = _BATCH, pair: int = 0) -> "list[bytes]":  # pylint: disable=redefined-builtin
+    async def async_receive(self, max: int = _BATCH, pair: int = 0) -> "list[Frame]":  # pylint: disable=redefined-builtin
         """Frames that came, at least one; an asyncio task sleeps meanwhile."""
         ring = self._driver.queue(2 * pair)
         while True:
@@ -143,4 +173,4 @@ class Net(OverSession):
                 await asyncio.sleep(0)
 
 
-__all__ = ["Net", "NetInfo"]
+__all__ = ["Frame", "Net", "NetInfo"]

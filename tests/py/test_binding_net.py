@@ -44,6 +44,38 @@ def test_a_device_without_a_configuration_space(tmp_path):
                 assert net.receive(WAIT) == frame(1, 1500)
 
 
+class Turning(vh.Device):
+    """What is sent comes back, with what stands in its virtio header."""
+
+    type = vh.DeviceType.NET
+    max_queues = 2
+    features = 1 << vh.NET_F_CSUM | 1 << vh.NET_F_GUEST_CSUM
+
+    def on_batch(self, queue, index, budget):
+        if index == 0:
+            self.receiving = queue
+            return
+        for request in (batch := queue.pop(budget)):
+            room = self.receiving.pop(1)
+            room[0].write(request.read(request.rd_len))
+            self.receiving.push(room)
+        queue.push(batch)
+
+
+def test_a_frame_has_its_virtio_header(tmp_path):
+    path = str(tmp_path / "s")
+    header = {"hdr_flags": 1, "gso_type": 4, "hdr_len": 54, "gso_size": 1400, "csum_start": 34, "csum_offset": 16}
+    with Turning() as device, served(device, path), vh.Net(path, timeout=WAIT, features=Turning.features) as net:
+        net.send(vh.Frame(frame(1, 100), **header))
+        got = net.receive(WAIT)
+        assert got == frame(1, 100) and vars(got) == {**header, "num_buffers": 1}
+        net.send(frame(2, 100))
+        got = net.receive(WAIT)
+        assert got == frame(2, 100) and (got.hdr_flags, got.csum_start) == (0, 0)
+    with pytest.raises(TypeError, match="num_buffers"):
+        vh.Frame(b"", num_buffers=1)
+
+
 def test_what_can_not_be_sent_is_refused(tmp_path):
     path = str(tmp_path / "s")
     with vh.NetDev.loopback() as device, served(device, path), vh.connect(path) as master:
