@@ -72,6 +72,20 @@ static const char *text_of(const struct vh_metrics_prop *p, const struct vh_metr
 	return p->space ? row->address : row->name;
 }
 
+/* A place in a packed ring, with the driver's or device's turn: for people these are two numbers. */
+static bool is_place(const struct vh_metrics_prop *p, const struct vh_metrics_row *row)
+{
+	struct props props;
+
+	if (strcmp(p->name, "avail_index") && strcmp(p->name, "used_index"))
+		return false;
+	get_props(VH_METRICS_QUEUE, &props);
+	for (uint32_t i = 0; i < props.n; i++)
+		if (!strcmp(props.of[i].name, "layout"))
+			return row->values[i] == 1;
+	return false;
+}
+
 static void cell_of(const struct vh_metrics_prop *p, const struct vh_metrics_row *row, uint32_t i, char out[CELL])
 {
 	const uint64_t v = row->values[i];
@@ -90,6 +104,8 @@ static void cell_of(const struct vh_metrics_prop *p, const struct vh_metrics_row
 		snprintf(out, CELL, "0x%" PRIx64, v);
 	} else if (p->type == VH_METRICS_REQUEST) {
 		snprintf(out, CELL, "%s", v ? vh_msg_name(VH_MSG_CHANNEL_MAIN, (uint32_t)v) : "-");
+	} else if (is_place(p, row)) {
+		snprintf(out, CELL, "%" PRIu64 " (wrap %" PRIu64 ")", v & 0x7fff, v >> 15);
 	} else {
 		snprintf(out, CELL, "%" PRIu64, v);
 	}

@@ -105,7 +105,7 @@ int32_t vhi_order_reap(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max)
 		step(q, &c, id);
 		bytes += cpls[n++].written;
 	}
-	q->next_used = c.pos;
+	vhi_move(&q->next_used, c.pos);
 	q->drv.run = c.run;
 	q->drv.run_len = c.len;
 	if (n)

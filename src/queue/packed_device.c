@@ -124,7 +124,7 @@ static inline __attribute__((always_inline)) int32_t take_chains(struct vh_queue
 	n = (uint32_t)(req - reqs);
 	if (!n)
 		return rc;
-	q->next_avail = (uint16_t)(at | (marks == VHI_PACKED_AVAIL ? VHI_PACKED_WRAP : 0));
+	vhi_move(&q->next_avail, (uint32_t)at | (marks == VHI_PACKED_AVAIL ? VHI_PACKED_WRAP : 0));
 	q->dev.taken = q->num - ring.entries;
 	vhi_took(q, &b, req, n);
 	return (int32_t)n;
@@ -228,7 +228,8 @@ static inline __attribute__((always_inline)) int32_t take_plain(struct vh_queue 
 		waits = !((word ^ kind) & MARKS);
 	}
 	if (VHI_LIKELY(n)) {
-		q->next_avail = (uint16_t)((desc - ring) / 2 | (kind >> 48 & VHI_PACKED_AVAIL ? VHI_PACKED_WRAP : 0));
+		vhi_move(&q->next_avail,
+			 (uint32_t)((desc - ring) / 2) | (kind >> 48 & VHI_PACKED_AVAIL ? VHI_PACKED_WRAP : 0));
 		q->dev.taken += n;
 		b.bytes = writable ? 0 : bytes;
 		vhi_took(q, &b, req, n);
@@ -304,7 +305,7 @@ int32_t vhi_packed_take_again(struct vh_queue *q, struct vh_req *reqs, uint32_t 
 			break;
 		}
 		q->dev.taken += n_desc;
-		q->next_avail = packed_on(q->num, q->next_avail, n_desc);
+		vhi_move(&q->next_avail, packed_on(q->num, q->next_avail, n_desc));
 		id = (uint32_t)reqs[n].token;
 		t->slot[id] = a->entry;
 		t->place[id] = (uint16_t)++t->at_again;
@@ -369,7 +370,7 @@ static inline __attribute__((always_inline)) int32_t publish(struct vh_queue *q,
 	}
 	/* What nobody else looks at can be counted while the driver finds it. */
 	vhi_shm_store64_release(ring + 2 * (size_t)packed_at(old) + 1, first);
-	q->next_used = (uint16_t)(u.at | (u.marks ? VHI_PACKED_WRAP : 0));
+	vhi_move(&q->next_used, (uint32_t)u.at | (u.marks ? VHI_PACKED_WRAP : 0));
 	passed = packed_between(num, old, q->next_used);
 	q->dev.taken -= passed;
 	vhi_count(&q->stats.completed, n);
@@ -407,7 +408,7 @@ static int32_t packed_give_back(struct vh_queue *q, uint32_t n)
 		vhi_slot_state(slot, VHI_SLOT_FREE);
 	}
 	/* Their descriptors are as they were: what was published meanwhile lies before them. */
-	q->next_avail = packed_back(q->num, q->next_avail, passed);
+	vhi_move(&q->next_avail, packed_back(q->num, q->next_avail, passed));
 	q->dev.taken -= passed;
 	q->seq -= n;
 	vhi_in_flight(q, q->in_flight - n);

@@ -242,7 +242,7 @@ static int32_t packed_submit(struct vh_queue *q, const struct vh_req *reqs, uint
 	}
 	if (!i)
 		return vhi_queue_leave_with(q, vhi_refused(q, rc));
-	q->next_avail = pos_of(&p);
+	vhi_move(&q->next_avail, pos_of(&p));
 	vhi_shm_store64_release(ring + 2 * (size_t)packed_at(old) + 1, first);
 	vhi_submit_end(q, &b, i);
 	packed_tell(q, VHI_AREA_DEVICE, old, n_free - b.n_free);
@@ -307,7 +307,7 @@ static inline __attribute__((always_inline)) int32_t reap(struct vh_queue *q, st
 		if (!packed_is(word, marks))
 			break;
 	}
-	q->next_used = (uint16_t)(at | (marks ? VHI_PACKED_WRAP : 0));
+	vhi_move(&q->next_used, (uint32_t)at | (marks ? VHI_PACKED_WRAP : 0));
 	q->drv.n_free = num - busy;
 	q->drv.free = (uint16_t)free;
 	if (cpl != cpls)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
 /* A queue's life, and what can be asked of it from any thread. */
-#include "vhi_vring.h"
+#include "vhi_packed.h"
 
 int vhi_queue_new(uint32_t index, uint32_t role, const struct vhi_queue_hooks *hooks, struct vh_queue **out)
 {
@@ -326,6 +326,26 @@ static void count(struct vh_queue *q, struct vh_queue_stats *s)
 	s->in_flight = vhi_queue_in_flight(q);
 }
 
+static void see_split(const struct vh_queue *q, struct vhi_queue_seen *out)
+{
+	out->avail = vhi_shm_load16((const uint16_t VHI_SHM *)q->area[VHI_AREA_DRIVER] + 1);
+	out->used = vhi_shm_load16((const uint16_t VHI_SHM *)q->area[VHI_AREA_DEVICE] + 1);
+}
+
+/*
+ * Nowhere in the memory of a packed ring does it say where the two sides stand. Each knows its own place; a device finds the driver's,
+ * behind what is available and not taken yet. How far a device is, its driver knows when it has reaped.
+ */
+static void see_packed(const struct vh_queue *q, struct vhi_queue_seen *out)
+{
+	out->used = __atomic_load_n(&q->next_used, __ATOMIC_RELAXED);
+	out->avail = __atomic_load_n(&q->next_avail, __ATOMIC_RELAXED);
+	if (q->role == VH_QUEUE_DRIVER)
+		return;
+	for (uint32_t i = 0; i < q->num && packed_is(packed_look(q, out->avail), packed_avail_marks(out->avail)); i++)
+		out->avail = packed_on(q->num, out->avail, 1);
+}
+
 /* Lock is held, so that the ring stays where it is. Behind an IOMMU it may be nowhere. */
 static void see_ring(struct vh_queue *q, struct vhi_queue_seen *out)
 {
@@ -334,12 +354,11 @@ static void see_ring(struct vh_queue *q, struct vhi_queue_seen *out)
 	out->num = q->num;
 	out->packed = vhi_is_packed(q);
 	out->enabled = ((q->flags & ~q->change.clear) | q->change.set) & VHI_QF_ENABLED;
-	out->has_indices = (state == VH_QUEUE_RUNNING || state == VH_QUEUE_DRAINING) && !out->packed &&
-			   !q->behind.iotlb;
-	if (!out->has_indices)
-		return;
-	out->avail = vhi_shm_load16((const uint16_t VHI_SHM *)q->area[VHI_AREA_DRIVER] + 1);
-	out->used = vhi_shm_load16((const uint16_t VHI_SHM *)q->area[VHI_AREA_DEVICE] + 1);
+	out->has_indices = (state == VH_QUEUE_RUNNING || state == VH_QUEUE_DRAINING) && !q->behind.iotlb;
+	if (out->has_indices && out->packed)
+		see_packed(q, out);
+	else if (out->has_indices)
+		see_split(q, out);
 }
 
 void vhi_queue_see(struct vh_queue *q, struct vhi_queue_seen *out)

@@ -142,7 +142,7 @@ struct vhi_queue_seen {
 	struct vh_queue_stats stats;
 	uint32_t index, num;
 	bool packed, enabled;
-	bool has_indices; /* avail and used are what stands in the memory of a split ring */
+	bool has_indices; /* avail and used are known: indices of a split ring, positions of a packed one */
 	uint16_t avail, used;
 };
 void vhi_queue_see(struct vh_queue *q, struct vhi_queue_seen *out);

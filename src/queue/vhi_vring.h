@@ -549,6 +549,12 @@ static inline void vhi_count(uint64_t *counter, uint64_t n)
 	__atomic_store_n(counter, *counter + n, __ATOMIC_RELAXED);
 }
 
+/* Where a side of a packed ring stands: told to other threads, too. */
+static inline void vhi_move(uint16_t *place, uint32_t to)
+{
+	__atomic_store_n(place, (uint16_t)to, __ATOMIC_RELAXED);
+}
+
 static inline void vhi_slot_state(struct vhi_slot *slot, uint16_t state)
 {
 	__atomic_store_n(&slot->state, state, __ATOMIC_RELAXED);

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from binding import vh
 from test_vhctl import DONE, UNREACHABLE, USAGE, VHCTL, _serve, vhctl  # pylint: disable=unused-import
 
 WAIT = 20
@@ -239,3 +240,15 @@ def test_state_gives_openmetrics_once(serve):
     s = serve("--ram", "1M")
     r = vhctl("state", s.target, "--openmetrics")
     assert r.returncode == DONE and families(r.stdout.decode())["libvh_queue_requests"].type == "counter"
+
+
+def test_a_packed_ring_has_places(serve):
+    """Which are an index and a turn. One request went round: each side is one further, in the first turn."""
+    s = serve("--ram", "1M")
+    with vh.Blk(s.target, timeout=WAIT) as disk:
+        assert disk.driver.features & vh.Features.RING_PACKED
+        disk.read(0, 512)
+        c = until(lambda: state(s.path)["connections"][0], lambda c: c["rings"][0]["completed"] == 1)
+        ring = c["rings"][0]
+        assert ring["layout"] == "packed" and ring["avail_index"] == ring["used_index"] and ring["used_index"] >> 15 == 1
+        assert f"{ring['used_index'] & 0x7fff} (wrap 1)" in vhctl("state", s.path).stdout.decode()
