@@ -370,7 +370,7 @@ KINDS = (
     Kind("go-386", go("386"), ("build",), about="library and Go tests for i386, 32 bits wide"),
     Kind("aarch64", emulated("aarch64"), about="the C suite on AArch64 in an emulator: what knows the rings and the wire, with VH_FULL=1 more"),
     Kind("s390x", emulated("s390x"), about="the same on s390x, which is big endian"),
-    Kind("proofs", script("proofs.py"), about="CBMC proves notification, packed positions and translation, and finds seeded mistakes"),
+    Kind("proofs", script("proofs.py"), about="CBMC proves notification, packed positions, translation and the walk of a chain, and finds seeded mistakes"),
     Kind("codec", pytest("py", {"VH_BUILD": GCC}, but="/test_binding_"), ("gcc",), about="the Python codec, vhctl as users meet it, docs/protocol.md, docs/seed-parity.md"),
     Kind("check", script("check.py", GCC), ("gcc",), about="vhctl check of our devices, qemu-storage-daemon, virtiofsd and DPDK: nothing that is not listed"),
     Kind("integ", ctest("gcc", "^integ/"), ("gcc",), about="both roles, in one process and in two"),

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
 """A copy of what the library and its gates are made of, to be broken and mended again; built without optimisation."""
+import functools
 import os
 import random
 import shutil
@@ -36,13 +37,19 @@ def chosen(mutants):
     return [m for m in mutants if FULL or m[1]]
 
 
+@functools.lru_cache(None)
+def seed():
+    """VH_SEED, or another one, which is printed."""
+    number = int(os.environ.get("VH_SEED") or random.SystemRandom().randrange(1, 1 << 31))
+    print(f"VH_SEED={number}", flush=True)
+    return number
+
+
 def drawn(cases, share):
-    """One case in share, in their order, drawn by VH_SEED, which is printed; with VH_FULL=1 all."""
+    """One case in share, in their order, drawn by the seed; with VH_FULL=1 all."""
     if FULL:
         return cases
-    seed = int(os.environ.get("VH_SEED") or random.SystemRandom().randrange(1, 1 << 31))
-    print(f"VH_SEED={seed}", flush=True)
-    return [cases[i] for i in sorted(random.Random(seed).sample(range(len(cases)), -(-len(cases) // share)))]
+    return [cases[i] for i in sorted(random.Random(seed()).sample(range(len(cases)), -(-len(cases) // share)))]
 
 
 def verdict(wrong, made, known):
