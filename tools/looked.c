@@ -8,39 +8,60 @@
 #include <string.h>
 #include <unistd.h>
 
-#define MAX_SOCKETS 16
+#define LISTENS 0x10000 /* among the flags in /proc/net/unix */
 
-/* Inodes of the sockets of this name, from /proc/net/unix: the listening ones, else all. */
-static size_t sockets_named(const char *name, unsigned long inodes[MAX_SOCKETS])
+struct sockets {
+	unsigned long *inodes;
+	size_t n, room;
+	bool listen;
+};
+
+/* Whoever listens hides who is connected: each of its connections has the same name. */
+static bool add_socket(struct sockets *s, unsigned long inode, bool listens)
+{
+	if (s->listen && !listens)
+		return true;
+	if (listens && !s->listen)
+		s->n = 0;
+	s->listen = listens;
+	if (s->n == s->room) {
+		unsigned long *more = realloc(s->inodes, (s->room + 64) * sizeof(*more));
+
+		if (!more)
+			return false;
+		s->inodes = more;
+		s->room += 64;
+	}
+	s->inodes[s->n++] = inode;
+	return true;
+}
+
+/* The sockets of this name, from /proc/net/unix: the listening ones, else all. */
+static struct sockets sockets_named(const char *name)
 {
 	FILE *f = fopen("/proc/net/unix", "re");
-	size_t n = 0, listening = 0;
+	struct sockets s = {0};
+	bool good = true;
 	char line[512];
 
-	while (f && n < MAX_SOCKETS && fgets(line, sizeof(line), f)) {
+	while (f && good && fgets(line, sizeof(line), f)) {
 		unsigned long inode, flags;
 		int at = 0;
 
 		line[strcspn(line, "\n")] = 0;
-		if (sscanf(line, "%*s %*s %*s %lx %*s %*s %lu %n", &flags, &inode, &at) != 2 || !at ||
-		    strcmp(line + at, name))
-			continue;
-		/* The ones that listen come first. */
-		inodes[n] = inode;
-		if (flags & 0x10000) {
-			inodes[n] = inodes[listening];
-			inodes[listening++] = inode;
-		}
-		n++;
+		if (sscanf(line, "%*s %*s %*s %lx %*s %*s %lu %n", &flags, &inode, &at) == 2 && at &&
+		    !strcmp(line + at, name))
+			good = add_socket(&s, inode, flags & LISTENS);
 	}
 	if (f)
 		fclose(f);
-	return listening ? listening : n;
+	return s;
 }
 
-static bool has_socket(unsigned pid, const unsigned long *inodes, size_t n)
+static bool has_socket(unsigned pid, const struct sockets *s)
 {
-	char path[64], link[320], to[64], wanted[64];
+	char path[64], link[320], to[64];
+	unsigned long inode;
 	bool found = false;
 	struct dirent *e;
 	ssize_t len;
@@ -52,10 +73,10 @@ static bool has_socket(unsigned pid, const unsigned long *inodes, size_t n)
 		snprintf(link, sizeof(link), "%s/%s", path, e->d_name);
 		len = readlink(link, to, sizeof(to) - 1);
 		to[len < 0 ? 0 : len] = 0;
-		for (size_t i = 0; i < n && !found; i++) {
-			snprintf(wanted, sizeof(wanted), "socket:[%lu]", inodes[i]);
-			found = !strcmp(to, wanted);
-		}
+		if (sscanf(to, "socket:[%lu]", &inode) != 1)
+			continue;
+		for (size_t i = 0; i < s->n && !found; i++)
+			found = s->inodes[i] == inode;
 	}
 	if (fds)
 		closedir(fds);
@@ -63,7 +84,7 @@ static bool has_socket(unsigned pid, const unsigned long *inodes, size_t n)
 }
 
 /* The first process with one of the sockets that shows something; else the first one. 0 = there is none. */
-static unsigned holder_of(const unsigned long *inodes, size_t n)
+static unsigned holder_of(const struct sockets *s)
 {
 	struct vh_metrics_reader *r;
 	unsigned first = 0, shows = 0;
@@ -73,7 +94,7 @@ static unsigned holder_of(const unsigned long *inodes, size_t n)
 	while (all && !shows && (e = readdir(all))) {
 		const unsigned pid = (unsigned)strtoul(e->d_name, NULL, 10);
 
-		if (!pid || !has_socket(pid, inodes, n))
+		if (!pid || !has_socket(pid, s))
 			continue;
 		first = first ? first : pid;
 		if (!vh_metrics_reader_open(pid, 0, &r)) {
@@ -88,10 +109,9 @@ static unsigned holder_of(const unsigned long *inodes, size_t n)
 
 static int by_socket(const char *target, struct looked *out)
 {
-	unsigned long inodes[MAX_SOCKETS];
 	const char *path = target;
+	struct sockets s;
 	char full[512];
-	size_t n;
 
 	if (!strncmp(path, "unix:", 5))
 		path += 5;
@@ -100,10 +120,11 @@ static int by_socket(const char *target, struct looked *out)
 		path = full;
 	}
 	snprintf(out->address, sizeof(out->address), "%s", path);
-	n = sockets_named(path, inodes);
-	if (!n)
+	s = sockets_named(path);
+	out->pid = s.n ? holder_of(&s) : 0;
+	free(s.inodes);
+	if (!s.n)
 		return say(EXIT_UNREACHABLE, "%s: no socket of this name in this network namespace", target);
-	out->pid = holder_of(inodes, n);
 	return out->pid
 		       ? EXIT_DONE
 		       : say(EXIT_UNREACHABLE, "%s: none of your processes has this socket; root may see more", target);

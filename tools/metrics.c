@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #define FILE_EVERY_MS 1000
+#define NO_FD_MS      100  /* until the next try when there is no fd for a client */
 #define REQUEST_MS    2000 /* a client has so long to ask, and as long again to take the answer */
 #define CONTENT_TYPE  "application/openmetrics-text; version=1.0.0; charset=utf-8"
 #define REQUEST_MAX   4096
@@ -145,6 +146,19 @@ static void serve_client(int fd)
 	free(text);
 }
 
+static void accept_client(struct pollfd *end)
+{
+	const int fd = accept4(metrics.listener, NULL, NULL, SOCK_CLOEXEC);
+
+	if (fd >= 0) {
+		serve_client(fd);
+		close(fd);
+	} else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+		/* It waits in the backlog, and the listener stays readable. */
+		poll(end, 1, NO_FD_MS);
+	}
+}
+
 static void *run(void *unused)
 {
 	struct pollfd p[] = {{.fd = metrics.end, .events = POLLIN}, {.fd = metrics.listener, .events = POLLIN}};
@@ -157,14 +171,8 @@ static void *run(void *unused)
 			return NULL;
 		if (p[0].revents)
 			return NULL;
-		if (p[1].revents) {
-			const int fd = accept4(metrics.listener, NULL, NULL, SOCK_CLOEXEC);
-
-			if (fd >= 0) {
-				serve_client(fd);
-				close(fd);
-			}
-		}
+		if (p[1].revents)
+			accept_client(&p[0]);
 		p[1].revents = 0;
 	}
 }

@@ -177,7 +177,7 @@ VH_API const char *vh_metrics_choice(uint32_t kind, uint32_t index, uint64_t val
  * @errors: EINVAL ENOENT ESRCH EACCES EPERM EPROTO EMFILE ENFILE ENOMEM
  *
  * Return: 0; -ESRCH: there is no such process; -ENOENT: it has no such page; -EACCES: it is not yours; -EPROTO: what looks
- * like a page is none, or of a layout that is not known; -EPERM: its size is not sealed.
+ * like a page is none, or of a layout that is not known; -EPERM: its size is not sealed, or it is in huge pages.
  */
 VH_API vh_rc vh_metrics_reader_open(uint32_t pid, uint32_t nth, struct vh_metrics_reader **out);
 
@@ -224,10 +224,11 @@ VH_API vh_rc vh_metrics_reader_get_info(struct vh_metrics_reader *r, struct vh_m
  * @out: (out) the row, all of it of one moment
  *
  * What the process wrote is looked at as a stranger's: numbers outside of the page and texts without an end are refused.
+ * For rows that are being written it waits, 20 ms at most for all that it looks at.
  *
  * @since: VH_1.0
  * @thread: any
- * @blocks: no
+ * @blocks: yes
  * @errors: EINVAL EPROTO
  *
  * Return: 1 with a row, 0 when there is none any more. A row that its process never stops writing, as one that was killed
@@ -243,11 +244,11 @@ VH_API vh_count vh_metrics_reader_next(struct vh_metrics_reader *r, uint32_t kin
  * @cap: room at @buf, bytes
  *
  * The OpenMetrics text format 1.0, up to its "# EOF": serve it as application/openmetrics-text; version=1.0.0;
- * charset=utf-8. It may be longer the next time.
+ * charset=utf-8. It may be longer the next time. For rows that are being written it waits, 20 ms at most for all of them.
  *
  * @since: VH_1.0
  * @thread: any
- * @blocks: no
+ * @blocks: yes
  * @errors: EINVAL EPROTO ENOMEM
  *
  * Return: bytes of the whole text, without the NUL.
@@ -288,15 +289,13 @@ VH_API vh_rc vh_vduse_set_metrics(struct vh_vduse *v, struct vh_metrics *m, cons
  * @m: (nullable) the page, kept by the session; NULL: no more
  * @name: (nullable) what to call it there
  *
- * Nobody dispatches a session in the background: rows are written by vh_driver_dispatch() and calls that wait, and what is in
+ * Queues may run meanwhile. Nobody dispatches a session in the background: rows are written by vh_driver_dispatch() and calls that wait, and what is in
  * flight by vh_blk_submit(), vh_blk_reap(), vh_net_send() and vh_net_receive(). Of messages they tell nothing.
  *
  * @since: VH_1.0
  * @thread: handle
  * @blocks: no
- * @errors: EINVAL ENAMETOOLONG ENOSPC ENOMEM EBUSY
- *
- * Return: 0; -EBUSY while queues run and are on a page already.
+ * @errors: EINVAL ENAMETOOLONG ENOSPC ENOMEM
  */
 VH_API vh_rc vh_driver_set_metrics(struct vh_driver *d, struct vh_metrics *m, const char *name);
 

@@ -5,6 +5,8 @@
  */
 #include "vhi_driver.h"
 
+#include <unistd.h>
+
 static void put_memory(const struct vh_driver *d, uint64_t *values)
 {
 	struct vh_snapshot *snap = d->mem ? vhi_mem_snapshot(d->mem) : NULL;
@@ -45,43 +47,79 @@ static void write_all(struct vh_driver *d, struct vhi_show *show, uint64_t now)
 			vhi_show_queue(show, i, d->queues[i].q, now);
 }
 
+/* It stays until show_put(), or there is none. Who takes it away first hides it, and then waits for who was here before. */
+static struct vhi_show *show_get(struct vh_driver *d, uint32_t *users)
+{
+	struct vhi_show *show;
+
+	if (VHI_LIKELY(!__atomic_load_n(&d->show, __ATOMIC_RELAXED)))
+		return NULL;
+	__atomic_add_fetch(users, 1, __ATOMIC_SEQ_CST);
+	show = __atomic_load_n(&d->show, __ATOMIC_SEQ_CST);
+	if (!show)
+		__atomic_sub_fetch(users, 1, __ATOMIC_RELEASE);
+	return show;
+}
+
+static void show_put(uint32_t *users)
+{
+	__atomic_sub_fetch(users, 1, __ATOMIC_RELEASE);
+}
+
+static struct vhi_show *hide(struct vh_driver *d)
+{
+	struct vhi_show *show = __atomic_exchange_n(&d->show, NULL, __ATOMIC_SEQ_CST);
+	uint32_t users;
+
+	for (;;) {
+		users = __atomic_load_n(&d->showing, __ATOMIC_SEQ_CST);
+		for (uint32_t i = 0; i < d->n_queues; i++)
+			users += __atomic_load_n(&d->queues[i].showing, __ATOMIC_SEQ_CST);
+		/* In a child of fork() those threads are not there. */
+		if (!users || d->pid != getpid())
+			return show;
+		vhi_sys.poll(NULL, 0, 1);
+	}
+}
+
 void vhi_driver_show(struct vh_driver *d, bool at_once)
 {
-	struct vhi_show *show = __atomic_load_n(&d->show, __ATOMIC_ACQUIRE);
-	const uint64_t now = show ? vhi_now_ns() : 0;
+	struct vhi_show *show = show_get(d, &d->showing);
+	uint64_t now;
 
-	for (bool more = show && vhi_show_turn(show, now, at_once); more; more = vhi_show_turned(show))
+	if (!show)
+		return;
+	now = vhi_now_ns();
+	for (bool more = vhi_show_turn(show, now, at_once); more; more = vhi_show_turned(show))
 		write_all(d, show, now);
+	show_put(&d->showing);
 }
 
 void vhi_driver_show_flow(struct vh_driver *d, uint32_t index)
 {
-	struct vhi_show *show = __atomic_load_n(&d->show, __ATOMIC_ACQUIRE);
+	struct vhi_driver_queue *dq = &d->queues[index];
+	struct vhi_show *show = show_get(d, &dq->showing);
 	uint64_t now;
 
-	if (VHI_LIKELY(!show) || !d->queues[index].q)
+	if (VHI_LIKELY(!show))
 		return;
 	now = vhi_now_ns();
-	for (bool more = vhi_show_flow(show, index, d->queues[index].q, now); more; more = vhi_show_turned(show))
-		write_all(d, show, now);
+	if (dq->q)
+		for (bool more = vhi_show_flow(show, index, dq->q, now); more; more = vhi_show_turned(show))
+			write_all(d, show, now);
+	show_put(&dq->showing);
 }
 
 vh_rc vh_driver_set_metrics(struct vh_driver *d, struct vh_metrics *m, const char *name)
 {
-	struct vhi_show *show = NULL;
+	struct vhi_show *show;
 	int rc;
 
 	if (!d)
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_driver_set_metrics: NULL session");
-	/* Threads that drive queues may be at the old one. */
-	if (d->show && __atomic_load_n(&d->running, __ATOMIC_ACQUIRE))
-		return vhi_fail(-EBUSY, VH_ERROR_STATE, 0,
-				"vh_driver_set_metrics: queues run; stop the session before it is told otherwise");
-	rc = m ? vhi_show_begin("vh_driver_set_metrics", m, name, d->n_queues, &show) : 0;
-	if (rc)
-		return rc;
-	vhi_show_end(d->show);
+	show = hide(d);
+	rc = vhi_show_change("vh_driver_set_metrics", m, name, d->n_queues, &show);
 	__atomic_store_n(&d->show, show, __ATOMIC_RELEASE);
 	vhi_driver_show(d, true);
-	return 0;
+	return rc;
 }

@@ -74,6 +74,7 @@ struct vhi_driver_queue {
 	int kick, call; /* of a ring that somebody else drives: there is no q */
 	int err;	/* by which the back-end says that it broke, -1 = it says no such thing */
 	struct vhi_driver_sleep sleep;
+	uint32_t showing; /* atomic: threads that write what is in flight */
 };
 
 /* What a session knows of its connection. */
@@ -118,6 +119,7 @@ struct vh_driver {
 	bool taken;	       /* one vh_blk or vh_net at a time */
 	bool is_net;	       /* queues in pairs, of which the first receives */
 	struct vhi_show *show; /* atomic; NULL = nobody looks */
+	uint32_t showing;      /* atomic: threads that are at it; those of a queue count there */
 
 	struct vh_inflight inflight; /* records of what is in flight */
 	int inflight_fd;	     /* -1 = none */

@@ -49,10 +49,19 @@ static void add_label(struct text *t, const char *name, const char *value)
 static const struct vh_metrics_row *connection_of(const struct page *p, const struct vh_metrics_row *row)
 {
 	const struct rows *all = &p->of[VH_METRICS_CONNECTION];
+	uint32_t from = 0, to = all->n;
 
-	for (uint32_t i = 0; i < all->n; i++)
-		if (all->rows[i].row == row->connection)
-			return &all->rows[i];
+	/* They were read in the order of their numbers. */
+	while (from < to) {
+		const uint32_t mid = from + (to - from) / 2;
+
+		if (all->rows[mid].row == row->connection)
+			return &all->rows[mid];
+		if (all->rows[mid].row < row->connection)
+			from = mid + 1;
+		else
+			to = mid;
+	}
 	return NULL;
 }
 
@@ -167,13 +176,13 @@ static void add_kind(struct text *t, const struct page *p, uint32_t kind)
 			add_family(t, p, kind, i, &props[i]);
 }
 
-static int read_rows(struct vh_metrics_reader *r, uint32_t kind, uint32_t max, struct rows *out)
+static int read_rows(struct vh_metrics_reader *r, uint32_t kind, uint32_t max, uint32_t *left, struct rows *out)
 {
 	struct vh_metrics_row row = {.size = sizeof(row)};
 	vh_count rc;
 
 	/* Twice: to count them, and to keep them. */
-	for (uint32_t from = 0, n = 0; (rc = vh_metrics_reader_next(r, kind, from, &row)) == 1 && n < max; n++) {
+	for (uint32_t from = 0, n = 0; (rc = vhi_metrics_next(r, kind, from, left, &row)) == 1 && n < max; n++) {
 		from = row.row + 1;
 		if (!out->rows) {
 			out->n++;
@@ -186,9 +195,9 @@ static int read_rows(struct vh_metrics_reader *r, uint32_t kind, uint32_t max, s
 	return rc < 0 ? rc : 0;
 }
 
-static int read_kind(struct vh_metrics_reader *r, uint32_t kind, uint32_t max, struct rows *out)
+static int read_kind(struct vh_metrics_reader *r, uint32_t kind, uint32_t max, uint32_t *left, struct rows *out)
 {
-	int rc = read_rows(r, kind, max, out);
+	int rc = read_rows(r, kind, max, left, out);
 	uint32_t counted = out->n;
 
 	if (rc || !counted)
@@ -196,7 +205,7 @@ static int read_kind(struct vh_metrics_reader *r, uint32_t kind, uint32_t max, s
 	out->rows = vhi_calloc(counted, sizeof(*out->rows));
 	if (!out->rows)
 		return vhi_fail(-ENOMEM, VH_ERROR_SYSTEM, 0, "vh_metrics_reader_openmetrics: no memory");
-	rc = read_rows(r, kind, max, out);
+	rc = read_rows(r, kind, max, left, out);
 	/* Some may have gone meanwhile. */
 	while (out->n && !out->rows[out->n - 1].kind)
 		out->n--;
@@ -208,10 +217,11 @@ vh_count vh_metrics_reader_openmetrics(struct vh_metrics_reader *r, char *buf, u
 	struct text t = {.buf = buf, .cap = buf ? cap : 0};
 	struct vh_metrics_info info = {.size = sizeof(info)};
 	struct page p = {0};
+	uint32_t left = VHI_METRICS_WAIT_MS;
 	int rc = vh_metrics_reader_get_info(r, &info);
 
 	for (uint32_t kind = VH_METRICS_CONNECTION; !rc && kind <= VH_METRICS_QUEUE; kind++)
-		rc = read_kind(r, kind, info.max_rows, &p.of[kind]);
+		rc = read_kind(r, kind, info.max_rows, &left, &p.of[kind]);
 	if (!rc) {
 		for (uint32_t kind = VH_METRICS_CONNECTION; kind <= VH_METRICS_QUEUE; kind++)
 			add_kind(&t, &p, kind);

@@ -79,6 +79,26 @@ static int make_file(struct vh_metrics *st)
 	return 0;
 }
 
+/* What a child of fork() has of this page is zero: it finds out by a load, on the data path too. */
+static void mark_parent(struct vh_metrics *st)
+{
+	uint32_t *p = vhi_sys.mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED)
+		return;
+	if (vhi_sys.madvise(p, PAGE, MADV_WIPEONFORK)) {
+		vhi_sys.munmap(p, PAGE);
+		return;
+	}
+	*p = 1;
+	st->parent = p;
+}
+
+static bool is_ours(const struct vh_metrics *st)
+{
+	return st->parent ? *st->parent : st->pid == getpid();
+}
+
 static void write_head(struct vh_metrics *st, const char *name)
 {
 	vhi_shm_store32(IN_HEAD(st, version), VHI_METRICS_VERSION);
@@ -117,6 +137,7 @@ vh_rc vh_metrics_new(const struct vh_metrics_opts *opts, const char *name, struc
 		vhi_metrics_put(st);
 		return vhi_fail(rc, VH_ERROR_SYSTEM, 0, "vh_metrics_new: %s", vh_error_name(rc));
 	}
+	mark_parent(st);
 	write_head(st, name);
 	*out = st;
 	return 0;
@@ -134,6 +155,8 @@ void vhi_metrics_put(struct vh_metrics *st)
 		return;
 	if (st->base)
 		vhi_sys.munmap(VHI_SHM_RAW(void, st->base), st->len);
+	if (st->parent)
+		vhi_sys.munmap((void *)(uintptr_t)st->parent, PAGE);
 	vhi_fd_close(&st->fd);
 	pthread_mutex_destroy(&st->lock);
 	vhi_free(st);
@@ -155,11 +178,6 @@ vh_rc vh_metrics_dup_fd(struct vh_metrics *st, vh_fd *out)
 		return vhi_fail(fd, VH_ERROR_SYSTEM, 0, "vh_metrics_dup_fd: %s", vh_error_name(fd));
 	*out = fd;
 	return 0;
-}
-
-static bool is_ours(const struct vh_metrics *st)
-{
-	return st->pid == getpid();
 }
 
 /* Odd from here on; only the row's writer changes it. */
@@ -234,7 +252,8 @@ void vhi_metrics_write(struct vh_metrics *st, uint32_t row, const uint64_t *valu
 	if (!is_ours(st))
 		return;
 	seq = begin(st, row);
-	vhi_shm_store32(IN_SLOT(st, row, n_values), n);
+	if (values)
+		vhi_shm_store32(IN_SLOT(st, row, n_values), n);
 	for (uint32_t i = 0; i < n; i++)
 		vhi_shm_store64((uint64_t VHI_SHM *)IN_SLOT(st, row, values) + i, values[i]);
 	if (name)
@@ -246,7 +265,8 @@ void vhi_metrics_write(struct vh_metrics *st, uint32_t row, const uint64_t *valu
 
 void vhi_metrics_put_value(struct vh_metrics *st, uint32_t row, uint32_t index, uint64_t value)
 {
-	vhi_shm_store64((uint64_t VHI_SHM *)IN_SLOT(st, row, values) + index, value);
+	if (VHI_LIKELY(is_ours(st)))
+		vhi_shm_store64((uint64_t VHI_SHM *)IN_SLOT(st, row, values) + index, value);
 }
 
 uint64_t vhi_metrics_get_value(struct vh_metrics *st, uint32_t row, uint32_t index)

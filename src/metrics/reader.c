@@ -4,6 +4,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <sys/mman.h>
 
@@ -69,14 +70,25 @@ static int read_head(struct vh_metrics_reader *r)
 	return 0;
 }
 
-/* Only a file that can't be cut is looked at: to read behind its end would end this process. */
-static int map(struct vh_metrics_reader *r, int fd)
+/*
+ * Only a file that can't be cut is looked at: to read behind its end would end this process. So would a hole of a file in
+ * huge pages when there is none left to fill it with; pages of other memory are made as they are read.
+ */
+static bool stays_whole(int fd)
 {
 	const int seals = vhi_sys.fcntl(fd, F_GET_SEALS, 0);
+	struct statfs fs;
+
+	return seals >= 0 && seals & F_SEAL_SHRINK && !vhi_sys.fstatfs(fd, &fs) &&
+	       (uint32_t)fs.f_type != HUGETLBFS_MAGIC;
+}
+
+static int map(struct vh_metrics_reader *r, int fd)
+{
 	struct stat st;
 	void *p;
 
-	if (VHI_REFUSE(VHI_SITE_METRICS_SEALS, seals < 0 || !(seals & F_SEAL_SHRINK)))
+	if (VHI_REFUSE(VHI_SITE_METRICS_SEALS, !stays_whole(fd)))
 		return vhi_fail(-EPERM, VH_ERROR_PEER, VHI_SITE_METRICS_SEALS, "a page of metrics: %s",
 				vhi_metrics_site_text(VHI_SITE_METRICS_SEALS));
 	if (vhi_sys.fstat(fd, &st))
@@ -206,8 +218,7 @@ static void copy_slot(const struct vh_metrics_reader *r, uint32_t row, struct vh
 	vhi_shm_copy_in(out->address, IN_SLOT(r, row, address), sizeof(out->address));
 }
 
-/* False: it is being written, all the time. */
-static bool read_slot(const struct vh_metrics_reader *r, uint32_t row, struct vh_metrics_row *out)
+static bool try_slot(const struct vh_metrics_reader *r, uint32_t row, struct vh_metrics_row *out)
 {
 	for (uint32_t i = 0; i < TRIES; i++) {
 		const uint32_t seq = vhi_shm_load32(IN_SLOT(r, row, seq));
@@ -225,6 +236,18 @@ static bool read_slot(const struct vh_metrics_reader *r, uint32_t row, struct vh
 	return false;
 }
 
+/* False: it is being written, all the time. @left: milliseconds to wait for writers, of which it takes what it needs. */
+static bool read_slot(const struct vh_metrics_reader *r, uint32_t row, uint32_t *left, struct vh_metrics_row *out)
+{
+	while (!try_slot(r, row, out)) {
+		if (!*left)
+			return false;
+		vhi_sys.poll(NULL, 0, 1);
+		--*left;
+	}
+	return true;
+}
+
 static int check_row(const struct vh_metrics_reader *r, struct vh_metrics_row *out)
 {
 	if (VHI_REFUSE(VHI_SITE_METRICS_OWNER, out->connection >= r->max_rows))
@@ -237,7 +260,8 @@ static int check_row(const struct vh_metrics_reader *r, struct vh_metrics_row *o
 	return 0;
 }
 
-vh_count vh_metrics_reader_next(struct vh_metrics_reader *r, uint32_t kind, uint32_t from, struct vh_metrics_row *out)
+vh_count vhi_metrics_next(struct vh_metrics_reader *r, uint32_t kind, uint32_t from, uint32_t *left,
+			  struct vh_metrics_row *out)
 {
 	struct vh_metrics_row row = {.size = sizeof(row)};
 	int rc = vhi_out_check(out, "vh_metrics_reader_next");
@@ -249,7 +273,7 @@ vh_count vh_metrics_reader_next(struct vh_metrics_reader *r, uint32_t kind, uint
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
 				"vh_metrics_reader_next: reader is NULL, or there is no such kind of row");
 	for (; from < r->max_rows; from++) {
-		if (kind_of(r, from) != kind || !read_slot(r, from, &row) || row.kind != kind)
+		if (kind_of(r, from) != kind || !read_slot(r, from, left, &row) || row.kind != kind)
 			continue;
 		rc = check_row(r, &row);
 		if (rc)
@@ -260,4 +284,11 @@ vh_count vh_metrics_reader_next(struct vh_metrics_reader *r, uint32_t kind, uint
 		return rc ? rc : 1;
 	}
 	return 0;
+}
+
+vh_count vh_metrics_reader_next(struct vh_metrics_reader *r, uint32_t kind, uint32_t from, struct vh_metrics_row *out)
+{
+	uint32_t left = VHI_METRICS_WAIT_MS;
+
+	return vhi_metrics_next(r, kind, from, &left, out);
 }

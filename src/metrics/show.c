@@ -23,14 +23,21 @@ static int take_rows(struct vhi_show *s, uint32_t n_queues)
 	return rc;
 }
 
-int vhi_show_begin(const char *who, struct vh_metrics *st, const char *name, uint32_t n_queues, struct vhi_show **out)
+static int check_name(const char *who, const char *name)
 {
-	struct vhi_show *s;
-	int rc;
-
 	if (name && strlen(name) >= VH_METRICS_NAME_SIZE)
 		return vhi_fail(-ENAMETOOLONG, VH_ERROR_ARGUMENT, 0, "%s: name has more than %u bytes", who,
 				VH_METRICS_NAME_SIZE - 1);
+	return 0;
+}
+
+int vhi_show_begin(const char *who, struct vh_metrics *st, const char *name, uint32_t n_queues, struct vhi_show **out)
+{
+	struct vhi_show *s;
+	int rc = check_name(who, name);
+
+	if (rc)
+		return rc;
 	s = vhi_calloc(1, sizeof(*s) + n_queues * sizeof(s->queues[0]));
 	if (!s)
 		return vhi_fail(-ENOMEM, VH_ERROR_SYSTEM, 0, "%s: no memory", who);
@@ -45,6 +52,29 @@ int vhi_show_begin(const char *who, struct vh_metrics *st, const char *name, uin
 	vhi_metrics_write(st, s->connection, NULL, 0, name ? name : "", NULL);
 	s->due = true;
 	*out = s;
+	return 0;
+}
+
+int vhi_show_change(const char *who, struct vh_metrics *st, const char *name, uint32_t n_queues, struct vhi_show **s)
+{
+	struct vhi_show *old = *s;
+	int rc;
+
+	/* The same rows under another name: a full page has no room for both. */
+	if (old && old->st == st) {
+		rc = check_name(who, name);
+		if (!rc)
+			vhi_metrics_write(st, old->connection, NULL, 0, name ? name : "", NULL);
+		return rc;
+	}
+	if (st) {
+		rc = vhi_show_begin(who, st, name, n_queues, s);
+		if (rc)
+			return rc;
+	} else {
+		*s = NULL;
+	}
+	vhi_show_end(old);
 	return 0;
 }
 

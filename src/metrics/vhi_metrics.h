@@ -27,6 +27,7 @@ const char *vhi_metrics_site_text(uint32_t site);
 #define VHI_METRICS_MAGIC    UINT64_C(0x63697274656d6876) /* "vhmetric" */
 #define VHI_METRICS_VERSION  1u
 #define VHI_METRICS_MAX_ROWS 65536u
+#define VHI_METRICS_WAIT_MS  20u /* for writers that lost their processor in the midst of a row */
 
 struct vhi_metrics_head {
 	uint64_t magic;
@@ -82,11 +83,16 @@ struct vhi_prop {
 /* *n = how many; NULL for an unknown kind. */
 const struct vhi_prop *vhi_props(uint32_t kind, uint32_t *n);
 
+/* reader.c: vh_metrics_reader_next() for who reads many: @left milliseconds to wait for writers, all in all. */
+vh_count vhi_metrics_next(struct vh_metrics_reader *r, uint32_t kind, uint32_t from, uint32_t *left,
+			  struct vh_metrics_row *out);
+
 /* page.c */
 struct vh_metrics {
 	uint32_t refs; /* atomic */
 	int fd;
-	pid_t pid; /* that made it: a child does not write */
+	pid_t pid;		/* that made it: a child does not write */
+	const uint32_t *parent; /* on a page that is zero in a child; NULL = the kernel has no such pages */
 	uint32_t max_rows, interval_ms;
 	size_t len;
 	void VHI_SHM *base;
@@ -100,7 +106,7 @@ void vhi_metrics_put(struct vh_metrics *st); /* NULL is fine */
 /* A row, all zero; -ENOSPC. Its @connection is its own number when that is UINT32_MAX. */
 int vhi_metrics_take(struct vh_metrics *st, uint32_t kind, uint32_t connection, uint32_t *row);
 void vhi_metrics_give(struct vh_metrics *st, uint32_t row);
-/* One writer for each row at a time. Texts are NULL: as they are. */
+/* One writer for each row at a time. Values and texts that are NULL: as they are. */
 void vhi_metrics_write(struct vh_metrics *st, uint32_t row, const uint64_t *values, uint32_t n, const char *name,
 		       const char *address);
 /* One value, at any moment; and what was written there. */
@@ -123,6 +129,8 @@ struct vhi_show {
 /* -errno with the last error set; @who is the call. */
 int vhi_show_begin(const char *who, struct vh_metrics *st, const char *name, uint32_t n_queues, struct vhi_show **out);
 void vhi_show_end(struct vhi_show *s); /* NULL is fine */
+/* From what *s is to @st and @name, either NULL; no row is given up where the page stays the same. As it was on failure. */
+int vhi_show_change(const char *who, struct vh_metrics *st, const char *name, uint32_t n_queues, struct vhi_show **s);
 /* From when on something is to be written, UINT64_MAX = nothing is. */
 uint64_t vhi_show_deadline(const struct vhi_show *s);
 void vhi_show_connection(struct vhi_show *s, const uint64_t values[VHI_CONNECTION_PROPS], const char *address);

@@ -146,17 +146,12 @@ void vhi_slave_show_now(struct vh_slave *s)
 
 vh_rc vh_slave_set_metrics(struct vh_slave *s, struct vh_metrics *st, const char *name)
 {
-	struct vhi_show *show = NULL;
 	vh_rc rc = vhi_slave_enter(s, "vh_slave_set_metrics");
 
 	if (rc)
 		return rc;
-	if (st)
-		rc = vhi_show_begin("vh_slave_set_metrics", st, name, s->n_queues, &show);
-	if (rc)
-		return vhi_slave_leave(s, rc);
-	vhi_show_end(s->show);
-	s->show = show;
-	vhi_slave_show_now(s);
-	return vhi_slave_leave(s, 0);
+	rc = vhi_show_change("vh_slave_set_metrics", st, name, s->n_queues, &s->show);
+	if (!rc)
+		vhi_slave_show_now(s);
+	return vhi_slave_leave(s, rc);
 }

@@ -62,14 +62,9 @@ void vhi_vduse_show_round(struct vh_vduse *v, uint64_t now)
 
 vh_rc vhi_vduse_show_on(struct vh_vduse *v, struct vh_metrics *m, const char *name)
 {
-	struct vhi_show *show = NULL;
-	vh_rc rc = m ? vhi_show_begin("vh_vduse_set_metrics", m, name, v->n_queues, &show) : 0;
+	vh_rc rc = vhi_show_change("vh_vduse_set_metrics", m, name, v->n_queues, &v->show);
 
-	if (rc)
-		return rc;
-	vhi_show_end(v->show);
-	v->show = show;
-	if (show)
+	if (!rc && v->show)
 		write_all(v);
-	return 0;
+	return rc;
 }

@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "vhi_driver.h"
@@ -126,19 +127,6 @@ static void what_is_in_flight_is_always_right(void **state)
 	close_page();
 }
 
-static void it_is_not_replaced_while_queues_run(void **state)
-{
-	struct vht_session s;
-
-	open_page(1);
-	begin(state, &s, false);
-	assert_int_equal(vh_driver_set_metrics(s.d, NULL, NULL), -EBUSY);
-	assert_int_equal(vh_driver_set_metrics(s.d, m, "other"), -EBUSY);
-	assert_string_equal(connection().name, "session");
-	vht_session_end(&s);
-	close_page();
-}
-
 /* Each queue has its thread; all of them write. */
 struct lane {
 	struct vht_session *s;
@@ -188,13 +176,73 @@ static void threads_write_together(void **state)
 	close_page();
 }
 
+/* It is taken away, put on again and called otherwise while queues run and are told of. */
+static void it_is_replaced_while_queues_run(void **state)
+{
+	struct vh_metrics_row row = {.size = sizeof(row)};
+	struct vh_metrics *other;
+	pthread_t threads[QUEUES];
+	struct lane lanes[QUEUES];
+	struct vht_session s;
+	void *failed;
+
+	open_page(1);
+	assert_int_equal(vh_metrics_new(NULL, "other", &other), 0);
+	begin(state, &s, false);
+	for (uint32_t i = 0; i < QUEUES; i++) {
+		lanes[i] = (struct lane){&s, i};
+		assert_int_equal(pthread_create(&threads[i], NULL, drive, &lanes[i]), 0);
+	}
+	for (uint32_t i = 0; i < 100; i++) {
+		assert_int_equal(vh_driver_set_metrics(s.d, i % 3 ? m : other, i % 2 ? "one" : "two"), 0);
+		if (i % 5 == 0)
+			assert_int_equal(vh_driver_set_metrics(s.d, NULL, NULL), 0);
+	}
+	for (uint32_t i = 0; i < QUEUES; i++) {
+		pthread_join(threads[i], &failed);
+		assert_null(failed);
+	}
+	assert_int_equal(vh_driver_set_metrics(s.d, m, "last"), 0);
+	assert_string_equal(connection().name, "last");
+	assert_int_equal(connection().values[VHI_CONNECTION_STATE], VHI_IS_CONNECTED);
+	assert_int_equal(vh_metrics_reader_next(reader, VH_METRICS_CONNECTION, connection().row + 1, &row), 0);
+	assert_int_equal(queue(0).values[VHI_QUEUE_COMPLETED], 300);
+	vh_metrics_free(other);
+	vht_session_end(&s);
+	close_page();
+}
+
+/* A child of fork() that goes on with the session leaves the page as it is. */
+static void a_child_writes_nothing(void **state)
+{
+	struct vht_session s;
+	pid_t pid;
+	int status;
+
+	open_page(1);
+	begin(state, &s, true);
+	submit(&s, 0);
+	pid = fork();
+	if (!pid) {
+		submit(&s, 0);
+		vhi_driver_show(s.d, true);
+		_exit(vh_driver_set_metrics(s.d, NULL, NULL));
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(queue(0).values[VHI_QUEUE_IN_FLIGHT], 1);
+	assert_string_equal(connection().name, "session");
+	vht_disk_hold(s.disk, false);
+	vht_session_end(&s);
+	close_page();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		VHT_OVER(a_session_is_told),
-		VHT_USER_ONLY(what_is_in_flight_is_always_right),
-		VHT_USER_ONLY(it_is_not_replaced_while_queues_run),
-		VHT_USER_ONLY(threads_write_together),
+		VHT_OVER(a_session_is_told),	       VHT_USER_ONLY(what_is_in_flight_is_always_right),
+		VHT_USER_ONLY(threads_write_together), VHT_USER_ONLY(it_is_replaced_while_queues_run),
+		VHT_USER_ONLY(a_child_writes_nothing),
 	};
 
 	return vht_run(tests);

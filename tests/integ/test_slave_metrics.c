@@ -250,6 +250,16 @@ static void a_page_can_be_full(void **state)
 	assert_int_equal(vh_slave_set_metrics(p->s, small, NULL), -ENOSPC);
 	assert_int_equal(connection().row, 0); /* it stays where it is */
 	vh_metrics_free(small);
+	/* Another name needs no room. */
+	uint32_t n = 0, taken[16];
+
+	while (!vhi_metrics_take(m, VH_METRICS_QUEUE, 0, &taken[n]))
+		n++;
+	assert_int_equal(vh_slave_set_metrics(p->s, m, "renamed"), 0);
+	assert_string_equal(connection().name, "renamed");
+	assert_int_equal(connection().row, 0);
+	while (n)
+		vhi_metrics_give(m, taken[--n]);
 	assert_int_equal(vh_metrics_reader_next(reader, VH_METRICS_QUEUE, 0, &row), 1);
 }
 

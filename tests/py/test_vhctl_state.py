@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -53,6 +54,25 @@ def test_a_process_is_looked_at_by_number_and_by_socket(serve):
     assert c["rings"][0]["in_bytes"] > 1 << 20
     s.end()
     assert vhctl("state", s.p.pid).returncode == UNREACHABLE
+
+
+def test_many_connections_do_not_hide_who_listens(serve, tmp_path):
+    """All of them have the name of the socket, and of the connected ones none is what is looked for."""
+    path = str(tmp_path / "s0")  # of the first that is served
+    names, peers = [], []
+    with socket.socket(socket.AF_UNIX) as first:
+        first.bind(path)
+        first.listen(1)
+        for _ in range(120):
+            peer = socket.socket(socket.AF_UNIX)
+            peer.connect(path)
+            peers.append(peer)
+            names.append(first.accept()[0])
+    os.unlink(path)
+    s = serve("--ram", "1M")
+    assert state(path)["pid"] == s.p.pid
+    for each in names + peers:
+        each.close()
 
 
 def test_its_connection_is_not_used_up(tmp_path):
@@ -171,6 +191,29 @@ def test_whoever_asks_by_http_gets_openmetrics(serve):
     with socket.create_connection(("127.0.0.1", port)), socket.create_connection(("127.0.0.1", port)) as rude:
         rude.sendall(b"x" * 10000)
     assert ask()[0].status == 200
+    assert s.end() == DONE
+
+
+def test_it_does_not_spin_without_an_fd_for_a_client(serve):
+    """The listener stays readable, and it has nothing to take the client with."""
+    s = serve("--ram", "1M", "--openmetrics", 0)
+    port = int(re.fullmatch(r"vhctl: metrics on port (\d+)\n", s.p.stderr.readline())[1])
+    pid = s.p.pid
+    usual = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+
+    def sleeps():
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            if int(task.name) != pid:
+                return int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", (task / "status").read_text(), flags=re.M)[1])
+        return 0
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (max(map(int, os.listdir(f"/proc/{pid}/fd"))) + 1, usual[1]))
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        before = sleeps()
+        until(sleeps, lambda n: n > before + 4)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, usual)
+        client.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+        client.settimeout(WAIT)
+        assert client.recv(15) == b"HTTP/1.1 200 OK"
     assert s.end() == DONE
 
 

@@ -408,6 +408,46 @@ static void metrics_are_text(void **state)
 	free(text);
 }
 
+/* Each queue is told under the name of its own connection, wherever that stands. */
+static void a_queue_finds_its_connection(void **state)
+{
+	const struct vh_metrics_opts opts = {.size = sizeof(opts), .max_rows = 40};
+	const uint64_t index = 0;
+	struct vh_metrics_reader *r;
+	struct vh_metrics *page;
+	char name[32], wanted[160];
+	uint32_t at[20], queue;
+	char *text;
+	int fd, n;
+
+	(void)state;
+	assert_int_equal(vh_metrics_new(&opts, NULL, &page), 0);
+	for (uint32_t i = 0; i < 20; i++) {
+		assert_int_equal(vhi_metrics_take(page, VH_METRICS_CONNECTION, UINT32_MAX, &at[i]), 0);
+		assert_int_equal(vhi_metrics_take(page, VH_METRICS_QUEUE, at[i], &queue), 0);
+		snprintf(name, sizeof(name), "disk %u", i);
+		vhi_metrics_write(page, at[i], NULL, 0, name, NULL);
+		vhi_metrics_write(page, queue, &index, 1, NULL, NULL);
+		vhi_metrics_put_value(page, queue, VHI_QUEUE_IN_FLIGHT, i);
+	}
+	vhi_metrics_give(page, at[7]);
+	assert_int_equal(vh_metrics_dup_fd(page, &fd), 0);
+	assert_int_equal(vh_metrics_reader_adopt(fd, &r), 0);
+	close(fd);
+	n = vh_metrics_reader_openmetrics(r, NULL, 0);
+	text = calloc(1, (size_t)n + 1000);
+	assert_non_null(text);
+	assert_true(vh_metrics_reader_openmetrics(r, text, (uint32_t)n + 1000) > 0);
+	for (uint32_t i = 0; i < 20; i++) {
+		snprintf(name, sizeof(name), i == 7 ? "" : "disk %u", i);
+		snprintf(wanted, sizeof(wanted), "libvh_connection_info{connection=\"%u\",name=\"%s\"", at[i], name);
+		assert_true(!strstr(text, wanted) == (i == 7));
+	}
+	free(text);
+	vh_metrics_reader_free(r);
+	vh_metrics_free(page);
+}
+
 /* What can't wait is written, also when it comes while another thread writes what was before. */
 static void a_turn_is_not_lost(void **state)
 {
@@ -440,6 +480,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(no_row_is_torn, setup, teardown),
 		cmocka_unit_test_setup_teardown(every_property_has_words, setup, teardown),
 		cmocka_unit_test_setup_teardown(metrics_are_text, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_queue_finds_its_connection, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_turn_is_not_lost, setup, teardown),
 	};
 
