@@ -78,7 +78,7 @@ struct vh_queue_opts {
 	uint32_t base;	   /* as vh_queue_stop() gives it; to begin 0, packed VH_QUEUE_PACKED_BASE */
 	uint32_t max_segs; /* most segments in a chain; 0 = the larger of num and 1024 */
 	vh_gpa indirect;   /* driver: num * max_indirect * 16 bytes for indirect tables, 16-byte aligned */
-	uint32_t max_indirect; /* driver: descriptors in one of these tables; 0 = chains are linked descriptors */
+	uint32_t max_indirect; /* driver: descriptors in a table; 0 = no tables, else they save room in a ring that fills up */
 	uint32_t flags;	       /* 0 or VH_QUEUE_HOLD */
 };
 

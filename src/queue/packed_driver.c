@@ -200,9 +200,8 @@ static inline __attribute__((always_inline)) enum vhi_refusal
 submit_one(struct vh_queue *q, struct vhi_submit *b, const struct vh_req *req, struct place *p, uint64_t *head)
 {
 	const uint64_t k = (uint64_t)req->n_rd + req->n_wr;
-	const bool indirect = vhi_goes_indirect(q, k);
-	const uint32_t n_desc = indirect ? 1 : (uint32_t)k;
-	enum vhi_refusal rc = vhi_submit_check(b, req, k, indirect);
+	bool indirect;
+	enum vhi_refusal rc = vhi_submit_check(b, req, k, &indirect);
 	struct vhi_sent sent;
 
 	if (rc)
@@ -213,14 +212,14 @@ submit_one(struct vh_queue *q, struct vhi_submit *b, const struct vh_req *req, s
 		rc = k == 1 ? put_one(q, b, req, p, head, &sent) : put_direct(q, b, req, p, head, &sent);
 	if (VHI_UNLIKELY(rc))
 		return rc;
-	vhi_submitted(b, req, &sent, b->free, n_desc, vhi_link(b->link, b->free));
+	vhi_submitted(b, req, &sent, b->free, indirect ? 1 : (uint32_t)k, vhi_link(b->link, b->free));
 	return TAKEN;
 }
 
 static int32_t packed_submit(struct vh_queue *q, const struct vh_req *reqs, uint32_t n)
 {
 	uint64_t VHI_SHM *const ring = packed_desc(q, 0);
-	struct vhi_submit b = vhi_submit_begin(q);
+	struct vhi_submit b = vhi_submit_begin(q, n);
 	const uint16_t old = q->next_avail;
 	const uint32_t n_free = b.n_free;
 	struct place p = place_of(old);

@@ -275,6 +275,8 @@ static int start(struct vh_queue *q, const struct vhi_ring *ring, struct vh_snap
 	q->flags |= ring->features & VHI_BIT(VH_F_IN_ORDER) ? VHI_QF_IN_ORDER : 0;
 	q->failure.code = 0;
 	q->untold = 0;
+	if (q->role == VH_QUEUE_DRIVER)
+		q->drv.longest = ring->features & VHI_BIT(VH_F_RING_INDIRECT_DESC) ? ring->max_indirect : 0;
 	q->epoch++;
 	q->seq = 0;
 	q->dropped = 0;

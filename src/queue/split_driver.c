@@ -76,9 +76,8 @@ static inline __attribute__((always_inline)) enum vhi_refusal
 submit_one(struct vh_queue *q, struct vhi_submit *b, const struct vh_req *req, uint16_t VHI_SHM *avail)
 {
 	const uint64_t k = (uint64_t)req->n_rd + req->n_wr;
-	const bool indirect = vhi_goes_indirect(q, k);
-	const uint32_t n_desc = indirect ? 1 : (uint32_t)k;
-	enum vhi_refusal rc = vhi_submit_check(b, req, k, indirect);
+	bool indirect;
+	enum vhi_refusal rc = vhi_submit_check(b, req, k, &indirect);
 	const uint16_t head = b->free;
 	uint16_t next, last = head;
 	struct vhi_sent sent;
@@ -104,7 +103,7 @@ submit_one(struct vh_queue *q, struct vhi_submit *b, const struct vh_req *req, u
 	/* Only now they are taken: one that is refused leaves no trace but what nobody looks at. */
 	if (VHI_UNLIKELY(rc))
 		return rc;
-	vhi_submitted(b, req, &sent, head, n_desc, next)->last = last;
+	vhi_submitted(b, req, &sent, head, indirect ? 1 : (uint32_t)k, next)->last = last;
 	vhi_shm_store16(avail, head);
 	return TAKEN;
 }
@@ -127,7 +126,7 @@ static int32_t split_submit(struct vh_queue *q, const struct vh_req *reqs, uint3
 {
 	uint16_t VHI_SHM *const ring = avail(q) + RING;
 	const uint16_t old = q->next_avail;
-	struct vhi_submit b = vhi_submit_begin(q);
+	struct vhi_submit b = vhi_submit_begin(q, n);
 	const uint32_t mask = b.num - 1;
 	enum vhi_refusal rc = TAKEN;
 	uint32_t i;

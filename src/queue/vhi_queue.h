@@ -79,7 +79,8 @@ struct vhi_ring {
 	bool fresh;			     /* driver: begin at base; else continue where it stopped */
 	bool keep;			     /* driver: so that vhi_queue_again() works; for every start alike */
 	/* Driver: memory for indirect tables, num * max_indirect * 16 bytes, inside one region, 16-byte aligned. Used
-	 * for chains of 2 to max_indirect segments when RING_INDIRECT_DESC is in features; max_indirect 0 = none. */
+	 * for chains of 2 to max_indirect segments when RING_INDIRECT_DESC is in features, and where with linked
+	 * descriptors less than five eighths of the ring would stay free; max_indirect 0 = none. */
 	struct vhi_gpa indirect;
 	uint32_t max_indirect;
 	uint64_t iova_shift;	       /* driver: what the device gets for a guest address, less that */

@@ -46,13 +46,18 @@ struct vhi_submit {
 	uint64_t bytes; /* readable ones, of what was taken */
 	uint32_t num;
 	uint32_t n_free;
+	uint32_t room; /* of these, for chains that stand in the ring though they could be in a table */
+	uint32_t longest; /* drv.longest */
 	uint32_t turn;
 	uint32_t now;
 	uint16_t free;
 };
 
-static inline __attribute__((always_inline)) struct vhi_submit vhi_submit_begin(struct vh_queue *q)
+/* Of n requests. */
+static inline __attribute__((always_inline)) struct vhi_submit vhi_submit_begin(struct vh_queue *q, uint32_t n)
 {
+	const uint32_t spare = VHI_MAX(q->num - q->num * 3 / 8, n);
+
 	if (VHI_UNLIKELY(q->drv.near_mem != q->snap->number))
 		q->drv.near.len = 0;
 	return (struct vhi_submit){.slots = q->slots,
@@ -60,6 +65,8 @@ static inline __attribute__((always_inline)) struct vhi_submit vhi_submit_begin(
 				   .order = q->drv.order,
 				   .num = q->num,
 				   .n_free = q->drv.n_free,
+				   .room = q->drv.n_free - VHI_MIN(q->drv.n_free, spare),
+				   .longest = q->drv.longest,
 				   .turn = q->drv.turn,
 				   .now = vhi_now(&q->now),
 				   .free = q->drv.free};
@@ -98,21 +105,26 @@ static inline uint32_t vhi_seg_flags(const struct vh_req *req, uint32_t i, uint3
 	return (i >= req->n_rd ? VHI_DESC_WRITE : 0) | (i + 1 < k ? VHI_DESC_NEXT : 0);
 }
 
-/* A request of k segments. */
-static inline bool vhi_goes_indirect(const struct vh_queue *q, uint64_t k)
-{
-	return k > 1 && k <= q->ring.max_indirect && q->ring.features & VHI_BIT(VH_F_RING_INDIRECT_DESC);
-}
-
+/*
+ * Can a request of k segments be taken, and does it get a table? A device has less to load, and to check, of a chain that
+ * stands in the ring. So tables are for when room becomes scarce: without one five eighths of the ring have to stay free, and
+ * a descriptor for each other request of this call, so that it takes as many as if all of them had one.
+ */
 static inline enum vhi_refusal vhi_submit_check(const struct vhi_submit *b, const struct vh_req *req, uint64_t k,
-						bool indirect)
+						bool *indirect)
 {
+	*indirect = false;
 	if (req->flags | req->reserved)
 		return BAD_RESERVED;
-	/* One that has none is more than any number when one is taken from it. */
-	if (!req->segs || (!indirect && k - 1 >= b->num))
+	if (!req->segs)
 		return BAD_COUNT;
-	return b->n_free < (indirect ? 1 : k) ? RING_FULL : TAKEN;
+	/* One that has none is more than any number when one is taken from it. */
+	if (VHI_LIKELY(k - 1 < b->room))
+		return TAKEN;
+	*indirect = k > 1 && k <= b->longest;
+	if (!*indirect && k - 1 >= b->num)
+		return BAD_COUNT;
+	return b->n_free < (*indirect ? 1 : k) ? RING_FULL : TAKEN;
 }
 
 /* Bytes of a request, as its segments were written. */
@@ -138,6 +150,7 @@ static inline __attribute__((always_inline)) struct vhi_slot *vhi_submitted(stru
 		b->turn = 0;
 	b->free = next;
 	b->n_free -= n_desc;
+	b->room -= VHI_MIN(b->room, n_desc);
 	b->bytes += sent->rd_len;
 	return slot;
 }

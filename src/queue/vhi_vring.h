@@ -321,6 +321,7 @@ struct vh_queue {
 		struct {
 			uint16_t *link;	       /* of the free list: see vhi_link() */
 			uint32_t n_free;       /* descriptors that are not in flight */
+			uint32_t longest;      /* segments of a chain that may be in a table, 0 = there are none */
 			uint16_t free;	       /* first of the free list; packed: of ids */
 			uint16_t *order;       /* the last num that were submitted, as number + 1, 0 = none */
 			uint32_t turn;	       /* where the next one goes in order */

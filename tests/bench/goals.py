@@ -48,14 +48,14 @@ COSTS = (
     Cost("pop", "ps0", 1, 1, 76),
     Cost("reap", "s0", 1, 1, 66),
     Cost("reap", "ps0", 1, 1, 78),
-    Cost("driver", "s0", 1, 32, 180),
-    Cost("driver", "s1", 1, 32, 264),
-    Cost("driver", "s2", 1, 32, 412),
-    Cost("driver", "s3", 1, 32, 288),
-    Cost("driver", "ps0", 1, 32, 186),
-    Cost("driver", "ps1", 1, 32, 306),
-    Cost("driver", "ps2", 1, 32, 461),
-    Cost("driver", "ps3", 1, 32, 282),
+    Cost("driver", "s0", 1, 32, 173),
+    Cost("driver", "s1", 1, 32, 253),
+    Cost("driver", "s2", 1, 32, 407),
+    Cost("driver", "s3", 1, 32, 281),
+    Cost("driver", "ps0", 1, 32, 178),
+    Cost("driver", "ps1", 1, 32, 295),
+    Cost("driver", "ps2", 1, 32, 456),
+    Cost("driver", "ps3", 1, 32, 276),
 )
 
 # Full fences in one batch, locked instructions included.

@@ -45,6 +45,7 @@ static struct vh_device *net; /* what source and sink run */
 static struct desc *table;
 static uint16_t *avail, *used;
 static uint16_t next;
+static uint32_t num = NUM;
 static uint32_t n_heads, head_step;
 static bool packed;
 static struct desc *chains[NUM]; /* as they go into a packed ring */
@@ -85,7 +86,7 @@ static void swap(struct desc *d, uint16_t id, uint16_t marks)
 
 static void open_queue(const struct shape *s)
 {
-	struct vh_queue_opts opts = {.size = sizeof(opts), .num = NUM};
+	struct vh_queue_opts opts = {.size = sizeof(opts), .num = num};
 
 	opts.role = is_driver() ? VH_QUEUE_DRIVER : VH_QUEUE_DEVICE;
 	opts.features = UINT64_C(1) << VH_F_VERSION_1 | UINT64_C(1) << VH_F_RING_INDIRECT_DESC |
@@ -117,10 +118,13 @@ static void open_net(void)
 	net->ops.queue_started(net->ctx, q, mode == SINK);
 }
 
-static void set_up(const struct shape *s, uint32_t regions)
+static void set_up(const struct shape *s, uint32_t regions, uint32_t batch)
 {
 	static struct desc plan[NUM];
 
+	/* A driver has tables where the ring would be full without. */
+	if (is_driver() && s->indirect)
+		num = batch;
 	if (vh_mem_new(NULL, &mem) || vh_mem_alloc(mem, RING_GPA, ONE_LEN, 0))
 		die("memory");
 	/* The ring's region is one of them. */
@@ -156,10 +160,10 @@ static void offer_packed(uint32_t batch)
 
 	for (uint32_t i = 0; i < batch; i++, k = (k + 1) % n_heads) {
 		for (uint32_t n = 0; n < head_step; n++, next++) {
-			struct desc *d = &table[next % NUM];
+			struct desc *d = &table[next % num];
 
 			*d = chains[k][n];
-			swap(d, (uint16_t)k, next / NUM % 2 ? 0x8000 : 0x80);
+			swap(d, (uint16_t)k, next / num % 2 ? 0x8000 : 0x80);
 		}
 	}
 }
@@ -171,7 +175,7 @@ static void offer(uint32_t batch)
 		return;
 	}
 	for (uint32_t i = 0; i < batch; i++, next++)
-		avail[2 + next % NUM] = (uint16_t)(next % n_heads * head_step);
+		avail[2 + next % num] = (uint16_t)(next % n_heads * head_step);
 	__atomic_store_n(&avail[1], next, __ATOMIC_RELEASE);
 }
 
@@ -196,17 +200,17 @@ static void make_requests(const struct shape *s, uint32_t regions, struct vh_req
 static void use(uint32_t batch)
 {
 	for (uint32_t i = 0; i < batch && packed; i++, next += (uint16_t)head_step) {
-		const struct desc *last = &table[(next + head_step - 1) % NUM];
-		struct desc *d = &table[next % NUM];
+		const struct desc *last = &table[(next + head_step - 1) % num];
+		struct desc *d = &table[next % num];
 
 		d->flags = last->flags; /* the id */
 		d->len = 0;
-		__atomic_store_n(&d->next, (uint16_t)((next / NUM % 2 ? 0 : 0x8080)), __ATOMIC_RELEASE);
+		__atomic_store_n(&d->next, (uint16_t)((next / num % 2 ? 0 : 0x8080)), __ATOMIC_RELEASE);
 	}
 	for (uint32_t i = 0; i < batch && !packed; i++, next++) {
-		const uint32_t elem[2] = {avail[2 + next % NUM], 0};
+		const uint32_t elem[2] = {avail[2 + next % num], 0};
 
-		memcpy(used + 2 + 4 * (next % NUM), elem, sizeof(elem));
+		memcpy(used + 2 + 4 * (next % num), elem, sizeof(elem));
 	}
 	if (!packed)
 		__atomic_store_n(&used[1], next, __ATOMIC_RELEASE);
@@ -377,7 +381,7 @@ int main(int argc, char **argv)
 				"[device|copy|event|driver|source|sink|pop|reap]]]], or queue_cost crossing\n");
 		return 2;
 	}
-	set_up(s, regions);
+	set_up(s, regions, batch);
 	make_requests(s, regions, reqs, is_driver() ? batch : 0);
 	warm_up(reqs, cpls, batch);
 	if (mode == REAP)

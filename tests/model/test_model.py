@@ -407,20 +407,25 @@ class DriverRun(Run):
         (where,) = self.guest.hosts(part[0], part[1])
         return where
 
-    def need(self, parts):
-        return 1 if self.most >= len(parts) > 1 else len(parts)
+    def need(self, parts, left, calls):
+        """How many descriptors: in the ring, as long as five eighths of it stay free, and one for each request of the call."""
+        k = len(parts)
+        return 1 if self.most >= k > 1 and left - k < max(self.ring.num - self.ring.num * 3 // 8, calls) else k
 
     def submit(self):
         wanted, rows, taken, left = [], [], 0, self.left
-        for _ in range(self.rnd.choice((1, 1, 2, 5, 32))):
+        calls = self.rnd.choice((1, 1, 2, 5, 32))
+        for _ in range(calls):
             parts = self.parts(max(1, min(10, self.ring.num)), cross=False)
             user = next(self.cookies)
             rd, wr = [self.host(p) for p in parts if not p[2]], [self.host(p) for p in parts if p[2]]
             rows.append((rd, wr, user))
-            wanted.append((user, rd, wr, self.need(parts)))
-        for *_, need in wanted:
+            wanted.append((user, rd, wr, parts))
+        for i, (*request, parts) in enumerate(wanted):
+            need = self.need(parts, left, calls)
             if need > left:
                 break
+            wanted[i] = *request, need
             left -= need
             taken += 1
         assert not self.lib.told(self.lib.kick)

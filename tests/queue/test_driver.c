@@ -169,9 +169,9 @@ static void what_is_submitted_is_what_the_device_pops(void **state)
 
 	(void)state;
 	for (uint32_t round = 0; round < 3; round++) {
-		/* Linked, linked because there is no memory for tables, in a table. */
+		/* Linked, linked because there is no memory for tables, in a table, of a ring that it would fill. */
 		close_both();
-		open_both(8, round ? VHT_IND_DESC : 0, round == 1 ? 0 : 4);
+		open_both(round == 2 ? 4 : 8, round ? VHT_IND_DESC : 0, round == 1 ? 0 : 4);
 		assert_int_equal(submit(2, 2, 0xabcdef0123456789), 1);
 		assert_int_equal(flags_at(0) & VHT_INDIRECT, round == 2 ? VHT_INDIRECT : 0);
 		assert_int_equal(vh_queue_pop(dev, &req, 1), 1);
@@ -202,6 +202,100 @@ static void a_single_segment_needs_no_table(void **state)
 	/* Longer than a table: linked. */
 	assert_int_equal(submit(3, 2, 0), 1);
 	assert_int_equal(flags_at(1), VHT_NEXT);
+}
+
+/* How many of the requests from @from on to @to are in a table, as a device by hand sees them. */
+static uint32_t in_tables(uint32_t from, uint32_t to, uint16_t *pos)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = from; i < to; i++) {
+		if (!vht_layout) {
+			n += !!(ring.desc[ring.avail->v[2 + i % ring.opts.num]].flags & VHT_INDIRECT);
+			continue;
+		}
+		n += !!(at(*pos)->flags & VHT_INDIRECT);
+		while (at(*pos)->flags & VHT_NEXT)
+			*pos = step(*pos);
+		*pos = step(*pos);
+	}
+	return n;
+}
+
+static void there_are_tables_when_three_eighths_of_the_ring_are_taken(void **state)
+{
+	struct vh_req reqs[64];
+	uint16_t pos;
+
+	(void)state;
+	for (uint32_t i = 0; i < VHI_ARRAY_SIZE(reqs); i++)
+		reqs[i] = request(1, 2, i);
+	close_both();
+	open_both(64, VHT_IND_DESC, 4);
+	pos = hand.seen;
+	/* 64 - 3 * 8 = 40 are free. */
+	for (uint32_t i = 0; i < 8; i++)
+		assert_int_equal(vh_queue_submit(ring.q, &reqs[i], 1), 1);
+	assert_int_equal(in_tables(0, 8, &pos), 0);
+	for (uint32_t i = 8; i < 48; i++)
+		assert_int_equal(vh_queue_submit(ring.q, &reqs[i], 1), 1);
+	assert_int_equal(in_tables(8, 48, &pos), 40);
+	assert_int_equal(vh_queue_submit(ring.q, &reqs[48], 1), 0);
+}
+
+/* A call that would fill the ring has tables for all of its requests. */
+static void a_call_takes_as_many_as_there_are_descriptors(void **state)
+{
+	static const uint32_t sizes[] = {8, 64, 16, 1};
+	struct vh_req reqs[100], got[64];
+	struct vh_cpl cpls[64];
+
+	(void)state;
+	for (uint32_t i = 0; i < VHI_ARRAY_SIZE(reqs); i++)
+		reqs[i] = request(1, 2, i);
+	for (size_t k = 0; k < VHI_ARRAY_SIZE(sizes); k++) {
+		const uint32_t num = sizes[k];
+
+		close_both();
+		open_both(num, VHT_IND_DESC, 3);
+		/* Twice: as full as it can be, it is so again, whatever it held before. */
+		for (uint32_t round = 0; round < 2; round++) {
+			assert_int_equal(vh_queue_submit(ring.q, reqs, num + round), num);
+			assert_int_equal(vh_queue_submit(ring.q, reqs, 1), 0);
+			assert_int_equal(vh_queue_pop(dev, got, 64), num);
+			for (uint32_t i = 0; i < num; i++)
+				cpls[i] = (struct vh_cpl){.token = got[i].token};
+			assert_int_equal(vh_queue_push(dev, cpls, num), 0);
+			assert_int_equal(vh_queue_reap(ring.q, cpls, 64), num);
+		}
+	}
+}
+
+/* One request at a time, for a caller that keeps the ring full: those that came first give their room to more. */
+static void a_ring_that_is_kept_full_holds_as_many_as_it_has_descriptors(void **state)
+{
+	const struct vh_req one = request(1, 2, 7);
+	struct vh_req got[64];
+	struct vh_cpl cpl;
+	uint32_t held = 0, n;
+
+	(void)state;
+	close_both();
+	open_both(64, VHT_IND_DESC, 4);
+	while (vh_queue_submit(ring.q, &one, 1) == 1)
+		held++;
+	assert_int_equal(held, 8 + 40);
+	for (uint32_t i = 0; i < 8; i++) {
+		assert_int_equal(vh_queue_pop(dev, got, 1), 1);
+		cpl = (struct vh_cpl){.token = got[0].token};
+		assert_int_equal(vh_queue_push(dev, &cpl, 1), 0);
+		assert_int_equal(vh_queue_reap(ring.q, &cpl, 1), 1);
+		for (n = 0; vh_queue_submit(ring.q, &one, 1) == 1; n++)
+			;
+		assert_int_equal(n, 3);
+		held += n - 1;
+	}
+	assert_int_equal(held, 64);
 }
 
 static void a_full_ring_takes_fewer(void **state)
@@ -619,6 +713,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(what_is_submitted_is_what_the_device_pops),
 		CASE(a_single_segment_needs_no_table),
+		CASE(there_are_tables_when_three_eighths_of_the_ring_are_taken),
+		CASE(a_call_takes_as_many_as_there_are_descriptors),
+		CASE(a_ring_that_is_kept_full_holds_as_many_as_it_has_descriptors),
 		CASE(a_full_ring_takes_fewer),
 		CASE(wrong_requests_are_refused_and_leave_no_trace),
 		CASE(what_a_request_does_not_use_yet_must_be_zero),

@@ -101,10 +101,10 @@ static void a_fresh_driver_clears_the_ring_and_begins_at_its_base(void **state)
 	assert_int_equal(desc[1].addr, VHT_DATA + 256);
 	reopen(5, VHT_IND_DESC, 4 | 4 << 16);
 	assert_int_equal(reap(), 0); /* all marks are 0, which is used at this base: nothing is in flight */
-	assert_int_equal(submit(1, 1, 0), 1);
+	assert_int_equal(submit(2, 2, 0), 1);
 	assert_int_equal(submit(1, 0, 0), 1);
 	assert_int_equal(desc[4].flags, VHT_USED | VHT_INDIRECT);
-	assert_int_equal(desc[4].len, 32);
+	assert_int_equal(desc[4].len, 64);
 	assert_int_equal(desc[0].flags, VHT_AVAIL);
 	assert_int_equal(desc[1].flags, 0);
 	use(4, 0, 0, 0);
@@ -119,12 +119,12 @@ static void a_table_has_no_links(void **state)
 	(void)state;
 	reopen(5, VHT_IND_DESC, AT(0) | AT(0) << 16);
 	table = vht_host(&ring, TABLES);
-	assert_int_equal(submit(2, 1, 0), 1);
-	for (uint32_t i = 0; i < 3; i++) {
+	assert_int_equal(submit(3, 1, 0), 1);
+	for (uint32_t i = 0; i < 4; i++) {
 		assert_int_equal(table[i].addr, VHT_DATA + 256 * i);
 		assert_int_equal(table[i].len, 100 + i);
 		assert_int_equal(table[i].id, 0);
-		assert_int_equal(table[i].flags, i == 2 ? VHT_WRITE : 0);
+		assert_int_equal(table[i].flags, i == 3 ? VHT_WRITE : 0);
 	}
 }
 

@@ -1121,7 +1121,7 @@ type QueueOpts struct {
 	Base        uint32 // as vh_queue_stop() gives it; to begin 0, packed VH_QUEUE_PACKED_BASE
 	MaxSegs     uint32 // most segments in a chain; 0 = the larger of num and 1024
 	Indirect    GPA    // driver: num * max_indirect * 16 bytes for indirect tables, 16-byte aligned
-	MaxIndirect uint32 // driver: descriptors in one of these tables; 0 = chains are linked descriptors
+	MaxIndirect uint32 // driver: descriptors in a table; 0 = no tables, else they save room in a ring that fills up
 	Flags       uint32 // 0 or VH_QUEUE_HOLD
 }
 
