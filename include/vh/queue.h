@@ -96,7 +96,7 @@ struct vh_queue_stats {
 	uint64_t seg_waits; /* pops cut short because the segment pool was used up */
 	uint32_t in_flight;
 	uint32_t broken_site;	      /* number of the check that broke it, 0 = none */
-	uint64_t oldest_in_flight_ns; /* age of the oldest request in flight, 0 = none or unknown */
+	uint64_t oldest_in_flight_ns; /* age of the oldest request in flight, 0 = none, or seen now for the first time */
 	uint64_t failed;	      /* device: requests that it could not do, see vh_device_error() */
 	uint64_t iotlb_misses;	      /* device: I/O addresses that were not known, and had to be asked for */
 };

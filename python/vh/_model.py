@@ -689,7 +689,7 @@ class QueueStats:
     seg_waits: int = 0  # pops cut short because the segment pool was used up
     in_flight: int = 0
     broken_site: int = 0  # number of the check that broke it, 0 = none
-    oldest_in_flight_ns: int = 0  # age of the oldest request in flight, 0 = none or unknown
+    oldest_in_flight_ns: int = 0  # age of the oldest request in flight, 0 = none, or seen now for the first time
     failed: int = 0  # device: requests that it could not do, see vh_device_error()
     iotlb_misses: int = 0  # device: I/O addresses that were not known, and had to be asked for
 

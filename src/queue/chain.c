@@ -2,6 +2,25 @@
 /* The rare parts of taking a chain: long ones, ranges across regions, indirect tables. */
 #include "vhi_chain.h"
 
+uint32_t vhi_stamp(struct vh_queue *q)
+{
+	const uint32_t now = vhi_now(&q->now);
+
+	/* Its slot may be free by now, where a time means nothing. */
+	if (q->dev.late)
+		__atomic_store_n(&q->slots[q->dev.late - 1].since, now, __ATOMIC_RELAXED);
+	q->dev.late = 0;
+	return now;
+}
+
+void vhi_took_more(struct vh_queue *q, uint32_t n)
+{
+	const uint32_t now = vhi_stamp(q);
+
+	for (uint32_t i = 0; i < n; i++)
+		__atomic_store_n(&q->slots[*vhi_order(q, q->seq + i)].since, now, __ATOMIC_RELAXED);
+}
+
 void vhi_chain_form(struct vh_queue *q)
 {
 	q->dev.form = (struct vhi_form){

@@ -188,6 +188,13 @@ __attribute__((noinline, cold)) static int complete_among_stale(struct vh_queue 
 	return rc ? rc : stale(q, "vh_queue_push");
 }
 
+int vhi_push_poisoned(struct vh_queue *q, uint32_t n)
+{
+	vhi_ended(q, n);
+	q->dropped += n;
+	return vhi_queue_broke(q, VHI_SITE_QUEUE_POISONED);
+}
+
 int vhi_push_odd(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n, uint32_t claimed)
 {
 	const int rc = claim_rest(q, cpls, n, claimed);
@@ -347,6 +354,8 @@ static int32_t arm(struct vh_queue *q)
 {
 	int32_t rc = VH_QUEUE_SLEEP;
 
+	if (q->role == VH_QUEUE_DEVICE && q->dev.late)
+		vhi_stamp(q);
 	if (VHI_UNLIKELY(q->flags & VHI_QF_COALESCED))
 		vhi_coalesce_flush(q);
 	if (VHI_UNLIKELY(q->behind.iotlb))

@@ -269,6 +269,8 @@ __attribute__((noinline)) static int32_t pop_chains(struct vh_queue *q, struct v
 
 __attribute__((noinline)) static int32_t pop_none(struct vh_queue *q)
 {
+	if (VHI_UNLIKELY(q->dev.late))
+		vhi_stamp(q);
 	return vhi_queue_leave_with(q, vhi_taken(q, 0));
 }
 
@@ -363,14 +365,12 @@ static inline __attribute__((always_inline)) int32_t publish(struct vh_queue *q,
 
 		vhi_shm_store64(desc + 1, use_one(slots, num, cpl, &u));
 	}
-	vhi_ended(q, n);
-	if (vhi_poisoned(q)) {
-		q->dropped += n;
-		return vhi_queue_broke(q, VHI_SITE_QUEUE_POISONED);
-	}
+	if (vhi_poisoned(q))
+		return vhi_push_poisoned(q, n);
 	/* What nobody else looks at can be counted while the driver finds it. */
 	vhi_shm_store64_release(ring + 2 * (size_t)packed_at(old) + 1, first);
-	vhi_move(&q->next_used, (uint32_t)u.at | (u.marks ? VHI_PACKED_WRAP : 0));
+	vhi_ended(q, n);
+	q->next_used = (uint16_t)(u.at | (u.marks ? VHI_PACKED_WRAP : 0));
 	passed = packed_between(num, old, q->next_used);
 	q->dev.taken -= passed;
 	vhi_count(&q->stats.completed, n);

@@ -300,10 +300,15 @@ static uint64_t oldest_ns(struct vh_queue *q)
 	if (!__atomic_load_n(&q->in_flight, __ATOMIC_RELAXED))
 		return 0;
 	for (uint32_t i = 0; i < q->num; i++) {
-		int64_t age = vhi_age_ns(now, __atomic_load_n(&q->slots[i].since, __ATOMIC_RELAXED));
+		uint32_t since = __atomic_load_n(&q->slots[i].since, __ATOMIC_RELAXED);
 
-		if (__atomic_load_n(&q->slots[i].state, __ATOMIC_RELAXED))
-			oldest = VHI_MAX(oldest, age);
+		if (!__atomic_load_n(&q->slots[i].state, __ATOMIC_RELAXED))
+			continue;
+		/* Who took it did nothing since: so old it is now. */
+		if (!since && __atomic_compare_exchange_n(&q->slots[i].since, &since, now, false, __ATOMIC_RELAXED,
+							  __ATOMIC_RELAXED))
+			since = now;
+		oldest = VHI_MAX(oldest, vhi_age_ns(now, since));
 	}
 	return (uint64_t)oldest;
 }

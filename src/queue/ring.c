@@ -154,6 +154,8 @@ static size_t lay_out(struct vh_queue *q, char *base, const struct vhi_ring *rin
 	q->dev.order = carve(base, &at, q->dev.order_mask + 1, sizeof(uint16_t));
 	q->dev.run = carve(base, &at, ring->features & VHI_BIT(VH_F_IN_ORDER) ? num : 0, sizeof(struct vh_cpl));
 	q->dev.held = 0;
+	q->dev.late = 0;
+	q->dev.lone = false;
 	q->dev.grave = carve(base, &at, 1, sizeof(*q->dev.grave));
 	q->dev.dirty = carve(base, &at, 1, sizeof(*q->dev.dirty));
 	q->dev.table = carve(base, &at, q->max_segs, VHI_DESC_SIZE);

@@ -46,8 +46,11 @@ static inline __attribute__((always_inline)) int32_t take(struct vh_queue *q, st
 	if (VHI_REFUSE(VHI_SITE_QUEUE_AVAIL_JUMP, ready > q->num))
 		return vhi_queue_broke(q, VHI_SITE_QUEUE_AVAIL_JUMP);
 	max = VHI_MIN(max, ready);
-	if (!max)
+	if (!max) {
+		if (VHI_UNLIKELY(q->dev.late))
+			vhi_stamp(q);
 		return 0;
+	}
 	b = vhi_batch_begin(q, &w);
 	for (end = reqs + max; req != end; req++) {
 		const uint32_t at = (vhi_first32(b.stamp) + q->dev.order_skew) & q->dev.order_mask;
@@ -158,13 +161,12 @@ static inline __attribute__((always_inline)) int32_t publish(struct vh_queue *q,
 {
 	const uint16_t old = q->next_used;
 
-	vhi_ended(q, n);
-	if (vhi_poisoned(q)) {
-		q->dropped += n;
-		return vhi_queue_broke(q, VHI_SITE_QUEUE_POISONED);
-	}
+	if (vhi_poisoned(q))
+		return vhi_push_poisoned(q, n);
+	/* What nobody else looks at can be counted while the driver finds it. */
+	vhi_shm_store16_release(used(q) + IDX, (uint16_t)(old + n));
 	q->next_used = (uint16_t)(old + n);
-	vhi_shm_store16_release(used(q) + IDX, q->next_used);
+	vhi_ended(q, n);
 	vhi_count(&q->stats.completed, n);
 	vhi_count(&q->stats.bytes_out, bytes);
 	tell_driver(q, old);

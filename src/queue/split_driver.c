@@ -138,8 +138,8 @@ static int32_t split_submit(struct vh_queue *q, const struct vh_req *reqs, uint3
 	}
 	if (!i)
 		return vhi_queue_leave_with(q, vhi_refused(q, rc));
+	vhi_shm_store16_release(avail(q) + IDX, (uint16_t)(old + i));
 	q->next_avail = (uint16_t)(old + i);
-	vhi_shm_store16_release(avail(q) + IDX, q->next_avail);
 	vhi_submit_end(q, &b, i);
 	tell_device(q, old);
 	return vhi_queue_leave_with(q, (int32_t)i);

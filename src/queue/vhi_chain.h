@@ -37,6 +37,14 @@ const struct vh_seg *vhi_chain_segs(struct vh_queue *q, const struct vhi_slot *s
 void vhi_chain_put_block(struct vh_queue *q, struct vhi_slot *slot);
 void vhi_chain_put_blocks(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n);
 
+/*
+ * For a side that polls, reading the clock is a good part of what it adds to the way of one request. So one that is taken
+ * alone, as the one before it was, with nothing else in flight, gets no time (0) but by what comes before its push: another
+ * call, or a look at the statistics.
+ */
+uint32_t vhi_stamp(struct vh_queue *q); /* the time, which the one that is late gets too */
+void vhi_took_more(struct vh_queue *q, uint32_t n); /* it did not come alone, but n did */
+
 /* What q->dev.form has to be, now that the run, or its memory, is another one. */
 void vhi_chain_form(struct vh_queue *q);
 
@@ -67,7 +75,8 @@ struct vhi_batch {
 
 static inline __attribute__((always_inline)) struct vhi_batch vhi_batch_begin(struct vh_queue *q, struct vhi_walk *w)
 {
-	const uint32_t now = vhi_now(&q->now);
+	const uint32_t now = q->dev.lone ? 0 : vhi_stamp(q);
+
 
 	w->snap = q->lookup;
 	w->span = w->snap->spans;
@@ -368,6 +377,13 @@ static inline int32_t vhi_taken(struct vh_queue *q, int32_t n)
 static inline void vhi_took(struct vh_queue *q, const struct vhi_batch *b, struct vh_req *end, uint32_t n)
 {
 	end[-1].flags |= VH_REQ_LAST;
+	if (q->dev.lone) {
+		q->dev.late = (uint32_t)end[-1].token + 1;
+		if (VHI_UNLIKELY(n > 1))
+			vhi_took_more(q, n);
+		q->dev.lone = false;
+	}
+	q->dev.last = n;
 	q->seq += n;
 	q->idle = false;
 	__atomic_store_n(&q->in_flight, q->in_flight + n, __ATOMIC_RELAXED);

@@ -33,10 +33,17 @@ static inline __attribute__((always_inline)) bool vhi_claim(struct vh_queue *q, 
 	return VHI_LIKELY(cpl == end && !flags);
 }
 
+/* Memory is not whole, and nothing is published of n requests, which end all the same. */
+int vhi_push_poisoned(struct vh_queue *q, uint32_t n);
+
 /* So many are published. Whether somebody waits for the last one is asked by who may have to wake him. */
 static inline void vhi_ended(struct vh_queue *q, uint32_t n)
 {
-	__atomic_store_n(&q->in_flight, q->in_flight - n, __ATOMIC_RELAXED);
+	const uint32_t left = q->in_flight - n;
+
+	__atomic_store_n(&q->in_flight, left, __ATOMIC_RELAXED);
+	q->dev.late = 0;
+	q->dev.lone = !left && q->dev.last == 1;
 }
 
 #endif

@@ -68,13 +68,18 @@ static inline __attribute__((always_inline)) struct vhi_submit vhi_submit_begin(
 				   .room = q->drv.n_free - VHI_MIN(q->drv.n_free, spare),
 				   .longest = q->drv.longest,
 				   .turn = q->drv.turn,
-				   .now = vhi_now(&q->now),
+				   .now = n > 1 ? vhi_now(&q->now) : 0,
 				   .free = q->drv.free};
 }
 
-/* n requests were taken, and can be seen. */
+/*
+ * n requests were taken, and can be seen. One that went alone gets its time only now: the device is at work already, and who
+ * has one request in flight waits for it.
+ */
 static inline void vhi_submit_end(struct vh_queue *q, const struct vhi_submit *b, uint32_t n)
 {
+	if (!b->now)
+		__atomic_store_n(&b->slots[q->drv.free].since, vhi_now(&q->now), __ATOMIC_RELAXED);
 	q->drv.n_free = b->n_free;
 	q->drv.turn = b->turn;
 	q->drv.free = b->free;

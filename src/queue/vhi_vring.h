@@ -46,7 +46,7 @@ struct vhi_slot {
 	union {
 		struct {
 			uint32_t seq;	/* device: as in vh_req */
-			uint32_t since; /* atomic: vhi_now() at pop or submit */
+			uint32_t since; /* atomic: vhi_now() at pop or submit, 0 = not known yet */
 		};
 		uint64_t stamp; /* both at once: vhi_lie32() */
 	};
@@ -308,6 +308,9 @@ struct vh_queue {
 			uint16_t *order; /* slots in order of pop, for unpop: see vhi_order() */
 			uint32_t order_mask;
 			uint32_t order_skew; /* split: so that it is in step with the available ring */
+			bool lone;	     /* nothing is in flight, and one request will be popped, it seems: */
+			uint32_t last;	     /* as many as by the last pop */
+			uint32_t late;	     /* slot + 1 of a request that has no time yet, 0 = none */
 			uint32_t taken;	     /* packed: descriptors from next_used to next_avail */
 			uint32_t foreign;    /* packed: of these, the ones that were taken before the start */
 			uint64_t *table;     /* copy of an indirect table that is not in one piece */

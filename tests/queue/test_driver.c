@@ -359,6 +359,22 @@ static void wrong_requests_are_refused_and_leave_no_trace(void **state)
 	}
 }
 
+/* At once or, for one alone, when the device can see it. */
+static void every_request_is_timed(void **state)
+{
+	const struct vh_req reqs[] = {request(1, 0, 1), request(1, 0, 2)};
+	struct vh_queue_stats stats = {.size = sizeof(stats)};
+
+	(void)state;
+	assert_int_equal(vh_queue_submit(ring.q, reqs, 1), 1);
+	assert_int_not_equal(ring.q->slots[0].since, 0);
+	assert_int_equal(vh_queue_submit(ring.q, reqs, 2), 2);
+	assert_int_not_equal(ring.q->slots[1].since, 0);
+	assert_int_equal(ring.q->slots[1].since, ring.q->slots[2].since);
+	assert_int_equal(vh_queue_get_stats(ring.q, &stats), 0);
+	assert_in_range(stats.oldest_in_flight_ns, 0, UINT64_C(60000000000));
+}
+
 static void what_a_request_does_not_use_yet_must_be_zero(void **state)
 {
 	struct vh_req req = request(1, 1, 7);
@@ -718,6 +734,7 @@ int main(void)
 		CASE(a_ring_that_is_kept_full_holds_as_many_as_it_has_descriptors),
 		CASE(a_full_ring_takes_fewer),
 		CASE(wrong_requests_are_refused_and_leave_no_trace),
+		CASE(every_request_is_timed),
 		CASE(what_a_request_does_not_use_yet_must_be_zero),
 		CASE(a_submit_that_took_some_leaves_the_last_error_alone),
 		CASE(case_219_an_id_outside_the_ring_breaks),

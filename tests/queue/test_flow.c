@@ -631,6 +631,80 @@ static void counters_count(void **state)
 	assert_int_equal(stats.oldest_in_flight_ns, 0);
 }
 
+static uint32_t since(const struct vh_req *req)
+{
+	return ring.q->slots[(uint32_t)req->token].since;
+}
+
+/* One request, alone, as the one before it. It has no time yet. */
+static struct vh_req pop_alone(void)
+{
+	struct vh_req req;
+
+	vht_chain(&ring, 0, 1, 1);
+	req = vht_pop1(&ring);
+	vht_push1(&ring, &req, 0);
+	vht_chain(&ring, 0, 1, 1);
+	req = vht_pop1(&ring);
+	assert_int_equal(since(&req), 0);
+	return req;
+}
+
+static void a_request_that_is_alone_gets_its_time_by_what_comes_next(void **state)
+{
+	struct vh_queue_stats stats = {.size = sizeof(stats)};
+	struct vh_req req, more[2];
+
+	(void)state;
+	req = pop_alone(); /* a pop that finds nothing */
+	assert_int_equal(vh_queue_pop(ring.q, more, 2), 0);
+	assert_int_not_equal(since(&req), 0);
+	vht_push1(&ring, &req, 0);
+	req = pop_alone(); /* one that finds something */
+	vht_chain(&ring, 4, 1, 1);
+	more[0] = vht_pop1(&ring);
+	assert_int_not_equal(since(&req), 0);
+	assert_int_equal(since(&req), since(&more[0]));
+	vht_push1(&ring, &more[0], 0);
+	vht_push1(&ring, &req, 0);
+	req = pop_alone(); /* arming */
+	assert_int_equal(vh_queue_arm(ring.q), VH_QUEUE_SLEEP);
+	assert_int_not_equal(since(&req), 0);
+	vht_push1(&ring, &req, 0);
+	req = pop_alone(); /* a look, from any thread */
+	assert_int_equal(vh_queue_get_stats(ring.q, &stats), 0);
+	assert_int_equal(stats.oldest_in_flight_ns, 0);
+	assert_int_not_equal(since(&req), 0);
+	vht_push1(&ring, &req, 0);
+	req = pop_alone(); /* it was given back */
+	assert_int_equal(vh_queue_unpop(ring.q, 1), 0);
+	req = vht_pop1(&ring);
+	assert_int_not_equal(since(&req), 0);
+	vht_push1(&ring, &req, 0);
+}
+
+static void requests_that_come_together_after_one_that_was_alone_have_their_time(void **state)
+{
+	struct vh_cpl cpls[2];
+	struct vh_req reqs[2];
+
+	(void)state;
+	reqs[0] = pop_alone();
+	vht_push1(&ring, &reqs[0], 0);
+	vht_chain(&ring, 0, 1, 1);
+	vht_chain(&ring, 4, 1, 1);
+	assert_int_equal(vh_queue_pop(ring.q, reqs, 2), 2);
+	for (uint32_t i = 0; i < 2; i++) {
+		assert_int_not_equal(since(&reqs[i]), 0);
+		cpls[i] = (struct vh_cpl){.token = reqs[i].token};
+	}
+	assert_int_equal(vh_queue_push(ring.q, cpls, 2), 0);
+	/* As there were two, the next one is timed at once. */
+	vht_chain(&ring, 0, 1, 1);
+	reqs[0] = vht_pop1(&ring);
+	assert_int_not_equal(since(&reqs[0]), 0);
+}
+
 static void stop_waits_for_what_is_in_flight_and_pops_nothing_more(void **state)
 {
 	struct vh_req reqs[4];
@@ -689,6 +763,8 @@ int main(void)
 		CASE(when_the_segment_pool_is_used_up_pop_returns_fewer),
 		CASE(a_refused_long_chain_gives_its_block_back),
 		CASE(counters_count),
+		CASE(a_request_that_is_alone_gets_its_time_by_what_comes_next),
+		CASE(requests_that_come_together_after_one_that_was_alone_have_their_time),
 		CASE(stop_waits_for_what_is_in_flight_and_pops_nothing_more),
 	};
 

@@ -1174,7 +1174,7 @@ type QueueStats struct {
 	SegWaits         uint64 // pops cut short because the segment pool was used up
 	InFlight         uint32
 	BrokenSite       uint32 // number of the check that broke it, 0 = none
-	OldestInFlightNS uint64 // age of the oldest request in flight, 0 = none or unknown
+	OldestInFlightNS uint64 // age of the oldest request in flight, 0 = none, or seen now for the first time
 	Failed           uint64 // device: requests that it could not do, see vh_device_error()
 	IotlbMisses      uint64 // device: I/O addresses that were not known, and had to be asked for
 }
