@@ -187,7 +187,7 @@ static enum vhi_vduse_outcome get_vq_state(struct vh_vduse *v)
 	if (VHI_REFUSE(VHI_SITE_VDUSE_QUEUE, i >= v->n_queues))
 		return refused(v, VHI_SITE_VDUSE_QUEUE);
 	if (v->rings[i].state == VHI_VDUSE_STOPPED) {
-		put_base(v, vhi_queue_base(v->rings[i].q));
+		put_base(v, vhi_vduse_base(v, i));
 		return VHI_VDUSE_OK;
 	}
 	vhi_vduse_drain(v, i);

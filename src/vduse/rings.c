@@ -74,6 +74,16 @@ static uint32_t base_of(const struct vh_vduse *v, const struct vhi_vduse_vq_info
 	       (uint32_t)(p->last_used_idx & 0x7fff) << 16 | (uint32_t)(p->last_used_counter & 1) << 31;
 }
 
+uint32_t vhi_vduse_base(struct vh_vduse *v, uint32_t i)
+{
+	struct vhi_vduse_vq_info info = {.index = i};
+
+	/* Before DRIVER_OK it is where the kernel was told that it shall begin: nothing of it has come here yet. */
+	if (!(v->status & VHI_STATUS_DRIVER_OK) && vhi_vduse_ioctl(v, VHI_VDUSE_VQ_GET_INFO, &info) >= 0)
+		return base_of(v, &info);
+	return vhi_queue_base(v->rings[i].q);
+}
+
 static void started(struct vh_vduse *v, uint32_t i)
 {
 	struct vhi_vduse_ring *r = &v->rings[i];

@@ -809,6 +809,10 @@ static void where_a_queue_stands(void **state)
 
 	(void)state;
 	open_with(NULL);
+	k.info[0].split.avail_index = 7;
+	id = send_message(&req);
+	assert_true(answered(id, &rsp));
+	assert_int_equal(rsp.vq_state.split.avail_index, 7); /* where it shall begin */
 	k.info[0].split.avail_index = 0;
 	run_driver();
 	for (uint8_t n = 0; n < 3; n++)
