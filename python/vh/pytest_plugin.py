@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Callable, Generator, Iterator, Sequence
 
 import pytest
 
+from vh._types import TYPES
+
 if TYPE_CHECKING:
     import vh
     from vh import launch
@@ -27,7 +29,6 @@ ON_FAILURE, ALWAYS, OFF = "on-failure", "always", "off"
 MIB = 1 << 20
 LINES = 200  # of a trace that a report shows
 BUILT_IN = "libvh"
-TYPES = {"net": 1, "blk": 2, "console": 3, "rng": 4, "scsi": 8, "vsock": 19, "crypto": 20, "fs": 26}
 _FROM_FIXTURES = {"vh_net": "net"}
 
 

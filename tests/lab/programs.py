@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
 """A guest that has the kernel's vhost, vDPA and VDUSE drivers, and runs programs of ours."""
+import glob
 import os
 import py_compile
 import subprocess
@@ -42,8 +43,11 @@ def python(work, build, scripts):
         out = subprocess.run([PYTHON, "-c", IMPORTED, script], env=env, stdout=subprocess.PIPE, check=True).stdout.decode()
         for _, name, package, path in (line.split("\t") for line in out.splitlines() if line.startswith("file\t")):
             if path != script:
-                inside, path = _module(work, name, package == "True", path)
-                files[inside] = path
+                inside, compiled = _module(work, name, package == "True", path)
+                files[inside] = compiled
+                if package == "True":  # and what it reads
+                    for data in glob.glob(os.path.join(os.path.dirname(path), "*", "*.json")):
+                        files[os.path.join(os.path.dirname(inside), os.path.relpath(data, os.path.dirname(path)))] = data
     return [*files.items(), *scripts]
 
 

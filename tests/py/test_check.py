@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -12,16 +13,18 @@ import binding
 import pytest
 
 from vh.check import TABLE, core, known, one, report, runner  # noqa: E402
-from vh.check import back, front  # noqa: E402, F401
+from vh.check import back, front, node  # noqa: E402, F401
 from vh.check.context import Context, Options, survey  # noqa: E402
 
 from vh.check.front.context import Context as FrontContext, FrontEnd  # noqa: E402
+from vh.check.node import context as node_context, ioctls  # noqa: E402
 from vh.check.targets import Command, Socket  # noqa: E402
 from vh.launch.process import Child  # noqa: E402
 
 import check_devices  # noqa: E402
 import check_faults  # noqa: E402
 import check_fronts  # noqa: E402
+import check_nodes  # noqa: E402
 
 BLK = f"{binding.VHCTL} serve blk --ram 4M --queues 2 --serial check --socket {{socket}}"
 NET = f"{binding.VHCTL} serve net --loopback --queues 2 --mtu 1400 --mac 52:54:00:12:34:56 --socket {{socket}}"
@@ -110,6 +113,54 @@ def test_red_front_end(name):
     result = checked_front(name, check_fronts.killed if name.startswith("front-hostile.") else check_fronts.MISTAKES[name])
     assert result.outcome == ("warn" if TABLE[name].severity in ("should", "info") else "fail"), (result.outcome, result.text)
     assert result.text
+
+
+NODE = [name for name, check in TABLE.items() if check.side == core.NODE]
+
+
+def checked_node(name, monkeypatch, kind, **mistake):
+    file = check_nodes.PlayedFile(kind, **mistake)
+
+    def tap():
+        file.tap = os.open(os.devnull, os.O_RDWR)
+        return file.tap
+    monkeypatch.setattr(node_context, "open_tap", tap)
+    options = Options("", wait=0.3)
+    offer, device = node_context.survey(file, options)
+    return one(TABLE[name], node_context.NodeContext(file, options, offer, device), timeout=60)
+
+
+@pytest.mark.parametrize("name", NODE)
+def test_right_node(name, monkeypatch):
+    result = checked_node(name, monkeypatch, check_nodes.LIES[name][0])
+    assert result.outcome == "pass", (result.text, result.messages)
+
+
+@pytest.mark.parametrize("name", NODE)
+def test_red_node(name, monkeypatch):
+    kind, mistake = check_nodes.LIES[name]
+    result = checked_node(name, monkeypatch, kind, **mistake)
+    assert result.outcome == ("warn" if TABLE[name].severity in ("should", "info") else "fail"), (result.outcome, result.text)
+    assert result.text
+
+
+@pytest.mark.parametrize("name", ["mem.regions", "ring.base-given", "ring.stop-start", "ring.sizes"])
+@pytest.mark.parametrize("kind", ["vhost-vdpa", "vhost-net"])
+def test_checks_of_back_ends_hold_for_nodes(kind, name, monkeypatch):
+    result = checked_node(name, monkeypatch, kind)
+    assert result.outcome == ("skip" if (kind, name) == ("vhost-vdpa", "ring.stop-start") else "pass"), (result.text, result.messages)
+
+
+def test_ioctls_are_those_of_the_library():
+    """Names, numbers, sizes and who knows them, as src/uapi has them."""
+    folder = pathlib.Path(binding.TOP) / "src" / "uapi"
+    rows = re.findall(r"VHI_IOCTL\(VHOST_(\w+), ([^,]+), (true|false)\)", (folder / "ioctls.def").read_text("utf-8"))
+    numbers = dict(re.findall(r"#define VHI_VHOST_(\w+)\s+VHI_IO[RW]*\(VHI_VHOST_VIRTIO, (0x\w+)", (folder / "vhi_vhost_uapi.h").read_text("utf-8")))
+    kinds = {"VHI_NODE_NET": ("vhost-net",), "VHI_NODE_VSOCK": ("vhost-vsock",), "VHI_NODE_SCSI": ("vhost-scsi",),
+             "VHI_NODE_VDPA": ("vhost-vdpa",), "VHI_NODE_WORKERS": ioctls.WORKERS, "VHI_NODE_VHOST": ioctls.ALL}
+    wanted = {name: (int(numbers[name], 16), {k for n in nodes.split(" | ") for k in kinds[n]}, owner == "true")
+              for name, nodes, owner in rows}
+    assert {name: (row.number, set(row.nodes), row.owner) for name, row in ioctls.IOCTLS.items()} == wanted
 
 
 def test_command_front_end():

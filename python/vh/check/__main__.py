@@ -6,14 +6,15 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from typing import Sequence
+from typing import Callable, Sequence
 
-from vh.check import back, front, known, report, runner
+from vh.check import back, front, known, node, report, runner
 from vh.check.context import Context, Options, survey
-from vh.check.core import BACK_END, FRONT_END, Check, select
-from vh.check.devices import DEVICES
+from vh.check.core import BACK_END, FRONT_END, NODE, Check, select
+from vh.check.devices import DEVICES, Device
 from vh.check.front.context import Context as FrontContext
 from vh.check.front.context import FrontEnd
+from vh.check.node import context as nodes
 from vh.check.reference import MAKES
 from vh.check.targets import Target, Unreachable, target
 
@@ -22,9 +23,10 @@ OK, WRONG, USAGE, UNREACHABLE = 0, 1, 2, 3
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
-        prog="vhctl check", description="Check a vhost-user peer by its rules. It uses up many connections.",
+        prog="vhctl check", description="Check a vhost-user peer, or a vhost device, by its rules. It uses up many connections.",
         epilog="Exit code: 0 all as expected, 1 not conforming, 2 usage, 3 can't reach the peer.")  # fmt: skip
-    p.add_argument("target", nargs="?", help='unix:PATH, or exec:"COMMAND {socket}", which is started when needed')
+    p.add_argument("target", nargs="?", help='unix:PATH, or exec:"COMMAND {socket}", which is started when needed; or a device: '
+                   "/dev/vhost-vdpa-N, vdpa:NAME, /dev/vhost-net, /dev/vhost-vsock, /dev/vhost-scsi")  # fmt: skip
     p.add_argument("--listen", metavar="PATH", help="check a front-end, which connects there, once; or:")
     p.add_argument("--command", metavar="COMMAND", help="check a front-end, which is started so, with {socket} for the path")
     p.add_argument("--type", choices=[*DEVICES], help="what the device is; guessed from its features otherwise")
@@ -54,31 +56,38 @@ def show_list(checks: Sequence[Check]) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     p = parser()
     options = p.parse_args(argv)
-    side = FRONT_END if options.listen or options.command else BACK_END
+    front_end = bool(options.listen or options.command)
+    side = FRONT_END if front_end else NODE if options.target and nodes.is_node(options.target) else BACK_END
     checks = select(side, options.only, options.skip)
-    if options.list and side == BACK_END:
-        checks = [*checks, *select(FRONT_END, options.only, options.skip)]
+    if options.list and not front_end and not options.target:
+        checks = select("", options.only, options.skip)
     if options.list:
         if options.markdown:
             print(report.markdown(checks), end="")
         else:
             show_list(checks)
         return OK
-    if bool(options.target) != (side == BACK_END):
-        p.error("check what? A back-end at a target, or a front-end with --listen or --command")
+    if bool(options.target) == front_end:
+        p.error("check what? A back-end or a device at a target, or a front-end with --listen or --command")
     if not checks:
         p.error("no check has such a name; --list shows them")
     try:
         expected = {name: why for what in options.known for name, why in known.load(what).items()}
         if side == FRONT_END and (options.type or "blk") not in MAKES:
             raise ValueError(f"a front-end is checked with a device of type {' or '.join(MAKES)}")
-        peer: Target | FrontEnd = target(options.target) if options.target else FrontEnd(
-            options.listen or "", options.command or "", options.type or "blk", options.timeout)
+        peer: Target | FrontEnd = FrontEnd(
+            options.listen or "", options.command or "", options.type or "blk", options.timeout) if front_end else (
+            nodes.File(options.target) if side == NODE else target(options.target))  # fmt: skip
     except ValueError as e:
         p.error(str(e))
+    except Unreachable as e:
+        print(f"vhctl check: {e}", file=sys.stderr)
+        return UNREACHABLE
     try:
         if isinstance(peer, FrontEnd):
             return _front_end(peer, checks, expected, options)
+        if isinstance(peer, nodes.File):
+            return _node(peer, checks, expected, options)
         return _back_end(peer, checks, expected, options)
     except Unreachable as e:
         print(f"vhctl check: {e}", file=sys.stderr)
@@ -90,11 +99,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _back_end(peer: Target, checks: Sequence[Check], expected: dict[str, str], options: argparse.Namespace) -> int:
     how = Options(options.type or "", options.timeout, options.wait, options.allow_write, options.loopback)
     offer, device = survey(peer, how)
+    return _run(peer, device, checks, lambda: Context(peer, how, offer, device), expected, options)
+
+
+def _node(file: nodes.File, checks: Sequence[Check], expected: dict[str, str], options: argparse.Namespace) -> int:
+    how = Options(options.type or "", options.timeout, options.wait, options.allow_write, options.loopback)
+    offer, device = nodes.survey(file, how)
+    checks = [c for c in checks if nodes.holds(file, c)]
+    return _run(file, device, checks, lambda: nodes.NodeContext(file, how, offer, device), expected, options)
+
+
+def _run(peer: Target, device: Device, checks: Sequence[Check], context: Callable[[], Context], expected: dict[str, str],
+         options: argparse.Namespace) -> int:  # fmt: skip
     checks = [c for c in checks if c.device in ("", device.name)]
     print(f"note: {len(checks)} checks of {peer.name}, a device of type {device.name}"
           f"{', which serves one connection' if peer.one_shot else ''}", file=sys.stderr)  # fmt: skip
     bar = report.Progress(len(checks))
-    results = runner.run(checks, lambda: Context(peer, how, offer, device), expected, options.timeout, bar)
+    results = runner.run(checks, context, expected, options.timeout, bar)
     bar.end()
     return _tell(peer.name, device.name, results, options)
 

@@ -9,16 +9,21 @@ import time
 from dataclasses import dataclass
 from typing import Any, Sequence
 
-from vh.check.core import Check, Fails, Skips
+import vh
+from vh._model import MSG_CHANNEL_MAIN
+from vh.check.core import Check, Fails, Skips, equal, require
 from vh.check.devices import DEVICES, Device, Request, guess
 from vh.check.targets import Target, Unreachable
-from vh.check.wires import History, Wire
+from vh.check.wires import History, Seen, Wire
 from vh.testing import wire
 from vh.testing.peer import FrontEnd, Memory, Queue
 from vh.testing.wire import BLK, FE, NET, PF, F, bits
 
 #: how long a check waits in order to see that nothing happens
 QUIET = 0.1
+
+#: of a frame that comes back
+ROOM = 2048
 
 #: of a device's status: ACKNOWLEDGE, DRIVER and FEATURES_OK, and DRIVER_OK besides
 FEATURES_OK, DRIVER_OK = 11, 15
@@ -48,14 +53,26 @@ class Offer:
     slots: int = 0
 
 
-def set_status(fe: FrontEnd, value: int) -> None:
-    """Where STATUS was negotiated there are back-ends that start nothing before DRIVER_OK."""
-    if fe.pf_acked & bits(PF.STATUS):
-        fe.do(FE.SET_STATUS, wire.pack("U64", value=value))
+def space(fe: Wire, offset: int, size: int) -> bytes:
+    """So many bytes of the configuration space, by a reply that says the same offset and size."""
+    with fe.call(FE.GET_CONFIG, wire.config(offset, size)) as msg:
+        require(msg.payload, f"GET_CONFIG of {size} bytes at {offset} is refused")
+        fields = msg.fields("CONFIG")
+    equal((fields["offset"], fields["size"]), (offset, size), "offset and size of GET_CONFIG's reply")
+    data: bytes = fields["data"]
+    equal(len(data), size, "bytes of the configuration space")
+    return data
 
 
 class Context:
     """What one check of a back-end may use. Everything that it opens is closed after it."""
+
+    subject = "the back-end"
+
+    @property
+    def largest(self) -> int:
+        """Entries that a ring may have."""
+        return 256
 
     def __init__(self, target: Target, options: Options, offer: Offer, device: Device):
         self.target, self.options, self.offer, self.device = target, options, offer, device
@@ -76,13 +93,15 @@ class Context:
             "queues": (self.queue_count > self.device.first + self.device.step, "the device has one queue for I/O"),
             "write": (self.options.allow_write, "it would write to the disk; --allow-write allows it"),
             "process": (self.target.pid or self.target.one_shot, "the back-end was not started here"),
+            "one by one": (True, ""),
+            "stop": (True, ""),
             "again": (not self.target.one_shot, "the back-end serves one connection"),
             "loopback": (self.options.loopback, "the device may send frames elsewhere; --loopback says that it gives them back"),
         }
         if need in words:
             can, why = words[need]
             return "" if can else why
-        return "" if self.offers(need) else f"the back-end does not offer {need}"
+        return "" if self.offers(need) else f"{self.subject} does not offer {need}"
 
     def need(self, *needs: str) -> None:
         for need in needs:
@@ -95,6 +114,14 @@ class Context:
         if check.device and check.device != self.device.name:
             return f"the device is not of type {check.device}"
         return next(filter(None, map(self.lacks, check.needs)), "")
+
+    @property
+    def device_type(self) -> int:
+        """As libvh's driver knows it. Raises Skips when it does not."""
+        number = self.device.number
+        if number not in list(vh.DeviceType):
+            raise Skips(f"libvh has no driver for a device of type {self.device.name}")
+        return number
 
     @property
     def queue_count(self) -> int:
@@ -127,8 +154,29 @@ class Context:
         """The same with features acked; what is wanted is masked by the offer."""
         fe = self.wire()
         fe.negotiate(features, pf)
-        set_status(fe, FEATURES_OK)
+        fe.set_status(FEATURES_OK)
         return fe
+
+    def space(self, offset: int, size: int) -> bytes:
+        """The same of a connection of its own."""
+        with self.negotiated() as fe:
+            data = space(fe, offset, size)
+        self.target.settle(self.options.wait)
+        return data
+
+    def driver(self, without: int = 0, size: int = 16) -> vh.Driver:
+        """A session of libvh's driver that runs, over a connection whose messages are remembered."""
+        self.wire().close()  # an earlier connection is over now
+        self.target.settle(self.options.wait)
+        master = vh.Master(timeout=self.options.wait)
+        self.stack.callback(master.close)
+        with self.target.connect(self.options.wait) as sock:
+            master.adopt(sock)
+        master.set_trace(lambda m: self.history.add(Seen(m.sent, m.request, m.flags, m.payload, m.n_fds, m.channel or MSG_CHANNEL_MAIN)))
+        made = vh.Driver(master, type=self.device_type, queue_size=size, mask_features=without)
+        self.stack.callback(made.close)
+        made.start()
+        return made
 
     def rig(self, **options: Any) -> Rig:
         return self.stack.enter_context(Rig(self, **options))
@@ -159,6 +207,8 @@ class Rig:
     """A session with one memory and running queues: those that the device needs for one request, and it on `q`."""
 
     FEATURES = bits(F.VERSION_1, F.PROTOCOL_FEATURES, F.RING_INDIRECT_DESC)
+    supply = False  # give each frame that is sent room to come back
+    _room = 0
 
     def __init__(self, context: Context, num: int = 16, size: int = 1 << 20, base: int = 0, index: int | None = None,
                  features: int = 0, without: int = 0, pf: int | None = None, fe: Wire | None = None, start: bool = True,
@@ -187,8 +237,8 @@ class Rig:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self.fe.close()  # first: the kernel uses memory of this process by its addresses
         self.stack.close()
-        self.fe.close()
         self.context.target.settle(self.wait)
 
     @property
@@ -199,11 +249,12 @@ class Rig:
         """All queues, in their order, the one for I/O last."""
         for q in self.queues.values():
             self.fe.start(q, enable=enable or q is not self.q)
-            q.kick()
         self.driver_ok()
+        for q in self.queues.values():
+            q.kick()
 
     def driver_ok(self) -> None:
-        set_status(self.fe, DRIVER_OK)
+        self.fe.set_status(DRIVER_OK)
 
     def add_queue(self, index: int, num: int = 16) -> Queue:
         """One more queue, running, with those that it needs."""
@@ -223,6 +274,8 @@ class Rig:
     def submit(self, n: int = 1, q: Queue | None = None, kick: bool = True, indirect: bool = False) -> dict[int, Request]:
         """n requests by their heads, and one kick."""
         q = q or self.q
+        if self.supply:
+            self._supply(n)
         self.mem.next = self.free
         requests = {}
         for _ in range(n):
@@ -231,6 +284,16 @@ class Rig:
         if kick:
             q.kick()
         return requests
+
+    def _supply(self, n: int) -> None:
+        """Room for n more frames in the receive queue, all in one buffer."""
+        ring = self.queues[self.q.index - 1].ring
+        if not self._room:
+            self._room = self.mem.alloc(ROOM)
+            self.free = self.mem.next
+        ring.reap()
+        for _ in range(min(n, len(ring.free))):
+            ring.add([(self._room, ROOM, True)])
 
     def submit_more(self, n: int = 1) -> dict[int, Request]:
         """The same for the queue of I/O behind what was submitted and is in its memory still, without a kick."""
@@ -262,6 +325,10 @@ class Rig:
 
     def stop(self, q: Queue | None = None) -> int:
         return self.fe.stop(q or self.q)
+
+    def ends_at(self, wanted: int, what: str) -> None:
+        """The ring for I/O is stopped, where it can be; this is its base."""
+        equal(self.stop(), wanted, what)
 
     def restart(self, q: Queue | None = None) -> None:
         """Start it where the driver is."""

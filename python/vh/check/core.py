@@ -11,7 +11,7 @@ from typing import Any, Callable, Iterable, Sequence, TypeVar
 #: must and should as in the specification; robust: no rule, but a peer that fails it can be brought down
 MUST, SHOULD, ROBUST, INFO = "must", "should", "robust", "info"
 SEVERITIES = (MUST, SHOULD, ROBUST, INFO)
-BACK_END, FRONT_END, NODE = "back-end", "front-end", "node"
+BACK_END, FRONT_END, NODE = "back-end", "front-end", "device file"
 
 USER = "vhost-user"
 VIRTIO = "virtio 1.2"
@@ -40,6 +40,11 @@ class Check:
     device: str = ""
     side: str = BACK_END
     differs: tuple[str, ...] = ()
+    nodes: bool = False  # a rule of device files too
+
+    def of(self, side: str) -> bool:
+        """Is it a check of this side? Each is one of ""."""
+        return side in ("", self.side) or (self.nodes and side == NODE)
 
     @property
     def group(self) -> str:
@@ -50,14 +55,14 @@ TABLE: dict[str, Check] = {}
 
 
 def check(name: str, severity: str, section: str, needs: Sequence[str] | str = (), device: str = "",
-          side: str = BACK_END, differs: Sequence[str] | str = ()) -> Callable[[Function], Function]:  # fmt: skip
+          side: str = BACK_END, differs: Sequence[str] | str = (), nodes: bool = False) -> Callable[[Function], Function]:  # fmt: skip
     """A function of the table. Its docstring is the rule, in our words; `section` says where the rule stands."""
 
     def add(function: Function) -> Function:
         rule = " ".join((inspect.getdoc(function) or "").split())
         if name in TABLE or severity not in SEVERITIES or not rule:
             raise ValueError(f"check {name}: a second one, no such severity, or no rule")
-        TABLE[name] = Check(name, severity, section, rule, function, _words(needs), device, side, _words(differs))
+        TABLE[name] = Check(name, severity, section, rule, function, _words(needs), device, side, _words(differs), nodes)
         return function
 
     return add
@@ -88,6 +93,6 @@ def _shown(value: object) -> str:
 def select(side: str, only: Iterable[str] = (), skip: Iterable[str] = ()) -> list[Check]:
     """The checks of one side whose names match one of `only` (all, when empty) and none of `skip`."""
     only, skip = list(only), list(skip)
-    return [c for c in TABLE.values() if c.side == side
+    return [c for c in TABLE.values() if c.of(side)
             and (not only or any(fnmatch.fnmatchcase(c.name, g) for g in only))
             and not any(fnmatch.fnmatchcase(c.name, g) for g in skip)]  # fmt: skip

@@ -7,6 +7,7 @@ import struct
 from dataclasses import dataclass
 from typing import Callable
 
+from vh._types import TYPES
 from vh.testing.peer import BLK_T_IN, SECTOR, BlkRequest, Memory
 from vh.testing.wire import BLK, NET, F, bits
 
@@ -59,6 +60,11 @@ class Device:
     step: int = 1
     start: tuple[int, ...] = (0,)
 
+    @property
+    def number(self) -> int:
+        """The virtio device type, 0 for none."""
+        return TYPES.get(self.name, 0)
+
     def companions(self, index: int) -> tuple[int, ...]:
         """The queues that run when this one is used, in the order in which they are started."""
         return (index - 1, index) if self.step == 2 else tuple(sorted({*self.start, index}))
@@ -70,6 +76,11 @@ DEVICES = {
     "fs": Device("fs", _init, first=1, start=(0, 1)),
     "none": Device("none", None),
 }
+
+
+def by_number(number: int) -> str:
+    """The name of a virtio device type that requests are known for."""
+    return next((name for name, device in DEVICES.items() if device.number == number), "none")
 
 
 def guess(features: int) -> str:

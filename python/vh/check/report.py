@@ -10,15 +10,16 @@ from collections import Counter
 from typing import Any, Iterable, Sequence, TextIO
 from xml.etree import ElementTree
 
-from vh.check.core import Check
+from vh.check.core import NODE, Check
 from vh.check.runner import ERROR, PASS, SKIP, WARN, Result
 
 
 class Progress:
     """A bar on a terminal, and nothing elsewhere."""
 
-    def __init__(self, total: int, out: TextIO = sys.stderr):
-        self.total, self.out, self.shown = total, out, out.isatty()
+    def __init__(self, total: int, out: TextIO | None = None):
+        self.total, self.out = total, out or sys.stderr
+        self.shown = self.out.isatty()
 
     def __call__(self, done: int, check: Check) -> None:
         if self.shown:
@@ -105,11 +106,12 @@ def _plain(text: str) -> str:
 
 def markdown(checks: Iterable[Check]) -> str:
     """The table of checks for the documentation."""
-    rows = ["| check | severity | rule | section | needs |", "|---|---|---|---|---|"]
+    rows = ["| check | of | severity | rule | section | needs |", "|---|---|---|---|---|---|"]
     for c in checks:
         needs = ", ".join((*((c.device,) if c.device else ()), *c.needs))
         differs = f" ({'; '.join(c.differs)})" if c.differs else ""
-        rows.append(f"| `{c.name}` | {c.severity} | {c.rule}{differs} | {c.section} | {needs} |")
+        sides = f"{c.side}, {NODE}" if c.nodes else c.side
+        rows.append(f"| `{c.name}` | {sides} | {c.severity} | {c.rule}{differs} | {c.section} | {needs} |")
     return "\n".join(rows) + "\n"
 
 

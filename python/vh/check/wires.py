@@ -95,6 +95,11 @@ class Wire(_Remembering, FrontEnd):
         except wire.Timeout as e:
             raise wire.Timeout(f"no reply to {name(request)}: {e}") from None
 
+    def set_status(self, value: int) -> None:
+        """Where STATUS was negotiated there are back-ends that start nothing before DRIVER_OK."""
+        if self.pf_acked & wire.bits(wire.PF.STATUS):
+            self.do(wire.FE.SET_STATUS, wire.pack("U64", value=value))
+
     def open_channel(self) -> "Channel":
         ours, theirs = socket.socketpair()
         channel = Channel(ours, self.timeout)

@@ -16,6 +16,7 @@ A session step by step, every step with arguments that can be wrong::
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import os
 import select
@@ -66,6 +67,11 @@ class Memory:
     def region(self) -> tuple[int, int, int, int]:
         """As in a memory table: gpa, size, uva, offset."""
         return self.gpa, self.size, self.uva, self.offset
+
+    @property
+    def host(self) -> int:
+        """Where the region lies in this process."""
+        return ctypes.addressof(ctypes.c_char.from_buffer(self.map)) + self.offset
 
     def to_uva(self, gpa: int) -> int:
         return gpa - self.gpa + self.uva

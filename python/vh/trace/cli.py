@@ -7,10 +7,13 @@ import argparse
 import sys
 from typing import NoReturn
 
+from vh import _types
+from vh._model import DeviceType
 from vh.trace.files import Recording, read
 
 DONE, WRONG, USAGE, UNREACHABLE = 0, 1, 2, 3
-TYPES = {"none": 0, "net": 1, "blk": 2}
+#: whose feature bits have names
+TYPES = {"none": 0, **{name: number for name, number in _types.TYPES.items() if number in list(DeviceType)}}
 
 
 class Parser(argparse.ArgumentParser):

@@ -6,25 +6,13 @@ from __future__ import annotations
 import socket
 
 from vh.check.back.connect import refused
-from vh.check.context import DRIVER_OK, FEATURES_OK, Context, set_status
+from vh.check.context import DRIVER_OK, FEATURES_OK, Context, space
 from vh.check.core import MUST, ROBUST, SHOULD, USER, check, equal, require
-from vh.check.wires import Wire
 from vh.testing import wire
 from vh.testing.wire import FE
 
 CONFIG = f"{USER}: Virtio device config space"
 CHANNEL = f"{USER}: Back-end communication"
-
-
-def space(fe: Wire, offset: int, size: int) -> bytes:
-    """So many bytes of the configuration space, by a reply that says the same offset and size."""
-    with fe.call(FE.GET_CONFIG, wire.config(offset, size)) as msg:
-        require(msg.payload, f"GET_CONFIG of {size} bytes at {offset} is refused")
-        fields = msg.fields("CONFIG")
-    equal((fields["offset"], fields["size"]), (offset, size), "offset and size of GET_CONFIG's reply")
-    data: bytes = fields["data"]
-    equal(len(data), size, "bytes of the configuration space")
-    return data
 
 
 @check("config.read", MUST, CONFIG, "PF.CONFIG")
@@ -104,7 +92,7 @@ def kept(c: Context) -> None:
     """GET_STATUS tells what SET_STATUS said last."""
     fe = c.negotiated()
     for value in (FEATURES_OK, DRIVER_OK):
-        set_status(fe, value)
+        fe.set_status(value)
         equal(fe.get_u64(FE.GET_STATUS) & value, value, "status")
 
 
@@ -116,7 +104,7 @@ def again(c: Context) -> None:
     rig.stop()
     rig.fe.do(FE.RESET_DEVICE)
     equal(rig.fe.get_u64(FE.GET_FEATURES), rig.fe.offered, "features after the reset")
-    set_status(rig.fe, FEATURES_OK)
+    rig.fe.set_status(FEATURES_OK)
     rig.start()
     rig.io(2)
 

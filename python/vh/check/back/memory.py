@@ -32,13 +32,13 @@ def io_in(rig: Rig, mem: Memory) -> None:
     rig.finished({rig.q.submit(request.chain): request})
 
 
-@check("mem.table", MUST, f"{USER}: SET_MEM_TABLE", "io")
+@check("mem.table", MUST, f"{USER}: SET_MEM_TABLE", "io", nodes=True)
 def table(c: Context) -> None:
     """Buffers in the region of a table are reached."""
     c.rig().io()
 
 
-@check("mem.regions", MUST, REGIONS, "io")
+@check("mem.regions", MUST, REGIONS, "io", nodes=True)
 def regions(c: Context) -> None:
     """Buffers are reached in each of several regions, wherever in its file a region begins."""
     mems = [more(c, 1), more(c, 2, offset=1 << 16)]
@@ -47,7 +47,7 @@ def regions(c: Context) -> None:
         io_in(rig, mem)
 
 
-@check("mem.eight", MUST, REGIONS, "io")
+@check("mem.eight", MUST, REGIONS, "io", nodes=True)
 def eight(c: Context) -> None:
     """A table may have eight regions."""
     mems = [more(c, i) for i in range(1, 8)]
@@ -56,7 +56,7 @@ def eight(c: Context) -> None:
         io_in(rig, mem)
 
 
-@check("mem.adjoining", MUST, f"{VIRTIO}: 2.6 Virtqueues", "io")
+@check("mem.adjoining", MUST, f"{VIRTIO}: 2.6 Virtqueues", "io", nodes=True)
 def adjoining(c: Context) -> None:
     """A buffer is a range of guest addresses: it may begin in one region and end in the next, where they meet."""
     first = more(c, 1)
@@ -78,7 +78,7 @@ def adjoining(c: Context) -> None:
         require(not wrong, wrong)
 
 
-@check("mem.replace", MUST, f"{USER}: SET_MEM_TABLE", "io")
+@check("mem.replace", MUST, f"{USER}: SET_MEM_TABLE", "io", nodes=True)
 def replace(c: Context) -> None:
     """A table may be replaced while rings run: they go on, and reach what is new in it."""
     rig = c.rig()

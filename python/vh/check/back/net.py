@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import struct
 
-from vh.check.back.config import space
 from vh.check.context import Context, Rig
 from vh.check.core import MUST, ROBUST, SHOULD, USER, VIRTIO, Fails, check, equal, require
 from vh.check.devices import FRAME, NET_HEADER
@@ -44,14 +43,14 @@ def received(rig: Rig) -> int:
     return length
 
 
-@check("net.sent-length", MUST, SEND, device="net")
+@check("net.sent-length", MUST, SEND, device="net", nodes=True)
 def sent_length(c: Context) -> None:
     """A sent frame comes back as used with length 0: nothing was written into it."""
     rig = c.rig()
     rig.io(3)
 
 
-@check("net.parts", MUST, f"{VIRTIO}: 2.7.4 Message Framing", device="net")
+@check("net.parts", MUST, f"{VIRTIO}: 2.7.4 Message Framing", device="net", nodes=True)
 def parts(c: Context) -> None:
     """The header and the frame may lie in one buffer, or in two."""
     rig = c.rig()
@@ -59,7 +58,7 @@ def parts(c: Context) -> None:
     send(rig, FRAME, parts=True)
 
 
-@check("net.loopback", MUST, RECEIVE, "loopback", device="net")
+@check("net.loopback", MUST, RECEIVE, "loopback", device="net", nodes=True)
 def loopback(c: Context) -> None:
     """A frame is received as it was sent, behind a header of 12 bytes, and the length counts both."""
     rig = c.rig()
@@ -69,7 +68,7 @@ def loopback(c: Context) -> None:
     equal(rig.mem.read(at + NET_HEADER, len(FRAME)), FRAME, "the frame")
 
 
-@check("net.num-buffers", MUST, RECEIVE, "loopback", device="net")
+@check("net.num-buffers", MUST, RECEIVE, "loopback", device="net", nodes=True)
 def num_buffers(c: Context) -> None:
     """num_buffers in a received header is 1 where buffers are not merged."""
     rig = c.rig()
@@ -79,7 +78,7 @@ def num_buffers(c: Context) -> None:
     equal(struct.unpack("<H", rig.mem.read(at + 10, 2))[0], 1, "num_buffers")
 
 
-@check("net.merged", MUST, RECEIVE, ("loopback", "NET.MRG_RXBUF"), device="net")
+@check("net.merged", MUST, RECEIVE, ("loopback", "NET.MRG_RXBUF"), device="net", nodes=True)
 def merged(c: Context) -> None:
     """With MRG_RXBUF a frame that does not fit into one buffer fills as many as its header says."""
     rig = c.rig(features=bits(NET.MRG_RXBUF))
@@ -92,7 +91,7 @@ def merged(c: Context) -> None:
     equal(b"".join(rig.mem.read(a, n) for a, n in zip(at, sizes))[NET_HEADER:], frame, "the frame")
 
 
-@check("net.short-header", SHOULD, SEND, "loopback", device="net")
+@check("net.short-header", SHOULD, SEND, "loopback", device="net", nodes=True)
 def short_header(c: Context) -> None:
     """Without VERSION_1 and MRG_RXBUF the header has 10 bytes."""
     rig = c.rig(without=bits(F.VERSION_1))
@@ -116,10 +115,11 @@ def disabled(c: Context) -> None:
     rig.untouched(rig.queues[RX])
 
 
-@check("net.no-room", MUST, RECEIVE, device="net")
+@check("net.no-room", MUST, RECEIVE, device="net", nodes=True)
 def no_room(c: Context) -> None:
     """Frames are taken out of the send queue while there are no buffers to receive; nothing stands still."""
     rig = c.rig(num=64)
+    rig.supply = False
     for _ in range(4):
         rig.io(32)
 
@@ -132,14 +132,14 @@ def mtu(c: Context) -> None:
     equal(fe.get_u64(FE.GET_FEATURES), fe.offered, "features afterwards")
 
 
-@check("net.mac", SHOULD, f"{VIRTIO}: 5.1.4 Device configuration layout", ("PF.CONFIG", "NET.MAC"), device="net")
+@check("net.mac", SHOULD, f"{VIRTIO}: 5.1.4 Device configuration layout", ("PF.CONFIG", "NET.MAC"), device="net", nodes=True)
 def mac(c: Context) -> None:
     """A device that offers a MAC address has one in its configuration space that is an address of a machine."""
-    address = space(c.negotiated(), 0, 6)
+    address = c.space(0, 6)
     require(any(address) and not address[0] & 1, f"the address is {address.hex(':')}")
 
 
-@check("net.tiny", ROBUST, SEND, device="net")
+@check("net.tiny", ROBUST, SEND, device="net", nodes=True)
 def tiny(c: Context) -> None:
     """A frame that is shorter than its header costs no more than its ring."""
     for size in (1, 11, 12):
@@ -150,7 +150,7 @@ def tiny(c: Context) -> None:
         c.survives(f"a frame of {size} bytes with its header")
 
 
-@check("net.small-room", ROBUST, RECEIVE, "loopback", device="net")
+@check("net.small-room", ROBUST, RECEIVE, "loopback", device="net", nodes=True)
 def small_room(c: Context) -> None:
     """A buffer into which a frame does not fit gets nothing written behind its end."""
     rig = c.rig()

@@ -6,33 +6,11 @@ from __future__ import annotations
 import time
 
 import vh
-from vh._model import MSG_CHANNEL_MAIN
 from vh.check.context import Context
-from vh.check.core import MUST, VIRTIO, Skips, check, require
+from vh.check.core import MUST, VIRTIO, check, require
 from vh.check.devices import FRAME
-from vh.check.wires import Seen
 from vh.testing.peer import SECTOR
 from vh.testing.wire import F, bits
-
-TYPES = {"blk": vh.DeviceType.BLK, "net": vh.DeviceType.NET}
-
-
-def driver(c: Context, without: int = 0, size: int = 16) -> vh.Driver:
-    """A session that runs, over a connection whose messages are remembered."""
-    if c.device.name not in TYPES:
-        raise Skips(f"libvh has no driver for a device of type {c.device.name}")
-    c.wire().close()  # an earlier connection is over now
-    c.target.settle(c.options.wait)
-    master = vh.Master(timeout=c.options.wait)
-    c.stack.callback(master.close)
-    with c.target.connect(c.options.wait) as sock:
-        master.adopt(sock)
-    master.set_trace(lambda m: c.history.add(Seen(m.sent, m.request, m.flags, m.payload, m.n_fds, m.channel or MSG_CHANNEL_MAIN)))
-    made = vh.Driver(master, type=TYPES[c.device.name], queue_size=size, mask_features=without)
-    c.stack.callback(made.close)
-    made.start()
-    return made
-
 
 def around(c: Context, session: vh.Driver, n: int) -> None:
     """n requests, so many at a time as there is room for."""
@@ -70,33 +48,33 @@ def _frames(c: Context, net: vh.Net, n: int) -> None:
             net.wait(0.05, to_send=True)
 
 
-@check("packed.around", MUST, f"{VIRTIO}: 2.8 Packed Virtqueues", ("io", "F.RING_PACKED"))
+@check("packed.around", MUST, f"{VIRTIO}: 2.8 Packed Virtqueues", ("io", "F.RING_PACKED"), nodes=True)
 def packed(c: Context) -> None:
     """A packed ring is served, around its end several times."""
-    session = driver(c)
+    session = c.driver()
     require(session.features & bits(F.RING_PACKED), "the session did not take packed rings")
     around(c, session, 100)
 
 
-@check("packed.plain", MUST, f"{VIRTIO}: 2.8 Packed Virtqueues", ("io", "F.RING_PACKED"))
+@check("packed.plain", MUST, f"{VIRTIO}: 2.8 Packed Virtqueues", ("io", "F.RING_PACKED"), nodes=True)
 def plain(c: Context) -> None:
     """A packed ring is served without event suppression and without indirect descriptors too."""
-    session = driver(c, bits(F.RING_EVENT_IDX, F.RING_INDIRECT_DESC, F.IN_ORDER))
+    session = c.driver(bits(F.RING_EVENT_IDX, F.RING_INDIRECT_DESC, F.IN_ORDER))
     around(c, session, 100)
 
 
-@check("packed.restart", MUST, f"{VIRTIO}: 2.8 Packed Virtqueues", ("io", "F.RING_PACKED"), device="blk")
+@check("packed.restart", MUST, f"{VIRTIO}: 2.8 Packed Virtqueues", ("io", "F.RING_PACKED"), device="blk", nodes=True)
 def restart(c: Context) -> None:
     """A packed ring that was stopped goes on where it was, wrap counters and all."""
-    session = driver(c)
+    session = c.driver()
     around(c, session, 21)
     session.stop()
     session.start()
     around(c, session, 21)
 
 
-@check("driver.session", MUST, f"{VIRTIO}: 2.7 Split Virtqueues", "io")
+@check("driver.session", MUST, f"{VIRTIO}: 2.7 Split Virtqueues", "io", nodes=True)
 def split(c: Context) -> None:
     """A whole session of libvh's driver, with split rings, as a program would have it."""
-    session = driver(c, bits(F.RING_PACKED))
+    session = c.driver(bits(F.RING_PACKED))
     around(c, session, 100)

@@ -312,7 +312,7 @@ def broken(c: Context, what: str, descriptors: Sequence[tuple[int, int, int, int
     c.survives(what)
 
 
-@check("robust.loop", ROBUST, f"{SPLIT}", "io")
+@check("robust.loop", ROBUST, f"{SPLIT}", "io", nodes=True)
 def loop(c: Context) -> None:
     """A chain may lead back into itself."""
     gpa = 0x100000
@@ -323,7 +323,7 @@ def loop(c: Context) -> None:
     broken(c, "the same, writable", [(0, gpa, 16, next_, 1), (1, gpa + 0x80000, 512, write, 1)])
 
 
-@check("robust.head", ROBUST, SPLIT, "io")
+@check("robust.head", ROBUST, SPLIT, "io", nodes=True)
 def head_outside(c: Context) -> None:
     """An entry of the available ring, or a next, may name a descriptor that does not exist."""
     for head in (16, 0x7FFF, 0xFFFF):
@@ -331,14 +331,14 @@ def head_outside(c: Context) -> None:
         broken(c, f"next {head} of 16", [(0, 0x100000, 16, VRING_DESC_F_NEXT, head)])
 
 
-@check("robust.jump", ROBUST, SPLIT, "io")
+@check("robust.jump", ROBUST, SPLIT, "io", nodes=True)
 def jump(c: Context) -> None:
     """The available index may be further ahead than the ring has entries, or go backwards."""
     for idx in (17, 0x8000, 0xFFFF):
         broken(c, f"the available index is {idx}", [(0, 0x100000, 16, 0, 0)], idx=idx)
 
 
-@check("robust.buffer", ROBUST, SPLIT, "io")
+@check("robust.buffer", ROBUST, SPLIT, "io", nodes=True)
 def buffer(c: Context) -> None:
     """A buffer may lie outside of memory, go beyond its end, wrap around, be empty or have four gigabytes."""
     for address, length in ((FAR, 512), (0x1FFFF0, 512), ((1 << 64) - 16, 512), (0, U32), (0x100000, 0), (0x100000, U32)):
@@ -346,7 +346,7 @@ def buffer(c: Context) -> None:
             broken(c, f"a buffer at {address:#x} of {length} bytes", [(0, address, length, flags, 0)])
 
 
-@check("robust.indirect", ROBUST, f"{VIRTIO}: 2.7.5.3 Indirect Descriptors", ("io", "F.RING_INDIRECT_DESC"))
+@check("robust.indirect", ROBUST, f"{VIRTIO}: 2.7.5.3 Indirect Descriptors", ("io", "F.RING_INDIRECT_DESC"), nodes=True)
 def indirect(c: Context) -> None:
     """An indirect table may lie outside, have an odd size, be empty or huge, have tables in it, or go on behind it."""
     table = VRING_DESC_F_INDIRECT
@@ -367,7 +367,7 @@ def indirect(c: Context) -> None:
     broken(c, "a chain in a table that leads back", [], prepare=looping)
 
 
-@check("robust.event-idx", ROBUST, f"{VIRTIO}: 2.7.7 Used Buffer Notification Suppression", ("io", "F.RING_EVENT_IDX"))
+@check("robust.event-idx", ROBUST, f"{VIRTIO}: 2.7.7 Used Buffer Notification Suppression", ("io", "F.RING_EVENT_IDX"), nodes=True)
 def event_idx(c: Context) -> None:
     """With event indices the available index may jump too."""
     broken(c, "the available index is 0x9000", [(0, 0x100000, 16, 0, 0)], idx=0x9000, features=bits(F.RING_EVENT_IDX))
@@ -404,7 +404,7 @@ def _script(c: Context) -> list[tuple[int, bytes, int]]:
     return [(int(request), payload, 0) for request, payload in steps]
 
 
-@check("robust.end-in-flight", ROBUST, f"{USER}: Communication", "io")
+@check("robust.end-in-flight", ROBUST, f"{USER}: Communication", "io", nodes=True)
 def end_in_flight(c: Context) -> None:
     """The connection may end while requests are in flight."""
     for _ in range(3):
