@@ -61,6 +61,7 @@ bool parse_size(const char *text, uint64_t *out)
 	const char *unit;
 	uint64_t n;
 	unsigned shift = 0;
+	char upper;
 
 	if (*text < '0' || *text > '9')
 		return false;
@@ -69,7 +70,8 @@ bool parse_size(const char *text, uint64_t *out)
 	if (errno || end == text)
 		return false;
 	if (*end) {
-		unit = strchr(units, *end & ~0x20);
+		upper = (char)(*end & ~0x20);
+		unit = upper ? strchr(units, upper) : NULL; /* strchr() finds the end, too */
 		if (!unit || (end[1] && strcmp(end + 1, "iB") && strcmp(end + 1, "B")))
 			return false;
 		shift = 10u * (unsigned)(unit - units + 1);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -56,16 +57,13 @@ static int address(const char *path, struct sockaddr_un *a)
 	return 0;
 }
 
-static int open_socket(void)
+/* Of a connection: one that was accepted has not got it from the socket that listens. */
+static void limit(int fd)
 {
-	const struct timeval limit = {.tv_sec = WAIT_MS / 1000};
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	const struct timeval most = {.tv_sec = WAIT_MS / 1000};
 
-	if (fd >= 0) {
-		setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
-	}
-	return fd;
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &most, sizeof(most));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &most, sizeof(most));
 }
 
 /* One message with its files; the number of bytes that came, or -1. */
@@ -161,21 +159,46 @@ static int32_t export(struct vh_slave *s, struct state *st)
 	return vh_slave_export(s, st->bytes, st->n.n_bytes, st->files, st->n.n_files, &st->n.n_files);
 }
 
+/* Which file the path has to be still, to be removed at the end. */
+static struct stat ours;
+
+/* Who takes over gets the memory of guests: nobody but this user may, from before anybody can. */
+static bool listen_at(int fd, const char *path, const struct sockaddr_un *a)
+{
+	return !bind(fd, (const struct sockaddr *)a, sizeof(*a)) && !lstat(path, &ours) && !chmod(path, 0600) &&
+	       !listen(fd, 1);
+}
+
 int handover_listen(const char *path)
 {
 	struct sockaddr_un a;
+	struct stat there;
 	int fd, rc = address(path, &a);
 
 	if (rc)
 		return -1;
-	fd = open_socket();
-	unlink(path); /* nobody was there to take over from */
-	if (fd >= 0 && !bind(fd, (struct sockaddr *)&a, sizeof(a)) && !listen(fd, 1))
+	/* Nobody was there to take over from. */
+	if (!lstat(path, &there)) {
+		if (!S_ISSOCK(there.st_mode))
+			return usage("--handover %s: it is there and is not a socket; choose another path", path), -1;
+		unlink(path);
+	}
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (fd >= 0 && listen_at(fd, path, &a))
 		return fd;
 	say(0, "--handover %s: %s", path, strerror(errno));
-	if (fd >= 0)
-		close(fd);
+	handover_end(path, fd);
 	return -1;
+}
+
+void handover_end(const char *path, int listener)
+{
+	struct stat there;
+
+	if (ours.st_ino && !lstat(path, &there) && there.st_ino == ours.st_ino && there.st_dev == ours.st_dev)
+		unlink(path);
+	if (listener >= 0)
+		close(listener);
 }
 
 bool handover_give(int listener, struct vh_slave *s)
@@ -188,6 +211,7 @@ bool handover_give(int listener, struct vh_slave *s)
 
 	if (fd < 0)
 		return false;
+	limit(fd);
 	while ((rc = vh_slave_pause(s)) == -EINPROGRESS && (rc = vh_slave_wait(s, WAIT_MS)) >= 0)
 		;
 	if (!rc)
@@ -202,6 +226,8 @@ bool handover_give(int listener, struct vh_slave *s)
 	}
 	drop(&st);
 	close(fd);
+	if (given)
+		ours.st_ino = 0; /* the path is the successor's */
 	return given;
 }
 
@@ -215,7 +241,8 @@ int handover_take(const char *path, struct vh_slave *s)
 
 	if (address(path, &a))
 		return -1;
-	fd = open_socket();
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	limit(fd);
 	if (fd >= 0 && !connect(fd, (struct sockaddr *)&a, sizeof(a))) {
 		if (!receive_state(fd, &st))
 			say(0, "--handover %s: what serves there does not give its state", path);

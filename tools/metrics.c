@@ -23,6 +23,7 @@
 
 #define FILE_EVERY_MS 1000
 #define NO_FD_MS      100  /* until the next try when there is no fd for a client */
+#define BUSY_MS	      20   /* between two tries to get a port that is in use */
 #define REQUEST_MS    2000 /* a client has so long to ask, and as long again to take the answer */
 #define CONTENT_TYPE  "application/openmetrics-text; version=1.0.0; charset=utf-8"
 #define REQUEST_MAX   4096
@@ -250,7 +251,7 @@ void metrics_say(const char *where)
 	struct sockaddr_in at = {0};
 	socklen_t len = sizeof(at);
 
-	if (!where)
+	if (!where || !metrics.runs)
 		return;
 	if (metrics.listener >= 0 && !metrics.unix_path && !getsockname(metrics.listener, (struct sockaddr *)&at, &len))
 		say(0, "metrics on port %u", ntohs(at.sin_port));
@@ -258,24 +259,75 @@ void metrics_say(const char *where)
 		say(0, "metrics at %s", where);
 }
 
-static int open_target(const char *where)
+/* It is replaced, so it has to be a file, if it is there, and files can be made beside it. */
+static int file_target(const char *path)
 {
-	struct sockaddr_storage at;
-	socklen_t len;
-	int rc = 0;
+	char name[4096 + 16];
+	struct stat st;
+	FILE *f;
 
-	if (!strncmp(where, "unix:", 5))
-		rc = listen_unix(where + 5);
-	else if (parse_inet(where, &at, &len))
-		rc = listen_at((struct sockaddr *)&at, len);
-	else if (strlen(where) > 4096 || (access(where, F_OK) == 0 && access(where, W_OK)))
-		return say(EXIT_USAGE, "--openmetrics %s: it can't be written", where);
-	else
-		metrics.file = where;
-	return rc ? say(EXIT_USAGE, "--openmetrics %s: %s", where, strerror(errno)) : 0;
+	if (strlen(path) > 4096) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	if (!stat(path, &st) && !S_ISREG(st.st_mode)) {
+		errno = S_ISDIR(st.st_mode) ? EISDIR : EINVAL; /* a device would be replaced by a file */
+		return -1;
+	}
+	if (!access(path, F_OK) && access(path, W_OK))
+		return -1;
+	snprintf(name, sizeof(name), "%s.new", path);
+	f = fopen(name, "we");
+	if (!f)
+		return -1;
+	fclose(f);
+	unlink(name);
+	metrics.file = path;
+	return 0;
 }
 
-int metrics_begin(struct vh_metrics *m, const char *where)
+/* Ends like a port, and is no path: "70000", "somewhere.example:9100". */
+static bool meant_as_port(const char *where)
+{
+	const char *colon = strrchr(where, ':');
+	const char *port = colon ? colon + 1 : where;
+
+	return *port && !port[strspn(port, "0123456789")] && !strchr(where, '/');
+}
+
+static int open_target(const char *where, uint32_t wait_ms)
+{
+	const uint64_t deadline = now_ms() + wait_ms;
+	struct sockaddr_storage at;
+	socklen_t len;
+	const char *what = "";
+	int rc, why;
+
+	for (;;) {
+		if (!strncmp(where, "unix:", 5))
+			rc = listen_unix(where + 5);
+		else if (parse_inet(where, &at, &len))
+			rc = listen_at((struct sockaddr *)&at, len);
+		else if (meant_as_port(where))
+			return usage("--openmetrics %s: it is no port, and no address with a port; ./%s is a file",
+				     where, where);
+		else {
+			rc = file_target(where);
+			what = "it can't be written: ";
+		}
+		if (!rc)
+			return 0;
+		why = errno;
+		if (metrics.listener >= 0)
+			close(metrics.listener);
+		metrics.listener = -1;
+		if (why != EADDRINUSE || now_ms() >= deadline)
+			return say(EXIT_USAGE, "--openmetrics %s: %s%s", where, what, strerror(why));
+		poll(NULL, 0, BUSY_MS);
+	}
+}
+
+int metrics_begin(struct vh_metrics *m, const char *where, uint32_t wait_ms)
 {
 	sigset_t all, before;
 	int fd, rc;
@@ -287,7 +339,7 @@ int metrics_begin(struct vh_metrics *m, const char *where)
 	}
 	if (rc)
 		return say_vh(rc, "--openmetrics");
-	rc = open_target(where);
+	rc = open_target(where, wait_ms);
 	if (rc)
 		return rc;
 	metrics.end = eventfd(0, EFD_CLOEXEC);
@@ -307,12 +359,13 @@ void metrics_end(void)
 
 	if (metrics.runs && write(metrics.end, &one, sizeof(one)) == sizeof(one))
 		pthread_join(metrics.thread, NULL);
+	/* In this order: as long as somebody listens, a successor leaves the path alone. */
+	if (metrics.unix_path)
+		unlink(metrics.unix_path);
 	if (metrics.listener >= 0)
 		close(metrics.listener);
 	if (metrics.end >= 0)
 		close(metrics.end);
-	if (metrics.unix_path)
-		unlink(metrics.unix_path);
 	if (metrics.file)
 		unlink(metrics.file);
 	vh_metrics_reader_free(metrics.reader);

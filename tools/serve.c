@@ -29,10 +29,9 @@ static const struct serve_kind *const kinds[] = {&serve_blk, &serve_net};
 
 static const struct serve_kind *find_kind(int argc, char **argv)
 {
-	for (int i = 0; i < argc; i++)
-		for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++)
-			if (!strcmp(argv[i], kinds[k]->name))
-				return kinds[k];
+	for (size_t k = 0; argc && k < sizeof(kinds) / sizeof(kinds[0]); k++)
+		if (!strcmp(argv[0], kinds[k]->name))
+			return kinds[k];
 	return NULL;
 }
 
@@ -180,8 +179,10 @@ static int32_t take_socket(const struct serve_opts *o, struct vh_slave *s)
 	return o->socket ? vh_slave_listen(s, o->socket) : vh_slave_adopt(s, (int)o->fd);
 }
 
+#define OLD_ENDS_MS 5000 /* until the one before has ended, and its port is free */
+
 /* From the one that serves, or anew: 0 or an exit code. */
-static int begin(const struct serve_opts *o, const char *kind, struct vh_slave *s, int *successor)
+static int begin(const struct serve_opts *o, const char *kind, struct vh_slave *s, struct vh_metrics *m, int *successor)
 {
 	int taken = o->handover ? handover_take(o->handover, s) : 0;
 	int32_t rc;
@@ -195,8 +196,12 @@ static int begin(const struct serve_opts *o, const char *kind, struct vh_slave *
 	}
 	if (taken) {
 		say(0, "serving %s where the one before stood", kind);
+		if (o->openmetrics && metrics_begin(m, o->openmetrics, OLD_ENDS_MS))
+			say(0, "it serves without");
 		return 0;
 	}
+	if (o->openmetrics && (rc = metrics_begin(m, o->openmetrics, 0)))
+		return rc;
 	rc = take_socket(o, s);
 	if (rc) {
 		say_vh(rc, o->connect ? o->connect : o->socket ? o->socket : "--fd");
@@ -226,9 +231,7 @@ static int show(const struct serve_opts *o, const char *kind, struct vh_slave *s
 		rc = vh_slave_set_metrics(s, *m, kind);
 	if (rc)
 		say_vh(rc, "metrics");
-	if (!o->openmetrics)
-		return 0;
-	return rc ? EXIT_WRONG : metrics_begin(*m, o->openmetrics);
+	return rc && o->openmetrics ? EXIT_WRONG : 0;
 }
 
 static int serve(const struct serve_opts *o, const char *kind, struct vh_device *dev)
@@ -258,7 +261,7 @@ static int serve(const struct serve_opts *o, const char *kind, struct vh_device 
 		vh_slave_set_trace(s, tracer(), NULL);
 	exit_code = show(o, kind, s, &m);
 	if (!exit_code)
-		exit_code = begin(o, kind, s, &from.successor);
+		exit_code = begin(o, kind, s, m, &from.successor);
 	if (!exit_code) {
 		metrics_say(o->openmetrics);
 		exit_code = loop(s, &from);
@@ -267,8 +270,8 @@ static int serve(const struct serve_opts *o, const char *kind, struct vh_device 
 	metrics_end();
 	vh_slave_free(s);
 	vh_metrics_free(m);
-	if (from.successor >= 0)
-		close(from.successor);
+	if (o->handover)
+		handover_end(o->handover, from.successor);
 	return exit_code;
 }
 

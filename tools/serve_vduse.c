@@ -65,7 +65,7 @@ int serve_vduse(const struct serve_vduse_opts *o, struct vh_device *dev)
 			rc = vh_vduse_set_metrics(v, m, o->kind);
 		if (rc)
 			say_vh(rc, "metrics");
-		rc = o->openmetrics ? rc ? EXIT_WRONG : metrics_begin(m, o->openmetrics) : 0;
+		rc = o->openmetrics ? rc ? EXIT_WRONG : metrics_begin(m, o->openmetrics, 0) : 0;
 		if (rc) {
 			vh_vduse_free(v);
 			vh_metrics_free(m);

@@ -461,7 +461,7 @@ int cmd_top(int argc, char **argv)
 		fflush(stdout);
 		look_away(&before);
 		before = now;
-	} while (!once && !serve_told_to_end());
+	} while (!once && !serve_told_to_end() && !ferror(stdout));
 	look_away(&before);
 	vh_metrics_reader_free(l.reader);
 	return rc;

@@ -10,11 +10,16 @@ static FILE *trace_file;
 
 static void trace_message(void *ctx, const struct vh_msg_info *info)
 {
+	static bool lost;
 	char text[8192];
 
 	(void)ctx;
-	if (vh_msg_json(info, text, sizeof(text)) > 0)
-		fprintf(trace_file, "%s\n", text);
+	if (lost || vh_msg_json(info, text, sizeof(text)) <= 0)
+		return;
+	if (fprintf(trace_file, "%s\n", text) < 0 || fflush(trace_file)) {
+		lost = true;
+		say(0, "VH_TRACE=%s: %s; messages are traced no more", getenv("VH_TRACE"), strerror(errno));
+	}
 }
 
 int trace_open(void)

@@ -9,17 +9,16 @@ static const char help_text[] =
 	"usage: vhctl serve blk (--socket ADDRESS | --connect ADDRESS [--tries N] | --fd N)\n"
 	"                       (--ram SIZE | --file PATH | --null "
 	"SIZE)\n"
-	"                       [--iommu on|off] [--guest-addresses on|off]\n"
-	"                       [--readonly] [--queues N] [--queue-size N] [--packed on|off]\n"
-	"                       [--in-order on|off] [--coalesce N] [--serial S] [--postcopy] [--handover PATH] "
-	"[--verbose]\n"
+	"                       [--readonly] [--serial S]\n"
 	"       vhctl serve net (--socket ADDRESS | --connect ADDRESS [--tries N] | --fd N)\n"
 	"                       (--tap NAME | --loopback | --sink | "
 	"--source)\n"
-	"                       [--iommu on|off] [--guest-addresses on|off]\n"
-	"                       [--mac MAC] [--mtu N] [--frame N] [--queues N] [--queue-size N] [--packed on|off]\n"
-	"                       [--in-order on|off] [--coalesce N] [--postcopy] [--handover PATH] [--verbose]\n"
-	"       for both: [--metrics on|off] [--openmetrics [ADDRESS:]PORT|unix:PATH|FILE]\n"
+	"                       [--mac MAC] [--mtu N] [--frame N]\n"
+	"       for both: [--queues N] [--queue-size N] [--packed on|off] [--in-order on|off] [--coalesce N]\n"
+	"                 [--poll | --poll-us N] [--iommu on|off] [--guest-addresses on|off] [--postcopy]\n"
+	"                 [--handover PATH] [--metrics on|off] [--openmetrics [ADDRESS:]PORT|unix:PATH|FILE] "
+	"[--verbose]\n"
+	"                 instead of a socket: --vduse NAME [--records PATH]\n"
 	"       vhctl serve blk|net --print-capabilities\n"
 	"       vhctl probe TARGET [--type blk|net|none] [--timeout MS] [--json]\n"
 	"       vhctl io blk TARGET read   [--offset SIZE] [--size SIZE] [--seed N] [--output FILE] [--json]\n"
@@ -69,7 +68,7 @@ static int run(int (*command)(int argc, char **argv), int argc, char **argv)
 {
 	int rc = command(argc, argv);
 
-	if (fflush(stdout) || ferror(stdout))
+	if ((fflush(stdout) || ferror(stdout)) && !rc)
 		return say(EXIT_WRONG, "can't write to stdout");
 	return rc;
 }

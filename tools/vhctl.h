@@ -67,6 +67,7 @@ void json_hex(struct json *j, const char *key, uint64_t value);
 
 /* handover.c: serve --handover. */
 int handover_listen(const char *path);			 /* an fd, -1 = it was said why not */
+void handover_end(const char *path, int listener);	 /* what handover_listen() has made */
 int handover_take(const char *path, struct vh_slave *s); /* 1 = taken over, 0 = nobody is there, -1 = it was said */
 bool handover_give(int listener, struct vh_slave *s);	 /* true: the successor serves, this one is to end */
 
@@ -121,9 +122,10 @@ int looked_at(const char *target, struct looked *out); /* an exit code, EXIT_DON
 bool looked_for(const struct looked *l, const struct vh_metrics_row *connection); /* this one was meant */
 
 /* metrics.c */
-char *openmetrics_text(struct vh_metrics_reader *r);	    /* the caller frees; NULL = no */
-int metrics_begin(struct vh_metrics *m, const char *where); /* serve --openmetrics: 0, or an exit code */
-void metrics_say(const char *where);			    /* nullable */
+char *openmetrics_text(struct vh_metrics_reader *r); /* the caller frees; NULL = no */
+/* serve --openmetrics: 0, or an exit code. wait_ms: for how long the port may still be in use. */
+int metrics_begin(struct vh_metrics *m, const char *where, uint32_t wait_ms);
+void metrics_say(const char *where); /* nullable */
 void metrics_end(void);
 
 /* serve.c, and a file for each kind of device that it can be. */

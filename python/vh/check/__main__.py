@@ -17,6 +17,7 @@ from vh.check.front.context import FrontEnd
 from vh.check.node import context as nodes
 from vh.check.reference import MAKES
 from vh.check.targets import Target, Unreachable, target
+from vh._command import ended
 
 OK, WRONG, USAGE, UNREACHABLE = 0, 1, 2, 3
 
@@ -144,4 +145,4 @@ def _tell(name: str, device: str, results: Sequence[runner.Result], options: arg
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started ends too
-    sys.exit(main())
+    sys.exit(ended("vhctl check", main))

@@ -136,6 +136,8 @@ def junit(path: str, target: str, results: Sequence[Result]) -> None:
         element.text = element.text and _plain(element.text)
         element.attrib.update({k: _plain(v) for k, v in element.attrib.items()})
     tree = ElementTree.ElementTree(suite)
-    with open(path + ".new", "wb") as f:
+    replaced = not os.path.exists(path) or os.path.isfile(path)  # a device or a pipe is written, not replaced
+    with open(path + ".new" if replaced else path, "wb") as f:
         tree.write(f, encoding="utf-8", xml_declaration=True)
-    os.replace(path + ".new", path)
+    if replaced:
+        os.replace(path + ".new", path)

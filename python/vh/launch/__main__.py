@@ -12,6 +12,7 @@ import sys
 from typing import Any, Sequence
 
 from vh import launch
+from vh._command import ended, reason
 from vh.launch.backend import FD, SOCKET
 from vh.launch.installed import of_type
 
@@ -193,10 +194,12 @@ def main(argv: "Sequence[str]") -> int:
     except ValueError as e:
         print(f"vhctl: {e}", file=sys.stderr)
         return USAGE
+    except BrokenPipeError:
+        raise
     except OSError as e:
-        print(f"vhctl: {e}", file=sys.stderr)
+        print(f"vhctl: {reason(e)}", file=sys.stderr)
         return UNREACHABLE
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(ended("vhctl", lambda: main(sys.argv[1:])))

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 
+from vh._command import ended
 from vh.trace import rings
 from vh.trace.cli import DONE, TYPES, UNREACHABLE, WRONG, Parser, fail
 from vh.trace.files import JsonLines
@@ -64,18 +65,21 @@ def main(argv: list[str] | None = None) -> int:
                         timeout=args.timeout / 1000, memory=args.rings, remember=False)
     except OSError as e:
         return fail(parser, UNREACHABLE, f"{args.listen}: {e.strerror or e}")
+    where = args.jsonl
     try:
         if args.jsonl:
             sinks.append(JsonLines(open(args.jsonl, "w", encoding="utf-8"), tracer.started_ns))
+        where = args.pcapng
         if args.pcapng:
             sinks.append(Pcapng(open(args.pcapng, "wb"), tracer.started_ns))
+        where = "stdout"
         if args.json:
             sinks.append(JsonLines(sys.stdout, tracer.started_ns))
         else:
             sinks.append((_Quiet if args.quiet else Printer)(sys.stdout, TYPES[args.type]))
     except OSError as e:
         tracer.close()
-        return fail(parser, WRONG, f"{e.filename}: {e.strerror}")
+        return fail(parser, WRONG, f"{where}: {e.strerror or e}")
     tracer.sinks = tuple(sinks)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: tracer.stop())
@@ -96,4 +100,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(ended("vhctl trace", main))

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import sys
 
+from vh._command import ended
 from vh.trace.cli import DONE, TYPES, WRONG, Parser, recorded
 from vh.trace.files import JsonLines, tell
 from vh.trace.output import Printer
@@ -37,4 +38,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(ended("vhctl decode", main))

@@ -60,9 +60,9 @@ def _objects(path: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
             try:
                 value = json.loads(line)
             except ValueError as e:
-                raise ValueError(f"{os.fspath(path)}:{number}: not a line of JSON") from e
+                raise ValueError(f"line {number} is no JSON") from e
             if not isinstance(value, dict):
-                raise ValueError(f"{os.fspath(path)}:{number}: not an object")
+                raise ValueError(f"line {number} is no object")
             yield value
 
 
@@ -71,7 +71,7 @@ def _read_json(path: str | os.PathLike[str]) -> Recording:
     objects = _objects(path)
     first: dict[str, Any] = next(objects, {})
     if first.get("vh_trace") != FORMAT:
-        raise ValueError(f"{os.fspath(path)}: not a recording of vhctl trace")
+        raise ValueError("the first line does not say so")
     out.started_ns = int(first.get("started_ns", 0))
     for d in objects:
         if "rings" in d:
@@ -89,13 +89,10 @@ def _read_json(path: str | os.PathLike[str]) -> Recording:
 
 def _read_pcapng(path: str | os.PathLike[str]) -> Recording:
     out = Recording()
-    try:
-        for m, violations in pcapng.packets(Path(path).read_bytes()):
-            out.violations += violations
-            if m:
-                out.messages.append(m)
-    except ValueError as e:
-        raise ValueError(f"{os.fspath(path)}: {e}") from e
+    for m, violations in pcapng.packets(Path(path).read_bytes()):
+        out.violations += violations
+        if m:
+            out.messages.append(m)
     return out
 
 
@@ -127,4 +124,7 @@ def read(path: str | os.PathLike[str]) -> Recording:
     """A recording of either kind; ValueError when it is none, OSError when it can't be read."""
     with open(path, "rb") as f:
         is_pcapng = f.read(4) == pcapng.MAGIC
-    return _read_pcapng(path) if is_pcapng else _read_json(path)
+    try:
+        return _read_pcapng(path) if is_pcapng else _read_json(path)
+    except (ValueError, AttributeError, KeyError, TypeError) as e:  # whoever wrote it, it is not what vhctl trace writes
+        raise ValueError(f"{os.fspath(path)}: not a recording of vhctl trace: {e}") from e

@@ -17,6 +17,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from vh._command import ended
 from vh.testing import wire
 from vh.testing.wire import FE, Conn, F
 from vh.trace.cli import DONE, UNREACHABLE, WRONG, Parser, fail, recorded
@@ -247,4 +248,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(ended("vhctl replay", main))

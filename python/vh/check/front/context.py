@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from vh._command import reason
 from vh.check import reference
 from vh.check.core import Check, Skips
 from vh.check.targets import Unreachable, how
@@ -54,7 +55,7 @@ class FrontEnd:
         """A session with a device that does as it should; the same one for all who ask. Raises Unreachable."""
         if self._heard is None:
             behind = os.path.join(self.dir.name, "device")
-            with reference.serving(self.kind, behind), Tracer(listen=self.path, connect=behind, once=True) as tracer:
+            with reference.serving(self.kind, behind), self._traced(behind) as tracer:
                 done = self.run() if self.command else Heard()
                 tracer.join(self.timeout if not self.command else 1.0)
                 heard = tracer.recording()
@@ -63,6 +64,12 @@ class FrontEnd:
                 raise Unreachable(f"{self.name}: nothing came to {self.path}{': ' + done.output if done.output else ''}")
             self._heard = done
         return self._heard
+
+    def _traced(self, behind: str) -> Tracer:
+        try:
+            return Tracer(listen=self.path, connect=behind, once=True)
+        except OSError as e:  # the path is somebody's, or can't be
+            raise Unreachable(reason(e)) from e
 
     def run(self, seconds: float = 0) -> Heard:
         """The command, to its end."""
