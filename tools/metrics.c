@@ -201,7 +201,7 @@ static int listen_unix(const char *path)
 	strcpy(at.sun_path, path);
 	/* One that is left from the last time. Nobody who serves is replaced: there connecting works. */
 	if (!lstat(path, &st) && S_ISSOCK(st.st_mode)) {
-		const int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		const int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 		if (probe >= 0 && connect(probe, (struct sockaddr *)&at, sizeof(at)) && errno == ECONNREFUSED)
 			unlink(path);

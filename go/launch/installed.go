@@ -263,7 +263,7 @@ func (h *Host) Capabilities(ctx context.Context, command ...string) (*Capabiliti
 	said, code, last, err := ask(ctx, append(append([]string{}, command...), "--print-capabilities"))
 	switch {
 	case err == context.DeadlineExceeded:
-		return nil, timedOut(last, "%s: no end after %.2g s", who, allowed.Seconds())
+		return nil, timedOut(last, "%s: no end after %s s", who, seconds(allowed))
 	case err != nil:
 		return nil, err
 	case len(said) > fileMax: // it was ended for that

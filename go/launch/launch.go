@@ -99,6 +99,7 @@ type Backend struct {
 	mu       sync.Mutex
 	stopping bool
 	late     bool
+	waited   time.Duration // from SIGTERM to SIGKILL
 	listened bool
 	socket   os.FileInfo // which file it listens on
 }
@@ -412,7 +413,7 @@ func (b *Backend) Err() error {
 	who, code := b.Command[0], b.child.code
 	switch {
 	case b.late:
-		return timedOut(b.words.text(tail), "%s: no end %.2g s after SIGTERM, so it was killed", who, b.grace.Seconds())
+		return timedOut(b.words.text(tail), "%s: no end %s s after SIGTERM, so it was killed", who, seconds(b.waited))
 	case b.stopping || code == 0 && b.listened:
 		return nil
 	}
@@ -453,6 +454,7 @@ func (b *Backend) Stop(ctx context.Context) error {
 	b.stopping = true
 	b.mu.Unlock()
 	b.child.tell(syscall.SIGTERM)
+	told := time.Now()
 	grace := time.NewTimer(b.grace)
 	defer grace.Stop()
 	select {
@@ -462,7 +464,7 @@ func (b *Backend) Stop(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	b.mu.Lock()
-	b.late = true
+	b.late, b.waited = true, time.Since(told)
 	b.mu.Unlock()
 	b.child.tell(syscall.SIGKILL)
 	<-b.child.ended

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -220,6 +221,12 @@ func (s *scenario) before(t *testing.T, path string) func() {
 		if err := os.WriteFile(path, nil, 0o644); err != nil {
 			t.Fatal(err)
 		}
+	case "datagrams":
+		conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return func() { conn.Close() }
 	case "left", "listens":
 		f, err := Listen(path, 0o600)
 		if err != nil {
@@ -274,7 +281,7 @@ func TestStart(t *testing.T) {
 			s.lives(t, b)
 		}
 		left, _ := os.ReadDir(folder)
-		if want := s.Before == "listens" || s.Before == "file"; (len(left) > 0) != want {
+		if want := s.Before == "listens" || s.Before == "datagrams" || s.Before == "file"; (len(left) > 0) != want {
 			t.Errorf("left: %v", left)
 		}
 		if s.Before == "listens" && !Listening(path) {
@@ -396,6 +403,46 @@ func TestWhatMeansNothing(t *testing.T) {
 	if _, err := Listen("/tmp/"+strings.Repeat("x", 120), 0o600); !errors.Is(err, syscall.ENAMETOOLONG) {
 		t.Error(err)
 	}
+}
+
+func TestHowLongItHad(t *testing.T) {
+	b, err := Start(context.Background(), Command{Words: append(peer(), "deaf", "bind", "listen", "stay"), Socket: t.TempDir() + "/s",
+		Grace: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	if err := b.Stop(ctx); !errors.Is(err, TimedOut) || strings.Contains(err.Error(), "no end 60 s") {
+		t.Error(err)
+	}
+	for d, text := range map[time.Duration]string{2 * time.Minute: "120", 1500 * time.Millisecond: "1.5", -time.Second: "0"} {
+		if said := seconds(d); said != text {
+			t.Errorf("%v is %q", d, said)
+		}
+	}
+}
+
+func TestWhatTheDiagnosticsDontKnow(t *testing.T) {
+	asked := diagnosed
+	defer func() { diagnosed = asked }()
+	path := t.TempDir() + "/s"
+	theirs, err := Listen(path, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	diagnosed = func(string) (bool, error) { return false, nil } // as of one in another network namespace
+	for i := 0; i < 4; i++ {                                     // more than its backlog has room for
+		if _, err := Listen(path, 0o600); !errors.Is(err, InUse) {
+			t.Error(err)
+		}
+	}
+	theirs.Close()
+	ours, err := Listen(path, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours.Close()
 }
 
 func TestWhoListens(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -137,11 +138,27 @@ func makeRoom(path string) error {
 		return &Error{Kind: InUse, Errno: syscall.EEXIST, Text: path + " is no socket, so it is left alone"}
 	case Listening(path):
 		return &Error{Kind: InUse, Errno: syscall.EADDRINUSE, Text: "somebody listens on " + path}
+	case answers(path):
+		return &Error{Kind: InUse, Errno: syscall.EADDRINUSE,
+			Text: "somebody has the socket " + path + ": in another network namespace, or one of another type"}
 	}
 	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
 		return failed(path, err)
 	}
 	return nil
+}
+
+// answers says whether it is anybody's. The diagnostics know one network namespace, and who listens; before a file is removed, it is
+// asked itself.
+func answers(path string) bool {
+	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC|syscall.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return true
+	}
+	defer syscall.Close(fd)
+	err = address(path, func(name string) error { return syscall.Connect(fd, &syscall.SockaddrUnix{Name: name}) })
+	// Others: its backlog is full, it is of another type, or not ours.
+	return !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, syscall.ENOENT)
 }
 
 // Listening says whether somebody listens on the socket at path, or on the abstract name "@NAME", in this network namespace.
@@ -308,11 +325,19 @@ func waitListening(ctx context.Context, path string, pid int, ended <-chan struc
 			if ctx.Err() == context.Canceled {
 				return false, ctx.Err()
 			}
-			return false, timedOut("", "nobody listens on %s after %.2g s: %s", path, allowed.Seconds(), whatIsThere(path))
+			return false, timedOut("", "nobody listens on %s after %s s: %s", path, seconds(allowed), whatIsThere(path))
 		}
 		look.Stop()
 		return false, nil
 	}
+}
+
+// seconds are those that there were, as a number to read.
+func seconds(d time.Duration) string {
+	if d < 0 {
+		d = 0
+	}
+	return strconv.FormatFloat(d.Round(10*time.Millisecond).Seconds(), 'f', -1, 64)
 }
 
 // withDeadline gives a context that has one, and how long that is.

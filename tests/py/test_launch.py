@@ -115,8 +115,8 @@ class Place:
         self.folder.mkdir()
         self.path = str(self.folder / s.get("folder", "") / "s")
         self.was = s.get("before")
-        self.listener = socket.socket(socket.AF_UNIX)
-        if self.was in ("left", "listens"):
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM if self.was == "datagrams" else socket.SOCK_STREAM)
+        if self.was in ("left", "listens", "datagrams"):
             self.listener.bind(self.path)
         if self.was == "listens":
             self.listener.listen()
@@ -127,7 +127,7 @@ class Place:
 
     def as_before(self):
         there = sorted(os.listdir(self.folder))
-        assert there == (["s"] if self.was in ("listens", "file") else [])
+        assert there == (["s"] if self.was in ("listens", "datagrams", "file") else [])
         if self.was == "listens":
             assert launch.listening(self.path)
         self.listener.close()
@@ -268,6 +268,24 @@ def test_errors_can_be_copied():
         launch.start([*PEER, "say=words", "exit=3"])
     again = pickle.loads(pickle.dumps(e.value))
     assert (str(again), again.returncode, again.output, again.errno) == (str(e.value), 3, "words\n", e.value.errno)
+
+
+def test_it_is_told_how_long_it_had_to_end(tmp_path):
+    b = launch.start([*PEER, "deaf", "bind", "listen", "stay"], socket=tmp_path / "s", grace=30)
+    assert b.stop(0.1) == -signal.SIGKILL
+    assert "no end 0.1 s after SIGTERM" in str(b.err())
+
+
+def test_what_the_diagnostics_don_t_know_is_left_alone(tmp_path, monkeypatch):
+    """As they don't know who listens in another network namespace, whose file may be here all the same."""
+    path = str(tmp_path / "s")
+    with launch.listen(path) as theirs:
+        monkeypatch.setattr(sockets, "_diagnosed", lambda _: False)
+        for _ in range(4):  # more than its backlog has room for
+            with pytest.raises(launch.InUse, match="another network namespace"):
+                launch.listen(path)
+        assert os.path.exists(path)
+    launch.listen(path).close()
 
 
 # Who listens

@@ -34,6 +34,7 @@ class _Running:
         self.after = contextlib.ExitStack()  # what is done when it has ended
         self.child: "Child | None" = None
         self.stopping = self.late = False
+        self.grace = 0.0  # what it had when it was late
         self.socket: "tuple[int, int] | None" = None  # which file it listens on
         sink: "Any" = log
         if isinstance(log, (str, os.PathLike)):
@@ -54,7 +55,8 @@ class _Running:
             try:
                 if self.child:
                     code, late = self.child.end(grace)
-                    self.late |= late
+                    if late:
+                        self.late, self.grace = True, grace
             finally:
                 self.after.pop_all().close()
             return code
@@ -99,7 +101,7 @@ class Backend:
             return None
         code, who = self.wait(0), self.command[0]
         if self._running.late:
-            return timed_out(f"{who}: no end {self.grace:g} s after SIGTERM, so it was killed", self.output(TAIL))
+            return timed_out(f"{who}: no end {self._running.grace:g} s after SIGTERM, so it was killed", self.output(TAIL))
         if self._running.stopping or not code and self._listened:
             return None
         when = "" if self._listened else " before it listened"

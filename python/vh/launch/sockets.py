@@ -104,8 +104,25 @@ def make_room(path: str) -> None:
         raise InUse(errno.EEXIST, f"{path} is no socket, so it is left alone")
     if listening(path):
         raise InUse(errno.EADDRINUSE, f"somebody listens on {path}")
+    if _answers(path):
+        raise InUse(errno.EADDRINUSE, f"somebody has the socket {path}: in another network namespace, or one of another type")
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
+
+
+def _answers(path: str) -> bool:
+    """Whether it is anybody's. The diagnostics know one network namespace, and who listens; before a file is removed, it is
+    asked itself."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.setblocking(False)
+        try:
+            with address(path) as name:
+                sock.connect(name)
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+        except OSError:  # its backlog is full, it is of another type, or not ours
+            return True
+        return True
 
 
 def which(path: str) -> "tuple[int, int] | None":
