@@ -82,6 +82,21 @@ bool parse_size(const char *text, uint64_t *out)
 	return true;
 }
 
+bool parse_mac(const char *text, uint8_t mac[6])
+{
+	static const char digits[] = "0123456789abcdefABCDEF";
+	char *end;
+
+	for (int i = 0; i < 6; i++, text = end + 1) {
+		if (strspn(text, digits) < 1 || strspn(text, digits) > 2)
+			return false;
+		mac[i] = (uint8_t)strtoul(text, &end, 16);
+		if (*end != (i < 5 ? ':' : 0))
+			return false;
+	}
+	return true;
+}
+
 static int set_option(const struct opt *o, const char *value)
 {
 	uint64_t n;

@@ -41,15 +41,6 @@ static int open_tap(const char *name)
 	return -1;
 }
 
-static bool parse_mac(const char *text, uint8_t mac[6])
-{
-	int end = 0;
-
-	return sscanf(text, "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx%n", &mac[0], &mac[1], &mac[2], &mac[3], &mac[4],
-		      &mac[5], &end) == 6 &&
-	       !text[end];
-}
-
 static int open_net(const struct serve_device *common, struct vh_device **dev)
 {
 	struct vh_netdev_opts d = {

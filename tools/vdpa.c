@@ -3,15 +3,14 @@
 #include "vhctl.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 struct request {
 	const char *words[3];
 	size_t n;
-	const char *root, *maker, *driver, *mac, *features;
-	uint64_t mtu, max_vqp, stats, timeout_ms;
-	bool with_mtu, with_vqp, with_stats, as_json;
+	const char *root, *maker, *driver, *mac;
+	uint64_t mtu, max_vqp, features, stats, timeout_ms;
+	bool with_mtu, with_vqp, with_features, with_stats, as_json;
 	struct vh_vdpa_mgmt *m;
 };
 
@@ -76,22 +75,8 @@ static int print_place(const struct request *r, const struct vh_vdpa_place *p)
 	return EXIT_DONE;
 }
 
-static bool parse_mac(const char *text, uint8_t mac[6])
-{
-	unsigned b[6];
-	char rest;
-
-	if (sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%c", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5], &rest) != 6)
-		return false;
-	for (int i = 0; i < 6; i++)
-		mac[i] = (uint8_t)b[i];
-	return true;
-}
-
 static int attrs_of(const struct request *r, struct vh_vdpa_attrs *a)
 {
-	char *end;
-
 	*a = (struct vh_vdpa_attrs){.size = sizeof(*a)};
 	if (r->mac) {
 		a->has |= UINT64_C(1) << VH_VDPA_HAS_MAC;
@@ -106,11 +91,9 @@ static int attrs_of(const struct request *r, struct vh_vdpa_attrs *a)
 		a->has |= UINT64_C(1) << VH_VDPA_HAS_MAX_VQP;
 		a->max_vqp = (uint32_t)r->max_vqp;
 	}
-	if (r->features) {
+	if (r->with_features) {
 		a->has |= UINT64_C(1) << VH_VDPA_HAS_FEATURES;
-		a->features = strtoull(r->features, &end, 0);
-		if (*end || end == r->features)
-			return usage("--features: '%s' is not a number such as 0x300000000", r->features);
+		a->features = r->features;
 	}
 	return 0;
 }
@@ -343,7 +326,7 @@ int cmd_vdpa(int argc, char **argv)
 		{"mac", OPT_TEXT, &r.mac, 0, NULL},
 		{"mtu", OPT_NUMBER, &r.mtu, 65535, &r.with_mtu},
 		{"max-vqp", OPT_NUMBER, &r.max_vqp, 65535, &r.with_vqp},
-		{"features", OPT_TEXT, &r.features, 0, NULL},
+		{"features", OPT_NUMBER, &r.features, 0, &r.with_features},
 		{"stats", OPT_NUMBER, &r.stats, 65535, &r.with_stats},
 		{"timeout", OPT_NUMBER, &r.timeout_ms, 3600000, NULL},
 		{"root", OPT_TEXT, &r.root, 0, NULL},

@@ -34,6 +34,7 @@ struct opt {
 /* 0 or EXIT_USAGE. @words gets at most @max_words, *n_words how many. */
 int parse_options(int argc, char **argv, const struct opt *opts, size_t n_opts, const char **words, size_t max_words,
 		  size_t *n_words);
+bool parse_mac(const char *text, uint8_t mac[6]);
 bool parse_size(const char *text, uint64_t *out); /* 4096, 64K, 1M, 2G, 1T; binary units */
 
 /* trace.c: VH_TRACE=PATH writes every message as a line of JSON ("-" = stderr). 0 or EXIT_USAGE. */

@@ -118,6 +118,26 @@ static int listen_at(const struct vhi_address *at, uint32_t mode, struct vhi_soc
 	return fd;
 }
 
+static const char *advice(int rc)
+{
+	static const struct {
+		int rc;
+		const char *text;
+	} texts[] = {
+		{-ENOENT, "; is the other side listening there?"},
+		{-ECONNREFUSED, "; is the other side listening there?"},
+		{-EACCES, "; its mode and its folders don't let this user"},
+		{-EPERM, "; its mode and its folders don't let this user"},
+		{-EPROTOTYPE, "; the socket there is of another type"},
+		{-ETIMEDOUT, "; who listens there accepts nobody"},
+	};
+
+	for (size_t i = 0; i < VHI_ARRAY_SIZE(texts); i++)
+		if (texts[i].rc == rc)
+			return texts[i].text;
+	return "";
+}
+
 /* An fd that is open already has to be what the call is about. */
 static int adopt(const struct vhi_address *at, bool want_listening)
 {
@@ -175,8 +195,8 @@ int vhi_sock_connect(const char *address, uint64_t deadline_ns)
 	} while (!rc);
 	if (rc) {
 		vhi_fd_close(&fd);
-		return vhi_fail(rc, VH_ERROR_SYSTEM, 0, "can't connect to %s: %s; is the other side listening there?",
-				vhi_address_name(&at), vh_error_name(rc));
+		return vhi_fail(rc, VH_ERROR_SYSTEM, 0, "can't connect to %s: %s%s", vhi_address_name(&at),
+				vh_error_name(rc), advice(rc));
 	}
 	return fd;
 }

@@ -181,3 +181,29 @@ def test_files_of_a_back_end_that_can_t_be_made(tmp_path):
     for option in ("--log", "--pidfile"):
         got = run(*module("vh.launch", "run", option, "/nonexistent/x", "--", VHCTL, "serve", "blk", "--ram", "1M"), cwd=tmp_path)
         assert got.returncode == UNREACHABLE and got.stderr.decode().endswith("vhctl: /nonexistent/x: No such file or directory\n")
+
+
+def test_the_last_words_of_a_back_end_are_shown_once(tmp_path):
+    got = run(*module("vh.launch", "run", "--socket", tmp_path / "s", "--", "sh", "-c", "echo words >&2; exit 3"))
+    assert got.returncode == WRONG and got.stderr.decode().splitlines() == ["words", "vhctl: sh: it ended with exit code 3 before it listened"]
+    got = run(*module("vh.launch", "run", "--log", tmp_path / "log", "--", "sh", "-c", "echo words >&2; exit 3"))
+    assert got.stderr.decode().splitlines() == ["vhctl: sh: it ended with exit code 3 before it listened:", "words"]
+
+
+@pytest.mark.parametrize("kind, said", [("folder", "ECONNREFUSED"), ("datagrams", "another type"), ("nothing", "is the other side listening")])
+def test_why_nobody_can_be_reached(tmp_path, kind, said):
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+        if kind == "datagrams":
+            s.bind(str(path))
+        elif kind == "folder":
+            path.mkdir()
+        got = vhctl("probe", f"unix:{path}")
+    assert got.returncode in (UNREACHABLE, WRONG) and said in line(got)
+
+
+@pytest.mark.parametrize("mac", ["52:54:00:12:34", "52:54:00:12:34:56:78", "52:54:00:12:34:567", "+2:54:00:12:34:56", " 2:54:00:12:34:56", "52-54-00-12-34-56", ""])
+def test_what_is_no_mac_is_none(tmp_path, mac):
+    for words in (("serve", "net", "--sink", "--socket", tmp_path / "s"), ("vdpa", "set", "x", "--root", tmp_path)):
+        got = vhctl(*words, "--mac=" + mac)
+        assert got.returncode == USAGE and "--mac" in line(got)

@@ -188,9 +188,10 @@ def main(argv: "Sequence[str]") -> int:
         parser.error("what is to be started? --type, --name or -- COMMAND")
     try:
         return int(COMMANDS[argv[0]][0](o))
-    except (launch.Died, launch.BadOutput) as e:
-        print(f"vhctl: {e}", file=sys.stderr)
-        return WRONG
+    except launch.LaunchError as e:
+        shown = argv[0] == "run" and not o.log  # its last words, on stderr already
+        print(f"vhctl: {str(e).splitlines()[0].rstrip(':') if shown else e}", file=sys.stderr)
+        return WRONG if isinstance(e, (launch.Died, launch.BadOutput)) else UNREACHABLE
     except ValueError as e:
         print(f"vhctl: {e}", file=sys.stderr)
         return USAGE
