@@ -78,8 +78,9 @@ struct vh_queue_opts {
 	uint32_t base;	   /* as vh_queue_stop() gives it; to begin 0, packed VH_QUEUE_PACKED_BASE */
 	uint32_t max_segs; /* most segments in a chain; 0 = the larger of num and 1024 */
 	vh_gpa indirect;   /* driver: num * max_indirect * 16 bytes for indirect tables, 16-byte aligned */
-	uint32_t max_indirect; /* driver: descriptors in a table; 0 = no tables, else they save room in a ring that fills up */
-	uint32_t flags;	       /* 0 or VH_QUEUE_HOLD */
+	uint32_t
+		max_indirect; /* driver: descriptors in a table; 0 = no tables, else they save room in a ring that fills up */
+	uint32_t flags;	      /* 0 or VH_QUEUE_HOLD */
 };
 
 /** struct vh_queue_stats - counters since the queue was made. Size-first out struct. */
@@ -95,10 +96,11 @@ struct vh_queue_stats {
 	uint64_t errors;    /* times that the queue broke */
 	uint64_t seg_waits; /* pops cut short because the segment pool was used up */
 	uint32_t in_flight;
-	uint32_t broken_site;	      /* number of the check that broke it, 0 = none */
-	uint64_t oldest_in_flight_ns; /* age of the oldest request in flight, 0 = none, or seen now for the first time */
-	uint64_t failed;	      /* device: requests that it could not do, see vh_device_error() */
-	uint64_t iotlb_misses;	      /* device: I/O addresses that were not known, and had to be asked for */
+	uint32_t broken_site; /* number of the check that broke it, 0 = none */
+	uint64_t
+		oldest_in_flight_ns; /* age of the oldest request in flight, 0 = none, or seen now for the first time */
+	uint64_t failed;	     /* device: requests that it could not do, see vh_device_error() */
+	uint64_t iotlb_misses;	     /* device: I/O addresses that were not known, and had to be asked for */
 };
 
 /**

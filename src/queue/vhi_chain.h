@@ -42,7 +42,7 @@ void vhi_chain_put_blocks(struct vh_queue *q, const struct vh_cpl *cpls, uint32_
  * alone, as the one before it was, with nothing else in flight, gets no time (0) but by what comes before its push: another
  * call, or a look at the statistics.
  */
-uint32_t vhi_stamp(struct vh_queue *q); /* the time, which the one that is late gets too */
+uint32_t vhi_stamp(struct vh_queue *q);		    /* the time, which the one that is late gets too */
 void vhi_took_more(struct vh_queue *q, uint32_t n); /* it did not come alone, but n did */
 
 /* What q->dev.form has to be, now that the run, or its memory, is another one. */
@@ -76,7 +76,6 @@ struct vhi_batch {
 static inline __attribute__((always_inline)) struct vhi_batch vhi_batch_begin(struct vh_queue *q, struct vhi_walk *w)
 {
 	const uint32_t now = q->dev.lone ? 0 : vhi_stamp(q);
-
 
 	w->snap = q->lookup;
 	w->span = w->snap->spans;

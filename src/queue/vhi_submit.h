@@ -46,7 +46,7 @@ struct vhi_submit {
 	uint64_t bytes; /* readable ones, of what was taken */
 	uint32_t num;
 	uint32_t n_free;
-	uint32_t room; /* of these, for chains that stand in the ring though they could be in a table */
+	uint32_t room;	  /* of these, for chains that stand in the ring though they could be in a table */
 	uint32_t longest; /* drv.longest */
 	uint32_t turn;
 	uint32_t now;

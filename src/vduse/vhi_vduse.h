@@ -147,8 +147,8 @@ int vhi_vduse_take_up(struct vh_vduse *v);
 void vhi_vduse_start_all(struct vh_vduse *v);
 void vhi_vduse_kicked(struct vh_vduse *v, uint32_t i);
 void vhi_vduse_drain(struct vh_vduse *v, uint32_t i);
-bool vhi_vduse_stopped(struct vh_vduse *v, uint32_t i); /* after a drain */
-uint32_t vhi_vduse_base(struct vh_vduse *v, uint32_t i);  /* of a queue at rest */
+bool vhi_vduse_stopped(struct vh_vduse *v, uint32_t i);	 /* after a drain */
+uint32_t vhi_vduse_base(struct vh_vduse *v, uint32_t i); /* of a queue at rest */
 void vhi_vduse_restart(struct vh_vduse *v, uint32_t i, uint32_t base);
 void vhi_vduse_abort_all(struct vh_vduse *v);
 void vhi_vduse_woken(struct vh_vduse *v);   /* some queue changed */
