@@ -163,9 +163,17 @@ class Blk(OverSession):
             self._lent = False
             raise
 
+    def _whole(self, offset: int, length: int) -> None:
+        """Of several requests none is made when one can't be; a single one is the library's to check."""
+        if offset < 0 or length < 0:
+            raise ValueError(f"{length} bytes at {offset}: neither is negative")
+        if length > self._step and offset + length > self.capacity:
+            raise _error.make(errno.ERANGE, f"{length} bytes at {offset} go past the end of the device at {self.capacity}")
+
     def _chunks(self, op: int, offset: int, data: Any) -> None:
         """Read into or write from any buffer, through memory of the session."""
         view = memoryview(data).cast("B")
+        self._whole(offset, len(view))
         with self._bouncing() as bounce:
             for start in range(0, len(view), self._step):
                 part = view[start:start + self._step]
@@ -192,6 +200,7 @@ class Blk(OverSession):
 
     def read(self, offset: int, length: int) -> bytes:
         """Bytes from an offset on."""
+        self._whole(offset, length)
         return bytes(self.readinto(offset, bytearray(length)))
 
     def readinto(self, offset: int, buffer: Buffer) -> Buffer:

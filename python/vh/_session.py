@@ -8,7 +8,7 @@ from typing import Any, Union
 from vh import _aio, _error
 from vh._backend import Backend, Drivable
 from vh._driver import Driver
-from vh._handle import Handle, expect
+from vh._handle import Handle
 from vh._lib import ffi, lib
 from vh._target import open_target
 
@@ -27,7 +27,9 @@ class OverSession(Handle):
             if isinstance(where, (Drivable, Backend)):
                 where = self._own(Driver(where, **options))
                 where.start()
-            self._driver: Driver = expect(where, Driver)
+            if not isinstance(where, Driver):
+                raise TypeError(f"an address, a Master, a device or a Driver is wanted, not {type(where).__name__}")
+            self._driver: Driver = where
             out = ffi.new(f"struct {new.removesuffix('_new')} **")
             ptr = where._enter()
             try:

@@ -84,11 +84,24 @@ def test_what_the_device_can_t_do_is_an_error(ram):
             assert e.value.errno in (code, errno.EOPNOTSUPP), e.value
         with pytest.raises((BufferError, TypeError, ValueError)):
             disk.submit([vh.BlkIo(vh.BlkOp.READ, 0, b"not writable")])
-        with pytest.raises((OverflowError, vh.VhError)):
-            disk.read(-512, 512)
+        for at, length in ((-512, 512), (0, -1)):
+            with pytest.raises(ValueError):
+                disk.read(at, length)
         with pytest.raises(ValueError):
-            disk.read(0, -1)
+            disk.write(-512, bytes(512))
         assert disk.read(0, 0) == b""
+
+
+def test_what_can_t_be_read_or_written_whole_is_not_begun(ram):
+    with vh.Blk(ram) as disk:
+        disk.write(2 * MIB, b"\1" * 2 * MIB)
+        for call in (lambda: disk.read(0, 1 << 50), lambda: disk.write(2 * MIB, bytes(2 * MIB + 512))):
+            with pytest.raises(vh.VhError) as e:
+                call()
+            assert e.value.errno == errno.ERANGE and "past the end" in str(e.value)
+        assert disk.read(2 * MIB, 2 * MIB) == b"\1" * 2 * MIB
+        with pytest.raises(TypeError, match="an address"):
+            vh.Blk(3)
 
 
 def test_the_session_keeps_its_parents_and_closes_in_the_right_order(ram):
@@ -161,7 +174,7 @@ def test_a_read_that_fails_costs_no_memory(ram):
             with pytest.raises(vh.VhError):
                 disk.read(8 * MIB, 512)
             with pytest.raises(OverflowError):
-                disk.read(-512, 512)
+                disk.read(1 << 64, 512)
         assert memory() == before
 
 
