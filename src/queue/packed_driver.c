@@ -316,25 +316,8 @@ static inline __attribute__((always_inline)) int32_t reap(struct vh_queue *q, st
 	return (int32_t)(cpl - cpls);
 }
 
-/*
- * Who reaps submits as a rule, into a line that the device has looked at last. To get it back takes longer than all that is
- * done until then, so it is asked for at once.
- */
-static inline void expect_submit(const struct vh_queue *q)
-{
-	const uintptr_t at = (uintptr_t)packed_desc(q, packed_at(q->next_avail));
-
-#ifdef __x86_64__
-	/* Of the built-in one compilers make one for reading, where they may not rely on newer processors than the first ones. */
-	__asm__ volatile("prefetchw (%0)" ::"r"(at));
-#else
-	__builtin_prefetch((const void *)at, 1);
-#endif
-}
-
 __attribute__((noinline)) static int32_t reap_some(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max, uint64_t word)
 {
-	expect_submit(q);
 	if (vhi_poisoned(q))
 		return vhi_queue_leave_with(q, vhi_queue_broke(q, VHI_SITE_QUEUE_POISONED));
 	return vhi_queue_leave_with(q, reap(q, cpls, max, word));
