@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
 """The tracer passes bytes and fds on as they came, tells every message once, and ends cleanly."""
 import contextlib
+import errno
 import io
 import json
 import os
+import resource
 import select
 import signal
 import socket
@@ -82,6 +84,106 @@ def test_an_fd_stays_with_its_byte():
             for fd in fds:
                 os.close(fd)
         assert [data for data, had in got if had] == [b"d"]
+
+
+class NoFds:
+    """A process that has none left but those that it has; in a with statement."""
+
+    def __init__(self, spare=0):
+        self.spare = spare
+
+    def __enter__(self):
+        self.usual = resource.getrlimit(resource.RLIMIT_NOFILE)
+        free = os.open("/dev/null", os.O_RDONLY)
+        self.held = [free]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 1, self.usual[1]))
+        while True:
+            try:
+                self.held.append(os.dup(free))
+            except OSError:
+                break
+        for _ in range(self.spare):
+            os.close(self.held.pop())
+
+    def __exit__(self, *exc):
+        resource.setrlimit(resource.RLIMIT_NOFILE, self.usual)
+        for fd in self.held:
+            os.close(fd)
+
+
+def open_fds():
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_fds_that_can_not_be_taken_are_not_left_out():
+    """Neither are some of them: what a message is without its fds nobody said."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs, Memory(4096) as mem:
+        socket.send_fds(ours, [b"abc"], [mem.fd] * 3)
+        before = open_fds()
+        for spare in (0, 2):
+            with NoFds(spare), pytest.raises(OSError) as e:
+                take(theirs, 64)
+            assert e.value.errno == errno.EMFILE and open_fds() == before
+        data, fds = take(theirs, 64)
+        assert data == b"a" and len(fds) == 3  # nothing was lost by trying
+        for fd in fds:
+            os.close(fd)
+
+
+@pytest.mark.parametrize("spare", (0, 1, 3, 4))
+def test_without_fds_a_connection_ends_and_the_tracer_goes_on(tmp_path, spare):
+    """Whether there is none for what came, or for a copy of it to look into. Nothing is left open."""
+    front, back = str(tmp_path / "front.sock"), str(tmp_path / "back.sock")
+    with BackEnd.listen(back) as listening, Tracer(front, back) as tracer, Memory(4096) as mem:
+        with FrontEnd.connect(front, timeout=WAIT) as fe, BackEnd.accept(listening, timeout=WAIT) as be:
+            before = open_fds()
+            with NoFds(spare):
+                fe.send(FE.SET_MEM_TABLE, bytes(8), [mem.fd] * 3)
+                with pytest.raises(wire.ProtocolError):
+                    be.conn.recv()
+                assert tracer.wait_for(lambda: tracer.notes[-1].event == "ended", WAIT)
+            assert open_fds() == before - 2  # of the tracer's two ends
+        assert "by the tracer: Too many open files" in tracer.notes[-1].text
+        with FrontEnd.connect(front, timeout=WAIT) as fe, BackEnd.accept(listening, timeout=WAIT) as be:
+            fe.send(FE.SET_OWNER)
+            with be.conn.recv() as msg:
+                assert msg.request == FE.SET_OWNER
+
+
+def test_who_connects_waits_until_there_is_an_fd(tmp_path):
+    front, back = str(tmp_path / "front.sock"), str(tmp_path / "back.sock")
+    with BackEnd.listen(back) as listening, Tracer(front, back) as tracer, socket.socket(socket.AF_UNIX) as fe:
+        tried = threading.Event()
+        accept, tracer._accept = tracer._accept, lambda: (accept(), tried.set())  # pylint: disable=protected-access
+        with NoFds():
+            fe.connect(front)
+            assert tried.wait(WAIT) and not tracer.failed
+        BackEnd.accept(listening, timeout=WAIT).close()
+        assert tracer.wait_for(lambda: tracer.notes, WAIT) and tracer.notes[0].event == "connected"
+
+
+def test_a_sink_that_fails_ends_the_connections(tmp_path):
+    """Who waits for the other side is not left waiting, nor is who waits for the tracer."""
+    class Full:
+        def message(self, m):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        def note(self, n):
+            pass
+
+    front, back = str(tmp_path / "front.sock"), str(tmp_path / "back.sock")
+    with BackEnd.listen(back) as listening, pytest.raises(OSError) as e:
+        with Tracer(front, back, sinks=(Full(),)) as tracer:
+            with FrontEnd.connect(front, timeout=WAIT) as fe, BackEnd.accept(listening, timeout=WAIT) as be:
+                fe.send(FE.SET_OWNER)
+                for end in (fe, be.conn):
+                    with pytest.raises(wire.Closed):
+                        while True:
+                            end.recv().close()
+                assert not tracer.wait_for(lambda: False)
+            assert not os.path.exists(front)
+    assert e.value.errno == errno.ENOSPC
 
 
 def test_what_is_no_message_goes_through_a_pipe(tmp_path):

@@ -11,6 +11,7 @@ from tracing import ENV, module, rig, running
 from vh.testing import BackEnd, Memory, Queue, wire
 from vh.testing.wire import BE, FE
 from vh.trace import read
+from vh.trace.message import Fd
 from vh.trace.replay import replay
 
 
@@ -72,6 +73,18 @@ def test_fds_are_made_anew(tmp_path):
             be.conn.reply(msg, wire.pack("U64", value=0))
     got, _ = play(tmp_path, recording, {FE.SET_MEM_TABLE: look})
     assert not got.differences and sizes == [1 << 20]
+
+
+@pytest.mark.parametrize("size", (1 << 63, 1 << 70, -1))
+def test_a_file_that_can_not_be_is_told_and_nothing_leaks(tmp_path, size):
+    recording = record(tmp_path, usual)
+    table = next(m for m in recording.messages if m.name == "SET_MEM_TABLE")
+    table.fds[0:1] = [Fd("eventfd"), Fd("memfd", size)]
+    before = len(os.listdir("/proc/self/fd"))
+    got, _ = play(tmp_path, recording)
+    (difference,) = got.differences
+    assert difference.number == table.number and "can't be made" in difference.what
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_what_is_different_is_told(tmp_path):

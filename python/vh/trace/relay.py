@@ -8,6 +8,7 @@ same, as a pipe.
 from __future__ import annotations
 
 import array
+import errno
 import os
 import socket
 import time
@@ -34,16 +35,24 @@ def close_all(fds: list[int]) -> None:
         os.close(fds.pop())
 
 
+def _received(sock: socket.socket, n: int, flags: int) -> tuple[bytes, list[int]]:
+    """The fds of a message are all here, or this fails: it is not passed on without some of them."""
+    data, ancillary, flags, _ = sock.recvmsg(n, _ROOM, flags | socket.MSG_CMSG_CLOEXEC)
+    fds = _rights(ancillary)
+    if flags & socket.MSG_CTRUNC:
+        close_all(fds)
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    return data, fds
+
+
 def take(sock: socket.socket, n: int) -> tuple[bytes, list[int]]:
     """Up to n bytes, and the fds of the first of them: no other byte of these has any. b"": the end of the stream."""
-    data, ancillary, _, _ = sock.recvmsg(n, _ROOM, socket.MSG_PEEK | socket.MSG_CMSG_CLOEXEC)
-    peeked = _rights(ancillary)
+    data, peeked = _received(sock, n, socket.MSG_PEEK)
     if not peeked:
         return (sock.recv(len(data)) if data else b""), []
     close_all(peeked)
     # Where in these bytes the fds are, only reading them one by one can tell. Nearly always it is the first.
-    data, ancillary, _, _ = sock.recvmsg(1, _ROOM, socket.MSG_CMSG_CLOEXEC)
-    return data, _rights(ancillary)
+    return _received(sock, 1, 0)
 
 
 class Flow:
@@ -88,7 +97,10 @@ class Flow:
         self._held.clear()
 
     def read(self) -> None:
-        """Take what is there now, one piece of it, and send it on once a message is whole."""
+        """Take what is there now, one piece of it, and send it on once a message is whole.
+
+        OSError: the connection can't go on, because fds are lacking here.
+        """
         try:
             data, fds = take(self.source, self._want())
         except BlockingIOError:
@@ -146,10 +158,10 @@ class Flow:
         if self._pipe:
             self._queue(data, fds)
             return
-        self._fds += self.describe(fds)
         if not self._held:
             self._since = time.monotonic()
         self._held.append((data, fds))
+        self._fds += self.describe(fds)
         if self._header:
             self._payload += data
         else:
@@ -172,11 +184,12 @@ class Flow:
 
     def _release(self) -> None:
         """What is held may leave."""
-        for data, fds in self._held:
+        while self._held:
+            data, fds = self._held[0]
             if self._header and fds:
                 self.swap(self._header, fds)
+            self._held.pop(0)
             self._queue(data, fds)
-        self._held.clear()
 
     def _break(self, why: str) -> None:
         self._pipe = True

@@ -92,7 +92,14 @@ class Replay:
     # --- the front-end's side ---
 
     def _send(self, m: Message) -> None:
-        fds = [self._make(m, fd) for fd in m.fds]
+        fds: list[int] = []
+        try:
+            for fd in m.fds:
+                fds.append(self._make(m, fd))
+        except (OSError, OverflowError) as e:  # a file larger than any is
+            close_all(fds)
+            self._differ(m, f"its file descriptors can't be made: {e}")
+            raise Stop from e
         try:
             self._session.add(m, [os.dup(fd) for fd in fds])
             self._empty_ring(m)
@@ -109,7 +116,11 @@ class Replay:
             return os.dup(self._inflight)
         if fd.kind in ("memfd", "file"):
             made = os.memfd_create("vhctl replay", os.MFD_CLOEXEC)
-            os.ftruncate(made, fd.size)
+            try:
+                os.ftruncate(made, fd.size)
+            except BaseException:
+                os.close(made)
+                raise
             return made
         if fd.kind == "eventfd":
             return wire.eventfd()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import select
@@ -21,6 +22,9 @@ from vh.trace.files import Recording, write
 from vh.trace.message import BACK_END, BACKEND, FRONT_END, MAIN, Fd, Message, Note, Violation
 from vh.trace.relay import Flow, close_all
 from vh.trace.session import Session
+
+
+_NO_FD = 0.1  # seconds until the next try when there is no fd for who connects
 
 
 class Sink(Protocol):
@@ -72,7 +76,8 @@ class Link:
     def _flow(self, sender: str, source: socket.socket, sink: socket.socket) -> Flow:
         def describe(fds: list[int]) -> list[object]:
             if self.owner.session.keep:
-                self.kept[sender] += [os.dup(fd) for fd in fds]
+                for fd in fds:
+                    self.kept[sender].append(os.dup(fd))
             return [Fd.of(fd) for fd in fds]
 
         def message(header: tuple[int, int, int], payload: bytes, fds: list[Any], cut: bool) -> None:
@@ -140,7 +145,11 @@ class _Connection:
         if s.family != socket.AF_UNIX or s.type != socket.SOCK_STREAM:
             s.close()
             return
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        except OSError:
+            s.close()
+            raise
         os.set_blocking(theirs.fileno(), os.get_blocking(fds[0]))
         os.close(fds[0])
         fds[0] = theirs.detach()
@@ -225,7 +234,9 @@ class Tracer:
         try:
             self.run()
         except BaseException as e:  # noqa: BLE001 - __exit__() raises it in the thread of the user
-            self.failed = e
+            with self._news:
+                self.failed = e
+                self._news.notify_all()
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait until the thread has ended by itself, as it does with once; False: it has not."""
@@ -266,9 +277,9 @@ class Tracer:
     # --- what was seen ---
 
     def wait_for(self, condition: Callable[[], Any], timeout: float | None = None) -> bool:
-        """Wait until that holds; asked again after each message, violation and note. False: the time was up."""
+        """Wait until that holds; asked again after each message, violation and note. False: the time was up, or the tracer failed."""
         with self._news:
-            return bool(self._news.wait_for(condition, timeout))
+            return bool(self._news.wait_for(lambda: condition() or self.failed, timeout)) and bool(condition())
 
     def ring_states(self) -> list[rings.RingState]:
         """Every ring of the connection that is, or was last; read now, from the memory that the front-end shares."""
@@ -321,7 +332,24 @@ class Tracer:
     # --- the loop ---
 
     def run(self) -> None:
-        """Until stop(), or with once until the first connection is over."""
+        """Until stop(), or with once until the first connection is over. Who fails here, a sink for one, ends both connections."""
+        try:
+            self._loop()
+        except BaseException:
+            self._drop()
+            raise
+
+    def _drop(self) -> None:
+        """Nobody passes anything on any more: the peers are to know, and the sinks hear nothing more."""
+        self.sinks = ()
+        if self._current:
+            self._finish(self._current, "")
+        if self._listener:
+            self._listener.close()
+            self._listener = None
+            sockets.remove(self._path, self._file)
+
+    def _loop(self) -> None:
         while not self._closed:
             for key, events in self._selector.select(self._patience()):
                 if key.fileobj is self._woken:
@@ -340,11 +368,13 @@ class Tracer:
         with self.lock:
             due = self._current.session.tick(self.now())
         waits = [] if due is None else [(due - self.now()) / 1e9 + 0.001]
-        for link in self._current.links:
-            for flow in link.flows.values():
-                at = flow.hurry()
-                if at is not None:
-                    waits.append(at - time.monotonic() + 0.001)
+        c = self._current
+        for flow in [flow for link in c.links for flow in link.flows.values()]:
+            at = self._try(c, flow.hurry)
+            if self._current is not c:
+                return 0.0
+            if at is not None:
+                waits.append(at - time.monotonic() + 0.001)
         return max(0.0, min(waits)) if waits else None
 
     def _woken_up(self) -> None:
@@ -361,7 +391,10 @@ class Tracer:
             return
         try:
             came, _ = self._listener.accept()
-        except BlockingIOError:
+        except (BlockingIOError, ConnectionError):
+            return
+        except OSError:  # no fd for it: it waits in the backlog, and the listener stays readable
+            select.select([self._woken], [], [], _NO_FD)
             return
         came.setblocking(False)
         try:
@@ -394,6 +427,16 @@ class Tracer:
         connection.links.append(link)
         self._register(link)
 
+    def _try(self, c: _Connection, move: Callable[[], Any]) -> Any:
+        """Who has no fd left for what a connection brings ends that connection: without its fds a message is another one."""
+        try:
+            return move()
+        except OSError as e:
+            if e.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+            self._finish(c, "tracer", f": {e.strerror}")
+            return None
+
     def _register(self, link: Link) -> None:
         for s in (link.front, link.back):
             self._selector.register(s, selectors.EVENT_READ, link)
@@ -410,9 +453,11 @@ class Tracer:
             return  # closed by what came before in this round
         sender = FRONT_END if s is link.front else BACK_END
         incoming, outgoing = link.flows[sender], link.flows[BACK_END if sender == FRONT_END else FRONT_END]
+        connection = link.owner
         if events & selectors.EVENT_READ and incoming.wants_read:
-            incoming.read()
-            connection = link.owner
+            self._try(connection, incoming.read)
+            if self._current is not connection:
+                return
             if incoming.ended and link.channel == MAIN and not connection.ended_by:
                 connection.ended_by = sender
         if events & selectors.EVENT_WRITE:
@@ -448,13 +493,13 @@ class Tracer:
                 if events:
                     self._selector.register(s, events, link)
 
-    def _finish(self, c: _Connection, by: str) -> None:
+    def _finish(self, c: _Connection, by: str, why: str = "") -> None:
         with self.lock:
             c.session.end(by)
         for link in c.links:
             self._unregister(link)
         c.close()
-        c.tell("ended", f"by the {by}" if by else "")
         self._current = None
+        c.tell("ended", f"by the {by}{why}" if by else "")
         if self._listener and not self._closed:
             self._selector.register(self._listener, selectors.EVENT_READ)
