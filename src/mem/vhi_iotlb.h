@@ -53,7 +53,7 @@ int vhi_tlb_translate(const struct vhi_tlb *t, struct vhi_iova iova, uint64_t le
 void VHI_SHM *vhi_tlb_translate_one(const struct vhi_tlb *t, struct vhi_iova iova, uint64_t len, uint32_t perm, int *rc,
 				    uint64_t *at);
 
-/* iotlb.c */
+/* iotlb.c, and misses.c for what is missed */
 /* Somebody who looks up in it, and waits when he misses something. wake() comes with a lock held: it may only signal. */
 struct vhi_iotlb_user {
 	struct vhi_iotlb_user *next;
