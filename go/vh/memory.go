@@ -89,7 +89,7 @@ func (m *Memory) Snapshot() (*Snapshot, error) {
 	})
 }
 
-// InstallMemoryGuard lets the process survive guest memory that its peer truncates. It is for the whole process: a
+// InstallMemoryGuard, which Serve of a Slave or a Vduse calls, lets the process survive guest memory that its peer truncates. It is for the whole process: a
 // SIGBUS inside a mapping of the library is handled, any other goes to Go's runtime as before.
 func InstallMemoryGuard() error { return raw.MemGuardInstall() }
 

@@ -110,8 +110,9 @@ func (s *Slave) Adopt(socket *os.File) error {
 }
 
 // Serve dispatches until ctx is done, Close or Stop comes, or a callback of the device returns an error. The connection
-// survives it: Serve may be called again.
+// survives it: Serve may be called again. It installs the memory guard; who wants none calls Wait and Dispatch himself.
 func (s *Slave) Serve(ctx context.Context) error {
+	_ = InstallMemoryGuard()
 	for {
 		if err := ctx.Err(); err != nil {
 			return err

@@ -72,7 +72,9 @@ func (v *Vduse) Close() error {
 }
 
 // Serve dispatches until ctx is done, Close or Stop comes, or a callback of the device returns an error.
+// It installs the memory guard, as Slave.Serve.
 func (v *Vduse) Serve(ctx context.Context) error {
+	_ = InstallMemoryGuard()
 	for {
 		if err := ctx.Err(); err != nil {
 			return err

@@ -123,7 +123,7 @@ def take_snapshot(handle: Handle, call: str) -> Snapshot:
 
 
 def guard_install() -> None:
-    """Survive guest memory that a peer truncates: a SIGBUS handler for the whole process."""
+    """Survive guest memory that a peer truncates: a SIGBUS handler for the whole process. serve() does it by itself."""
     _error.check(lib.vh_mem_guard_install())
 
 

@@ -8,7 +8,7 @@ from typing import Any, AsyncIterator, Callable
 from vh import _aio, _error
 from vh._device import Device
 from vh._event import Logged
-from vh._lib import ffi
+from vh._lib import ffi, lib
 from vh._model import Event
 from vh._queue import Queue
 
@@ -59,7 +59,12 @@ class Serving(Logged):
         return True
 
     def serve(self, until: "Callable[[], object] | None" = None) -> None:
-        """Serve until stop(), close(), or until() says so, which is asked a few times a second."""
+        """Serve until stop(), close(), or until() says so, which is asked a few times a second.
+
+        A peer that truncates its memory does not end this process: as guard_install(), which who calls wait() in a loop of
+        his own calls himself.
+        """
+        lib.vh_mem_guard_install()
         try:
             while not (until and until()):
                 self.wait(_aio.SLICE_S if until else None)
@@ -76,7 +81,8 @@ class Serving(Logged):
             pass
 
     async def async_events(self) -> "AsyncIterator[Event]":
-        """Serve, and tell what is new."""
+        """Serve, and tell what is new. Truncated memory does not end the process, as with serve()."""
+        lib.vh_mem_guard_install()
         try:
             while True:
                 while self.dispatch():

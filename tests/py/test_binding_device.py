@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
 """A Python class as a device, driven by the library's own front-end over a socket."""
+import contextlib
 import errno
 import gc
 import os
 import subprocess
+import sys
+import textwrap
 import threading
 import traceback
 
 import numpy
 import pytest
-from binding import BUILD, LIBRARY, MIB, MODE, VHCTL, WAIT, Null, Turns, script, served, vh
+from binding import BUILD, LIBRARY, MIB, MODE, PACKAGE, VHCTL, WAIT, Null, Turns, script, served, vh
+from vh.testing import FE, FrontEnd, Memory, Queue, wire
 
 
 def drive(turns):
@@ -356,6 +360,38 @@ def test_a_slave_closed_inside_of_its_own_callback_ends_when_the_call_returns():
         except vh.VhError as e:
             assert e.errno in (errno.EBADF, errno.ESHUTDOWN)
         assert t.slave.closed and device._uses == 0
+
+
+@pytest.mark.parametrize("how", ("slave.serve()", "asyncio.run(slave.async_serve())"))
+def test_memory_that_the_front_end_truncates_does_not_end_who_serves(tmp_path, how):
+    """Whoever serves by a loop of ours need not know that there is a guard to install."""
+    path = str(tmp_path / "s")
+    text = f"""
+        import asyncio, os, sys
+        from binding import Null, vh
+        with vh.Slave(Null()) as slave:
+            slave.listen({path!r})
+            os.write(1, b"listens")
+            {how}
+    """
+    words = [sys.executable, "-c", textwrap.dedent(text)]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join((PACKAGE, os.path.dirname(os.path.abspath(__file__))))}
+    with subprocess.Popen(words, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as server:
+        try:
+            assert server.stdout.read(7) == b"listens"
+            with Memory(MIB) as mem, Queue(mem, 0, 16) as q, FrontEnd.connect(path, timeout=WAIT) as fe:
+                fe.negotiate()
+                fe.set_mem_table([mem])
+                fe.start(q)
+                os.ftruncate(mem.fd, 0)  # from here on nothing may look into it here either
+                q.kick()
+                with contextlib.suppress(wire.ProtocolError):
+                    fe.get_u64(FE.GET_FEATURES)
+            with FrontEnd.connect(path, timeout=WAIT) as fe:
+                assert fe.get_u64(FE.GET_FEATURES)
+            assert server.poll() is None
+        finally:
+            server.kill()
 
 
 def test_a_device_serves_one_slave_after_the_other(tmp_path):
