@@ -68,6 +68,14 @@ func begin(t *testing.T, b *vh.Blk, d *vh.Driver) {
 func end(t *testing.T, b *vh.Blk) {
 	t.Helper()
 	must(t, b.Wait(within(t), 0))
+	for _, none := range [][]vh.BlkIO{nil, {}} {
+		if n, err := b.Submit(0, none); n != 0 || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	if n, err := b.Reap(0, nil); n != 0 || err != nil {
+		t.Fatal(n, err)
+	}
 	var done [1]vh.BlkDone
 	n, err := b.Reap(0, done[:])
 	must(t, err)

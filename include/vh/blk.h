@@ -118,7 +118,7 @@ VH_API vh_rc vh_blk_get_info(struct vh_blk *b, struct vh_blk_info *out);
  * @b: the block driver
  * @queue: queue index
  * @ios: (array n) the requests
- * @n: how many, > 0
+ * @n: how many
  *
  * @since: VH_1.0
  * @thread: queue
@@ -137,7 +137,7 @@ VH_API vh_count vh_blk_submit(struct vh_blk *b, uint32_t queue, const struct vh_
  * @b: the block driver
  * @queue: queue index
  * @done: (out) (array max) the ended requests
- * @max: room at @done, > 0
+ * @max: room at @done
  *
  * @since: VH_1.0
  * @thread: queue

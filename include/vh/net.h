@@ -111,7 +111,7 @@ VH_API vh_rc vh_net_get_info(struct vh_net *n, struct vh_net_info *out);
  * @n: the network driver
  * @pair: of queues
  * @frames: (array count) the frames; copied, so that they are the caller's again when it returns
- * @count: how many, > 0
+ * @count: how many
  *
  * The device is told once of all of them.
  *
@@ -130,7 +130,7 @@ VH_API vh_count vh_net_send(struct vh_net *n, uint32_t pair, const struct vh_net
  * @n: the network driver
  * @pair: of queues
  * @frames: (array max) in: data and room; out: len, flags and hdr too
- * @max: how many, > 0
+ * @max: how many
  *
  * @since: VH_1.0
  * @thread: queue

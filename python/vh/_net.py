@@ -106,7 +106,7 @@ class Net(OverSession):
         rows = [_to_send(frame, data) for frame, data in kept]
         gate = self._gate(pair, NET_SEND)
         try:
-            return self._call("vh_net_send", pair, ffi.new("struct vh_net_frame[]", rows), len(rows)) if rows else 0
+            return self._call("vh_net_send", pair, ffi.new("struct vh_net_frame[]", rows), len(rows))
         finally:
             gate.release()
 

@@ -242,8 +242,8 @@ vh_count vh_blk_submit(struct vh_blk *b, uint32_t queue, const struct vh_blk_io 
 	struct vhi_blk_queue *bq;
 	int rc;
 
-	if (!b || !ios || !n)
-		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_blk_submit: NULL argument or no requests");
+	if (!b || (!ios && n))
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_blk_submit: NULL argument");
 	rc = enter(b, queue, "vh_blk_submit", &bq);
 	if (rc)
 		return rc;
@@ -312,8 +312,8 @@ vh_count vh_blk_reap(struct vh_blk *b, uint32_t queue, struct vh_blk_done *done,
 	struct vhi_blk_queue *bq;
 	int rc;
 
-	if (!b || !done || !max)
-		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_blk_reap: NULL argument or no room");
+	if (!b || (!done && max))
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_blk_reap: NULL argument");
 	rc = enter(b, queue, "vh_blk_reap", &bq);
 	if (rc)
 		return rc;

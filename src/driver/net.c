@@ -235,8 +235,8 @@ vh_count vh_net_receive(struct vh_net *n, uint32_t pair, struct vh_net_frame *fr
 	struct vhi_net_lane *rx;
 	int rc;
 
-	if (!n || !frames || !max)
-		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_net_receive: NULL argument or no room");
+	if (!n || (!frames && max))
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_net_receive: NULL argument");
 	for (uint32_t i = 0; i < max; i++)
 		if (frames[i].reserved || (frames[i].room && !frames[i].data))
 			return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
@@ -309,8 +309,8 @@ vh_count vh_net_send(struct vh_net *n, uint32_t pair, const struct vh_net_frame 
 	struct vhi_net_lane *tx;
 	int rc;
 
-	if (!n || !frames || !count)
-		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_net_send: NULL argument or no frames");
+	if (!n || (!frames && count))
+		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_net_send: NULL argument");
 	rc = enter(n, pair, VH_NET_SEND, "vh_net_send", &tx);
 	if (rc)
 		return rc;

@@ -61,7 +61,7 @@ vh_count vh_queue_pop(struct vh_queue *q, struct vh_req *reqs, uint32_t max)
 {
 	struct vhi_pass *late;
 
-	if (VHI_UNLIKELY(!q || q->role != VH_QUEUE_DEVICE || !reqs))
+	if (VHI_UNLIKELY(!q || q->role != VH_QUEUE_DEVICE || (!reqs && max)))
 		return wrong_args(q, "vh_queue_pop", VH_QUEUE_DEVICE);
 	return vhi_queue_enter_fast(q, &late) ? pop(q, reqs, max) : enter_and_pop(q, reqs, max, late);
 }
@@ -318,7 +318,7 @@ vh_count vh_queue_reap(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max)
 {
 	struct vhi_pass *late;
 
-	if (VHI_UNLIKELY(!q || q->role != VH_QUEUE_DRIVER || !cpls))
+	if (VHI_UNLIKELY(!q || q->role != VH_QUEUE_DRIVER || (!cpls && max)))
 		return wrong_args(q, "vh_queue_reap", VH_QUEUE_DRIVER);
 	return vhi_queue_enter_fast(q, &late) ? reap(q, cpls, max) : enter_and_reap(q, cpls, max, late);
 }

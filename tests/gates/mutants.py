@@ -41,7 +41,7 @@ MUTANTS = (
       (LOG, "\t\ttrace->ctx = ctx;\n\t}\n\tvhi_ops_destroy(&old, old_ctx);", "\t\ttrace->ctx = ctx;\n\t}\n"))),
     ("no destroy when a device is freed", False, (("src/device/device.c", "\tif (destroy)\n", "\tif (0)\n"),)),
     ("a pointer is not checked", QUICK,
-     (("src/queue/data.c", "(!q || q->role != VH_QUEUE_DEVICE || !reqs)", "(!q || q->role != VH_QUEUE_DEVICE)"),)),
+     (("src/queue/data.c", "(!q || q->role != VH_QUEUE_DEVICE || (!reqs && max))", "(!q || q->role != VH_QUEUE_DEVICE)"),)),
     ("a handle is not checked", False,
      (("src/driver/blk.c", "\tif (!b)\n\t\treturn vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, \"vh_blk_get_info: NULL block driver\");\n", ""),)),
     ("an error is positive", QUICK,

@@ -169,6 +169,10 @@ static void what_the_device_says_of_itself_is_told(void **state)
 	f.num_buffers = 0;
 	assert_int_equal(vh_net_send(s->n, 1, &f, 1), -EINVAL);
 	assert_int_equal(vh_net_send(NULL, 0, &f, 1), -EINVAL);
+	assert_int_equal(vh_net_send(s->n, 0, NULL, 1), -EINVAL);
+	assert_int_equal(vh_net_receive(s->n, 0, NULL, 1), -EINVAL);
+	assert_int_equal(vh_net_send(s->n, 0, NULL, 0), 0); /* nothing is no mistake */
+	assert_int_equal(vh_net_receive(s->n, 0, NULL, 0), 0);
 	assert_int_equal(vh_net_receive(s->n, 1, &f, 1), -EINVAL);
 	f.room = 1;
 	f.data = 0;

@@ -63,6 +63,7 @@ def test_batches_without_a_copy(ram):
         assert sorted(done) == [(i, 0) for i in range(4)]
         assert disk.read(0, 2048) == bytes(memory[:2048])
         assert disk.wait(0.02) is False
+        assert disk.submit([]) == 0 and disk.submit(iter(()), queue=1) == 0 and disk.reap(0) == []
 
 
 def test_completions_of_a_batch_survive_a_read_on_the_same_queue(ram):

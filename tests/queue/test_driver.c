@@ -174,6 +174,8 @@ static void what_is_submitted_is_what_the_device_pops(void **state)
 		open_both(round == 2 ? 4 : 8, round ? VHT_IND_DESC : 0, round == 1 ? 0 : 4);
 		assert_int_equal(submit(2, 2, 0xabcdef0123456789), 1);
 		assert_int_equal(flags_at(0) & VHT_INDIRECT, round == 2 ? VHT_INDIRECT : 0);
+		assert_int_equal(vh_queue_pop(dev, NULL, 0), 0);
+		assert_int_equal(vh_queue_pop(dev, NULL, 1), -EINVAL);
 		assert_int_equal(vh_queue_pop(dev, &req, 1), 1);
 		got = (const struct vh_seg *)(uintptr_t)req.segs;
 		assert_int_equal(req.n_rd, 2);
@@ -184,6 +186,8 @@ static void what_is_submitted_is_what_the_device_pops(void **state)
 		}
 		cpl = (struct vh_cpl){.token = req.token, .written = 17};
 		assert_int_equal(vh_queue_push(dev, &cpl, 1), 0);
+		assert_int_equal(vh_queue_reap(ring.q, NULL, 0), 0);
+		assert_int_equal(vh_queue_reap(ring.q, NULL, 1), -EINVAL);
 		assert_int_equal(vh_queue_reap(ring.q, &cpl, 1), 1);
 		assert_int_equal(cpl.token, 0xabcdef0123456789);
 		assert_int_equal(cpl.written, 17);
