@@ -131,17 +131,17 @@ static char *table_cell(struct table *t, uint32_t row, uint32_t column)
 
 static void table_print(struct table *t)
 {
-	for (uint32_t r = 0; r < t->rows; r++) {
+	int widths[MAX_COLUMNS + 1] = {0};
+
+	for (uint32_t r = 0; r < t->rows; r++)
 		for (uint32_t c = 0; c < t->columns; c++) {
-			int width = 0;
+			const int len = (int)strlen(table_cell(t, r, c));
 
-			for (uint32_t k = 0; k < t->rows; k++) {
-				const int len = (int)strlen(table_cell(t, k, c));
-
-				width = len > width ? len : width;
-			}
-			printf("%s%*s", c ? "  " : "", width, table_cell(t, r, c));
+			widths[c] = len > widths[c] ? len : widths[c];
 		}
+	for (uint32_t r = 0; r < t->rows; r++) {
+		for (uint32_t c = 0; c < t->columns; c++)
+			printf("%s%*s", c ? "  " : "", widths[c], table_cell(t, r, c));
 		printf("\n");
 	}
 	free(t->cells);

@@ -121,7 +121,8 @@ func (b *Blk) Reap(queue int, done []BlkDone) (n int, err error) {
 }
 
 // Wait parks the goroutine until Reap has something. The connection is served meanwhile. DriverOpts.PollUS has it look at the
-// queue before; other goroutines run meanwhile.
+// queue before; other goroutines run meanwhile. With GOMAXPROCS=1 those that wait for a file, as a server in this process, are
+// looked for every 10 ms only while one spins: PollAlways is for machines with a processor to spare.
 func (b *Blk) Wait(ctx context.Context, queue int) error {
 	return b.sleeps.wait(ctx, b.d, queue, true, func() error {
 		return b.use(func(p *raw.Blk) error { return raw.BlkWait(p, u32(queue), 0) })
