@@ -370,7 +370,7 @@ static inline __attribute__((always_inline)) int32_t publish(struct vh_queue *q,
 	/* What nobody else looks at can be counted while the driver finds it. */
 	vhi_shm_store64_release(ring + 2 * (size_t)packed_at(old) + 1, first);
 	vhi_ended(q, n);
-	q->next_used = (uint16_t)(u.at | (u.marks ? VHI_PACKED_WRAP : 0));
+	vhi_move(&q->next_used, (uint32_t)u.at | (u.marks ? VHI_PACKED_WRAP : 0));
 	passed = packed_between(num, old, q->next_used);
 	q->dev.taken -= passed;
 	vhi_count(&q->stats.completed, n);

@@ -242,7 +242,7 @@ static int32_t packed_submit(struct vh_queue *q, const struct vh_req *reqs, uint
 	if (!i)
 		return vhi_queue_leave_with(q, vhi_refused(q, rc));
 	vhi_shm_store64_release(ring + 2 * (size_t)packed_at(old) + 1, first);
-	q->next_avail = pos_of(&p);
+	vhi_move(&q->next_avail, pos_of(&p));
 	vhi_submit_end(q, &b, i);
 	packed_tell(q, VHI_AREA_DEVICE, old, n_free - b.n_free);
 	return vhi_queue_leave_with(q, (int32_t)i);
