@@ -193,7 +193,7 @@ static void nowhere_later(void)
 static void pieces(void)
 {
 	struct vht_desc *t = table(BIG, 0);
-	const uint64_t crossing = BORDER - 8;
+	const uint64_t crossing = htole64(BORDER - 8);
 
 	memcpy(&t[BIG - 1], &crossing, sizeof(crossing));
 	offer_one(TABLE, 16 * BIG, VHT_INDIRECT, 0);
@@ -327,7 +327,7 @@ static void ring_up(uint32_t i)
 
 static void up(const struct row *row)
 {
-	const uint64_t table_of_two[] = {2,
+	const uint64_t table_of_two[] = {VHT_PAIR(2, 0),
 					 GPA,
 					 BORDER - GPA,
 					 VHT_MEM_UVA,

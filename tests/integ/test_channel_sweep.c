@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -223,12 +224,12 @@ static uint32_t size_of(const struct cell *c)
 /* A payload that makes sense, or one that does not. */
 static void fill(const struct cell *c, uint8_t *payload)
 {
-	static const uint64_t miss[] = {0x1000, 4096, 0, 0x101}, update[] = {0x1000, 4096, 0, 0x201};
+	const uint64_t miss[] = {0x1000, 4096, 0, htole64(0x101)}, update[] = {0x1000, 4096, 0, htole64(0x201)};
 	static const uint64_t area[] = {0, 4096, 0}, wrong_area[] = {0x200, 4096, 0};
 	static const uint64_t map[] = {0, 0, 0, 4096, 1}, empty[] = {0, 0, 0, 0, 1};
-	static const uint64_t state[] = {0}, wrong_state[] = {UINT64_C(1) << 32};
+	static const uint64_t state[] = {0}, wrong_state[] = {VHT_PAIR(0, 1)};
 	static const uint64_t uuid[] = {1, 0}, nil[] = {0, 0};
-	static const uint64_t *const all[][2] = {
+	const uint64_t *const all[][2] = {
 		[1] = {miss, update},	    [3] = {area, wrong_area}, [4] = {state, wrong_state},
 		[5] = {state, wrong_state}, [6] = {uuid, nil},	      [7] = {uuid, nil},
 		[8] = {uuid, nil},	    [9] = {map, empty},	      [10] = {map, empty},

@@ -227,7 +227,7 @@ static struct fix fix;
 
 static bool answer_config(struct vht_backend *b, struct vht_msg *m)
 {
-	static const uint64_t config[257] = {1, 4 * PAGE};
+	static const uint64_t config[257] = {VHT_PAIR(1, 0), 4 * PAGE};
 
 	if (m->request == 44)
 		vht_send(b->fd, 44, 5, config, sizeof(config), NULL, 0);

@@ -69,7 +69,7 @@ static void again(struct fix *f)
 /* A request that has a reply of its own is under way. */
 static uint64_t asked(struct fix *f, uint32_t request)
 {
-	static const uint32_t inflight[6] = {0, 0, 0, 0, 0x00100001, 0};
+	static const uint32_t inflight[6] = {0, 0, 0, 0, VHT_SHORTS(1, 16), 0};
 	struct vht_msg m;
 	uint64_t ticket;
 
@@ -144,8 +144,7 @@ static void case_003_a_thousand_replies_in_one_piece(void **state)
 		all[i][0] = 1;
 		all[i][1] = REPLY;
 		all[i][2] = 8;
-		all[i][3] = i;
-		all[i][4] = 0;
+		memcpy(&all[i][3], &(uint64_t){i}, 8);
 		assert_int_equal(vht_recv(f->fd, &m), 1);
 	}
 	put(f->fd, all, sizeof(all));
@@ -159,7 +158,7 @@ static void case_003_a_thousand_replies_in_one_piece(void **state)
 
 static void case_004_a_reply_cut_anywhere(void **state)
 {
-	const uint32_t reply[5] = {1, REPLY, 8, 77, 0};
+	const uint32_t reply[5] = {1, REPLY, 8, VHT_HALVES(77)};
 	struct fix *f = *state;
 
 	for (size_t cut = 1; cut < sizeof(reply); cut++) {
@@ -205,7 +204,7 @@ static void case_014_a_byte_now_and_then(void **state)
 
 static void case_016_the_end_inside_a_payload_with_fds(void **state)
 {
-	const uint32_t reply[8] = {31, REPLY, 24, 4096};
+	const uint32_t reply[8] = {31, REPLY, 24, VHT_HALVES(4096)};
 	struct fix *f = *state;
 	union {
 		char bytes[CMSG_SPACE(sizeof(int))];
@@ -284,7 +283,7 @@ static void case_023_more_fds_than_a_reply_may_have(void **state)
 
 static void case_025_fds_that_come_late(void **state)
 {
-	const uint32_t reply[9] = {31, REPLY, 24, 4096};
+	const uint32_t reply[9] = {31, REPLY, 24, VHT_HALVES(4096)};
 	struct fix *f = *state;
 	union {
 		char bytes[CMSG_SPACE(sizeof(int))];
@@ -309,7 +308,7 @@ static void case_025_fds_that_come_late(void **state)
 /* Two blocks count together; credentials don't count. */
 static void case_026_control_data_of_other_sorts(void **state)
 {
-	const uint32_t reply[9] = {31, REPLY, 24, 4096};
+	const uint32_t reply[9] = {31, REPLY, 24, VHT_HALVES(4096)};
 	struct fix *f = *state;
 	union {
 		char bytes[CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(struct ucred))];
@@ -348,7 +347,7 @@ static void case_026_control_data_of_other_sorts(void **state)
 
 static void case_035_what_arrives_is_closed_on_exec(void **state)
 {
-	const uint32_t reply[9] = {31, REPLY, 24, 4096};
+	const uint32_t reply[9] = {31, REPLY, 24, VHT_HALVES(4096)};
 	struct fix *f = *state;
 	uint64_t ticket = asked(f, 31);
 	struct vh_msg_reply got = {.size = sizeof(got)};
@@ -367,7 +366,7 @@ static void case_035_what_arrives_is_closed_on_exec(void **state)
 /* The limit of open files is reached just when a reply brings one. */
 static void case_036_no_room_for_an_fd(void **state)
 {
-	const uint32_t reply[9] = {31, REPLY, 24, 4096};
+	const uint32_t reply[9] = {31, REPLY, 24, VHT_HALVES(4096)};
 	struct fix *f = *state;
 	struct rlimit had, none;
 	uint64_t ticket = asked(f, 31);

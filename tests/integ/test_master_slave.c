@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include <endian.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -201,7 +202,7 @@ static void *at(struct fix *f, uint64_t gpa)
 /* One block request of 512 bytes at 0x8000: header, data, status. */
 static void block(struct fix *f, uint32_t type, uint64_t sector)
 {
-	uint32_t header[4] = {type, 0, (uint32_t)sector, (uint32_t)(sector >> 32)};
+	uint32_t header[4] = {htole32(type), 0, htole32((uint32_t)sector), htole32((uint32_t)(sector >> 32))};
 	struct vh_seg segs[3] = {
 		{f->region.host + 0x8000, 16}, {f->region.host + 0x9000, 512}, {f->region.host + 0xa000, 1}};
 	struct vh_req req = {.segs = (uint64_t)(uintptr_t)segs, .n_rd = type ? 2 : 1, .n_wr = type ? 1 : 2, .user = 7};
@@ -251,7 +252,7 @@ static void config_space_is_read_and_status_kept(void **state)
 
 	assert_int_equal(call(f, 24, ask, 20, reply, sizeof(reply)), 0);
 	memcpy(&sectors, reply + 12, sizeof(sectors));
-	assert_int_equal(sectors, DISK / 512);
+	assert_int_equal(le64toh(sectors), DISK / 512);
 	set(f, 39, 0xf);
 	assert_int_equal(get(f, 40), 0xf);
 	assert_int_equal(call(f, 34, NULL, 0, NULL, 0), 0);

@@ -200,7 +200,8 @@ static void fill(const struct cell *c, uint8_t *payload)
 {
 	const bool bad = c->payload == BAD, own = c->msg->waits[c->context] == OWN;
 	const uint32_t config[] = {0, bad ? 8 : 4, 0, 0};
-	const uint64_t status = bad, state = bad ? 0x101 : 0, inflight = bad ? 0 : 4096;
+	const uint64_t status = bad, shmem = VHT_PAIR(bad, 0), state = bad ? VHT_PAIR(0x101, 0) : 0,
+		       inflight = bad ? 0 : 4096;
 	const void *from = &status;
 	size_t n = sizeof(status);
 
@@ -211,6 +212,8 @@ static void fill(const struct cell *c, uint8_t *payload)
 		from = &inflight;
 	} else if (own && c->msg->id == 42) {
 		from = &state;
+	} else if (own && c->msg->id == 44) {
+		from = &shmem;
 	}
 	memcpy(payload, from, n);
 }

@@ -36,8 +36,16 @@ static void expect_bytes(const struct vht_backend *b, unsigned n, uint32_t reque
 }
 
 #define BYTES(...) ((const uint8_t[]){__VA_ARGS__}), (uint32_t)sizeof((const uint8_t[]){__VA_ARGS__})
-#define U32(v)	   (uint8_t)(v), (uint8_t)((v) >> 8), (uint8_t)((v) >> 16), (uint8_t)((v) >> 24)
-#define U64(v)	   U32((uint32_t)(v)), U32((uint32_t)((uint64_t)(v) >> 32))
+#define LOW(v)	   (uint8_t)(v), (uint8_t)((v) >> 8), (uint8_t)((v) >> 16), (uint8_t)((v) >> 24)
+#define HIGH(v)	   (uint8_t)((v) >> 24), (uint8_t)((v) >> 16), (uint8_t)((v) >> 8), (uint8_t)(v)
+/* As the machine has them: so it is on the wire. */
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define U32(v) LOW(v)
+#define U64(v) LOW((uint32_t)(v)), LOW((uint32_t)((uint64_t)(v) >> 32))
+#else
+#define U32(v) HIGH(v)
+#define U64(v) HIGH((uint32_t)((uint64_t)(v) >> 32)), HIGH((uint32_t)(v))
+#endif
 
 static void negotiation_is_in_the_order_that_every_back_end_takes(void **state)
 {

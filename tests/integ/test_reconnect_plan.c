@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <endian.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -265,6 +266,7 @@ static void a_queue_that_is_off_comes_back_off(void **state)
 
 static void put16(uint32_t ring, uint32_t at, uint16_t v)
 {
+	v = htole16(v);
 	memcpy(host + (size_t)ring * PAGE + at, &v, 2);
 }
 

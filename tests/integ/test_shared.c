@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include <endian.h>
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
@@ -417,7 +418,7 @@ static bool answer_config(struct vht_backend *b, struct vht_msg *m)
 static void by_hand(struct fix *f)
 {
 	memset(config, 0, sizeof(config));
-	config[0] = 1;
+	config[0] = VHT_PAIR(1, 0);
 	config[1 + 3] = 4 * PAGE;
 	vht_backend_init(&f->b);
 	f->b.protocol_features |= BIT(VH_PF_BACKEND_SEND_FD) | BIT(VH_PF_HOST_NOTIFIER) | BIT(VH_PF_SHARED_OBJECT) |
@@ -457,12 +458,12 @@ static uint64_t ask(struct fix *f, uint32_t id, const void *payload, uint32_t si
 
 static uint64_t ask_map(struct fix *f, uint64_t shmid, uint64_t fd_offset, uint64_t shm_offset, uint64_t len)
 {
-	return ask(f, 9, (uint64_t[5]){shmid, fd_offset, shm_offset, len, 1}, 40, true);
+	return ask(f, 9, (uint64_t[5]){htole64(shmid), fd_offset, shm_offset, len, 1}, 40, true);
 }
 
 static uint64_t ask_unmap(struct fix *f, uint64_t shmid, uint64_t shm_offset, uint64_t len)
 {
-	return ask(f, 10, (uint64_t[5]){shmid, 0, shm_offset, len, 0}, 40, false);
+	return ask(f, 10, (uint64_t[5]){htole64(shmid), 0, shm_offset, len, 0}, 40, false);
 }
 
 static void mappings_do_not_overlap_and_go_as_they_came(void **state)
@@ -570,7 +571,7 @@ static void mappings_are_bounded_and_end_with_the_device(void **state)
 	assert_int_equal(vh_master_set_status(f->m, (uint32_t)status), 0);
 	assert_int_equal(vht_last_event(f->m).kind, VH_EVENT_SHMEM_RESET);
 	/* More regions than mappings are kept. */
-	config[0] = 1;
+	config[0] = VHT_PAIR(1, 0);
 	config[1 + 3] = UINT64_C(4096) * PAGE;
 	assert_int_equal(vh_master_get_shmem(f->m, NULL, 0), 1);
 	while (n < 4096 && !ask_map(f, 3, 0, (uint64_t)n * PAGE, PAGE))

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <endian.h>
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -215,7 +216,7 @@ static void offer_write(void)
 {
 	static const uint8_t flags[3] = {1, 1, 2};
 	const uint64_t at[3] = {0x40000, 0x41000, 0x42000};
-	const uint32_t len[3] = {16, 512, 1}, type = 1;
+	const uint32_t len[3] = {htole32(16), htole32(512), htole32(1)}, type = htole32(1);
 	uint16_t *avail = (uint16_t *)(void *)(p->mem + p->vq[0].avail);
 
 	memset(p->mem + at[0], 0, 16);
@@ -223,15 +224,15 @@ static void offer_write(void)
 	p->mem[at[2]] = 0xff;
 	for (uint16_t i = 0; i < 3; i++) {
 		uint8_t *d = p->mem + p->vq[0].desc + 16u * i;
-		uint64_t gpa = VHT_MEM_GPA + at[i];
-		uint16_t f[2] = {flags[i], (uint16_t)(i + 1)};
+		const uint64_t gpa = htole64(VHT_MEM_GPA + at[i]);
+		const uint16_t f[2] = {htole16(flags[i]), htole16((uint16_t)(i + 1))};
 
 		memcpy(d, &gpa, 8);
 		memcpy(d + 8, &len[i], 4);
 		memcpy(d + 12, f, 4);
 	}
 	avail[2 + p->vq[0].next % p->vq[0].num] = 0;
-	__atomic_store_n(&avail[1], ++p->vq[0].next, __ATOMIC_RELEASE);
+	__atomic_store_n(&avail[1], htole16(++p->vq[0].next), __ATOMIC_RELEASE);
 	vht_kick(p, 0);
 	vht_pump(p);
 	assert_int_equal(p->mem[at[2]], 0);

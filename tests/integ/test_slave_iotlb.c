@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <endian.h>
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
@@ -435,7 +436,7 @@ static void case_194_addresses_that_never_were_are_asked_for_once(void **state)
 	vht_expect_u64(p, M_IOTLB_MSG, 0);
 	/* The descriptor points to where nothing is. */
 	vht_offer_echo(p, 0);
-	*(uint64_t *)(void *)(p->mem + p->vq[0].desc) = VHT_MEM_GPA + VHT_MEM_SIZE - 64;
+	*(uint64_t *)(void *)(p->mem + p->vq[0].desc) = htole64(VHT_MEM_GPA + VHT_MEM_SIZE - 64);
 	for (int i = 0; i < 100; i++) {
 		vht_kick(p, 0);
 		vht_pump(p);

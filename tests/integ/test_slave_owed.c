@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <endian.h>
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -210,7 +211,7 @@ static void requests_in_flight_at_the_end_are_stale_and_their_memory_stays(void 
 	p->echo.hold = false;
 	vht_peer_connect(p);
 	p->vq[0].base = p->vq[0].next;
-	((uint16_t *)(void *)(p->mem + p->vq[0].used))[1] = p->vq[0].next;
+	((uint16_t *)(void *)(p->mem + p->vq[0].used))[1] = htole16(p->vq[0].next);
 	vht_peer_up(p);
 	assert_int_equal(vht_push_held(p), -ESTALE);
 	assert_int_equal(vht_used(p, 0), p->vq[0].next);

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <endian.h>
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
@@ -408,8 +409,8 @@ static void a_ring_goes_on_where_it_was_told_to(void **state)
 	vht_negotiate(p, VHT_BIT30 | VHT_VERSION);
 	mem();
 	p->vq[0].next = p->vq[0].base = 65534;
-	((uint16_t *)(void *)(p->mem + p->vq[0].avail))[1] = 65534;
-	((uint16_t *)(void *)(p->mem + p->vq[0].used))[1] = 65534;
+	((uint16_t *)(void *)(p->mem + p->vq[0].avail))[1] = htole16(65534);
+	((uint16_t *)(void *)(p->mem + p->vq[0].used))[1] = htole16(65534);
 	vht_ring_up(p, 0);
 	vht_ok_state(p, M_SET_VRING_ENABLE, 0, 1);
 	for (int i = 0; i < 4; i++)
@@ -497,7 +498,7 @@ static void a_broken_ring_is_told_and_can_be_stopped_and_started_again(void **st
 	vht_set_err(p, 0);
 	vht_ring_up(p, 1);
 	vht_ok_state(p, M_SET_VRING_ENABLE, 1, 1);
-	((uint16_t *)(void *)(p->mem + p->vq[0].avail))[1] = 300;
+	((uint16_t *)(void *)(p->mem + p->vq[0].avail))[1] = htole16(300);
 	vht_kick(p, 0);
 	vht_pump(p);
 	e = vht_event(p, VH_EVENT_BROKEN);

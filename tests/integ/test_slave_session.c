@@ -239,14 +239,14 @@ static void case_10_11_unknown_ids_end_the_connection_where_no_status_can_be_sen
 static void config_space_is_read_and_written(void **state)
 {
 	uint32_t get[3] = {8, 4, 0};
-	uint8_t set[12 + 4] = {8, 0, 0, 0, 4};
+	uint32_t set[4] = {8, 4, 0};
 	uint8_t zeros[200] = {0};
 	uint32_t all[3] = {0, 256, 0};
 	uint32_t refused[3] = {200, 4, 0};
 
 	(void)state;
 	vht_negotiate(p, VHT_BIT30 | VHT_VERSION);
-	memcpy(set + 12, "abcd", 4);
+	memcpy(&set[3], "abcd", 4);
 	vht_ok(p, M_SET_CONFIG, set, sizeof(set), -1);
 	assert_int_equal(vht_event(p, VH_EVENT_CONFIG_WRITTEN).count, 1);
 	vht_msg(p, M_GET_CONFIG, F_REQUEST, get, sizeof(get), -1);
@@ -258,14 +258,14 @@ static void config_space_is_read_and_written(void **state)
 	assert_int_equal(p->reply.size, 16);
 	assert_memory_equal(p->reply.payload, set, 16);
 	/* Case 46: what the device did not fill is zero. */
-	vht_send(p->fd, M_GET_CONFIG, F_REQUEST, (uint8_t[268]){[5] = 1}, 268, NULL, 0);
+	vht_send(p->fd, M_GET_CONFIG, F_REQUEST, (uint32_t[67]){[1] = 256}, 268, NULL, 0);
 	vht_expect(p, M_GET_CONFIG);
 	assert_int_equal(p->reply.size, 268);
 	assert_memory_equal(p->reply.payload, all, 12);
 	assert_memory_equal(p->reply.payload + 12 + 8, "abcd", 4);
 	assert_memory_equal(p->reply.payload + 12 + 56, zeros, 200);
 	/* The device says no. */
-	vht_send(p->fd, M_GET_CONFIG, F_REQUEST, (uint8_t[16]){200, 0, 0, 0, 4}, 16, NULL, 0);
+	vht_send(p->fd, M_GET_CONFIG, F_REQUEST, (uint32_t[4]){200, 4}, 16, NULL, 0);
 	vht_expect(p, M_GET_CONFIG);
 	assert_int_equal(p->reply.size, 0);
 	(void)refused;
@@ -370,11 +370,14 @@ static void case_1_17_a_cut_and_a_dead_peer_are_survived(void **state)
 
 static void case_22_a_message_right_before_the_end_counts(void **state)
 {
-	uint8_t set[13] = {3, 0, 0, 0, 1, [12] = 7};
+	const struct {
+		uint32_t offset, size, flags;
+		uint8_t value;
+	} set = {3, 1, 0, 7};
 
 	(void)state;
 	vht_negotiate(p, VHT_BIT30 | VHT_VERSION);
-	vht_msg(p, M_SET_CONFIG, F_REQUEST, set, sizeof(set), -1);
+	vht_msg(p, M_SET_CONFIG, F_REQUEST, &set, 13, -1);
 	leave(&p->fd);
 	vht_pump(p);
 	assert_int_equal(p->echo.config[3], 7);
@@ -763,7 +766,10 @@ static void free_inside(void *ctx)
 
 static void inside(void (*what)(void *), bool in_batch)
 {
-	uint8_t set[13] = {3, 0, 0, 0, 1, [12] = 7};
+	const struct {
+		uint32_t offset, size, flags;
+		uint8_t value;
+	} set = {3, 1, 0, 7};
 
 	vht_peer_up(p);
 	p->echo.hook_ctx = p;
@@ -772,7 +778,7 @@ static void inside(void (*what)(void *), bool in_batch)
 		vht_kick(p, 0);
 	} else {
 		p->echo.on_config_hook = what;
-		vht_msg(p, M_SET_CONFIG, F_NEED_REPLY, set, sizeof(set), -1);
+		vht_msg(p, M_SET_CONFIG, F_NEED_REPLY, &set, 13, -1);
 	}
 }
 

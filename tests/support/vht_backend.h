@@ -14,10 +14,14 @@
 
 /* Two fields of 32 bits, one behind the other, as one word of a message: what is on the wire is in native order. */
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-#define VHT_PAIR(first, second) ((uint64_t)(first) | (uint64_t)(second) << 32)
+#define VHT_PAIR(first, second)	  ((uint64_t)(first) | (uint64_t)(second) << 32)
+#define VHT_SHORTS(first, second) ((uint32_t)(first) | (uint32_t)(second) << 16)
 #else
-#define VHT_PAIR(first, second) ((uint64_t)(first) << 32 | (uint64_t)(second))
+#define VHT_PAIR(first, second)	  ((uint64_t)(first) << 32 | (uint64_t)(second))
+#define VHT_SHORTS(first, second) ((uint32_t)(first) << 16 | (uint32_t)(second))
 #endif
+/* And one of 64 bits as two. */
+#define VHT_HALVES(v) (uint32_t) VHT_PAIR(v, (uint64_t)(v) >> 32), (uint32_t)(VHT_PAIR(v, (uint64_t)(v) >> 32) >> 32)
 
 #define VHT_WAIT_MS 5000 /* how long anything here waits before the test fails */
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
 #include "vht_disk.h"
 
+#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -81,6 +82,8 @@ static uint8_t carry_out(struct vht_disk *d, const struct vh_req *req, const uin
 
 	memcpy(&type, in, 4);
 	memcpy(&sector, in + 8, 8);
+	type = le32toh(type);
+	sector = le64toh(sector);
 	*n = 0;
 	if (type == VH_BLK_READ && sector * 512 + room <= d->bytes) {
 		memcpy(out, d->data + sector * 512, room);
@@ -190,7 +193,7 @@ struct vht_disk *vht_disk_new(uint64_t bytes, uint64_t features, uint32_t queues
 	const struct vh_device_opts opts = {
 		.size = sizeof(opts), .type = VH_TYPE_BLK, .features = features, .max_queues = queues};
 	struct vht_disk *d = calloc(1, sizeof(*d));
-	const uint64_t sectors = bytes / 512;
+	const uint64_t sectors = htole64(bytes / 512);
 
 	if (!d || !(d->data = calloc(1, bytes)))
 		abort();

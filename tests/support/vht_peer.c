@@ -5,6 +5,7 @@
 
 #include <cmocka.h>
 
+#include <endian.h>
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
@@ -424,8 +425,11 @@ void vht_peer_up(struct vht_peer *p)
 static void put_desc(struct vht_peer *p, uint32_t i, uint32_t d, uint64_t gpa, uint16_t flags, uint16_t next)
 {
 	uint8_t *at = p->mem + p->vq[i].desc + 16u * d;
-	uint32_t len = 16;
+	const uint32_t len = htole32(16);
 
+	gpa = htole64(gpa);
+	flags = htole16(flags);
+	next = htole16(next);
 	memcpy(at, &gpa, 8);
 	memcpy(at + 8, &len, 4);
 	memcpy(at + 12, &flags, 2);
@@ -441,9 +445,9 @@ void vht_offer_echo(struct vht_peer *p, uint32_t i)
 
 	put_desc(p, i, head, data, 1, (uint16_t)(head + 1));
 	put_desc(p, i, head + 1, data + 16, 2, 0);
-	avail[2 + vq->next % vq->num] = (uint16_t)head;
+	avail[2 + vq->next % vq->num] = htole16((uint16_t)head);
 	vq->next++;
-	__atomic_store_n(&avail[1], vq->next, __ATOMIC_RELEASE);
+	__atomic_store_n(&avail[1], htole16(vq->next), __ATOMIC_RELEASE);
 }
 
 void vht_kick(struct vht_peer *p, uint32_t i)
@@ -455,7 +459,7 @@ void vht_kick(struct vht_peer *p, uint32_t i)
 
 uint16_t vht_used(struct vht_peer *p, uint32_t i)
 {
-	return __atomic_load_n((uint16_t *)(void *)(p->mem + p->vq[i].used + 2), __ATOMIC_ACQUIRE);
+	return le16toh(__atomic_load_n((uint16_t *)(void *)(p->mem + p->vq[i].used + 2), __ATOMIC_ACQUIRE));
 }
 
 struct vh_event vht_event(struct vht_peer *p, uint32_t kind)
