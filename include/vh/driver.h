@@ -173,7 +173,9 @@ VH_API vh_rc vh_driver_get_ring(struct vh_driver *d, uint32_t index, struct vh_d
  * @since: VH_1.0
  * @thread: handle
  * @blocks: yes
- * @errors: EINVAL ENOENT EBUSY EDEADLK ESHUTDOWN ENOTCONN ENOMEM ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
+ * @errors: EINVAL ENOENT EBUSY EDEADLK ESHUTDOWN ENOTCONN ENOMEM ENOBUFS EPROTO EREMOTEIO EOPNOTSUPP ECONNRESET ETIMEDOUT EINTR ECANCELED
+ *
+ * Return: 0; -EOPNOTSUPP when a device that does not say where its rings stopped (vp_vdpa) is to go on without this one.
  */
 VH_API vh_rc vh_driver_enable(struct vh_driver *d, uint32_t index, uint32_t on);
 
@@ -238,9 +240,10 @@ VH_API vh_rc vh_driver_stop(struct vh_driver *d, uint32_t flags, uint32_t timeou
  * @since: VH_1.0
  * @thread: handle
  * @blocks: yes
- * @errors: EINVAL ENOENT EBUSY EDEADLK ESHUTDOWN ENOTCONN ENOMEM EMFILE ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
+ * @errors: EINVAL ENOENT EBUSY EDEADLK ESHUTDOWN ENOTCONN ENOMEM EMFILE ENOBUFS EPROTO EREMOTEIO EOPNOTSUPP ECONNRESET ETIMEDOUT EINTR ECANCELED
  *
- * Return: 0; -EINTR when a signal came: call again. After any other failure the queue does not run.
+ * Return: 0; -EINTR when a signal came: call again; -EOPNOTSUPP when the device does not say where its other rings stopped
+ * (vp_vdpa), and all run on. After any other failure the queue does not run.
  */
 VH_API vh_rc vh_driver_reset_queue(struct vh_driver *d, uint32_t index);
 

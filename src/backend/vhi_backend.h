@@ -73,6 +73,8 @@ struct vhi_backend_ops {
 	int (*step)(void *ctx, enum vhi_step what);
 	/* What was written into config space, once more on a new connection. NULL: it is kept by the device. */
 	int (*config_again)(void *ctx);
+	/* Once its rings stopped it knows nothing of where they stood, and begins all of them at the beginning. NULL: none does. */
+	bool (*forgets)(void *ctx);
 };
 
 struct vh_backend {

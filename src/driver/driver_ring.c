@@ -204,8 +204,11 @@ vh_rc vh_driver_enable(struct vh_driver *d, uint32_t index, uint32_t on)
 	if (rc)
 		return rc;
 	vhi_driver_control(d, true);
-	dq->off = !on;
-	rc = vhi_driver_link(d);
+	rc = !on && dq->begun ? vhi_driver_check_alone(d, "vh_driver_enable") : 0;
+	if (!rc) {
+		dq->off = !on;
+		rc = vhi_driver_link(d);
+	}
 	if (!rc && dq->begun)
 		rc = vhi_driver_told(d, vhi_driver_ring_enable(d, index));
 	vhi_driver_control(d, false);

@@ -59,22 +59,51 @@ static int queue_begin(struct vh_driver *d, struct vhi_driver_queue *dq)
 	vhi_snapshot_put(now);
 	if (rc)
 		return rc;
-	dq->spoilt = dq->cut = false;
+	dq->spoilt = dq->cut = dq->anew = false;
 	__atomic_add_fetch(&dq->life, 1, __ATOMIC_RELEASE);
 	return queue_ctl(d, dq, VHI_CTL_PAUSE);
+}
+
+/* Nothing that it had is lost; only what its device left can be such that nobody knows what that was. */
+static int queue_rewind(struct vh_driver *d, struct vhi_driver_queue *dq)
+{
+	int rc;
+
+	while ((rc = vhi_queue_rewind(dq->q, &dq->ring.base)) == -EBUSY)
+		wait_call(d);
+	dq->anew = rc;
+	return rc == -EPROTO ? queue_begin(d, dq) : rc;
+}
+
+static int queue_prepare(struct vh_driver *d, struct vhi_driver_queue *dq)
+{
+	if (!dq->life || dq->spoilt || vh_queue_state(dq->q) == VH_QUEUE_BROKEN)
+		return queue_begin(d, dq);
+	return dq->anew ? queue_rewind(d, dq) : 0;
 }
 
 static int queues_prepare(struct vh_driver *d)
 {
 	int rc = 0;
 
-	for (uint32_t i = 0; !rc && i < d->n_queues; i++) {
-		struct vhi_driver_queue *dq = &d->queues[i];
-
-		if (dq->q && (!dq->life || dq->spoilt || vh_queue_state(dq->q) == VH_QUEUE_BROKEN))
-			rc = queue_begin(d, dq);
-	}
+	for (uint32_t i = 0; !rc && i < d->n_queues; i++)
+		if (d->queues[i].q)
+			rc = queue_prepare(d, &d->queues[i]);
 	return rc;
+}
+
+static bool forgets(const struct vh_driver *d)
+{
+	return d->b->ops->forgets && d->b->ops->forgets(d->b->ctx);
+}
+
+int vhi_driver_check_alone(struct vh_driver *d, const char *who)
+{
+	if (!forgets(d))
+		return 0;
+	return vhi_fail(-EOPNOTSUPP, VH_ERROR_DEVICE, 0,
+			"%s: the device stops all of its rings at once, and begins them anew; stop the session instead",
+			who);
 }
 
 /* A back-end without a switch has its rings enabled while they run. */
@@ -192,9 +221,11 @@ static int ring_stopped(struct vh_driver *d, uint32_t index, uint32_t base, int 
 {
 	struct vhi_driver_queue *dq = &d->queues[index];
 
+	const bool unknown = !rc && forgets(d);
+
 	if (!dq->q) {
-		dq->cut = rc;
-		dq->ring.base = rc ? dq->ring.base : base;
+		dq->cut = rc || unknown;
+		dq->ring.base = dq->cut ? dq->ring.base : base;
 		return rc;
 	}
 	/* Where it stands is not known when the back-end does not say, or has not completed all of it. */
@@ -204,7 +235,8 @@ static int ring_stopped(struct vh_driver *d, uint32_t index, uint32_t base, int 
 		dq->partly = false;
 		return rc;
 	}
-	return rc || dq->spoilt ? rc : check_base(dq, index, base);
+	dq->anew = unknown;
+	return rc || dq->spoilt || unknown ? rc : check_base(dq, index, base);
 }
 
 /* The back-end runs it, and is to let go of it. */
@@ -446,6 +478,11 @@ vh_rc vh_driver_reset_queue(struct vh_driver *d, uint32_t index)
 		return 0;
 	}
 	vhi_driver_control(d, true);
+	rc = d->n_queues > 1 ? vhi_driver_check_alone(d, "vh_driver_reset_queue") : 0;
+	if (rc) {
+		vhi_driver_control(d, false);
+		return rc;
+	}
 	rc = reset_queue(d, index);
 	/* One that runs half is none that goes on. */
 	if (rc && rc != -EINTR)

@@ -68,6 +68,7 @@ struct vhi_driver_queue {
 	bool partly;	/* or it may: a signal ended the sequence that starts it */
 	bool receives;	/* its requests wait for something to come, and are not waited for */
 	bool spoilt;	/* can't go on: begins from nothing at the next start */
+	bool anew;	/* its device has forgotten where it stood: it goes on from the beginning of the ring */
 	bool cut;	/* its connection ended while it ran: what the device left has to be looked at */
 	bool tracked;	/* it was started with inflight records */
 	bool off;	/* not to be enabled */
@@ -205,6 +206,7 @@ int vhi_driver_ring_again(struct vh_driver *d, uint32_t index);
 int vhi_driver_ring_start(struct vh_driver *d, uint32_t index);
 int vhi_driver_ring_enable(struct vh_driver *d, uint32_t index);
 int vhi_driver_ring_begin(struct vh_driver *d, uint32_t index);	      /* all of it, in a call that waits */
+int vhi_driver_check_alone(struct vh_driver *d, const char *who);     /* one ring can stop by itself, and go on */
 bool vhi_driver_ring_runs(const struct vh_driver *d, uint32_t index); /* while the session does */
 
 /* driver_inflight.c: steps of a start and of a replay, of a session whose back-end is to come back. */

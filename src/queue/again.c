@@ -2,7 +2,8 @@
 /*
  * A driver's requests for a device that comes after another one. What the first one completed stays as it is in the
  * ring, reaped or not; the others take the places behind it, which are exactly as many. Their order is that in which
- * they were submitted, as far as it is known: a request that was overtaken by a whole ring comes first.
+ * they were submitted, as far as it is known: a request that was overtaken by a whole ring comes first. A ring that has
+ * to begin at its beginning gives away what was completed before, to be reaped from private memory.
  */
 #include "vhi_in_order.h"
 
@@ -25,10 +26,12 @@ static void thin_out(struct vh_queue *q)
 	}
 }
 
-static void write_all(struct vh_queue *q)
+static void write_by_order(struct vh_queue *q)
 {
-	uint32_t at = q->drv.turn;
+	uint32_t at;
 
+	thin_out(q);
+	at = q->drv.turn;
 	for (uint32_t id = 0; id < q->num; id++)
 		if (q->slots[id].state == VHI_SLOT_IN_FLIGHT)
 			q->layout->again(q, id);
@@ -39,6 +42,23 @@ static void write_all(struct vh_queue *q)
 	}
 }
 
+static void write_all(struct vh_queue *q)
+{
+	if (q->flags & VHI_QF_IN_ORDER)
+		vhi_order_again(q);
+	else
+		write_by_order(q);
+	q->notify_next = true;
+}
+
+/* Whatever a look at the ring has made of their states. */
+static void all_in_flight(struct vh_queue *q)
+{
+	for (uint32_t id = 0; id < q->num; id++)
+		if (q->slots[id].state)
+			vhi_slot_state(&q->slots[id], VHI_SLOT_IN_FLIGHT);
+}
+
 /* Lock and gate are held. */
 static int again(struct vh_queue *q, uint32_t *base)
 {
@@ -47,17 +67,9 @@ static int again(struct vh_queue *q, uint32_t *base)
 
 	if (good) {
 		*base = q->layout->base(q, &left);
-		if (q->flags & VHI_QF_IN_ORDER) {
-			vhi_order_again(q);
-		} else {
-			thin_out(q);
-			write_all(q);
-		}
-		q->notify_next = true;
+		write_all(q);
 	}
-	for (uint32_t id = 0; id < q->num; id++)
-		if (q->slots[id].state)
-			vhi_slot_state(&q->slots[id], VHI_SLOT_IN_FLIGHT);
+	all_in_flight(q);
 	return good ? 0 : -EPROTO;
 }
 
@@ -68,6 +80,79 @@ int vhi_queue_again(struct vh_queue *q, uint32_t *base)
 
 	if (ours && q->flags & VHI_QF_STARTED)
 		rc = again(q, base);
+	vhi_queue_abandon(q, ours);
+	return rc;
+}
+
+uint32_t vhi_queue_early(struct vh_queue *q)
+{
+	return __atomic_load_n(&q->drv.early, __ATOMIC_ACQUIRE);
+}
+
+static void put_early(struct vh_queue *q, uint32_t n)
+{
+	__atomic_store_n(&q->drv.early, n, __ATOMIC_RELEASE);
+	q->flags = n ? q->flags | VHI_QF_EARLY : q->flags & ~VHI_QF_EARLY;
+}
+
+int32_t vhi_early_reap(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max)
+{
+	const uint32_t n = VHI_MIN(max, q->drv.early);
+
+	memcpy(cpls, q->drv.first + q->drv.first_at, n * sizeof(*cpls));
+	q->drv.first_at += n;
+	put_early(q, q->drv.early - n);
+	q->idle = false;
+	return (int32_t)n;
+}
+
+/* What was completed leaves the ring; older ones that nobody has reaped yet come first. Lock and gate are held. */
+static int collect_all(struct vh_queue *q)
+{
+	struct vh_cpl *all = vhi_calloc((size_t)q->drv.early + q->in_flight + 1, sizeof(*all));
+	uint32_t n = q->drv.early, got = 1, site = 0;
+
+	if (!all)
+		return vhi_fail_at(-ENOMEM, VH_ERROR_SYSTEM, 0, q->index, VH_ERROR_NONE,
+				   "queue %u: no memory for %u completions", q->index, n + q->in_flight);
+	if (n)
+		memcpy(all, q->drv.first + q->drv.first_at, n * sizeof(*all));
+	while (q->in_flight && got) {
+		got = (q->flags & VHI_QF_IN_ORDER ? vhi_order_collect : q->layout->collect)(q, all + n, q->in_flight,
+											    &site);
+		n += got;
+	}
+	vhi_free(q->drv.first);
+	q->drv.first = all;
+	q->drv.first_at = 0;
+	put_early(q, n);
+	return site ? -EPROTO : 0;
+}
+
+static int rewind_ring(struct vh_queue *q, uint32_t *base)
+{
+	int rc = collect_all(q);
+
+	if (rc || (vhi_is_packed(q) && !q->drv.kept))
+		return rc ? rc : -EPROTO;
+	*base = q->ring.base = vhi_ring_first_base(q->ring.features);
+	q->layout->open(q, true);
+	q->drv.again = q->next_avail;
+	write_all(q);
+	q->next_avail = q->drv.again;
+	(void)q->layout->settle(q); /* nothing is used; what was written becomes available */
+	all_in_flight(q);
+	q->after |= VHI_AFTER_SELF;
+	return 0;
+}
+
+int vhi_queue_rewind(struct vh_queue *q, uint32_t *base)
+{
+	bool ours = vhi_queue_begin(q);
+	int rc = -EBUSY;
+
+	if (ours && q->flags & VHI_QF_STARTED)
+		rc = rewind_ring(q, base);
 	vhi_queue_abandon(q, ours);
 	return rc;
 }

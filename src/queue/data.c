@@ -294,16 +294,21 @@ vh_count vh_queue_submit(struct vh_queue *q, const struct vh_req *reqs, uint32_t
 	return vhi_queue_enter_fast(q, &late) ? submit(q, reqs, n) : enter_and_submit(q, reqs, n, late);
 }
 
+/* STARTED alone: nothing rare is to be done. */
+#define REAP_FLAGS (VHI_QF_STARTED | VHI_QF_BROKEN | VHI_QF_IN_ORDER | VHI_QF_EARLY)
+
 __attribute__((noinline)) static int32_t reap_rarely(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max)
 {
 	if (!runs(q))
 		return closed(q);
+	if (q->flags & VHI_QF_EARLY)
+		return vhi_early_reap(q, cpls, max);
 	return vhi_poisoned(q) ? vhi_queue_broke(q, VHI_SITE_QUEUE_POISONED) : vhi_order_reap(q, cpls, max);
 }
 
 static inline int32_t reap(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max)
 {
-	if (VHI_UNLIKELY((q->flags & (VHI_QF_STARTED | VHI_QF_BROKEN | VHI_QF_IN_ORDER)) != VHI_QF_STARTED))
+	if (VHI_UNLIKELY((q->flags & REAP_FLAGS) != VHI_QF_STARTED))
 		return vhi_queue_leave_with(q, reap_rarely(q, cpls, max));
 	return q->layout->reap(q, cpls, max);
 }
@@ -339,7 +344,7 @@ static void drain(struct vh_queue *q)
 static bool waits(struct vh_queue *q)
 {
 	return q->layout->more(q) || (q->flags & VHI_QF_TRACKED && vhi_track_more(q)) ||
-	       (q->flags & VHI_QF_IN_ORDER && vhi_order_more(q));
+	       (q->flags & VHI_QF_IN_ORDER && vhi_order_more(q)) || q->flags & VHI_QF_EARLY;
 }
 
 /* Something that comes could be taken. The queue runs. */

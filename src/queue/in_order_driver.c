@@ -89,7 +89,7 @@ static void step(const struct vh_queue *q, struct cursor *c, uint32_t id)
 	c->run--;
 }
 
-int32_t vhi_order_reap(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max)
+uint32_t vhi_order_collect(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max, uint32_t *why)
 {
 	struct cursor c = cursor_here(q);
 	uint32_t n = 0, site = 0;
@@ -110,7 +110,17 @@ int32_t vhi_order_reap(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max)
 	q->drv.run_len = c.len;
 	if (n)
 		vhi_reaped(q, n, bytes);
-	return n || !site ? (int32_t)n : vhi_queue_broke(q, site);
+	else
+		*why = site;
+	return n;
+}
+
+int32_t vhi_order_reap(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max)
+{
+	uint32_t site = 0;
+	const uint32_t n = vhi_order_collect(q, cpls, max, &site);
+
+	return site ? vhi_queue_broke(q, site) : (int32_t)n;
 }
 
 bool vhi_order_more(const struct vh_queue *q)

@@ -265,9 +265,9 @@ static void packed_release(struct vh_queue *q, uint32_t id)
 	q->drv.n_free += q->slots[id].n_desc;
 }
 
-/* At least one was completed, which has @word. */
-static inline __attribute__((always_inline)) int32_t reap(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max,
-							  uint64_t word)
+/* At least one was completed, which has @word. 0 with *why: it can't be. */
+static inline __attribute__((always_inline)) uint32_t collect(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max,
+							      uint64_t word, uint32_t *why)
 {
 	const uint64_t VHI_SHM *const ring = packed_desc(q, 0);
 	struct vh_cpl *cpl = cpls, *const end = cpls + max;
@@ -311,16 +311,28 @@ static inline __attribute__((always_inline)) int32_t reap(struct vh_queue *q, st
 	q->drv.free = (uint16_t)free;
 	if (cpl != cpls)
 		vhi_reaped(q, (uint32_t)(cpl - cpls), bytes);
-	else if (site)
-		return vhi_queue_broke(q, site);
-	return (int32_t)(cpl - cpls);
+	else
+		*why = site;
+	return (uint32_t)(cpl - cpls);
 }
 
 __attribute__((noinline)) static int32_t reap_some(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max, uint64_t word)
 {
+	uint32_t site = 0, n;
+
 	if (vhi_poisoned(q))
 		return vhi_queue_leave_with(q, vhi_queue_broke(q, VHI_SITE_QUEUE_POISONED));
-	return vhi_queue_leave_with(q, reap(q, cpls, max, word));
+	n = collect(q, cpls, max, word, &site);
+	return vhi_queue_leave_with(q, VHI_UNLIKELY(site) ? vhi_queue_broke(q, site) : (int32_t)n);
+}
+
+static uint32_t packed_collect(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max, uint32_t *site)
+{
+	uint64_t word;
+
+	if (!max || !is_used(q, q->next_used, q->num - q->drv.n_free, &word))
+		return 0;
+	return collect(q, cpls, max, word, site);
 }
 
 static int32_t packed_reap(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max)
@@ -448,5 +460,6 @@ const struct vhi_layout vhi_packed_driver = {
 	.settle = packed_settle,
 	.again = packed_again,
 	.release = packed_release,
+	.collect = packed_collect,
 	.more = packed_more,
 };

@@ -145,9 +145,9 @@ static int32_t split_submit(struct vh_queue *q, const struct vh_req *reqs, uint3
 	return vhi_queue_leave_with(q, (int32_t)i);
 }
 
-/* So many were completed, as the device says: 1 at least. */
-static inline __attribute__((always_inline)) int32_t reap(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max,
-							  uint32_t ready)
+/* So many were completed, as the device says: 1 at least. 0 with *site: the next one can't be. */
+static inline __attribute__((always_inline)) uint32_t collect(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max,
+							      uint32_t ready, uint32_t *why)
 {
 	const uint32_t VHI_SHM *const ring = (const uint32_t VHI_SHM *)(used(q) + RING);
 	const uint32_t num = q->num;
@@ -156,8 +156,10 @@ static inline __attribute__((always_inline)) int32_t reap(struct vh_queue *q, st
 	uint32_t at = q->next_used, given = 0, site = 0;
 	uint64_t bytes = 0;
 
-	if (VHI_REFUSE(VHI_SITE_QUEUE_USED_JUMP, ready > q->in_flight))
-		return vhi_queue_broke(q, VHI_SITE_QUEUE_USED_JUMP);
+	if (VHI_REFUSE(VHI_SITE_QUEUE_USED_JUMP, ready > q->in_flight)) {
+		*why = VHI_SITE_QUEUE_USED_JUMP;
+		return 0;
+	}
 	for (end = cpls + VHI_MIN(max, ready); cpl != end; cpl++, at++) {
 		const uint32_t VHI_SHM *elem = ring + 2 * (size_t)(at & (num - 1));
 		const uint32_t id = vhi_shm_load32(elem), len = vhi_shm_load32(elem + 1);
@@ -173,22 +175,37 @@ static inline __attribute__((always_inline)) int32_t reap(struct vh_queue *q, st
 	q->drv.n_free += given;
 	if (cpl != cpls)
 		vhi_reaped(q, (uint32_t)(cpl - cpls), bytes);
-	else if (site)
-		return vhi_queue_broke(q, site);
-	return (int32_t)(cpl - cpls);
+	else
+		*why = site;
+	return (uint32_t)(cpl - cpls);
 }
 
 __attribute__((noinline)) static int32_t reap_some(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max,
 						   uint32_t ready)
 {
+	uint32_t site = 0, n;
+
 	if (vhi_poisoned(q))
 		return vhi_queue_leave_with(q, vhi_queue_broke(q, VHI_SITE_QUEUE_POISONED));
-	return vhi_queue_leave_with(q, reap(q, cpls, max, ready));
+	n = collect(q, cpls, max, ready, &site);
+	return vhi_queue_leave_with(q, VHI_UNLIKELY(site) ? vhi_queue_broke(q, site) : (int32_t)n);
+}
+
+static inline uint32_t used_ready(const struct vh_queue *q)
+{
+	return (uint16_t)(vhi_shm_load16_acquire(used(q) + IDX) - q->next_used);
+}
+
+static uint32_t split_collect(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max, uint32_t *site)
+{
+	const uint32_t ready = used_ready(q);
+
+	return ready ? collect(q, cpls, max, ready, site) : 0;
 }
 
 static int32_t split_reap(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max)
 {
-	const uint32_t ready = (uint16_t)(vhi_shm_load16_acquire(used(q) + IDX) - q->next_used);
+	const uint32_t ready = used_ready(q);
 
 	return ready ? reap_some(q, cpls, max, ready) : vhi_reaped_none(q);
 }
@@ -278,5 +295,6 @@ const struct vhi_layout vhi_split_driver = {
 	.settle = split_settle,
 	.again = split_again,
 	.release = split_release,
+	.collect = split_collect,
 	.more = split_more,
 };

@@ -173,6 +173,14 @@ int vhi_queue_progress(struct vh_queue *q, uint32_t *base);
  * vhi_queue_progress(), -EPROTO when what the device left in the ring can't be: nothing was written then.
  */
 int vhi_queue_again(struct vh_queue *q, uint32_t *base);
+/*
+ * The device of a driver's ring was reset, and can only begin at the beginning: so does the ring, which is paused. What was
+ * completed stays to be reaped, and what was not takes the first places. 0, -EBUSY like vhi_queue_progress(), -ENOMEM,
+ * -EPROTO when what the device left in the ring can't be.
+ */
+int vhi_queue_rewind(struct vh_queue *q, uint32_t *base);
+/* Completions that stay to be reaped from before a rewind. */
+uint32_t vhi_queue_early(struct vh_queue *q);
 
 /* Requests in the inflight records that the ring started with, to be done again. */
 uint32_t vhi_queue_resubmits(struct vh_queue *q);

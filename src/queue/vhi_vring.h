@@ -134,6 +134,8 @@ struct vhi_layout {
 	bool (*settle)(struct vh_queue *q);
 	void (*again)(struct vh_queue *q, uint32_t id);	  /* the next one that is available */
 	void (*release)(struct vh_queue *q, uint32_t id); /* driver: descriptors of a request that was reaped */
+	/* Driver: reap from inside the gate, whoever has the lock. How many; 0 with *site: what comes next can't be. */
+	uint32_t (*collect)(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max, uint32_t *site);
 	/* Device: mark what publishing from @old on wrote into the ring, or what arm did. */
 	void (*log_used)(struct vh_queue *q, const struct vh_cpl *cpls, uint32_t n, uint16_t old);
 	void (*log_event)(struct vh_queue *q);
@@ -226,6 +228,7 @@ struct vhi_pass {
 #define VHI_QF_SHUT	 1024u /* nothing may be taken: it does not run, or is disabled, paused or draining */
 #define VHI_QF_BEHIND	 2048u /* behind.iotlb is there */
 #define VHI_QF_BLOCKS	 4096u /* device: dev.blocks is above 0 */
+#define VHI_QF_EARLY	 8192u /* driver: drv.early is above 0 */
 
 /* What leaving has to do beyond opening the gate. */
 #define VHI_AFTER_WAKE 1u /* hooks.wake */
@@ -337,6 +340,9 @@ struct vh_queue {
 			uint32_t run;	      /* in order: requests that the last used element still completes */
 			uint32_t run_len;     /* what it says of the last of them */
 			bool counted;	      /* what the call fd says was counted already: see vhi_queue_doze() */
+			struct vh_cpl *first; /* completions of before vhi_queue_rewind(), which are reaped first */
+			uint32_t first_at;    /* of these, the next */
+			uint32_t early;	      /* atomic: how many are left */
 		} drv;
 	};
 	struct timespec now;	     /* room for the clock */
@@ -489,6 +495,9 @@ void vhi_queue_drain_wake(struct vh_queue *q);
 void vhi_queue_harvest(struct vh_queue *q);
 void vhi_queue_signal_err(struct vh_queue *q);
 void vhi_queue_put_fd(struct vh_queue *q, enum vhi_queue_fd which, int fd); /* lock and gate are held */
+
+/* again.c. VHI_QF_EARLY: reap. */
+int32_t vhi_early_reap(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max);
 
 /* coalesce.c. The gate is held; VHI_QF_COALESCED. */
 void vhi_coalesced(struct vh_queue *q, uint32_t n); /* so many were completed, or given back: is it time for a call? */

@@ -166,6 +166,26 @@ static int device_start(void *dev)
 	return 0;
 }
 
+/* A device behind PCI can't say it: virtio has no way to ask for it. */
+static int ring_where(struct vh_vdpa *v, uint32_t index)
+{
+	struct vhi_vhost_vring_state s = {.index = index};
+
+	if (!vhi_sys.ioctl(v->fd, VHI_VHOST_GET_VRING_BASE, &s)) {
+		v->intents[index].base = s.num;
+		return 0;
+	}
+	v->forgets = errno == EOPNOTSUPP || errno == VHI_ENOTSUPP;
+	return v->forgets ? 0 : vhi_vdpa_failed(v, VHI_VHOST_GET_VRING_BASE, errno, index);
+}
+
+/* Not one of them goes on by what was said of it before: its driver has to write what is to be done from the beginning. */
+static void rings_forgotten(struct vh_vdpa *v)
+{
+	for (uint32_t i = 0; i < VHI_TOGETHER_RINGS; i++)
+		v->all.rings[i].on = v->all.rings[i].told = false;
+}
+
 /* A device that can't be suspended still says where its rings are; its driver notices when that was too early. */
 static int device_stop(void *dev)
 {
@@ -177,11 +197,29 @@ static int device_stop(void *dev)
 	if (v->backend_features & VHI_BIT(VH_VDPA_BF_SUSPEND))
 		rc = vhi_vdpa_ioctl(v, VHI_VHOST_VDPA_SUSPEND, NULL, VH_ERROR_NONE);
 	for (uint32_t i = 0; !rc && i < VHI_TOGETHER_RINGS; i++)
-		if (v->all.rings[i].on)
-			rc = vhi_vdpa_state_out(v, VHI_VHOST_GET_VRING_BASE, i, &v->intents[i].base);
+		rc = v->all.rings[i].on ? ring_where(v, i) : 0;
 	rc = rc ? rc : vhi_vdpa_set_status(v, 0);
 	v->running = rc;
+	if (!rc && v->forgets)
+		rings_forgotten(v);
 	return rc;
+}
+
+/* Before its rings stop, if they run: what one says goes for all. */
+static bool forgets(void *ctx)
+{
+	struct vh_vdpa *v = ctx;
+	uint32_t i = 0;
+
+	while (v->running && i < VHI_TOGETHER_RINGS && !v->all.rings[i].on)
+		i++;
+	if (v->running && i < VHI_TOGETHER_RINGS && !vhi_vdpa_enter(v, "forgets")) {
+		vhi_error_mute(true);
+		(void)ring_where(v, i);
+		vhi_error_mute(false);
+		vhi_vdpa_leave(v, 0);
+	}
+	return v->forgets;
 }
 
 static bool device_runs(const void *dev)
@@ -221,6 +259,8 @@ static int ring_enable(void *ctx, uint32_t index, bool on)
 		return rc;
 	if (index >= VHI_TOGETHER_RINGS || (on && !v->all.rings[index].told))
 		return vhi_vdpa_leave(v, cannot(v, -EINVAL, "the ring was not started"));
+	if (on && v->running && v->forgets && !v->all.rings[index].on)
+		return vhi_vdpa_leave(v, cannot(v, -EOPNOTSUPP, "no ring can join those that run; stop the session"));
 	return vhi_vdpa_leave(v, vhi_together_switch(&v->all, &whole, v, index, on));
 }
 
@@ -374,4 +414,5 @@ const struct vhi_backend_ops vhi_vdpa_backend_ops = {
 	.iotlb_invalidate = iotlb_invalidate,
 	.fd = no_fd,
 	.get_status = get_status,
+	.forgets = forgets,
 };

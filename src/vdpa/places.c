@@ -474,7 +474,8 @@ static int rebind(struct vh_vdpa_mgmt *m, const char *driver, struct vh_vdpa_pla
 {
 	int rc;
 
-	if (*driver && (strlen(driver) >= sizeof(p->driver) || strchr(driver, '/') || !strcmp(driver, "..")))
+	if (*driver && (strlen(driver) >= sizeof(p->driver) || !strcmp(driver, ".") || !strcmp(driver, "..") ||
+			strpbrk(driver, "/\n")))
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_vdpa_mgmt_bind: %.60s is no name of a driver",
 				driver);
 	rc = *driver ? driver_is_there(m, driver) : 0;

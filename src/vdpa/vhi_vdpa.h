@@ -52,6 +52,7 @@ struct vh_vdpa {
 	/* backend_ops.c */
 	uint64_t acked;
 	bool running; /* rings have been set up, and DRIVER_OK */
+	bool forgets; /* it does not say where its rings are */
 	struct vhi_together all;
 	struct vhi_ring_intent intents[VHI_TOGETHER_RINGS]; /* what a session wants of rings */
 

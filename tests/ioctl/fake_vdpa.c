@@ -85,9 +85,13 @@ static int ring_call(struct fake_vdpa *f, uint32_t request, void *arg)
 	case VHI_VHOST_SET_VRING_BASE:
 		if (!stands())
 			return -EINVAL;
+		if (f->forgets && s.num != (f->acked & BIT(34) ? 0x80008000 : 0))
+			return -EOPNOTSUPP;
 		f->rings[s.index].base = s.num;
 		return 0;
 	case VHI_VHOST_GET_VRING_BASE:
+		if (f->forgets)
+			return f->status & DRIVER_OK ? -EOPNOTSUPP : -524;
 		s.num = f->rings[s.index].base;
 		return fake_copy_out(arg, &s, sizeof(s));
 	case VHI_VHOST_SET_VRING_ADDR:

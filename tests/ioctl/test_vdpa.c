@@ -14,6 +14,7 @@
 
 #include "fake_vdpa.h"
 #include "vh/vh.h"
+#include "vhi_driver.h"
 
 #define BIT(n)	  (UINT64_C(1) << (n))
 #define LEN	  UINT64_C(0x200000)
@@ -422,6 +423,139 @@ static void one_ring_begins_anew_with_all_others(void **state)
 	vh_driver_free(d);
 }
 
+/* The device behind ring 0, from where it was told that the ring begins: how many requests it found, all of which it does. */
+static int device_works(struct vh_driver *d, uint32_t most)
+{
+	const struct vh_vring_addr *at = &f.rings[0].addr;
+	const struct vh_queue_opts opts = {.size = sizeof(opts),
+					   .role = VH_QUEUE_DEVICE,
+					   .num = f.rings[0].num,
+					   .features = f.acked,
+					   .desc = at->desc,
+					   .driver = at->avail,
+					   .device = at->used,
+					   .base = f.rings[0].base};
+	struct vh_req reqs[8];
+	struct vh_cpl cpls[8];
+	struct vh_queue *q;
+	int n;
+
+	assert_int_equal(vh_queue_open(d->mem, &opts, -1, -1, &q), 0);
+	n = vh_queue_pop(q, reqs, most);
+	assert_in_range(n, 0, 8);
+	for (int i = 0; i < n; i++) {
+		const struct vh_seg *last =
+			&((const struct vh_seg *)(uintptr_t)reqs[i].segs)[reqs[i].n_rd + reqs[i].n_wr - 1];
+
+		*(uint8_t *)(uintptr_t)last->addr = 0;
+		cpls[i] = (struct vh_cpl){.token = reqs[i].token, .written = 1};
+	}
+	assert_int_equal(vh_queue_push(q, cpls, (uint32_t)n), 0);
+	assert_int_equal(vh_queue_stop(q, &f.rings[0].base), 0);
+	vh_queue_free(q);
+	return n;
+}
+
+static void flushes(struct vh_blk *blk, uint64_t first, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		assert_int_equal(
+			vh_blk_submit(blk, 0, &(struct vh_blk_io){.op = VH_BLK_FLUSH, .user = first + i}, 1), 1);
+}
+
+static void ended(struct vh_blk *blk, uint64_t first, uint32_t n)
+{
+	struct vh_blk_done done[8];
+
+	assert_int_equal(vh_blk_reap(blk, 0, done, n), n);
+	for (uint32_t i = 0; i < n; i++) {
+		assert_int_equal(done[i].user, first + i);
+		assert_int_equal(done[i].rc, 0);
+	}
+}
+
+/* Ended by the session as a whole and not by one ring: each start is at the beginning, and no request is lost or made twice. */
+static void over_a_device_that_forgets(uint64_t mask)
+{
+	struct vh_driver_opts opts = {
+		.size = sizeof(opts), .type = VH_TYPE_BLK, .n_queues = 1, .queue_size = 8, .mask_features = mask};
+	const uint32_t beginning = mask ? 0 : 0x80008000;
+	struct vh_backend *b;
+	struct vh_driver *d;
+	struct vh_blk *blk;
+
+	f.forgets = true;
+	f.backend_offered = 0xe;
+	f.offered |= BIT(VH_BLK_F_FLUSH);
+	assert_int_equal(vh_vdpa_backend(v, &b), 0);
+	assert_int_equal(vh_driver_new(&opts, b, NULL, &d), 0);
+	assert_int_equal(vh_blk_new(d, &blk), 0);
+	for (uint32_t round = 0; round < 12; round++) {
+		assert_int_equal(vh_driver_start(d), 0);
+		assert_int_equal(f.rings[0].base, beginning);
+		assert_int_equal(device_works(d, 8), 0);
+		if (round)
+			ended(blk, round * 10 - 8, 1); /* of two that were left */
+		flushes(blk, round * 10, 4);
+		assert_int_equal(device_works(d, 8), 4);
+		if (round)
+			ended(blk, round * 10 - 7, 1);
+		ended(blk, round * 10, 2);
+		if (round % 3 == 0)
+			assert_int_equal(vh_driver_stop(d, 0, 0), 0);
+		if (round % 3 == 0)
+			assert_int_equal(vh_driver_start(d), 0); /* once more, with the same two left */
+		assert_int_equal(vh_driver_stop(d, 0, 0), 0);
+		assert_int_equal(f.status, 0);
+	}
+	ended(blk, 112, 2);
+	assert_int_equal(vh_driver_start(d), 0);
+	/* What was dropped is told of as dropped. */
+	flushes(blk, 200, 2);
+	assert_int_equal(device_works(d, 1), 1);
+	assert_int_equal(vh_driver_stop(d, VH_DRIVER_STOP_DROP, 0), 0);
+	assert_int_equal(vh_driver_start(d), 0);
+	assert_int_equal(f.rings[0].base, beginning);
+	assert_int_equal(device_works(d, 8), 0);
+	assert_int_equal(vh_driver_reset_queue(d, 0), 0);
+	assert_int_equal(f.status, S_RUNNING);
+	vh_blk_free(blk);
+	vh_driver_free(d);
+}
+
+static void a_session_goes_on_over_a_device_that_forgets(void **state)
+{
+	(void)state;
+	over_a_device_that_forgets(BIT(VH_F_RING_PACKED));
+	over_a_device_that_forgets(0);
+}
+
+static void of_a_device_that_forgets_no_ring_stops_alone(void **state)
+{
+	struct vh_driver_opts opts = {.size = sizeof(opts), .type = VH_TYPE_BLK, .n_queues = 2, .queue_size = 8};
+	struct vh_backend *b;
+	struct vh_driver *d;
+
+	(void)state;
+	f.forgets = true;
+	assert_int_equal(vh_vdpa_backend(v, &b), 0);
+	assert_int_equal(vh_driver_new(&opts, b, NULL, &d), 0);
+	assert_int_equal(vh_driver_start(d), 0);
+	fails(vh_driver_reset_queue(d, 1), -EOPNOTSUPP, "begins them anew");
+	fails(vh_driver_enable(d, 1, 0), -EOPNOTSUPP, "begins them anew");
+	assert_int_equal(f.status, S_RUNNING);
+	assert_int_equal(f.n_starts, 1);
+	assert_int_equal(vh_driver_stop(d, 0, 0), 0);
+	assert_int_equal(vh_driver_start(d), 0);
+	assert_int_equal(f.status, S_RUNNING);
+	assert_true(f.rings[0].on && f.rings[1].on);
+	/* Another failure is one. */
+	f.fail_request = VHI_VHOST_GET_VRING_BASE;
+	f.fail_errno = EIO;
+	fails(vh_driver_stop(d, 0, 0), -EIO, "did not answer");
+	vh_driver_free(d);
+}
+
 static void what_fails_while_it_starts_is_told(void **state)
 {
 	static const struct {
@@ -485,6 +619,8 @@ int main(void)
 		TEST(a_session_keeps_the_order),
 		TEST(a_device_that_forgets_is_told_again),
 		TEST(one_ring_begins_anew_with_all_others),
+		TEST(a_session_goes_on_over_a_device_that_forgets),
+		TEST(of_a_device_that_forgets_no_ring_stops_alone),
 		TEST(what_fails_while_it_starts_is_told),
 		TEST(a_doorbell_is_there_or_not),
 	};

@@ -285,6 +285,28 @@ def vdpa_disk():
             drive_disk(driver)
 
 
+def pci_maker(kind):
+    """A PCI device of the machine's, which vp_vdpa has."""
+    with VdpaMgmt() as mgmt:
+        for maker in mgmt.mgmtdevs():
+            if maker.bus == "pci" and maker.classes & 1 << kind:
+                return str(maker)
+    raise Skipped("no simulators")
+
+
+def vdpa_pci_disk():
+    with made(pci_maker(vh.DeviceType.BLK)):
+        drive_disk("vdpa:" + NAME)
+        with Vdpa(NAME) as v, Driver(v, type=vh.DeviceType.BLK, n_queues=1) as driver:
+            for _ in range(3):
+                driver.start()
+                driver.stop()
+            driver.start()
+            with refused(errno.EOPNOTSUPP, "stop the session instead"):
+                driver.enable(0, False)
+            drive_disk(driver)
+
+
 def vdpa_network():
     with made("vdpasim_net"), Vdpa(NAME) as v:
         drive_cable(v)
@@ -351,6 +373,7 @@ CASES = {
     "management": management,
     "vdpa-calls": vdpa_calls,
     "vdpa-disk": vdpa_disk,
+    "vdpa-pci-disk": vdpa_pci_disk,
     "vdpa-network": vdpa_network,
     "vduse-disk": vduse_disk,
     "vduse-python": vduse_python,

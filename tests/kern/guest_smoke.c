@@ -103,7 +103,7 @@ static void simulators(void)
 	folder_has("/sys/module", "vringh");
 }
 
-/* The init gave the machine's two virtio PCI devices to vp_vdpa. */
+/* The init gave the machine's three virtio PCI devices to vp_vdpa. */
 static void vp_vdpa(void)
 {
 	const char *driver = "/sys/bus/pci/drivers/vp-vdpa";
@@ -118,7 +118,7 @@ static void vp_vdpa(void)
 	while ((entry = readdir(folder)))
 		n += entry->d_name[0] == '0'; /* a PCI address */
 	closedir(folder);
-	if (n != 2)
+	if (n != 3)
 		guest_fail("%d PCI devices at vp-vdpa", n);
 }
 

@@ -80,6 +80,28 @@ static void a_disk_of_vdpa(void)
 	guest_check(vhctl("vdpa add t0 --mgmtdev nobody") != 0);
 }
 
+/* A disk of the machine's, which vp_vdpa has. */
+static void a_disk_behind_pci(void)
+{
+	char words[100], maker[40];
+	const char *line;
+
+	works("ls", "");
+	for (line = strstr(said, "pci/"); line; line = strstr(line + 4, "pci/")) {
+		snprintf(maker, sizeof(maker), "%.*s", (int)strcspn(line, " \n"), line);
+		if (strstr(line, " blk") && strcspn(line, "\n") > (size_t)(strstr(line, " blk") - line))
+			break;
+	}
+	if (!line)
+		guest_skip("no simulators");
+	vhctl("vdpa del t2");
+	snprintf(words, sizeof(words), "vdpa add t2 --mgmtdev %s --driver vhost_vdpa", maker);
+	made(words, "t2 vhost_vdpa /dev/vhost-vdpa-");
+	works("io blk vdpa:t2 write --size 64K --seed 7", "sha256 ");
+	works("io blk vdpa:t2 verify --size 64K --seed 8", "verified 65536 bytes");
+	works("vdpa del t2", "");
+}
+
 static void a_network_device_of_vdpa(void)
 {
 	vhctl("vdpa del t1");
@@ -107,6 +129,7 @@ int main(void)
 {
 	static const struct guest_case cases[] = {
 		{"disk", a_disk_of_vdpa},
+		{"disk-behind-pci", a_disk_behind_pci},
 		{"network", a_network_device_of_vdpa},
 		{"probe", devices_of_the_kernel},
 		{"doctor", nothing_is_missing},

@@ -133,6 +133,25 @@ static void from_driver_to_driver(void)
 	vh_vdpa_mgmt_free(m);
 }
 
+#define MAKER_SIZE (VH_VDPA_TEXT_SIZE + VH_VDPA_NAME_SIZE + 1)
+
+/* The management device that stands for the @nth PCI device of this type; the machine has them for vp_vdpa. */
+static void pci_maker(struct vh_vdpa_mgmt *m, uint32_t type, unsigned nth, char maker[MAKER_SIZE])
+{
+	struct vh_vdpa_mgmtdev d = {.size = sizeof(d)};
+	int n = vh_vdpa_mgmt_list_mgmtdevs(m);
+
+	MUST(n);
+	for (int i = 0; i < n; i++) {
+		MUST(vh_vdpa_mgmt_get_mgmtdev(m, (uint32_t)i, &d));
+		if (strcmp(d.bus, "pci") || !(d.classes & UINT64_C(1) << type) || nth--)
+			continue;
+		snprintf(maker, MAKER_SIZE, "%s/%s", d.bus, d.name);
+		return;
+	}
+	guest_skip("no simulators");
+}
+
 static struct vh_vdpa *opened(struct vh_vdpa_mgmt *m, const char *maker, const char *name)
 {
 	struct vh_vdpa *v;
@@ -153,11 +172,10 @@ static bool ended(struct vh_blk *blk, int32_t timeout_ms)
 }
 
 /* A block is written through one session and read through the next, with a stop in between. */
-static void a_block_device(void)
+static void drive_blocks(struct vh_vdpa_mgmt *m, const char *maker)
 {
 	struct vh_driver_opts opts = {.size = sizeof(opts), .type = VH_TYPE_BLK, .queue_size = 64};
-	struct vh_vdpa_mgmt *m = mgmt();
-	struct vh_vdpa *v = opened(m, "vdpasim_blk", BLK);
+	struct vh_vdpa *v = opened(m, maker, BLK);
 	struct vh_blk_io io = {0};
 	struct vh_backend *b;
 	struct vh_driver *d;
@@ -190,6 +208,102 @@ static void a_block_device(void)
 	vh_driver_free(d);
 	vh_vdpa_free(v);
 	MUST(vh_vdpa_mgmt_del_dev(m, BLK));
+}
+
+static void a_block_device(void)
+{
+	struct vh_vdpa_mgmt *m = mgmt();
+
+	drive_blocks(m, "vdpasim_blk");
+	vh_vdpa_mgmt_free(m);
+}
+
+/* A disk of the machine's, by vp_vdpa, which can't say where rings are. */
+static void a_pci_disk(void)
+{
+	struct vh_vdpa_mgmt *m = mgmt();
+	char maker[MAKER_SIZE];
+
+	pci_maker(m, VH_TYPE_BLK, 0, maker);
+	drive_blocks(m, maker);
+	vh_vdpa_mgmt_free(m);
+}
+
+/* One of two network cards at the ends of a cable. */
+struct card {
+	struct vh_vdpa *v;
+	struct vh_driver *d;
+	struct vh_net *net;
+};
+
+static void plug(struct vh_vdpa_mgmt *m, unsigned nth, const char *name, struct card *c)
+{
+	struct vh_driver_opts opts = {.size = sizeof(opts), .type = VH_TYPE_NET, .queue_size = 16};
+	struct vh_backend *b;
+	char maker[MAKER_SIZE];
+
+	pci_maker(m, VH_TYPE_NET, nth, maker);
+	c->v = opened(m, maker, name);
+	MUST(vh_vdpa_backend(c->v, &b));
+	MUST(vh_driver_new(&opts, b, NULL, &c->d));
+	MUST(vh_net_new(NULL, c->d, &c->net));
+	MUST(vh_driver_start(c->d));
+	guest_check(vh_net_receive(c->net, 0, &(struct vh_net_frame){0}, 1) == 0);
+}
+
+static void unplug(struct vh_vdpa_mgmt *m, const char *name, struct card *c)
+{
+	vh_net_free(c->net);
+	vh_driver_free(c->d);
+	vh_vdpa_free(c->v);
+	MUST(vh_vdpa_mgmt_del_dev(m, name));
+}
+
+static void send_number(struct card *c, uint8_t number)
+{
+	uint8_t bytes[60] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 1, 0x88, 0xb5, number};
+	const struct vh_net_frame f = {.data = (uintptr_t)bytes, .len = sizeof(bytes)};
+
+	MUST(vh_net_wait(c->net, 0, VH_NET_SEND, 20000));
+	guest_check(vh_net_send(c->net, 0, &f, 1) == 1);
+}
+
+static void receive_number(struct card *c, uint8_t number)
+{
+	uint8_t bytes[2000];
+	struct vh_net_frame f = {.data = (uintptr_t)bytes, .room = sizeof(bytes)};
+
+	MUST(vh_net_wait(c->net, 0, VH_NET_RECEIVE, 20000));
+	guest_check(vh_net_receive(c->net, 0, &f, 1) == 1);
+	guest_check(f.len == 60 && bytes[12] == 0x88 && bytes[13] == 0xb5 && bytes[14] == number);
+}
+
+/* Both stop and start in between, with buffers that wait for frames, and with frames that nobody has taken yet. */
+static void pci_network_cards(void)
+{
+	struct vh_vdpa_mgmt *m = mgmt();
+	struct card a = {0}, b = {0};
+
+	plug(m, 0, NET, &a);
+	plug(m, 1, NET "-b", &b);
+	for (uint8_t round = 0; round < 40; round++) {
+		send_number(&a, round);
+		if (round % 4 == 3) {
+			/* It lies there while the card begins anew. */
+			MUST(vh_net_wait(b.net, 0, VH_NET_RECEIVE, 20000));
+			MUST(vh_driver_stop(b.d, 0, 0));
+			MUST(vh_driver_start(b.d));
+		}
+		receive_number(&b, round);
+		send_number(&b, (uint8_t)(100 + round));
+		receive_number(&a, (uint8_t)(100 + round));
+		if (round % 8 == 5) {
+			MUST(vh_driver_stop(a.d, 0, 0));
+			MUST(vh_driver_start(a.d));
+		}
+	}
+	unplug(m, NET "-b", &b);
+	unplug(m, NET, &a);
 	vh_vdpa_mgmt_free(m);
 }
 
@@ -350,6 +464,8 @@ int main(void)
 		{"only-in-words", what_the_kernel_only_says_in_words},
 		{"from-driver-to-driver", from_driver_to_driver},
 		{"a-block-device", a_block_device},
+		{"a-pci-disk", a_pci_disk},
+		{"pci-network-cards", pci_network_cards},
 		{"frames", frames},
 		{"address-spaces-and-batches", address_spaces_and_batches},
 		{"suspended-and-resumed", suspended_and_resumed},

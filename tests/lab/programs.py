@@ -73,12 +73,14 @@ def archive(work, kernel_dir, programs, with_sims=True):
 
 
 def boot(work, kernel_dir, initrd, seconds=600):
-    """One life of the guest; its console. Its machine has a network card and a disk for vp_vdpa."""
+    """One life of the guest; its console. Its machine has two network cards, at the ends of a cable, and a disk for vp_vdpa."""
     disk = os.path.join(work, "disk.img")
     with open(disk, "wb") as f:
         f.truncate(1 << 20)
     return proc.run(f"guest-{kernel.version_of(kernel_dir)}", [
-        qemu.QEMU, *MACHINE, "-netdev", "hubport,id=n0,hubid=0", "-device", f"virtio-net-pci,netdev=n0,romfile=,{OPTIONS}",
+        qemu.QEMU, *MACHINE,
+        *(word for n in range(2) for word in (
+            "-netdev", f"hubport,id=n{n},hubid=0", "-device", f"virtio-net-pci,netdev=n{n},romfile=,{OPTIONS}")),
         "-drive", f"if=none,id=d0,format=raw,file={disk}", "-device", f"virtio-blk-pci,drive=d0,{OPTIONS}",
         "-kernel", os.path.join(kernel_dir, "vmlinux"), "-initrd", initrd,
         "-append", f"{qemu.APPEND} intel_iommu=on"], work, seconds, ok=(qemu.GUEST_OK,))

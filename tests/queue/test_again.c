@@ -19,6 +19,7 @@ static struct vht_ring ring; /* its queue is not opened: q is the driver */
 static struct vh_queue *q, *dev;
 static struct vhi_ring plan;
 static uint64_t seed;
+static bool rewinds;
 
 static uint32_t random_below(uint32_t n)
 {
@@ -118,6 +119,18 @@ static void work(struct vh_req *held, uint32_t *n_held)
 	}
 }
 
+/* What the device completed is the driver's, reaped or not, and the ring begins at its beginning. */
+static void rewound(uint32_t left, uint32_t *base)
+{
+	const uint32_t early = vhi_queue_early(q) + vhi_queue_in_flight(q) - left;
+
+	assert_int_equal(vhi_queue_rewind(q, base), 0);
+	assert_int_equal(*base, plan.base);
+	assert_int_equal(vhi_queue_early(q), early);
+	assert_int_equal(vhi_queue_in_flight(q), left);
+	assert_int_equal(vh_queue_look(q), early ? VH_QUEUE_MORE : VH_QUEUE_SLEEP);
+}
+
 /* The next device sees what was not completed, each once; what is younger than a ring in its order. */
 static void another_device(void)
 {
@@ -127,7 +140,10 @@ static void another_device(void)
 
 	left = (uint32_t)vhi_queue_progress(q, &base);
 	vh_queue_free(dev);
-	assert_int_equal(vhi_queue_again(q, &base), 0);
+	if (rewinds && random_below(3))
+		rewound(left, &base);
+	else
+		assert_int_equal(vhi_queue_again(q, &base), 0);
 	open_device(base);
 	n = vh_queue_pop(dev, seen, NUM);
 	assert_int_equal(n, left);
@@ -184,6 +200,7 @@ static void every_request_completes_once_whatever_device_completes_it(void **sta
 	seed = given ? strtoull(given, NULL, 0) : 20261129;
 	print_message("VHT_SEED=%llu\n", (unsigned long long)seed);
 	for (int round = 0; round < 10; round++) {
+		rewinds = round & 1;
 		a_run(0);
 		a_run(VHT_IND_DESC);
 		a_run(VHT_IND_DESC | VHT_EVENT_IDX);
@@ -223,6 +240,46 @@ static void a_ring_that_can_not_be_is_left_as_it_is(void **state)
 	close_all();
 }
 
+/* A device that did right and then wrong: what it did right is kept, and the ring is to be begun anew. */
+static void what_was_completed_before_a_ring_broke_is_kept(void **state)
+{
+	struct vh_cpl cpls[4];
+	uint32_t base;
+
+	(void)state;
+	rewinds = false;
+	memset(reqs, 0, sizeof(reqs));
+	open_driver(0, true);
+	n_reqs = 0;
+	assert_true(submit_one() && submit_one() && submit_one());
+	if (vht_layout) {
+		struct vht_pdesc *d = vht_host(&ring, ring.opts.desc);
+		const uint32_t second = q->slots[0].n_desc;
+
+		d[0].id = 0;
+		d[0].flags = VHT_AVAIL | VHT_USED;
+		d[second].id = 9;
+		d[second].flags = VHT_AVAIL | VHT_USED;
+	} else {
+		struct vht_u16s *used = vht_host(&ring, ring.opts.device);
+
+		used->v[1] = 2;
+		used->v[2] = 0;
+		used->v[6] = 99;
+	}
+	assert_int_equal(vhi_queue_rewind(q, &base), -EPROTO);
+	assert_int_equal(vhi_queue_early(q), 1);
+	assert_int_equal(vh_queue_reap(q, cpls, 4), 1);
+	assert_int_equal(cpls[0].token, 0);
+	assert_int_equal(vhi_queue_early(q), 0);
+	/* With the ring goes what is left of it. */
+	assert_int_equal(vhi_queue_rewind(q, &base), -EPROTO);
+	assert_int_equal(vhi_queue_ctl(q, VHI_CTL_ABORT, NULL), 0);
+	assert_int_equal(vhi_queue_early(q), 0);
+	assert_int_equal(vhi_queue_rewind(q, &base), -EBUSY);
+	close_all();
+}
+
 static void a_packed_ring_that_keeps_nothing_has_nothing_to_write_again(void **state)
 {
 	uint32_t base;
@@ -232,6 +289,7 @@ static void a_packed_ring_that_keeps_nothing_has_nothing_to_write_again(void **s
 	n_reqs = 0;
 	assert_true(submit_one());
 	assert_int_equal(vhi_queue_again(q, &base), vht_layout ? -EPROTO : 0);
+	assert_int_equal(vhi_queue_rewind(q, &base), vht_layout ? -EPROTO : 0);
 	close_all();
 }
 
@@ -240,6 +298,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_request_completes_once_whatever_device_completes_it),
 		cmocka_unit_test(a_ring_that_can_not_be_is_left_as_it_is),
+		cmocka_unit_test(what_was_completed_before_a_ring_broke_is_kept),
 		cmocka_unit_test(a_packed_ring_that_keeps_nothing_has_nothing_to_write_again),
 	};
 

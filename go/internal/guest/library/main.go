@@ -189,6 +189,29 @@ func vdpaDisk() {
 	})
 }
 
+// vdpaPCIDisk drives a PCI device of the machine's, which vp_vdpa has, and which begins anew at each start.
+func vdpaPCIDisk() {
+	m := Got(vh.NewVdpaMgmt(nil, "", nil))
+	defer m.Close()
+	for _, maker := range Got(m.MgmtDevs()) {
+		if maker.Bus != "pci" || maker.Classes&(1<<vh.TypeBlk) == 0 {
+			continue
+		}
+		with("pci/"+maker.Name, "vhost_vdpa", nil, func(vh.VdpaPlace, *vh.VdpaMgmt) {
+			driveDisk()
+			v := Got(vh.OpenVdpa(name, nil))
+			defer v.Close()
+			d := Got(vh.NewDriver(soon, v, &vh.DriverOpts{Type: vh.TypeBlk}))
+			for i := 0; i < 3; i++ {
+				Must(d.Start(soon))
+				Must(d.Stop(soon))
+			}
+		})
+		return
+	}
+	Skip("no simulators")
+}
+
 func vdpaNetwork() {
 	with("vdpasim_net", "vhost_vdpa", nil, func(vh.VdpaPlace, *vh.VdpaMgmt) {
 		n := Got(vh.OpenNet(soon, "vdpa:"+name))
@@ -281,6 +304,6 @@ func main() {
 	defer cancel()
 	Run(
 		Of("kernel-calls", kernelCalls), Of("kernel-sockets", kernelSockets), Of("management", management), Of("vdpa-calls", vdpaCalls),
-		Of("vdpa-disk", vdpaDisk), Of("vdpa-network", vdpaNetwork), Of("vduse-disk", vduseDisk), Of("vduse-go", vduseGo),
+		Of("vdpa-disk", vdpaDisk), Of("vdpa-pci-disk", vdpaPCIDisk), Of("vdpa-network", vdpaNetwork), Of("vduse-disk", vduseDisk), Of("vduse-go", vduseGo),
 	)
 }
