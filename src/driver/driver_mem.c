@@ -10,8 +10,8 @@
 /* Huge pages, and back-ends that map by them. */
 #define REGION_ALIGN UINT64_C(0x200000)
 /* Of the smallest pages no more than the 2048 pieces that a kernel takes of the memory of a vDPA device. */
-#define FIRST_LEN    (UINT64_C(8) << 20)
-#define LAST_LEN     (UINT64_C(1) << 30)
+#define FIRST_LEN (UINT64_C(8) << 20)
+#define LAST_LEN  (UINT64_C(1) << 30)
 /* More than any address space here has. */
 #define TOO_LONG (UINT64_C(1) << 56)
 

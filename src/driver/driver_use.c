@@ -8,8 +8,7 @@ static bool in_use(struct vh_driver *d)
 	bool used = d->taken;
 
 	for (uint32_t i = 0; !used && i < d->n_queues; i++)
-		used = d->queues[i].life &&
-		       (vhi_queue_in_flight(d->queues[i].q) || vhi_queue_early(d->queues[i].q));
+		used = d->queues[i].life && (vhi_queue_in_flight(d->queues[i].q) || vhi_queue_early(d->queues[i].q));
 	return used;
 }
 

@@ -23,7 +23,8 @@ uint32_t vhi_order_forget(struct vh_queue *q);
 
 /* Driver. reap; one used element may stand for a run of requests. */
 int32_t vhi_order_reap(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max);
-uint32_t vhi_order_collect(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max, uint32_t *why); /* as vhi_layout.collect */
+uint32_t vhi_order_collect(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max,
+			   uint32_t *why);     /* as vhi_layout.collect */
 bool vhi_order_more(const struct vh_queue *q); /* of a run that was found not all was reaped */
 /*
  * How many the device completed that were not reaped, and in *pos where it stands; *good is false when what it left in the

@@ -19,9 +19,10 @@ static int message(struct vh_vdpa *v, uint32_t asid, const struct vhi_vhost_iotl
 		-code, VH_ERROR_SYSTEM, 0, "%s: %s 0x%llx with %llu bytes in address space %u of %.60s: %s%s", v->who,
 		what, (unsigned long long)iotlb->iova, (unsigned long long)iotlb->size, asid, v->node,
 		vh_error_name(code),
-		code == EFAULT ? ": an overlap, beyond the range, RLIMIT_MEMLOCK, no owner, or the memory lies in more pieces "
-				 "than max_iotlb_entries of the module vhost (2048): huge pages make few of them"
-			       : "");
+		code == EFAULT
+			? ": an overlap, beyond the range, RLIMIT_MEMLOCK, no owner, or the memory lies in more pieces "
+			  "than max_iotlb_entries of the module vhost (2048): huge pages make few of them"
+			: "");
 }
 
 static int map_one(struct vh_vdpa *v, uint32_t asid, const struct vhi_vdpa_map *m, uint32_t perm)

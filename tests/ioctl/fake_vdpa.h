@@ -18,7 +18,7 @@ struct fake_vdpa {
 	uint16_t max_num;
 	bool refuses_features; /* FEATURES_OK does not stay */
 	bool old;	       /* a kernel that knows little */
-	bool forgets;	       /* behind PCI: nobody can ask where a ring is, and it can't be told but of the beginning */
+	bool forgets; /* behind PCI: nobody can ask where a ring is, and it can't be told but of the beginning */
 	int open_errno, mmap_errno;
 
 	/* What was said. */

@@ -444,8 +444,8 @@ static int device_works(struct vh_driver *d, uint32_t most)
 	n = vh_queue_pop(q, reqs, most);
 	assert_in_range(n, 0, 8);
 	for (int i = 0; i < n; i++) {
-		const struct vh_seg *last =
-			&((const struct vh_seg *)(uintptr_t)reqs[i].segs)[reqs[i].n_rd + reqs[i].n_wr - 1];
+		const struct vh_seg *last = &(
+			(const struct vh_seg *)(uintptr_t)reqs[i].segs)[reqs[i].n_rd + reqs[i].n_wr - 1];
 
 		*(uint8_t *)(uintptr_t)last->addr = 0;
 		cpls[i] = (struct vh_cpl){.token = reqs[i].token, .written = 1};
@@ -459,8 +459,8 @@ static int device_works(struct vh_driver *d, uint32_t most)
 static void flushes(struct vh_blk *blk, uint64_t first, uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++)
-		assert_int_equal(
-			vh_blk_submit(blk, 0, &(struct vh_blk_io){.op = VH_BLK_FLUSH, .user = first + i}, 1), 1);
+		assert_int_equal(vh_blk_submit(blk, 0, &(struct vh_blk_io){.op = VH_BLK_FLUSH, .user = first + i}, 1),
+				 1);
 }
 
 static void ended(struct vh_blk *blk, uint64_t first, uint32_t n)
