@@ -31,6 +31,7 @@ import net_rows  # noqa: E402
 import proc  # noqa: E402
 import qemu  # noqa: E402
 import reconnect_rows  # noqa: E402
+import trace_rows  # noqa: E402
 from pattern import pattern  # noqa: E402
 
 MIB = 1 << 20
@@ -355,6 +356,10 @@ ROWS = (
     ("dpdk-device", "DPDK device", "libvh (Python)", "DPDK net_vhost", "dpdk-dev", DPDK_FILES, net_rows.row_testpmd_device),
     ("virtiofsd", "virtiofsd", "libvh (Python)", "virtiofsd", "qemu-system-common",
      ((net_rows.VIRTIOFSD, "qemu-system-common"),), net_rows.row_virtiofsd),
+    ("trace-qemu", "A tracer between, QEMU", "QEMU, Linux guest", "libvh (vhctl serve), qemu-storage-daemon", "qemu-system-x86",
+     (*QEMU_FILES[:2], (QSD, "qemu-system-common")), trace_rows.row_guest),
+    ("trace-peers", "A tracer between, others", "libvh, DPDK virtio_user", "qemu-storage-daemon, virtiofsd, DPDK, libvh", "dpdk-dev",
+     ((QSD, "qemu-system-common"), (net_rows.VIRTIOFSD, "qemu-system-common"), *DPDK_FILES), trace_rows.row_peers),
     ("go-drives", "Go drives", "libvh (Go)", "libvh (vhctl serve)", "golang-go", GO_FILES, drive(go)),
     ("go-device", "Go device", "vhctl io, Linux guest", "libvh (Go type)", "golang-go",
      (*GO_FILES, *QEMU_FILES), device(go)),
