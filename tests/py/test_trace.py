@@ -7,6 +7,7 @@ import json
 import os
 import resource
 import select
+import shlex
 import signal
 import socket
 import subprocess
@@ -355,6 +356,62 @@ def test_long_paths_and_a_socket_that_is_not_ours_any_more(tmp_path):
     with Tracer("@" + str(os.getpid()), back):
         with pytest.raises(OSError):
             Tracer("abstract:" + str(os.getpid()), back)
+
+
+def test_sockets_that_are_there_already(tmp_path):
+    """A listening one and a connection of each side, by number; then it is over with that connection."""
+    path = str(tmp_path / "s")
+    front, theirs = socket.socketpair()
+    ours, back = socket.socketpair()
+    with front, theirs, ours, back, BackEnd.listen(path) as listening:
+        for listen, connect in ((theirs, ours), (listening, ours), (theirs, None)):
+            place = str(tmp_path / "back")
+            with BackEnd.listen(place) as there, Tracer(f"fd:{listen.fileno()}", f"fd:{connect.fileno()}" if connect else place) as tracer:
+                fe = socket.socket(socket.AF_UNIX) if listen is listening else front.dup()
+                if listen is listening:
+                    fe.connect(path)
+                fe.sendall(bytes(wire.header(FE.GET_FEATURES, 1, 0)))
+                be = back.dup() if connect else there.accept()[0]
+                be.settimeout(WAIT)
+                assert len(be.recv(64)) == 12
+                tracer.stop()
+                assert tracer.join(WAIT)
+                assert [m.name for m in tracer.messages] == ["GET_FEATURES"]
+                fe.close()
+                be.close()
+    assert os.path.exists(path), "it removed a socket that was not its own"
+
+
+def test_of_inherited_addresses_what_is_wrong_is_said(tmp_path, monkeypatch):
+    place = str(tmp_path / "back")
+    with open(os.devnull, "rb") as null, BackEnd.listen(place) as there:
+        for target, why in ((f"fd:{null.fileno()}", "no socket"), ("fd:x", "number"), ("fd:99999", "no socket"),
+                            ("systemd:", "LISTEN_PID"), ("fd:", "number"), ("fd:99999999999999999999", "no socket")):
+            for addresses in ((target, place), (str(tmp_path / "f"), target)):
+                with pytest.raises(OSError, match=why):
+                    Tracer(*addresses)
+        with pytest.raises(OSError, match="listens"):
+            Tracer(str(tmp_path / "f"), f"fd:{there.fileno()}")
+        monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
+        monkeypatch.setenv("LISTEN_FDS", "2")
+        monkeypatch.setenv("LISTEN_FDNAMES", "disk:disk")
+        for name, why in (("disk", "several"), ("tape", "no socket"), ("", "several")):
+            with pytest.raises(OSError, match=why):
+                Tracer(f"systemd:{name}", place)
+
+
+def test_a_socket_of_systemds(tmp_path):
+    front, back = str(tmp_path / "f"), str(tmp_path / "b")
+    with running(VHCTL, "serve", "blk", "--socket", back, "--ram", "1M"), BackEnd.listen(front) as listening:
+        environment = f"LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=disk exec {shlex.join(module('vh.trace', '--listen', 'systemd:disk', '--connect', back))}"
+        with subprocess.Popen(["bash", "-c", f"exec 3<&{listening.fileno()}; {environment}"], pass_fds=[listening.fileno()], env=ENV,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as trace:
+            assert "listening at systemd:disk" in trace.stderr.readline()
+            done = subprocess.run([VHCTL, "io", "blk", "unix:" + front, "verify"], capture_output=True, text=True, timeout=30, check=False)
+            assert done.returncode == 0, done.stderr
+            trace.send_signal(signal.SIGTERM)
+            out, _ = trace.communicate(timeout=WAIT)
+    assert trace.returncode == 0 and "GET_CONFIG" in out
 
 
 def test_a_busy_back_end_is_waited_for_no_longer_than_told(tmp_path):

@@ -94,6 +94,49 @@ def listen(path: str, mode: int = 0o600, backlog: int = 1) -> socket.socket:
     return sock
 
 
+def inherited(target: str) -> "socket.socket | None":
+    """The socket that fd:N, systemd:NAME or systemd: means, as libvh has it, in an fd of our own; None: it is another address."""
+    kind, colon, rest = target.partition(":")
+    if not colon or kind not in ("fd", "systemd"):
+        return None
+    if kind == "systemd":
+        fd = _activated(target, rest)
+    elif rest.isascii() and rest.isdigit():
+        fd = int(rest)
+    else:
+        raise LaunchError(errno.EINVAL, f"{target}: after fd: stands the number of an open file descriptor")
+    try:
+        sock = socket.socket(fileno=os.dup(fd))
+    except (OSError, OverflowError) as e:
+        raise LaunchError(getattr(e, "errno", 0) or errno.EBADF, f"{target}: no socket was passed there: {e}") from e
+    if sock.family != socket.AF_UNIX or sock.type != socket.SOCK_STREAM:
+        sock.close()
+        raise LaunchError(errno.EINVAL, f"{target}: it is no unix stream socket")
+    return sock
+
+
+def _activated(target: str, name: str) -> int:
+    """The number of a socket that systemd, or what does as it does, started this process with."""
+    def number(variable: str) -> int:
+        text = os.environ.get(variable, "")
+        return int(text) if text.isascii() and text.isdigit() else 0
+
+    count = number("LISTEN_FDS") if number("LISTEN_PID") == os.getpid() else 0
+    names = os.environ.get("LISTEN_FDNAMES", "").split(":")
+    found = [3 + i for i in range(count) if not name or names[i:i + 1] == [name]]
+    if not count:
+        raise LaunchError(errno.EINVAL, f"{target}: no socket was passed to this process (LISTEN_PID, LISTEN_FDS)")
+    if len(found) != 1:
+        raise LaunchError(errno.EINVAL, f"{target}: {'several sockets' if found else 'no socket'} that were passed "
+                          f"{'fit' if found else 'fits'} (LISTEN_FDNAMES)")
+    return found[0]
+
+
+def listens(sock: socket.socket) -> bool:
+    """Is it one to accept at, and not a connection?"""
+    return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+
+
 def make_room(path: str) -> None:
     """Remove a socket that nobody listens on any more."""
     try:

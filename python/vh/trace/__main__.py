@@ -20,8 +20,8 @@ from vh.trace.tracer import Sink, Tracer
 def _parser() -> Parser:
     p = Parser(prog="vhctl trace", description="Stand between a vhost-user front-end and its back-end, and print every message. "
                "Each connection of the front-end is one to the back-end: one that serves only one connection ends after it.")
-    p.add_argument("--listen", required=True, metavar="ADDRESS", help="where the front-end connects: a path, unix:PATH or @NAME")
-    p.add_argument("--connect", required=True, metavar="ADDRESS", help="where the back-end listens")
+    p.add_argument("--listen", required=True, metavar="ADDRESS", help="where the front-end connects: a path, unix:PATH, @NAME, systemd:NAME, or fd:N, its connection too")
+    p.add_argument("--connect", required=True, metavar="ADDRESS", help="where the back-end listens; or fd:N, a connection to it: then it is the only one")
     p.add_argument("--reverse", action="store_true", help="the back-end connects to --listen, the front-end listens at --connect")
     p.add_argument("--once", action="store_true", help="end with the first connection")
     p.add_argument("--rings", action="store_true", help="tell where every ring stands: at the end, and on SIGUSR1")

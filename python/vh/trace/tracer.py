@@ -65,6 +65,17 @@ def _gone(s: socket.socket) -> bool:
     return any(events & select.POLLHUP for _, events in poll.poll(0))
 
 
+def given(target: str, connection: bool) -> socket.socket | None:
+    """The socket of an address that means one which is there already; None: it does not. A back-end's has to be a connection."""
+    s = sockets.inherited(target)
+    if s and connection and sockets.listens(s):
+        s.close()
+        raise OSError(errno.EINVAL, "it listens, and is no connection", target)
+    if s:
+        s.setblocking(False)
+    return s
+
+
 class Link:
     """Both directions between two sockets, of one channel."""
 
@@ -200,9 +211,10 @@ class Tracer:
         self._closed = False
         self.refused = ""  # why the last back-end could not be reached
         self._calls: list[Callable[[], object]] = []
-        self._path = address(listen or "")
-        self._listener: socket.socket | None = None if pair else listener(listen or "")
-        self._file = sockets.which(self._path)
+        self._path = ""
+        self._listener: socket.socket | None = None
+        self._file: tuple[int, int] | None = None
+        self._back, came = self._open(listen or "", connect or "") if not pair else (None, None)
         self._selector = selectors.DefaultSelector()
         self._wake, self._woken = socket.socketpair()
         self._woken.setblocking(False)
@@ -214,6 +226,28 @@ class Tracer:
             self._join(*pair)
         elif self._listener:
             self._selector.register(self._listener, selectors.EVENT_READ)
+        if came:
+            self._arrived(came)
+
+    def _open(self, listen: str, connect: str) -> tuple[socket.socket | None, socket.socket | None]:
+        """Begin to listen. The connection to the back-end, and that of the front-end, of those that are there already."""
+        back = given(connect, connection=True)
+        came = None
+        try:
+            s = given(listen, connection=False)
+            if s and not sockets.listens(s):
+                came = s
+            else:
+                self._listener = s or listener(listen)
+            if not s:
+                self._path = address(listen)
+                self._file = sockets.which(self._path)
+        except BaseException:
+            if back:
+                back.close()
+            raise
+        self._once = self._once or bool(back or came)
+        return back, came
 
     # --- a thread of its own ---
 
@@ -266,6 +300,9 @@ class Tracer:
             with self.lock:
                 self._session.close()
                 self._session = None
+        if self._back:
+            self._back.close()
+            self._back = None
         if self._listener:
             self._listener.close()
             self._listener = None
@@ -397,16 +434,20 @@ class Tracer:
             select.select([self._woken], [], [], _NO_FD)
             return
         came.setblocking(False)
+        self._arrived(came)
+
+    def _arrived(self, came: socket.socket) -> None:
+        """Who it is gets a connection to the other end."""
         try:
-            other = connected(self._connect, self._timeout)
+            other, self._back = self._back or connected(self._connect, self._timeout), None
         except OSError as e:
             came.close()
             self._connections += 1
             self.refused = f"{self._connect}: {e.strerror or e}"
             self.note(Note(self._connections, self.now(), "refused", self.refused))
             return
-        # Who comes next waits in the backlog.
-        self._selector.unregister(self._listener)
+        if self._listener:  # who comes next waits in the backlog
+            self._selector.unregister(self._listener)
         self._join(*((other, came) if self._reverse else (came, other)))
 
     def _join(self, front: socket.socket, back: socket.socket) -> None:
