@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
 """Gate `proofs`: CBMC proves the functions of tests/proofs, and finds the mistake that is seeded for each.
 
-All proofs, but only half of the mistakes, and of a proof that has places one of them besides the first, drawn by VH_SEED, which is
-printed; with VH_FULL=1 all of them.
+All proofs, but only a third of the mistakes, and one more of the places that some proofs have, drawn by VH_SEED, which is printed;
+with VH_FULL=1 all of them.
 
 A proof is a C file that includes sources of the library; shared memory is what tests/proofs/shm says that it is. proofs.py
 [NAME] runs all of them, two at a time, or one. What a proof calls HAPPENS has to be found possible, so that assumptions
@@ -164,8 +164,8 @@ def main():
         return 1
     seeded = [(p, seed) for p in chosen for seed in p.seeds]
     placed = [(p, None, place) for p in chosen for place in p.places]
-    again = scratch.drawn(placed, len(STEP["places"]))
-    jobs = [(p,) for p in chosen] + again + (seeded if sys.argv[1:] else scratch.drawn(seeded, 2))
+    again = scratch.drawn(placed, len(placed) or 1)
+    jobs = [(p,) for p in chosen] + again + (seeded if sys.argv[1:] else scratch.drawn(seeded, 3))
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         wrong = [w for w in pool.map(lambda job: prove(cbmc, *job), jobs) if w]
     for line in wrong:

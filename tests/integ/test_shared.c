@@ -506,7 +506,7 @@ static void mappings_do_not_overlap_and_go_as_they_came(void **state)
 static void a_refusal_leaves_things_as_they_were_also_when_it_comes_later(void **state)
 {
 	struct fix *f = *state;
-	const uint64_t map[5] = {3, 0, 0, PAGE, 0};
+	const uint64_t map[5] = {htole64(3), 0, 0, PAGE, 0};
 	unsigned calls;
 
 	by_hand(f);
