@@ -87,6 +87,10 @@ int main(int argc, char **argv)
 	must(blkio_start(b), "start");
 	must(blkio_get_uint64(b, "capacity", &capacity), "capacity");
 	r.blocks = capacity / BS;
+	if (!r.blocks) {
+		fprintf(stderr, "blkio_bench: a disk of %" PRIu64 " bytes\n", capacity);
+		return 1;
+	}
 	must(blkio_alloc_mem_region(b, &r.mem, (size_t)depth * BS), "alloc_mem_region");
 	must(blkio_map_mem_region(b, &r.mem), "map_mem_region");
 	r.q = poll ? blkio_get_poll_queue(b, 0) : blkio_get_queue(b, 0);

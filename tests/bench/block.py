@@ -9,11 +9,11 @@ import os
 import shutil
 import statistics
 
+import blkio
 import pairs
 import peers
 import proc
 import programs
-import suite
 from kernel import Missing
 
 SIZE = 64 << 20
@@ -33,7 +33,7 @@ class Sides:
         self.running = {}
         self.fronts = {"libvh": self._libvh_io}
         try:
-            self.blkio = build_blkio()
+            self.blkio = blkio.build(os.path.join(programs.BUILD, "blkio_bench"))
             self.fronts["libblkio"] = self._libblkio_io
         except (Missing, proc.Failed) as e:
             group.missing("libblkio as front-end", e)
@@ -99,16 +99,6 @@ class Sides:
     def measure(self, front, back, store, load):
         mode = load[0] if load[0] in MODES[back] else MODES[back][0]
         return programs.call_json(self.fronts[front](self._socket(f"{back}-{store}-{mode}"), *load))
-
-
-def build_blkio():
-    """The libblkio front-end, linked against Debian trixie's library, which is unpacked privately."""
-    tree = suite.unpack("trixie", "libblkio1", "libblkio-dev")
-    lib = os.path.join(tree, "usr/lib/x86_64-linux-gnu")
-    exe = os.path.join(programs.BUILD, "blkio_bench")
-    programs.call(["gcc", "-O2", "-D_GNU_SOURCE", "-I", os.path.join(tree, "usr/include"),
-                   os.path.join(programs.HERE, "blkio_bench.c"), "-o", exe, "-L", lib, "-lblkio", f"-Wl,-rpath,{lib}"])
-    return exe
 
 
 def judge(group, label, ours, theirs):

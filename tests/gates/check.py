@@ -5,11 +5,16 @@ check.py BUILD [NAME...]
 """
 import concurrent.futures
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(TOP, "tests", "lab"))
+import blkio  # noqa: E402  # pylint: disable=wrong-import-position
+import qemu  # noqa: E402  # pylint: disable=wrong-import-position
+
 VIRTIOFSD = "/usr/lib/qemu/virtiofsd"
 QSD = "/usr/bin/qemu-storage-daemon"
 FULL = os.environ.get("VH_FULL") == "1"  # many a misuse is a start of the peer
@@ -27,11 +32,18 @@ def peers(build, tmp):
     os.mkdir(shared)
     robust = [] if FULL else ["--skip", "robust.*"]
     root = [] if os.getuid() == 0 else ["/usr/bin/unshare", "-r"]
+    hostile = [] if FULL else ["--skip", "front-hostile.*"]
+    # The firmware looks for something to boot, reads the disk, finds nothing, and resets the machine, which ends it.
+    machine = shlex.join([*qemu.machine("{socket}"), "-boot", "reboot-timeout=1"])
     return {
         "libvh-blk": [f"exec:{vhctl} serve blk --ram 8M --queues 4 --socket {{socket}}", "--allow-write"],
         "libvh-net": [f"exec:{vhctl} serve net --loopback --queues 2 --socket {{socket}}", "--loopback"],
         "libvh-python": [f"exec:{sys.executable} -m vh.check.reference blk {{socket}}", "--type", "blk", "--allow-write", *robust],
         "libvh-front": ["--command", f"{vhctl} io blk unix:{{socket}} verify"],
+        "qemu-blk": ["--command", f"{machine} -device vhost-user-blk-pci,chardev=c0,num-queues=1", "--known", "qemu", *hostile],
+        "qemu-net": ["--command", f"{machine} -netdev vhost-user,id=n0,chardev=c0 -device virtio-net-pci,netdev=n0,vectors=0,romfile=",
+                     "--type", "net", "--known", "qemu", *hostile],
+        "libblkio": ["--command", f"{blkio.build(os.path.join(tmp, 'blkio'))} {{socket}} randread 4 0.2", "--known", "libblkio", *hostile],
         "qsd": [f"exec:{QSD} --blockdev file,node-name=disk,filename={image} --export vhost-user-blk,id=e0,node-name=disk,"
                 "addr.type=unix,addr.path={socket},num-queues=2,writable=on", "--allow-write", "--known", "qsd", "--wait", "2"],
         "virtiofsd": [f"exec:{' '.join([*root, VIRTIOFSD])} --socket-path={{socket}} -o source={shared} -o sandbox=chroot",

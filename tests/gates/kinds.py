@@ -377,7 +377,7 @@ KINDS = (
     Kind("s390x", emulated("s390x"), about="the same on s390x, which is big endian"),
     Kind("proofs", script("proofs.py"), about="CBMC proves notification, packed positions, translation and the walk of a chain, and finds seeded mistakes"),
     Kind("codec", pytest("py", {"VH_BUILD": GCC}, but="/test_binding_"), ("gcc",), about="the Python codec, vhctl as users meet it, docs/protocol.md, docs/seed-parity.md"),
-    Kind("check", script("check.py", GCC), ("gcc",), about="vhctl check of our devices, qemu-storage-daemon, virtiofsd and DPDK: nothing that is not listed"),
+    Kind("check", script("check.py", GCC), ("gcc",), about="vhctl check of our devices, qemu-storage-daemon, virtiofsd and DPDK, and of QEMU and libblkio as front-ends: nothing that is not listed"),
     Kind("integ", ctest("gcc", "^integ/"), ("gcc",), about="both roles, in one process and in two"),
     Kind("model", pytest("model", {"VH_BUILD": GCC}, but="differential"), ("gcc",), about="random calls of a queue against a model in Python"),
     Kind("model-mutants", script("model_mutants.py"), about="a ring that is wrong turns the model red"),

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from xml.etree import ElementTree
 
 import binding
@@ -169,6 +170,22 @@ def test_command_front_end():
     assert "15 checks: 15 pass; as expected" in done.stdout
     assert "nothing came" in command("--command", "/bin/true {socket}", rc=3).stderr
     command("unix:x", "--command", "y", rc=2)
+
+
+def test_a_front_end_that_somebody_else_starts(tmp_path):
+    """--listen without --command: who connects next is listened to; what needs the front-end to be started is skipped."""
+    path = tmp_path / "s"
+    words = [sys.executable, "-m", "vh.check", "--listen", str(path), "--only", "front.*", "--only", "front-hostile.late"]
+    env = {**os.environ, "PYTHONPATH": binding.PACKAGE, "PYTHONDONTWRITEBYTECODE": "1"}
+    with subprocess.Popen(words, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as checking:
+        assert "at " + str(path) in checking.stderr.readline()
+        front_end = [binding.VHCTL, "io", "blk", f"unix:{path}", "read", "--size", "4096"]
+        deadline = time.monotonic() + 60
+        while subprocess.run(front_end, capture_output=True, check=False).returncode:  # it may not listen yet
+            assert time.monotonic() < deadline and checking.poll() is None
+        out, err = checking.communicate(timeout=60)
+    assert checking.returncode == 0, (out, err)
+    assert "16 checks: 14 pass, 2 skip; as expected" in out and "--command starts it" in out
 
 
 def test_each_fault_has_a_check():

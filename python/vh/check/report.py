@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 from vh.check.core import NODE, Check
 from vh.check.runner import ERROR, PASS, SKIP, WARN, Result
+from vh.trace.output import fields_text
 
 
 class Progress:
@@ -68,16 +69,8 @@ def in_short(line: str) -> str:
     words += ["need_reply"] if m["flags"] & 8 else []
     words += [f"flags {m['flags']:#x}"] if m["flags"] & ~12 != 1 else []
     words += [f"{m['fds']} fd{'s' if m['fds'] > 1 else ''}"] if m["fds"] else []
-    words += [f"{k}={_field(v)}" for k, v in m.get("payload", {}).items()]
-    return " ".join(words)
-
-
-def _field(value: Any) -> str:
-    if isinstance(value, list):
-        return f"[{', '.join(map(_field, value))}]"
-    if isinstance(value, dict):
-        return f"{{{' '.join(f'{k}={_field(v)}' for k, v in value.items())}}}"
-    return hex(value) if isinstance(value, int) and not isinstance(value, bool) and value > 0xFFFF else str(value)
+    words += [fields_text(m.get("payload", {}))]
+    return " ".join(words).rstrip()
 
 
 def summary(results: Sequence[Result]) -> str:

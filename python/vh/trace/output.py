@@ -27,7 +27,9 @@ def bit_names(space: int, mask: int) -> str:
 
 def value_text(key: str, value: Any) -> str:
     if isinstance(value, list):
-        return "[" + ", ".join(fields_text(v) for v in value) + "]"
+        return "[" + ", ".join(value_text(key, v) for v in value) + "]"
+    if isinstance(value, dict):
+        return fields_text(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
