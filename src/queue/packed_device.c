@@ -269,8 +269,6 @@ __attribute__((noinline)) static int32_t pop_chains(struct vh_queue *q, struct v
 
 __attribute__((noinline)) static int32_t pop_none(struct vh_queue *q)
 {
-	if (VHI_UNLIKELY(q->dev.late))
-		vhi_stamp(q);
 	return vhi_queue_leave_with(q, vhi_taken(q, 0));
 }
 

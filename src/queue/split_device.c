@@ -46,11 +46,8 @@ static inline __attribute__((always_inline)) int32_t take(struct vh_queue *q, st
 	if (VHI_REFUSE(VHI_SITE_QUEUE_AVAIL_JUMP, ready > q->num))
 		return vhi_queue_broke(q, VHI_SITE_QUEUE_AVAIL_JUMP);
 	max = VHI_MIN(max, ready);
-	if (!max) {
-		if (VHI_UNLIKELY(q->dev.late))
-			vhi_stamp(q);
+	if (!max)
 		return 0;
-	}
 	b = vhi_batch_begin(q, &w);
 	for (end = reqs + max; req != end; req++) {
 		const uint32_t at = (vhi_first32(b.stamp) + q->dev.order_skew) & q->dev.order_mask;

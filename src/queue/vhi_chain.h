@@ -40,7 +40,7 @@ void vhi_chain_put_blocks(struct vh_queue *q, const struct vh_cpl *cpls, uint32_
 /*
  * For a side that polls, reading the clock is a good part of what it adds to the way of one request. So one that is taken
  * alone, as the one before it was, with nothing else in flight, gets no time (0) but by what comes before its push: another
- * call, or a look at the statistics.
+ * pop that finds something, arm, or a look at the statistics.
  */
 uint32_t vhi_stamp(struct vh_queue *q);		    /* the time, which the one that is late gets too */
 void vhi_took_more(struct vh_queue *q, uint32_t n); /* it did not come alone, but n did */
