@@ -56,8 +56,15 @@ def message_rows(macro, spaces):
         yield f'[{row["id"]}] = {{name = "{row["name"]}", payload = "{row["payload"]}"{own}}}'
 
 
+def gpu_rows():
+    for name, number, _, _, _, _, reply in emit_messages.gpu_messages():
+        own = "" if reply is None else f', reply = "{"U64" if reply == 8 else "NONE"}"'
+        yield f'[{number}] = {{name = "GPU_{name}", payload = "GPU_{name}"{own}}}'
+
+
 def kind_rows():
-    for kind, (layout, names) in layouts().items():
+    gpu = {f"GPU_{name}": (layout, names) for name, _, layout, names, *_ in emit_messages.gpu_messages()}
+    for kind, (layout, names) in {**layouts(), **gpu}.items():
         cells = [f'{{"{name}", {at}, {size}, "{kind_of}"{", true" if name in HEX else ""}}}'
                  for name, at, size, kind_of in fields(layout, names)]
         yield f"{kind} = {{{', '.join(cells)}}}"
@@ -70,6 +77,7 @@ def dissector_lua(_):
     parts = {
         "FRONT_END": lua_table(message_rows("VHI_FE", spaces)),
         "BACK_END": lua_table(message_rows("VHI_BE", spaces)),
+        "GPU": lua_table(gpu_rows()),
         "KINDS": lua_table(kind_rows()),
         "FEATURES": lua_table(bits["F"]),
         "PROTOCOL_FEATURES": lua_table(bits["PF"]),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
-"""python/vh/testing/_messages.py: the message table and the feature bits of src/wire."""
+"""python/vh/testing/_messages.py: the message table and the feature bits of src/wire, and the messages of a GPU's socket."""
 
 import re
 from pathlib import Path
@@ -78,6 +78,36 @@ def emit_enum(out, name, doc, members):
     out.append("\n\n")
 
 
+def gpu_messages():
+    """Name, id, layout and fields of what stands before the data, whether there is data, fds at most, bytes of the reply or None."""
+    text = re.sub(r"/\*.*?\*/", "", (ROOT / "src" / "gpu" / "messages.def").read_text(), flags=re.S)
+    for call in re.findall(r"^VHI_GPU\((.*)\)$", text, flags=re.M):
+        name, number, fixed, data, fds, reply, _, fields = (cell.strip() for cell in call.split(",", 7))
+        names = re.findall(r"F\((\w+)\)", fields)
+        wide = re.findall(r"F2\((\w+)\)", fields)  # the upper half of the field before it
+        layout = "=" + "".join("Q" if n in wide else "I" for n in names)
+        if not names and fixed == "8":
+            names, layout = ["value"], "=Q"
+        yield name, int(number), layout, tuple(names), data != "NONE", int(fds), None if reply == "NO_REPLY" else int(reply)
+
+
+GPU_HEAD = '''class GpuMessage(NamedTuple):
+    """A message of a GPU's socket, which the back-end sends."""
+
+    name: str
+    id: int
+    layout: str  # of struct, before the data
+    fields: "tuple[str, ...]"
+    data: bool  # pixels follow
+    fds: int  # at most
+    reply: "int | None"  # bytes; None: there is none
+
+
+#: messages of a GPU's socket, by id
+GPU_MESSAGES = {
+'''
+
+
 def messages_py(_):
     """The text of the module."""
     spaces = features()
@@ -97,4 +127,7 @@ def messages_py(_):
             values = ", ".join(hex(v) if c in GATES else repr(v) for c, v in row.items())
             out.append(f"    {row['id']}: Message({values}),\n".replace("'", '"'))
         out.append("}\n")
+    out.append("\n\n" + GPU_HEAD)
+    out += [f"    {row[1]}: GpuMessage({', '.join(map(repr, row))}),\n".replace("'", '"') for row in gpu_messages()]
+    out.append("}\n")
     return "".join(out)

@@ -81,9 +81,9 @@ class Talk:
     def kick(self):
         self.told(FE.SET_VRING_KICK, wire.vring_fd(0), [self.q.kick_fd])
 
-    def open(self):
+    def open(self, request=FE.SET_BACKEND_REQ_FD):
         ours, theirs = socket.socketpair()
-        with theirs, self.ask(FE.SET_BACKEND_REQ_FD, b"", [theirs.fileno()]) as msg:
+        with theirs, self.ask(request, b"", [theirs.fileno()]) as msg:
             self.channel = Conn(ours), Conn(socket.socket(fileno=msg.take()[0]))
 
     def back_asks(self, request, payload=b"", fds=(), flags=1):
@@ -304,6 +304,12 @@ def a_channel_that_is_no_socket(t):
     t.negotiate()
     with t.ask(FE.SET_BACKEND_REQ_FD, b"", [t.mem.fd]) as got:
         assert os.fstat(got.fds[0]).st_ino == os.fstat(t.mem.fd).st_ino
+
+
+@case("display-message")
+def a_device_that_shows_too_little(t):
+    t.open(FE.GPU_SET_SOCKET)
+    t.back_asks(7, bytes(8), flags=0)
 
 
 @case("table-fds")

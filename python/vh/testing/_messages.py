@@ -267,3 +267,32 @@ BACK_END = {
     9: Message("SHMEM_MAP", 9, "MMAP", 40, 40, 40, 40, 1, 1, 1, 1, "ACK", "NONE", 0, 0, 0, "STATUS", "NOT_SUSPENDED", 0x400420, 0x0, 0x0),
     10: Message("SHMEM_UNMAP", 10, "MMAP", 40, 40, 40, 40, 0, 0, 0, 0, "ACK", "NONE", 0, 0, 0, "STATUS", "NOT_SUSPENDED", 0x400020, 0x0, 0x0),
 }
+
+
+class GpuMessage(NamedTuple):
+    """A message of a GPU's socket, which the back-end sends."""
+
+    name: str
+    id: int
+    layout: str  # of struct, before the data
+    fields: "tuple[str, ...]"
+    data: bool  # pixels follow
+    fds: int  # at most
+    reply: "int | None"  # bytes; None: there is none
+
+
+#: messages of a GPU's socket, by id
+GPU_MESSAGES = {
+    1: GpuMessage("GET_PROTOCOL_FEATURES", 1, "=", (), False, 0, 8),
+    2: GpuMessage("SET_PROTOCOL_FEATURES", 2, "=Q", ("value",), False, 0, None),
+    3: GpuMessage("GET_DISPLAY_INFO", 3, "=", (), False, 0, 408),
+    4: GpuMessage("CURSOR_POS", 4, "=III", ("scanout_id", "x", "y"), False, 0, None),
+    5: GpuMessage("CURSOR_POS_HIDE", 5, "=III", ("scanout_id", "x", "y"), False, 0, None),
+    6: GpuMessage("CURSOR_UPDATE", 6, "=IIIII", ("scanout_id", "x", "y", "hot_x", "hot_y"), True, 0, None),
+    7: GpuMessage("SCANOUT", 7, "=III", ("scanout_id", "width", "height"), False, 0, None),
+    8: GpuMessage("UPDATE", 8, "=IIIII", ("scanout_id", "x", "y", "width", "height"), True, 0, None),
+    9: GpuMessage("DMABUF_SCANOUT", 9, "=IIIIIIIIII", ("scanout_id", "x", "y", "width", "height", "fd_width", "fd_height", "fd_stride", "fd_flags", "fd_fourcc"), False, 1, None),
+    10: GpuMessage("DMABUF_UPDATE", 10, "=IIIII", ("scanout_id", "x", "y", "width", "height"), False, 0, 0),
+    11: GpuMessage("GET_EDID", 11, "=I", ("scanout_id",), False, 0, 1056),
+    12: GpuMessage("DMABUF_SCANOUT2", 12, "=IIIIIIIIIIQ", ("scanout_id", "x", "y", "width", "height", "fd_width", "fd_height", "fd_stride", "fd_flags", "fd_fourcc", "modifier"), False, 1, None),
+}

@@ -16,10 +16,10 @@ import time
 from dataclasses import dataclass, field
 
 from vh.launch import sockets
-from vh.testing._messages import BACK_END, BE, BLK, FE, FRONT_END, NET, PF, F, Message
+from vh.testing._messages import BACK_END, BE, BLK, FE, FRONT_END, GPU_MESSAGES, NET, PF, F, GpuMessage, Message
 
 __all__ = [
-    "BACK_END", "BE", "BLK", "FE", "FRONT_END", "NET", "PF", "F", "Message",
+    "BACK_END", "BE", "BLK", "FE", "FRONT_END", "GPU_MESSAGES", "NET", "PF", "F", "GpuMessage", "Message",
     "VERSION", "REPLY", "NEED_REPLY", "HEADER_SIZE", "MAX_PAYLOAD", "VRING_NOFD",
     "Closed", "Conn", "Msg", "ProtocolError", "Timeout",
     "bits", "pack", "unpack", "header", "mem_table", "config", "vring_fd", "eventfd",

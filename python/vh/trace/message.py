@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import stat
+import struct
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,8 +16,8 @@ from vh._lib import lib, text
 from vh.testing import wire
 
 FRONT_END, BACK_END = "front-end", "back-end"
-MAIN, BACKEND = "main", "backend"
-CHANNELS = (MAIN, BACKEND)
+MAIN, BACKEND, GPU = "main", "backend", "gpu"
+CHANNELS = (MAIN, BACKEND, GPU)
 ERROR, WARNING = "error", "warning"
 
 
@@ -104,7 +105,7 @@ class Message:
     conn: int  # number of the front-end's connection, from 1
     time_ns: int  # since the tracer started
     sender: str  # FRONT_END, BACK_END
-    channel: str  # MAIN, BACKEND
+    channel: str  # MAIN, BACKEND, GPU
     request: int
     flags: int
     payload: bytes = b""
@@ -130,11 +131,18 @@ class Message:
     @property
     def row(self) -> wire.Message | None:
         """Its row of the message table."""
-        return (wire.FRONT_END if self.channel == MAIN else wire.BACK_END).get(self.request)
+        return _ROWS[self.channel].get(self.request)
+
+    @property
+    def gpu_row(self) -> wire.GpuMessage | None:
+        """The same of a GPU's socket."""
+        return wire.GPU_MESSAGES.get(self.request) if self.channel == GPU else None
 
     @property
     def name(self) -> str:
         """Without VHOST_USER_; UNKNOWN for an id that has none."""
+        if self.channel == GPU:
+            return f"GPU_{self.gpu_row.name}" if self.gpu_row else "UNKNOWN"
         return text(lib.vh_msg_name(CHANNELS.index(self.channel), self.request))
 
     @property
@@ -146,6 +154,8 @@ class Message:
     @property
     def fields(self) -> dict[str, Any]:
         """The payload's fields by name."""
+        if self.channel == GPU:
+            return _gpu_fields(self)
         seen = _event.Message.of(self.sender != BACK_END, CHANNELS.index(self.channel), self.request, self.flags, self.payload,
                                  len(self.fds))  # fmt: skip
         decoded: dict[str, Any] = json.loads(seen.json()).get("payload", {})
@@ -180,6 +190,29 @@ class Message:
         if m.channel not in CHANNELS or m.sender not in (FRONT_END, BACK_END):
             raise ValueError(f"a message of a recording goes from {m.sender} on {m.channel}")
         return m
+
+
+_ROWS: dict[str, dict[int, wire.Message]] = {MAIN: wire.FRONT_END, BACKEND: wire.BACK_END, GPU: {}}
+
+
+def _gpu_fields(m: Message) -> dict[str, Any]:
+    """What is before the pixels; of a reply, modes that are enabled, bytes of an EDID."""
+    row = m.gpu_row
+    if not row:
+        return {}
+    if not m.is_reply:
+        return _unpacked(row.layout, row.fields, m.payload)
+    if row.reply == 8:
+        return _unpacked("=Q", ("value",), m.payload)
+    if row.name == "GET_EDID":  # structs of virtio-gpu, which are little-endian
+        return _unpacked("<24xI", ("size",), m.payload)
+    modes = [_unpacked("<6I", ("x", "y", "width", "height", "enabled", "flags"), m.payload[at:at + 24])
+             for at in range(24, len(m.payload) - 23, 24)]
+    return {"modes": [mode for mode in modes if mode["enabled"]]} if modes else {}
+
+
+def _unpacked(layout: str, names: tuple[str, ...], payload: bytes) -> dict[str, Any]:
+    return dict(zip(names, struct.unpack_from(layout, payload))) if len(payload) >= struct.calcsize(layout) else {}
 
 
 @dataclass

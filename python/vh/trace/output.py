@@ -9,9 +9,9 @@ from typing import IO, Any
 from vh._lib import lib, text
 from vh.testing import wire
 from vh.testing.wire import FE
-from vh.trace.message import BACK_END, ERROR, FRONT_END, MAIN, Message, Note, Violation
+from vh.trace.message import BACK_END, ERROR, FRONT_END, GPU, MAIN, Message, Note, Violation
 
-_ARROWS = {(FRONT_END, MAIN): "->", (BACK_END, MAIN): "<-"}
+_ARROWS = {(FRONT_END, MAIN): "->", (BACK_END, MAIN): "<-", (FRONT_END, GPU): "~>", (BACK_END, GPU): "<~"}
 _HEX = {"gpa", "uva", "offset", "desc", "used", "avail", "log", "iova", "mmap_offset", "fd_offset", "shm_offset"}
 _VIRTIO = {FE.GET_FEATURES, FE.SET_FEATURES}
 _PROTOCOL = {FE.GET_PROTOCOL_FEATURES, FE.SET_PROTOCOL_FEATURES}

@@ -7,7 +7,7 @@ them too:
     0  u8   1, the format
     1  u8   bit 0: only violations of a message that came earlier; bit 1: numbers are big-endian, here and in the message
     2  u8   sender: 0 front-end, 1 back-end
-    3  u8   channel: 0 main, 1 the back-end's
+    3  u8   channel: 0 main, 1 the back-end's, 2 a GPU's
     4  u32  number of the front-end's connection
     8  u32  number of the message
     12 u32  number of the request that it answers, 0 = none
@@ -147,7 +147,7 @@ def _pdu(data: bytes) -> bytes | None:
 def _parse(order: str, data: bytes, time_ns: int) -> tuple[Message | None, list[Violation]]:
     form, bits, sender, channel, conn, number, reply_to, latency, n_fds, n_violations, size = \
         struct.unpack_from(order + HEAD, data)
-    if form != 1 or sender > 1 or channel > 1 or size > len(data):
+    if form != 1 or sender >= len(SENDERS) or channel >= len(CHANNELS) or size > len(data):
         raise ValueError("a packet that is not as vhctl trace writes it")
     at = struct.calcsize(order + HEAD)
     fds = []

@@ -55,26 +55,34 @@ def take(sock: socket.socket, n: int) -> tuple[bytes, list[int]]:
     return _received(sock, 1, 0)
 
 
+def gulp(sock: socket.socket, n: int) -> tuple[bytes, list[int]]:
+    """Up to n bytes, and their fds, which may be those of any of them. A peek would find fds that come later, too."""
+    return _received(sock, n, 0)
+
+
 class Flow:
     """One direction of a connection.
 
     message(header, payload, fds, cut) is called for each message, before its last byte leaves: what a peer has received was
     told. The fds are what describe() gave for them; cut: the stream ended within it. A message leaves in one piece, since
     there are peers that read its head and then want all of the rest at once (DPDK); one that comes slowly leaves slowly.
+    Of a payload of more than keep bytes only these are told, and it leaves as it comes; one of more than limit is none.
     swap(header, fds) may replace the fds of a message before it leaves. broken(text): from here on it is a pipe.
     """
 
     def __init__(self, source: socket.socket, sink: socket.socket, describe: Callable[[list[int]], list[object]],
                  message: Callable[[tuple[int, int, int], bytes, list[object], bool], None],
-                 swap: Callable[[tuple[int, int, int], list[int]], None], broken: Callable[[str], None]):  # fmt: skip
+                 swap: Callable[[tuple[int, int, int], list[int]], None], broken: Callable[[str], None], limit: int = wire.MAX_PAYLOAD, keep: int = wire.MAX_PAYLOAD):  # fmt: skip
         self.source, self.sink = source, sink
         self.describe, self.message, self.swap, self.broken = describe, message, swap, broken
+        self.limit, self.keep = limit, keep
         self.ended = False  # nothing more will come
         self.done = False  # and all of it has left
         self._out: deque[tuple[bytes, list[int]]] = deque()
         self._held: list[tuple[bytes, list[int]]] = []  # of a header that is not whole
         self._head = b""
         self._payload = b""
+        self._got = 0  # bytes of the payload
         self._fds: list[object] = []
         self._header: tuple[int, int, int] | None = None
         self._pipe = False
@@ -84,6 +92,11 @@ class Flow:
     @property
     def wants_read(self) -> bool:
         return not self.ended and sum(len(data) for data, _ in self._out) < _ENOUGH
+
+    @property
+    def _large(self) -> bool:
+        """Is it within a payload of which only a part is told?"""
+        return self._header is not None and self._header[2] > self.keep
 
     @property
     def wants_write(self) -> bool:
@@ -102,7 +115,7 @@ class Flow:
         OSError: the connection can't go on, because fds are lacking here.
         """
         try:
-            data, fds = take(self.source, self._want())
+            data, fds = (gulp if self._large else take)(self.source, self._want())
         except BlockingIOError:
             return
         except ConnectionError:
@@ -111,7 +124,7 @@ class Flow:
             self._feed(data, fds)
         else:
             self._end()
-        if self._header and len(self._payload) == self._header[2]:
+        if self._header and self._got == self._header[2]:
             self._tell(False)
         self.write()
 
@@ -152,7 +165,7 @@ class Flow:
     def _want(self) -> int:
         if self._pipe:
             return 1 << 16
-        return self._header[2] - len(self._payload) if self._header else wire.HEADER_SIZE - len(self._head)
+        return min(self._header[2] - self._got, _ENOUGH) if self._header else wire.HEADER_SIZE - len(self._head)
 
     def _feed(self, data: bytes, fds: list[int]) -> None:
         if self._pipe:
@@ -163,13 +176,15 @@ class Flow:
         self._held.append((data, fds))
         self._fds += self.describe(fds)
         if self._header:
-            self._payload += data
+            self._payload += data[:self.keep - len(self._payload)]
+            self._got += len(data)
         else:
             self._head += data
             if len(self._head) == wire.HEADER_SIZE:
                 request, flags, size = wire.HEADER.unpack(self._head)
                 self._header = request, flags, size
-        if self._header and self._header[2] > wire.MAX_PAYLOAD:
+        self._loose = self._loose or self._large
+        if self._header and self._header[2] > self.limit:
             self._break(f"a payload of {self._header[2]} bytes is announced")
         elif self._loose:
             self._release()
@@ -194,6 +209,7 @@ class Flow:
     def _break(self, why: str) -> None:
         self._pipe = True
         self._head = self._payload = b""
+        self._got = 0
         self._header = None
         self._release()
         self.broken(why)
@@ -210,4 +226,4 @@ class Flow:
         assert header is not None
         self.message(header, payload, fds, cut)
         self._release()
-        self._header, self._head, self._payload, self._fds, self._loose = None, b"", b"", [], False
+        self._header, self._head, self._payload, self._got, self._fds, self._loose = None, b"", b"", 0, [], False

@@ -7,6 +7,7 @@ or None. Rules of requests are asked before the message changes the session.
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Optional
 
 from vh.testing import wire
@@ -548,11 +549,30 @@ REPLIES = (
     Rule("offered-unknown", "Protocol features", WARNING, _pf_lost),
 )
 
-#: told by the session itself, when time passes or the connection ends
+
+
+def of_display(m: Message, asked: bool) -> str | None:
+    """What is wrong with a message of a GPU's socket."""
+    row = m.gpu_row
+    if not row:
+        return f"there is no message {m.request}"
+    if m.is_reply and not asked:
+        return "nobody has asked for that"
+    if m.sender != (FRONT_END if m.is_reply else BACK_END):
+        return f"a request of the {m.sender}"
+    n = len(m.payload) if m.size is None else m.size
+    least = row.reply if m.is_reply else struct.calcsize(row.layout)
+    if n < (least or 0) or (n > (least or 0) and (m.is_reply or not row.data)):
+        return f"{n} bytes, not {least}"
+    return f"{len(m.fds)} file descriptors" if len(m.fds) > row.fds else None
+
+
+#: told by the session itself, when time passes or the connection ends, and of a GPU's socket
 TOLD = (
     Rule("reply-order", "Communication", ERROR, None),
     Rule("reply-late", "Communication", WARNING, None),
     Rule("reply-missing", "Communication", ERROR, None),
+    Rule("display-message", "Vhost-user-gpu Protocol", ERROR, None),
 )
 
 TABLE = (*ANY, *REQUESTS, *REPLIES, *TOLD)

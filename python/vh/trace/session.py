@@ -11,7 +11,7 @@ from typing import Callable, Iterable
 from vh.testing import wire
 from vh.testing.wire import FE, PF, F
 from vh.trace import rules
-from vh.trace.message import BACK_END, BACKEND, FRONT_END, MAIN, Message, Violation
+from vh.trace.message import BACK_END, BACKEND, FRONT_END, GPU, MAIN, Message, Violation
 
 #: what is remembered of one who makes up more than anybody has: rings, regions, requests that wait for a reply
 MOST_RINGS, MOST_REGIONS, MOST_OWED = 1024, 512, 1024
@@ -75,7 +75,7 @@ class Session:
         self.owner = False
         self.rings: dict[int, Ring] = {}
         self.regions: list[Region] = []
-        self.owed: dict[str, deque[_Owed]] = {MAIN: deque(maxlen=MOST_OWED), BACKEND: deque(maxlen=MOST_OWED)}
+        self.owed: dict[str, deque[_Owed]] = {channel: deque(maxlen=MOST_OWED) for channel in (MAIN, BACKEND, GPU)}
         self._fds: list[int] = []  # of the message in work, ours
 
     # --- what the rules ask ---
@@ -103,7 +103,9 @@ class Session:
         """kept: fds of ours, one for each of the message's; this takes them over."""
         self._fds = list(kept)
         try:
-            if m.is_reply:
+            if m.channel == GPU:
+                self._display(m)
+            elif m.is_reply:
                 request = self._match(m)
                 rules.check_reply(self, m, request)
                 if request:
@@ -135,6 +137,15 @@ class Session:
         if row and (row.reply == "OWN" or (row.reply == "OWN_LOG" and self.has_pf(PF.LOG_SHMFD))):
             return True, True
         return asked, False
+
+    def _display(self, m: Message) -> None:
+        """On a GPU's socket the back-end asks, and says before how much it sends."""
+        asked = self._match(m) if m.is_reply else None
+        text = rules.of_display(m, bool(asked))
+        if text:
+            self.flag("display-message", m, text)
+        if not m.is_reply and m.gpu_row and m.gpu_row.reply is not None:
+            self.owed[GPU].append(_Owed(m, must=False, own=True))
 
     def _owe(self, m: Message) -> None:
         must, own = self._answer(m)
@@ -183,7 +194,8 @@ class Session:
             for o in self.owed[channel]:
                 if o.must and by == answers and channel == MAIN:
                     self.flag("reply-missing", o.message, f"the {by} closed the connection instead of answering")
-            self.owed[channel].clear()
+        for owed in self.owed.values():
+            owed.clear()
 
     def close(self) -> None:
         self._drop_regions(self.regions)

@@ -19,7 +19,7 @@ from vh.launch import sockets
 from vh.testing.wire import FE
 from vh.trace import rings
 from vh.trace.files import Recording, write
-from vh.trace.message import BACK_END, BACKEND, FRONT_END, MAIN, Fd, Message, Note, Violation
+from vh.trace.message import BACK_END, BACKEND, FRONT_END, GPU, MAIN, Fd, Message, Note, Violation
 from vh.trace.relay import Flow, close_all
 from vh.trace.session import Session
 
@@ -76,6 +76,12 @@ def given(target: str, connection: bool) -> socket.socket | None:
     return s
 
 
+#: of a GPU's socket: bytes of a message that are told, which are more than any has before its pixels; the longest that is one
+_GPU_KEEP, _GPU_LIMIT = 2048, 1 << 30
+#: messages by which a front-end hands over a socket, and the channel that is
+_OPENS = {FE.SET_BACKEND_REQ_FD: BACKEND, FE.GPU_SET_SOCKET: GPU}
+
+
 class Link:
     """Both directions between two sockets, of one channel."""
 
@@ -94,16 +100,18 @@ class Link:
         def message(header: tuple[int, int, int], payload: bytes, fds: list[Any], cut: bool) -> None:
             kept, self.kept[sender] = self.kept[sender], []
             request, flags, size = header
-            self.owner.message(sender, self.channel, request, flags, payload, fds, size if cut else None, kept)
+            self.owner.message(sender, self.channel, request, flags, payload, fds, size if cut or len(payload) < size else None, kept)
 
         def swap(header: tuple[int, int, int], fds: list[int]) -> None:
-            if sender == FRONT_END and self.channel == MAIN and header[0] == FE.SET_BACKEND_REQ_FD and len(fds) == 1:
-                self.owner.open_channel(fds)
+            if sender == FRONT_END and self.channel == MAIN and header[0] in _OPENS and len(fds) == 1:
+                self.owner.open_channel(fds, _OPENS[FE(header[0])])
 
         def broken(text: str) -> None:
             close_all(self.kept[sender])
             self.owner.tell("pipe", f"the {sender} on the {self.channel} channel: {text}; from here on it is a pipe")
 
+        if self.channel == GPU:
+            return Flow(source, sink, describe, message, swap, broken, _GPU_LIMIT, _GPU_KEEP)
         return Flow(source, sink, describe, message, swap, broken)
 
     @property
@@ -148,8 +156,8 @@ class _Connection:
         self._told = None
         self.tracer.message(m)
 
-    def open_channel(self, fds: list[int]) -> None:
-        """Put a socket of ours in the place of the back-end's channel. What can't be one goes on as it is."""
+    def open_channel(self, fds: list[int], channel: str) -> None:
+        """Put a socket of ours in the place of one that the front-end hands over. What can't be one goes on as it is."""
         if not stat.S_ISSOCK(os.fstat(fds[0]).st_mode):
             return
         s = socket.socket(fileno=os.dup(fds[0]))
@@ -166,7 +174,7 @@ class _Connection:
         fds[0] = theirs.detach()
         s.setblocking(False)
         ours.setblocking(False)
-        self.tracer.watch(Link(self, BACKEND, s, ours), self)
+        self.tracer.watch(Link(self, channel, s, ours), self)
 
     def close(self) -> None:
         for link in self.links:

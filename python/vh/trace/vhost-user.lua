@@ -64,6 +64,21 @@ local BACK_END = {
 	[10] = {name = "SHMEM_UNMAP", payload = "MMAP"},
 }
 
+local GPU = {
+	[1] = {name = "GPU_GET_PROTOCOL_FEATURES", payload = "GPU_GET_PROTOCOL_FEATURES", reply = "U64"},
+	[2] = {name = "GPU_SET_PROTOCOL_FEATURES", payload = "GPU_SET_PROTOCOL_FEATURES"},
+	[3] = {name = "GPU_GET_DISPLAY_INFO", payload = "GPU_GET_DISPLAY_INFO", reply = "NONE"},
+	[4] = {name = "GPU_CURSOR_POS", payload = "GPU_CURSOR_POS"},
+	[5] = {name = "GPU_CURSOR_POS_HIDE", payload = "GPU_CURSOR_POS_HIDE"},
+	[6] = {name = "GPU_CURSOR_UPDATE", payload = "GPU_CURSOR_UPDATE"},
+	[7] = {name = "GPU_SCANOUT", payload = "GPU_SCANOUT"},
+	[8] = {name = "GPU_UPDATE", payload = "GPU_UPDATE"},
+	[9] = {name = "GPU_DMABUF_SCANOUT", payload = "GPU_DMABUF_SCANOUT"},
+	[10] = {name = "GPU_DMABUF_UPDATE", payload = "GPU_DMABUF_UPDATE", reply = "NONE"},
+	[11] = {name = "GPU_GET_EDID", payload = "GPU_GET_EDID", reply = "NONE"},
+	[12] = {name = "GPU_DMABUF_SCANOUT2", payload = "GPU_DMABUF_SCANOUT2"},
+}
+
 -- Payloads: field, offset, bytes, type, whether it is shown as hex.
 local KINDS = {
 	NONE = {},
@@ -84,6 +99,18 @@ local KINDS = {
 	CONFIG = {{"offset", 0, 4, "uint32", true}, {"size", 4, 4, "uint32"}, {"flags", 8, 4, "uint32", true}},
 	SHMEM_CONFIG = {{"n", 0, 4, "uint32"}, {"padding", 4, 4, "uint32"}},
 	REGION = {{"gpa", 0, 8, "uint64", true}, {"size", 8, 8, "uint64"}, {"uva", 16, 8, "uint64", true}, {"offset", 24, 8, "uint64", true}},
+	GPU_GET_PROTOCOL_FEATURES = {},
+	GPU_SET_PROTOCOL_FEATURES = {{"value", 0, 8, "uint64", true}},
+	GPU_GET_DISPLAY_INFO = {},
+	GPU_CURSOR_POS = {{"scanout_id", 0, 4, "uint32"}, {"x", 4, 4, "uint32"}, {"y", 8, 4, "uint32"}},
+	GPU_CURSOR_POS_HIDE = {{"scanout_id", 0, 4, "uint32"}, {"x", 4, 4, "uint32"}, {"y", 8, 4, "uint32"}},
+	GPU_CURSOR_UPDATE = {{"scanout_id", 0, 4, "uint32"}, {"x", 4, 4, "uint32"}, {"y", 8, 4, "uint32"}, {"hot_x", 12, 4, "uint32"}, {"hot_y", 16, 4, "uint32"}},
+	GPU_SCANOUT = {{"scanout_id", 0, 4, "uint32"}, {"width", 4, 4, "uint32"}, {"height", 8, 4, "uint32"}},
+	GPU_UPDATE = {{"scanout_id", 0, 4, "uint32"}, {"x", 4, 4, "uint32"}, {"y", 8, 4, "uint32"}, {"width", 12, 4, "uint32"}, {"height", 16, 4, "uint32"}},
+	GPU_DMABUF_SCANOUT = {{"scanout_id", 0, 4, "uint32"}, {"x", 4, 4, "uint32"}, {"y", 8, 4, "uint32"}, {"width", 12, 4, "uint32"}, {"height", 16, 4, "uint32"}, {"fd_width", 20, 4, "uint32"}, {"fd_height", 24, 4, "uint32"}, {"fd_stride", 28, 4, "uint32"}, {"fd_flags", 32, 4, "uint32"}, {"fd_fourcc", 36, 4, "uint32"}},
+	GPU_DMABUF_UPDATE = {{"scanout_id", 0, 4, "uint32"}, {"x", 4, 4, "uint32"}, {"y", 8, 4, "uint32"}, {"width", 12, 4, "uint32"}, {"height", 16, 4, "uint32"}},
+	GPU_GET_EDID = {{"scanout_id", 0, 4, "uint32"}},
+	GPU_DMABUF_SCANOUT2 = {{"scanout_id", 0, 4, "uint32"}, {"x", 4, 4, "uint32"}, {"y", 8, 4, "uint32"}, {"width", 12, 4, "uint32"}, {"height", 16, 4, "uint32"}, {"fd_width", 20, 4, "uint32"}, {"fd_height", 24, 4, "uint32"}, {"fd_stride", 28, 4, "uint32"}, {"fd_flags", 32, 4, "uint32"}, {"fd_fourcc", 36, 4, "uint32"}, {"modifier", 40, 8, "uint64"}},
 }
 
 local FEATURES = {
@@ -132,6 +159,7 @@ local PROTOCOL_FEATURES = {
 	[23] = "GET_VRING_BASE_SKIP_DRAIN",
 }
 
+local CHANNELS = {[0] = FRONT_END, BACK_END, GPU}
 -- Messages whose value is a set of feature bits.
 local BITS = {[1] = FEATURES, [2] = FEATURES, [15] = PROTOCOL_FEATURES, [16] = PROTOCOL_FEATURES}
 local FD_KINDS = {[0] = "other", "memfd", "file", "eventfd", "socket", "pipe", "device", "userfaultfd"}
@@ -144,7 +172,7 @@ local proto = Proto("vhostuser", "vhost-user")
 local f = {
 	conn = ProtoField.uint32("vhostuser.connection", "Connection"),
 	number = ProtoField.uint32("vhostuser.number", "Number"),
-	channel = ProtoField.uint8("vhostuser.channel", "Channel", base.DEC, {[0] = "main", [1] = "back-end"}),
+	channel = ProtoField.uint8("vhostuser.channel", "Channel", base.DEC, {[0] = "main", [1] = "back-end", [2] = "gpu"}),
 	sender = ProtoField.uint8("vhostuser.sender", "Sender", base.DEC, {[0] = "front-end", [1] = "back-end"}),
 	reply_to = ProtoField.uint32("vhostuser.reply_to", "Reply to"),
 	latency = ProtoField.uint64("vhostuser.latency", "Latency (ns)"),
@@ -266,7 +294,7 @@ local function add_bits(tree, names, range, little)
 	return table.concat(said, " ")
 end
 
-local function add_payload(tree, row, request, reply, main, buf, at, little)
+local function add_payload(tree, row, request, reply, channel, buf, at, little)
 	local stop = buf:len()
 	local size = stop - at
 	if size == 0 then
@@ -281,7 +309,7 @@ local function add_payload(tree, row, request, reply, main, buf, at, little)
 		end
 	end
 	local reached, said = add_fields(tree, kind, buf, at, stop, little)
-	if main and BITS[request] and size == 8 then
+	if channel == 0 and BITS[request] and size == 8 then
 		return add_bits(tree, BITS[request], buf(at, 8), little)
 	end
 	if kind == "MEM_TABLE" then
@@ -303,10 +331,10 @@ local function add_payload(tree, row, request, reply, main, buf, at, little)
 	return table.concat(said, " ")
 end
 
-local function add_message(tree, pinfo, buf, at, main, little)
+local function add_message(tree, pinfo, buf, at, channel, little)
 	local request = number(buf(at, 4), little)
 	local flags = number(buf(at + 4, 4), little)
-	local row = (main and FRONT_END or BACK_END)[request]
+	local row = (CHANNELS[channel] or {})[request]
 	local name = row and row.name or "unknown " .. request
 	add(tree, f.request, buf(at, 4), little):append_text(" (" .. name .. ")")
 	tree:add(f.name, buf(at, 4), name):set_generated()
@@ -316,7 +344,7 @@ local function add_message(tree, pinfo, buf, at, main, little)
 	end
 	add(tree, f.size, buf(at + 8, 4), little)
 	local is_reply = bit.band(flags, REPLY) ~= 0
-	local text = add_payload(tree, row, request, is_reply, main, buf, at + HEADER, little)
+	local text = add_payload(tree, row, request, is_reply, channel, buf, at + HEADER, little)
 	local info = name .. (is_reply and " reply" or "") .. (text ~= "" and " " .. text or "")
 	return bit.band(flags, NEED_REPLY) ~= 0 and info .. " need_reply" or info
 end
@@ -347,7 +375,7 @@ function proto.dissector(buf, pinfo, root)
 	local _, rules = add_violations(tree, buf, at, buf(25, 1):uint(), little)
 	local info = "violations of " .. number(buf(8, 4), little)
 	if bit.band(bits, LATE) == 0 and buf:len() >= size + HEADER then
-		info = add_message(tree, pinfo, buf, size, channel == 0, little)
+		info = add_message(tree, pinfo, buf, size, channel, little)
 	end
 	if #fds > 0 then
 		info = info .. " fds: " .. table.concat(fds, ", ")
