@@ -10,10 +10,11 @@ import pytest
 from binding import MIB, PACKAGE, VHCTL, WAIT, served, vh
 from hypothesis import Phase
 from vh import launch
-from vh.testing import FE, BackEnd, Closed, Conn, FrontEnd, wire
+from vh.testing import FE, BackEnd, BlkRequest, Closed, Conn, F, FrontEnd, Memory, Queue, wire
 from vh.testing.faults import BACK, FRONT, Fault, Faults, script
 from vh.testing.hostile import FAILS, TRICKS, WORKS, HostileBackEnd
 from vh.testing.machine import FrontendMachine, run
+from vh.testing.wire import bits
 
 FULL = os.environ.get("VH_FULL") == "1"
 
@@ -243,6 +244,30 @@ def test_the_machine_finds_a_sector_that_is_lost(tmp_path, lost):
         with pytest.raises(AssertionError, match="is not what was written there"):
             run(lambda: FrontEnd.connect(tmp_path / "s", timeout=WAIT), examples=200, timeout=WAIT,
                 phases=(Phase.generate,))  # the shortest way there would take longer than to find one
+
+
+@pytest.mark.parametrize("begin", (0, 1, 15, 16, 31, 0xFFFF))
+@pytest.mark.parametrize("packed", (False, True))
+def test_rings_by_hand(tmp_path, packed, begin):
+    """From any position on, round after round, by chains of three and by tables; the base is where they end."""
+    with vh.Device.ram(MIB) as device, served(device, tmp_path / "s"), FrontEnd.connect(tmp_path / "s", timeout=WAIT) as front, \
+            Memory(MIB) as memory:
+        front.negotiate(bits(F.VERSION_1, F.PROTOCOL_FEATURES, F.RING_INDIRECT_DESC) | (bits(F.RING_PACKED) if packed else 0))
+        front.set_mem_table([memory])
+        with Queue(memory, 0, 16, begin, packed=packed) as queue:
+            front.start(queue)
+            room = memory.next
+            for turn in range(12):
+                memory.next = room
+                indirect = turn % 3 == 2
+                writes = [BlkRequest.write(memory, i, bytes([turn + i]) * 512) for i in range(4)]
+                heads = [queue.submit(r.chain, indirect) for r in writes]
+                assert sorted(head for head, _ in queue.wait(4, WAIT)) == sorted(heads)
+                reads = [BlkRequest.read(memory, i, 512) for i in range(4)]
+                heads = [queue.submit(r.chain, indirect) for r in reads]
+                assert sorted(queue.wait(4, WAIT)) == sorted((head, 513) for head in heads)
+                assert [r.data()[0] for r in reads] == [turn + i for i in range(4)]
+            assert front.stop(queue) == queue.ring.base
 
 
 def test_the_machine_finds_a_wrong_base(tmp_path):

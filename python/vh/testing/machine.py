@@ -33,7 +33,7 @@ MEMORY = 2 << 20
 SECTOR_NUMBERS = st.integers(0, SECTORS - 4)
 #: what is negotiated: always these
 NEEDED = bits(F.VERSION_1, F.PROTOCOL_FEATURES)
-OPTIONAL = (bits(F.RING_INDIRECT_DESC), bits(BLK.FLUSH), bits(F.RING_EVENT_IDX))
+OPTIONAL = (bits(F.RING_INDIRECT_DESC), bits(BLK.FLUSH), bits(F.RING_EVENT_IDX), bits(F.RING_PACKED))
 OPTIONAL_PROTOCOL = tuple(bits(b) for b in (PF.MQ, PF.REPLY_ACK, PF.CONFIG, PF.CONFIGURE_MEM_SLOTS, PF.RESET_DEVICE))
 
 
@@ -97,15 +97,15 @@ class FrontendMachine(RuleBasedStateMachine):
     @rule(base=st.sampled_from((0, 1, RING, 0xFFFF)), enable=st.booleans())
     def start(self, base, enable) -> None:
         self.memory.next = self.memory.gpa
-        self.queue = Queue(self.memory, 0, RING, base)
+        self.queue = Queue(self.memory, 0, RING, base, packed=bool(self.front.acked & bits(F.RING_PACKED)))
         self.front.start(self.queue, enable=enable)
         self.enabled = enable
 
     @precondition(lambda self: self.queue)
     @rule()
     def stop(self) -> None:
-        base = self.front.stop(self.queue)
-        assert base == self.queue.ring.avail_idx, f"GET_VRING_BASE says {base}; {self.queue.ring.avail_idx} is what was made available and done"
+        base, there = self.front.stop(self.queue), self.queue.ring.base
+        assert base == there, f"GET_VRING_BASE says {base}; {there} is what was made available and done"
         self.queue.close()
         self.queue, self.enabled = None, False
 

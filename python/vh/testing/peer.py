@@ -25,9 +25,11 @@ import struct
 import threading
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 from vh.launch import sockets
 from vh.testing import wire
+from vh.testing.packed import PackedRing
 from vh.testing.wire import BE, BLK, FE, PF, Closed, Conn, F, Msg, bits
 
 VRING_DESC_F_NEXT = 1
@@ -126,6 +128,11 @@ class Ring:
         self.avail_idx = 0
         self.used_idx = 0
 
+    @property
+    def base(self) -> int:
+        """Where it stands, as SET_VRING_BASE has it."""
+        return self.avail_idx
+
     def write_desc(self, i: int, addr: int, length: int, flags: int = 0, following: int = 0) -> None:
         self.mem.write(self.desc + 16 * i, struct.pack("<QIHH", addr, length, flags, following))
 
@@ -178,12 +185,14 @@ class Ring:
 class Queue:
     """A ring with its eventfds."""
 
-    def __init__(self, mem: Memory, index: int, num: int, base: int = 0):
+    def __init__(self, mem: Memory, index: int, num: int, base: int = 0, packed: bool = False):
+        """base: the index at which it begins, of a packed one the descriptors that were passed before."""
         self.index, self.num = index, num
-        self.ring = Ring(mem, num)
-        self.ring.avail_idx = self.ring.used_idx = base
-        mem.store16(self.ring.avail + 2, base)
-        mem.store16(self.ring.used + 2, base)
+        self.ring: Any = PackedRing(mem, num, base) if packed else Ring(mem, num)
+        if not packed:
+            self.ring.avail_idx = self.ring.used_idx = base
+            mem.store16(self.ring.avail + 2, base)
+            mem.store16(self.ring.used + 2, base)
         self.kick_fd = wire.eventfd()
         self.call_fd = wire.eventfd()
         self.err_fd = wire.eventfd()
@@ -361,7 +370,7 @@ class FrontEnd(Conn):
     def start(self, q: Queue, base: int | None = None, enable: bool = True) -> None:
         """The usual order: NUM, BASE, ADDR, ERR, CALL, KICK, ENABLE."""
         self.vring_state(FE.SET_VRING_NUM, q.index, q.num)
-        self.vring_state(FE.SET_VRING_BASE, q.index, q.ring.avail_idx if base is None else base)
+        self.vring_state(FE.SET_VRING_BASE, q.index, q.ring.base if base is None else base)
         self.do(FE.SET_VRING_ADDR, wire.pack("VRING_ADDR", index=q.index, **q.addr))
         self.vring_fd(FE.SET_VRING_ERR, q.index, q.err_fd)
         self.vring_fd(FE.SET_VRING_CALL, q.index, q.call_fd)
