@@ -6,6 +6,7 @@ import contextlib
 import errno
 import itertools
 import threading
+import time
 from typing import Any, Iterable, Iterator, NamedTuple, TypeVar
 
 from vh import _aio, _error, _model
@@ -37,12 +38,16 @@ class BlkDone(NamedTuple):
 
 
 class Blk(OverSession):
-    """A block device to read and write: at "unix:/path", behind a Master, or in a Driver session of your own."""
+    """A block device to read and write: at "unix:/path", behind a Master, or in a Driver session of your own.
+
+    timeout: seconds for each answer to a message, and for each request of read(), write() and so on; None = a request may take
+    as long as it likes."""
 
     _free = "vh_blk_free"
 
     def __init__(self, where: Where, *, n_queues: int = 0, queue_size: int = 0, timeout: "float | None" = None):
         self._gates: "list[Any]" = []
+        self._timeout = timeout
         self._open(where, "vh_blk_new", timeout, type=_model.TYPE_BLK, n_queues=n_queues, queue_size=queue_size)
         self._bounce: "memoryview | None" = None
         self._lent = False  # a request of read(), write() and so on is on its way
@@ -140,21 +145,27 @@ class Blk(OverSession):
     def _do(self, op: int, offset: int, buffer: Any = None, length: int = 0, flags: int = 0) -> None:
         user = next(self._cookies)
         row = self._row(BlkIo(op, offset, buffer, user, length, flags))
-        gate = self._gate(0)
+        gate, end = self._gate(0), _aio.deadline(self._timeout)
         try:
             self._lent = True
             while not self._start(row):
-                self._sleep(None, 0)
+                self._await(end, op, offset)
                 self._collect(64, 0)
             result = self._collect(64, 0, user)
             while result is None:
-                self._sleep(None, 0)
+                self._await(end, op, offset)
                 result = self._collect(64, 0, user)
             self._lent = False
         finally:
             gate.release()
         if result:
             raise _error.make(result, f"the device failed {BlkOp(op).name} at {offset}: {_error.error_name(result)}")
+
+    def _await(self, end: "float | None", op: int, offset: int) -> None:
+        """Something that ended, or time that is over: the device keeps the request then, and its memory."""
+        if not self._sleep(None if end is None else max(0.0, end - time.monotonic()), 0):
+            raise _error.make(errno.ETIMEDOUT, f"the device has not done {BlkOp(op).name} at {offset} within {self._timeout:g} s; "
+                              "vhctl state tells what it has in flight")
 
     def _start(self, row: "dict[str, int]") -> int:
         try:

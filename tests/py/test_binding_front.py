@@ -93,6 +93,30 @@ def test_what_the_device_can_t_do_is_an_error(ram):
         assert disk.read(0, 0) == b""
 
 
+def test_a_request_that_is_never_done_is_a_timeout_error(tmp_path):
+    class Keeps(vh.Device):
+        type = vh.DeviceType.BLK
+        config = (64).to_bytes(8, "little")
+        kept: "list[object]" = []
+
+        def on_batch(self, queue, index, budget):
+            self.kept.append(queue.pop(budget))
+
+    with vh.Slave(Keeps()) as slave:
+        slave.listen(tmp_path / "keeps")
+        thread = threading.Thread(target=slave.serve)
+        thread.start()
+        with vh.connect(f"unix:{tmp_path}/keeps", timeout=WAIT) as master, vh.Driver(master, type=vh.DeviceType.BLK) as driver:
+            driver.start()
+            with vh.Blk(driver, timeout=0.2) as disk:
+                for call in (lambda: disk.read(0, 512), lambda: disk.write(512, bytes(512))):
+                    with pytest.raises(TimeoutError, match="has not done"):
+                        call()
+        slave.stop()
+        thread.join(WAIT)
+        assert not thread.is_alive()
+
+
 def test_what_can_t_be_read_or_written_whole_is_not_begun(ram):
     with vh.Blk(ram) as disk:
         disk.write(2 * MIB, b"\1" * 2 * MIB)
