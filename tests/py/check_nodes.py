@@ -331,11 +331,14 @@ class Played(Node):
         return written
 
 
-class PlayedFile(context.File):
+REAL = context.File
+
+
+class PlayedFile(REAL):
     """mistake: see Played; answer(node, name, value): what is answered instead; ready(node, index, ring): when a ring is served."""
 
     def __init__(self, kind, mistake=None, answer=None, ready=None, backend=BACKEND, shared=False, many=False, dies=False):
-        super().__init__("/dev/vhost-vdpa-0" if kind == VDPA else "/dev/" + kind)
+        REAL.__init__(self, "/dev/vhost-vdpa-0" if kind == VDPA else "/dev/" + kind)
         self.mistake = mistake or (lambda *_: None)
         self.answer = answer or (lambda node, name, value: value)
         self.ready, self.backend, self.shared, self.many, self.dies = ready, backend, shared, many, dies

@@ -18,6 +18,7 @@ from vh.check import back, front, node  # noqa: E402, F401
 from vh.check.context import Context, Options, survey  # noqa: E402
 
 from vh.check.front.context import Context as FrontContext, FrontEnd  # noqa: E402
+from vh.check.__main__ import main as check_main  # noqa: E402
 from vh.check.node import context as node_context, ioctls  # noqa: E402
 from vh.check.targets import Command, Socket  # noqa: E402
 from vh.launch.process import Child  # noqa: E402
@@ -143,6 +144,23 @@ def test_red_node(name, monkeypatch):
     result = checked_node(name, monkeypatch, kind, **mistake)
     assert result.outcome == ("warn" if TABLE[name].severity in ("should", "info") else "fail"), (result.outcome, result.text)
     assert result.text
+
+
+def test_command_node(monkeypatch, capsys):
+    """What a device file is called tells what is checked; those of others are not asked about, and one that is not there is said."""
+    class File(check_nodes.PlayedFile):
+        def __init__(self, text):
+            super().__init__(text.removeprefix("/dev/"))
+    monkeypatch.setattr(node_context, "File", File)
+    assert check_main(["/dev/vhost-scsi"]) == 0
+    shown = capsys.readouterr().out
+    assert "vhost-scsi.abi" in shown and "vdpa." not in shown and "vhost-vsock." not in shown and "; as expected" in shown
+    monkeypatch.undo()
+    assert check_main(["/dev/vhost-vdpa-9999"]) == 3
+    assert "/dev/vhost-vdpa-9999" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        check_main(["/dev/null"])
+    assert "no device file of vhost" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["mem.regions", "ring.base-given", "ring.stop-start", "ring.sizes"])
