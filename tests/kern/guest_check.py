@@ -76,9 +76,9 @@ def vduse(device, *words):
 
 CASES = {
     "vdpa-sim-blk": lambda: vdpa("vdpasim_blk", "vdpa_sim", "--allow-write"),
-    "vdpa-sim-net": lambda: vdpa("vdpasim_net", "vdpa_sim", "--loopback", mac=b"\x52\x54\0\1\2\3"),
+    "vdpa-sim-net": lambda: vdpa("vdpasim_net", "vdpa_sim", "--loopback", "--skip", "robust.*", mac=b"\x52\x54\0\1\2\3"),
     "vduse-blk": lambda: vduse(Device.ram(MIB), "--allow-write"),
-    "vduse-net": lambda: vduse(NetDev.loopback(), "--loopback"),
+    "vduse-net": lambda: vduse(NetDev.loopback(), "--loopback", "--skip", "robust.*"),
     "vhost-net": lambda: check("/dev/vhost-net", "--known", "vhost"),
     "vhost-vsock": lambda: check("/dev/vhost-vsock", "--known", "vhost"),
     "vhost-scsi": lambda: check("/dev/vhost-scsi", "--known", "vhost"),

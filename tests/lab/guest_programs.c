@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#define SECONDS 100
+#define SECONDS 200
 
 static void write_file(const char *folder, const char *name, const char *text)
 {
