@@ -19,7 +19,7 @@ struct serve_opts {
 	bool metrics;
 	uint64_t fd, tries, coalesce;
 	uint64_t poll_us;
-	bool poll, has_fd, packed, in_order, postcopy, verbose;
+	bool poll, has_fd, packed, in_order, umem, postcopy, verbose;
 	struct serve_device device;
 };
 
@@ -56,6 +56,7 @@ static int parse(int argc, char **argv, const struct serve_kind *kind, struct se
 		{"handover", OPT_TEXT, &o->handover, 0, NULL},
 		{"vduse", OPT_TEXT, &o->vduse, 0, NULL},
 		{"records", OPT_TEXT, &o->records, 0, NULL},
+		{"umem", OPT_FLAG, &o->umem, 0, NULL},
 		{"metrics", OPT_SWITCH, &o->metrics, 0, NULL},
 		{"openmetrics", OPT_TEXT, &o->openmetrics, 0, NULL},
 		{"verbose", OPT_FLAG, &o->verbose, 0, NULL},
@@ -76,8 +77,8 @@ static int parse(int argc, char **argv, const struct serve_kind *kind, struct se
 			     kind->name);
 	if (o->openmetrics && !o->metrics)
 		return usage("serve %s: --openmetrics is not for --metrics off", kind->name);
-	if (o->records && !o->vduse)
-		return usage("serve %s: --records is for --vduse", kind->name);
+	if ((o->records || o->umem) && !o->vduse)
+		return usage("serve %s: --records and --umem are for --vduse", kind->name);
 	if (!o->device.queues || !o->device.queue_size)
 		return usage("serve %s: --queues and --queue-size are at least 1", kind->name);
 	if (o->device.queue_size & (o->device.queue_size - 1))
@@ -303,6 +304,7 @@ int cmd_serve(int argc, char **argv)
 							      .coalesce = (uint32_t)o.coalesce,
 							      .packed = o.packed,
 							      .in_order = o.in_order,
+							      .umem = o.umem,
 							      .verbose = o.verbose},
 				   dev)
 		     : serve(&o, kind->name, dev);

@@ -39,6 +39,7 @@ static int loop(struct vh_vduse *v, bool verbose)
 int serve_vduse(const struct serve_vduse_opts *o, struct vh_device *dev)
 {
 	const struct vh_vduse_opts opts = {.size = sizeof(opts),
+					   .flags = o->umem ? VH_VDUSE_UMEM : 0,
 					   .coalesce = o->coalesce,
 					   .more_features = o->in_order ? UINT64_C(1) << VH_F_IN_ORDER : 0,
 					   .mask_features = o->packed ? 0 : UINT64_C(1) << VH_F_RING_PACKED};

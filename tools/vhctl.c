@@ -18,7 +18,7 @@ static const char help_text[] =
 	"                 [--poll | --poll-us N] [--iommu on|off] [--guest-addresses on|off] [--postcopy]\n"
 	"                 [--handover PATH] [--metrics on|off] [--openmetrics [ADDRESS:]PORT|unix:PATH|FILE] "
 	"[--verbose]\n"
-	"                 instead of a socket: --vduse NAME [--records PATH]\n"
+	"                 instead of a socket: --vduse NAME [--records PATH] [--umem]\n"
 	"       vhctl serve blk|net --print-capabilities\n"
 	"       vhctl probe TARGET [--type blk|net|none] [--timeout MS] [--json]\n"
 	"       vhctl io blk TARGET read   [--offset SIZE] [--size SIZE] [--seed N] [--output FILE] [--json]\n"

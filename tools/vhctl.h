@@ -155,7 +155,7 @@ struct serve_vduse_opts {
 	const char *openmetrics;
 	bool metrics;
 	uint32_t coalesce;
-	bool packed, in_order, verbose;
+	bool packed, in_order, umem, verbose;
 };
 int serve_vduse(const struct serve_vduse_opts *o, struct vh_device *dev);
 

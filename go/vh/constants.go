@@ -35,6 +35,7 @@ const (
 const (
 	VduseMake   = 1 // -EEXIST when there is one of that name
 	VduseTakeUp = 2 // -ENODEV when there is none
+	VduseUmem   = 4 // bounce pages are this process's own
 )
 
 // Of vh/version.h.

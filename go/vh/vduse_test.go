@@ -17,7 +17,7 @@ func TestVduseIsMissing(t *testing.T) {
 	must(t, err)
 	defer dev.Close()
 	if _, err := os.Stat("/dev/vduse/control"); err != nil {
-		if _, err := vh.NewVduse("vh-test", dev, nil, nil); !errors.Is(err, syscall.ENOENT) {
+		if _, err := vh.NewVduse("vh-test", dev, nil, &vh.VduseOpts{Flags: vh.VduseUmem}); !errors.Is(err, syscall.ENOENT) {
 			t.Fatal(err)
 		}
 		if err := vh.VduseRemove("vh-test"); !errors.Is(err, syscall.ENOENT) {

@@ -6,6 +6,12 @@
  * "vduse"), the kernel's own drivers use it (virtio_vdpa: /dev/vdX, a network interface), or another process by way of
  * /dev/vhost-vdpa-N. The device's callbacks and queues are the same as over a socket (vh/slave.h).
  *
+ * The kernel's own drivers are bounced: what they transfer is copied through pages of the kernel's that this process maps. With
+ * VH_VDUSE_UMEM the copies are in pages of this process, ordinary ones that the kernel pins (a memfd). It is done when a driver's
+ * buffer is met first, lasts until vh_vduse_free(), and counts against RLIMIT_MEMLOCK with the size of the buffer (64 MiB,
+ * /sys/class/vduse/NAME/bounce_size). If it fails then, the kernel's pages are used until the driver resets: a log line says so, and
+ * vh_vduse_info.umem_rc. Drivers behind vhost-vdpa bring their own memory and are not concerned.
+ *
  * The kernel keeps the device, its features and its rings while nobody serves it. Who opens it again goes on, with what was in
  * flight done again, if both had the same file of records.
  *
@@ -23,6 +29,7 @@ VH_BEGIN_DECLS
 /* vh_vduse_opts.flags; without one a device that exists is taken up, and one that does not is made. */
 #define VH_VDUSE_MAKE	 1u /* -EEXIST when there is one of that name */
 #define VH_VDUSE_TAKE_UP 2u /* -ENODEV when there is none */
+#define VH_VDUSE_UMEM	 4u /* bounce pages are this process's own */
 
 /** struct vh_vduse_opts - options of vh_vduse_new(). Sized, zero means default. */
 struct vh_vduse_opts {
@@ -54,6 +61,9 @@ struct vh_vduse_info {
 	uint64_t messages;   /* of the kernel, answered */
 	uint64_t refused;    /* of these, by a check or by the device */
 	uint64_t interrupts; /* made */
+	uint64_t umem;	 /* bytes of bounce pages that are this process's own; 0 = the kernel's are used, or none yet */
+	int32_t umem_rc; /* why they can't be, since the last reset; 0 = no reason */
+	uint32_t reserved; /* 0 */
 };
 
 /**
@@ -75,7 +85,8 @@ struct vh_vduse_info {
  *
  * Return: 0; -ENOENT when there is no /dev/vduse (is the module vduse loaded?); -EBUSY when somebody has the device open, or
  * @dev is attached elsewhere; -ENODATA when its driver is running and there are no records; -EPERM when the kernel gave the
- * device up, because nobody answered in time; -ENOTSUP for more groups or address spaces than 1 with API 0.
+ * device up, because nobody answered in time; -ENOTSUP for more groups or address spaces than 1 with API 0, and for
+ * VH_VDUSE_UMEM on kernels before 6.0.
  */
 VH_API vh_rc vh_vduse_new(const struct vh_vduse_opts *opts, const char *name, struct vh_device *dev, vh_fd records,
 			  struct vh_vduse **out);

@@ -55,6 +55,9 @@ struct vh_vduse_info {
     uint64_t messages;
     uint64_t refused;
     uint64_t interrupts;
+    uint64_t umem;
+    int32_t umem_rc;
+    uint32_t reserved;
 };
 struct vh_error {
     uint32_t size;
@@ -726,6 +729,7 @@ struct vh_net_info {
 #define VH_POLL_ALWAYS 4294967295
 #define VH_VDUSE_MAKE 1
 #define VH_VDUSE_TAKE_UP 2
+#define VH_VDUSE_UMEM 4
 #define VH_VERSION_MAJOR 0
 #define VH_VERSION_MINOR 1
 #define VH_VERSION_PATCH 0

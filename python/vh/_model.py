@@ -23,6 +23,7 @@ TYPE_BLK = 2
 POLL_ALWAYS = 4294967295
 VDUSE_MAKE = 1
 VDUSE_TAKE_UP = 2
+VDUSE_UMEM = 4
 VERSION_MAJOR = 0
 VERSION_MINOR = 1
 VERSION_PATCH = 0
@@ -743,6 +744,8 @@ class VduseInfo:
     messages: int = 0  # of the kernel, answered
     refused: int = 0  # of these, by a check or by the device
     interrupts: int = 0  # made
+    umem: int = 0  # bytes of bounce pages that are this process's own; 0 = the kernel's are used, or none yet
+    umem_rc: int = 0  # why they can't be, since the last reset; 0 = no reason
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ from vh._handle import create, expect, pointer
 from vh._error import check
 from vh._lib import fd_of, ffi, lib, milliseconds, new_sized, record
 from vh._metrics import Metrics
-from vh._model import VDUSE_MAKE, VDUSE_TAKE_UP, VduseInfo
+from vh._model import VDUSE_MAKE, VDUSE_TAKE_UP, VDUSE_UMEM, VduseInfo
 from vh._serving import Serving
 
 
@@ -21,12 +21,14 @@ class Vduse(Serving):
 
     def __init__(self, name: str, device: Device, *, records: Any = -1, make: bool = False, take_up: bool = False,
                  drain_timeout: "float | None" = None, budget: int = 0, coalesce: int = 0, vendor_id: int = 0, groups: int = 0,
-                 address_spaces: int = 0, more_features: int = 0, mask_features: int = 0):
+                 address_spaces: int = 0, more_features: int = 0, mask_features: int = 0,
+                 umem: bool = False):
         """A device of that name that the kernel has is taken up, else it is made; make and take_up allow one of the two.
 
         records: a file in which it is recorded what is in flight, for who takes the device up after a crash. Other options
-        are those of struct vh_vduse_opts, times in seconds."""
-        opts = new_sized("vh_vduse_opts", flags=make * VDUSE_MAKE | take_up * VDUSE_TAKE_UP,
+        are those of struct vh_vduse_opts, times in seconds. umem: the pages through which the kernel's drivers are bounced are
+        this process's own; info.umem says how many bytes of it are in use, info.umem_rc why not."""
+        opts = new_sized("vh_vduse_opts", flags=make * VDUSE_MAKE | take_up * VDUSE_TAKE_UP | umem * VDUSE_UMEM,
                          drain_timeout_ms=milliseconds(drain_timeout), budget=budget, coalesce=coalesce, vendor_id=vendor_id,
                          groups=groups, address_spaces=address_spaces, more_features=more_features,
                          mask_features=mask_features)

@@ -20,6 +20,7 @@ int vhi_vduse_spaces_new(struct vh_vduse *v)
 		struct vhi_vduse_space *s = &v->spaces[v->n_spaces];
 		int rc = vh_mem_new(NULL, &s->mem);
 
+		s->umem = -1;
 		if (!rc)
 			rc = vh_iotlb_new(NULL, s->mem, &s->iotlb);
 		if (rc) {
@@ -35,6 +36,7 @@ void vhi_vduse_spaces_free(struct vh_vduse *v)
 	while (v->n_spaces) {
 		vh_iotlb_free(v->spaces[--v->n_spaces].iotlb);
 		vh_mem_free(v->spaces[v->n_spaces].mem);
+		vhi_fd_close(&v->spaces[v->n_spaces].umem);
 	}
 	vhi_free(v->spaces);
 	vhi_free(v->unmapped);
@@ -50,8 +52,10 @@ static void forget(struct vhi_vduse_space *s)
 
 void vhi_vduse_forget(struct vh_vduse *v)
 {
-	for (uint32_t i = 0; i < v->n_spaces; i++)
+	for (uint32_t i = 0; i < v->n_spaces; i++) {
 		forget(&v->spaces[i]);
+		v->spaces[i].umem_rc = 0; /* nothing is in flight: try again */
+	}
 }
 
 uint32_t vhi_vduse_regions(const struct vh_vduse *v)
@@ -130,11 +134,14 @@ static int add(struct vhi_vduse_space *s, const struct vhi_vduse_iotlb_entry *e,
 static int map(struct vh_vduse *v, uint32_t space, uint64_t iova)
 {
 	struct vhi_vduse_iotlb_entry e;
-	int fd = ask_kernel(v, space, iova, &e), rc;
+	int fd = ask_kernel(v, space, iova, &e), own, rc = -EPROTO;
 
 	if (fd < 0)
 		return fd;
-	rc = VHI_REFUSE(VHI_SITE_VDUSE_ENTRY, !holds(&e, iova)) ? -EPROTO : add(&v->spaces[space], &e, fd);
+	if (!VHI_REFUSE(VHI_SITE_VDUSE_ENTRY, !holds(&e, iova))) {
+		own = vhi_vduse_umem(v, space, &e);
+		rc = add(&v->spaces[space], &e, own < 0 ? fd : own);
+	}
 	vhi_fd_close(&fd);
 	return rc;
 }

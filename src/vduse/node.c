@@ -131,6 +131,14 @@ static vh_rc setup_queues(struct vh_vduse *v)
 	return 0;
 }
 
+/* A running driver's queues were set up by who made the device. */
+static vh_rc set_up(struct vh_vduse *v, bool runs)
+{
+	vh_rc rc = vhi_vduse_umem_probe(v);
+
+	return rc || runs ? rc : setup_queues(v);
+}
+
 static int open_device(struct vh_vduse *v)
 {
 	char path[sizeof("/dev/vduse/") + VHI_VDUSE_NAME_MAX];
@@ -160,7 +168,7 @@ static vh_rc make(struct vh_vduse *v, int control)
 	v->fd = open_device(v);
 	rc = v->fd < 0 ? vhi_fail(v->fd, VH_ERROR_SYSTEM, 0, "vh_vduse_new: /dev/vduse/%s: %s", v->name,
 				  vh_error_name(v->fd))
-		       : setup_queues(v);
+		       : set_up(v, false);
 	if (rc) {
 		vhi_fd_close(&v->fd);
 		forget(control, v->name);
@@ -188,7 +196,7 @@ vh_rc vhi_vduse_open(struct vh_vduse *v)
 	v->stats.taken_up = v->fd >= 0;
 	/* Whoever made it may have died before its queues were set up, and nobody can add its vDPA device until they are. */
 	if (v->fd >= 0)
-		rc = vhi_vduse_driver_runs(v) ? 0 : setup_queues(v);
+		rc = set_up(v, vhi_vduse_driver_runs(v));
 	else if (is_absent(v->fd) && !(v->opts.flags & VH_VDUSE_TAKE_UP))
 		rc = make(v, control);
 	else

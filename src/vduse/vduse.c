@@ -11,6 +11,7 @@
 #define DEFAULT_DRAIN_TIMEOUT_MS 20000u
 #define DEFAULT_BUDGET		 256u
 #define MOST_GROUPS		 256u
+#define BOTH			 (VH_VDUSE_MAKE | VH_VDUSE_TAKE_UP)
 
 /* What the kernel refuses: a device that the driver configures, by a queue or by writing configuration space. */
 #define BLK_CONFIG_WCE VHI_BIT(11)
@@ -122,9 +123,11 @@ static vh_rc set_defaults(struct vh_vduse *v, const struct vh_vduse_opts *opts, 
 	o->budget = o->budget ? o->budget : DEFAULT_BUDGET;
 	o->groups = o->groups ? o->groups : 1;
 	o->address_spaces = o->address_spaces ? o->address_spaces : 1;
-	if (o->flags & ~(VH_VDUSE_MAKE | VH_VDUSE_TAKE_UP) || o->flags == (VH_VDUSE_MAKE | VH_VDUSE_TAKE_UP))
-		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0,
-				"vh_vduse_new: flags is VH_VDUSE_MAKE, VH_VDUSE_TAKE_UP or 0");
+	if (o->flags & ~(BOTH | VH_VDUSE_UMEM) || (o->flags & BOTH) == BOTH)
+		return vhi_fail(
+			-EINVAL, VH_ERROR_ARGUMENT, 0,
+			"vh_vduse_new: flags has VH_VDUSE_MAKE or VH_VDUSE_TAKE_UP or none of these, and may have "
+			"VH_VDUSE_UMEM");
 	if (o->more_features & ~VHI_BIT(VH_F_IN_ORDER))
 		return vhi_fail(-EINVAL, VH_ERROR_ARGUMENT, 0, "vh_vduse_new: more_features can have VH_F_IN_ORDER");
 	if (o->groups > MOST_GROUPS || o->address_spaces > MOST_GROUPS)
@@ -289,6 +292,7 @@ static void vduse_destroy(struct vh_vduse *v)
 		vhi_later_disarm(dev);
 		vhi_device_detach(dev);
 	}
+	vhi_vduse_umem_end(v);
 	vhi_fd_close(&v->epfd);
 	vhi_fd_close(&v->fd);
 	vhi_fd_close(&v->timer_fd);
@@ -415,6 +419,7 @@ vh_rc vh_vduse_get_info(struct vh_vduse *v, struct vh_vduse_info *out)
 		info.running += v->rings[i].state == VHI_VDUSE_RUNNING;
 	info.owed = v->job.step != NULL;
 	info.regions = vhi_vduse_regions(v);
+	vhi_vduse_umem_info(v, &info);
 	return leave(v, vhi_out_fill(out, &info, sizeof(info), "vh_vduse_get_info"));
 }
 

@@ -2,7 +2,7 @@
 /*
  * VDUSE inside. vduse.c: life of the handle and its public calls; node.c: the two device files; loop.c: one round of dispatch;
  * messages.c: what the kernel asks, one message at a time; rings.c: queues that start and stop; memory.c: what the driver's
- * addresses mean.
+ * addresses mean; umem.c: bounce pages of our own.
  */
 #ifndef VHI_VDUSE_H
 #define VHI_VDUSE_H
@@ -56,6 +56,9 @@ struct vhi_vduse_ring {
 struct vhi_vduse_space {
 	struct vh_mem *mem;
 	struct vh_iotlb *iotlb;
+	int umem;	   /* the file of our own bounce pages, -1 = the kernel has none of ours */
+	int32_t umem_rc;   /* why not, until the driver resets */
+	uint64_t umem_len; /* bytes of it */
 };
 
 enum vhi_vduse_outcome { VHI_VDUSE_OK, VHI_VDUSE_FAILED, VHI_VDUSE_PENDING };
@@ -165,5 +168,13 @@ int vhi_vduse_unmap_begin(struct vh_vduse *v, uint32_t space, uint64_t first, ui
 bool vhi_vduse_unmap_waits(struct vh_vduse *v, uint32_t space);
 void vhi_vduse_unmap_end(struct vh_vduse *v, uint32_t space, uint64_t first, uint64_t last);
 uint32_t vhi_vduse_regions(const struct vh_vduse *v);
+
+/* umem.c */
+vh_rc vhi_vduse_umem_probe(const struct vh_vduse *v);
+int vhi_vduse_umem(
+	struct vh_vduse *v, uint32_t space,
+	const struct vhi_vduse_iotlb_entry *e); /* the fd to map in place of the kernel's, borrowed; -1 = none */
+void vhi_vduse_umem_end(struct vh_vduse *v);
+void vhi_vduse_umem_info(const struct vh_vduse *v, struct vh_vduse_info *info);
 
 #endif

@@ -10,6 +10,7 @@ import errno
 import fcntl
 import mmap
 import os
+import resource
 import socket
 import struct
 import sys
@@ -57,10 +58,10 @@ def made(maker, driver="vhost_vdpa", **attrs):
 
 
 @contextlib.contextmanager
-def exported(device):
+def exported(device, **options):
     """A device of ours that the kernel has as NAME, served by a thread."""
     try:
-        with device, Vduse(NAME, device, make=True) as vduse:
+        with device, Vduse(NAME, device, make=True, **options) as vduse:
             thread = threading.Thread(target=vduse.serve)
             thread.start()
             try:
@@ -330,6 +331,20 @@ def vduse_disk():
             Vduse.remove(NAME)
 
 
+def vduse_umem():
+    """The kernel's driver is bounced through pages of this process."""
+    resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    with exported(Device.ram(MIB), umem=True) as vduse:
+        with open(f"/sys/class/vduse/{NAME}/bounce_size", "w", encoding="utf-8") as size:
+            size.write("1048576")
+        with made("vduse", "virtio_vdpa") as place:
+            block = os.listdir(f"/sys/bus/virtio/devices/{place.virtio}/block")[0]
+            with open("/dev/" + block, "r+b", buffering=0) as disk:
+                disk.write(b"kernel" * 512)
+                os.fsync(disk.fileno())
+            assert (vduse.info.umem, vduse.info.umem_rc) == (1 << 20, 0)
+
+
 class Disk(Device):
     """A disk whose requests are handled in Python."""
     type = vh.DeviceType.BLK
@@ -376,6 +391,7 @@ CASES = {
     "vdpa-pci-disk": vdpa_pci_disk,
     "vdpa-network": vdpa_network,
     "vduse-disk": vduse_disk,
+    "vduse-umem": vduse_umem,
     "vduse-python": vduse_python,
 }
 

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -36,6 +37,8 @@ static struct shared {
 	uint64_t sectors;
 	bool refuse; /* features */
 	bool packed;
+	bool umem;
+	struct vh_vduse_info info; /* after each round */
 } * shared;
 
 static int told[2]; /* a pipe: a byte for each request that is held, and when the device serves */
@@ -141,6 +144,7 @@ static void be_the_device(int records)
 	const struct vh_device_ops ops = {
 		.size = sizeof(ops), .get_config = get_config, .set_features = set_features, .on_batch = on_batch};
 	const struct vh_vduse_opts vo = {.size = sizeof(vo),
+					 .flags = shared->umem ? VH_VDUSE_UMEM : 0,
 					 .mask_features = shared->packed ? 0 : UINT64_C(1) << VH_F_RING_PACKED};
 	const struct sigaction action = {.sa_handler = on_change};
 	struct vh_device *dev;
@@ -160,6 +164,8 @@ static void be_the_device(int records)
 
 		if (rc < 0 && rc != -EINTR)
 			_exit(5);
+		shared->info.size = sizeof(shared->info);
+		vh_vduse_get_info(v, &shared->info);
 		if (changed && vh_device_config_changed(dev))
 			_exit(6);
 		changed = 0;
@@ -376,6 +382,75 @@ static void killed_packed(void)
 	killed(true);
 }
 
+/* How much may be pinned, by this process and by children to come. */
+static void may_pin(rlim_t bytes)
+{
+	const struct rlimit limit = {bytes, bytes};
+
+	guest_check(setrlimit(RLIMIT_MEMLOCK, &limit) == 0);
+}
+
+#define BOUNCE (4u << 20)
+
+static pid_t device_start_umem(int records)
+{
+	pid_t pid;
+
+	shared->umem = true;
+	pid = device_start(records);
+	guest_check(write_word("/sys/class/vduse/" NAME "/bounce_size", "4194304"));
+	return pid;
+}
+
+/* The numbers are from before the round that answered, or newer. */
+static void uses(uint64_t umem, int32_t rc)
+{
+	write_and_read();
+	if (shared->info.umem != umem || shared->info.umem_rc != rc)
+		guest_fail("%llu bytes of its own (%d)", (unsigned long long)shared->info.umem, shared->info.umem_rc);
+}
+
+/* The driver is bounced through pages of the device's process, also when it comes again, and when another process goes on. */
+static void umem(void)
+{
+	int records = memfd_create("records", MFD_CLOEXEC);
+	pid_t pid;
+
+	begin();
+	may_pin(2 * BOUNCE);
+	pid = device_start_umem(records);
+	guest_ok(genl_dev_new("vduse", NAME));
+	for (int i = 0; i < 2; i++) {
+		guest_check(bind_virtio());
+		uses(BOUNCE, 0);
+		guest_check(write_word("/sys/bus/vdpa/drivers/virtio_vdpa/unbind", NAME));
+		guest_check(write_word("/sys/bus/vdpa/drivers/vhost_vdpa/bind", NAME));
+	}
+	guest_check(bind_virtio());
+	uses(BOUNCE, 0);
+	device_kill(pid);
+	memset(&shared->info, 0, sizeof(shared->info));
+	pid = device_start(records);
+	uses(BOUNCE, 0);
+	end(pid);
+	close(records);
+}
+
+/* More than may be pinned: it goes on with the kernel's pages, and says so. */
+static void umem_limited(void)
+{
+	pid_t pid;
+
+	begin();
+	may_pin(BOUNCE / 2);
+	pid = device_start_umem(-1);
+	guest_ok(genl_dev_new("vduse", NAME));
+	guest_check(bind_virtio());
+	uses(0, -ENOMEM);
+	end(pid);
+	may_pin(RLIM_INFINITY);
+}
+
 static void features_refused(void)
 {
 	char name[32];
@@ -521,6 +596,8 @@ int main(void)
 		{"driver-again", driver_again},
 		{"killed", killed_split},
 		{"killed-packed", killed_packed},
+		{"umem", umem},
+		{"umem-limited", umem_limited},
 		{"features-refused", features_refused},
 		{"config-change", config_change},
 		{"address-spaces", address_spaces},

@@ -15,7 +15,7 @@ def test_what_is_missing_is_named():
     with vh.Device.null(1 << 20) as device:
         if absent():
             with pytest.raises(FileNotFoundError, match="modprobe vduse"):
-                vh.Vduse("vh-test", device)
+                vh.Vduse("vh-test", device, umem=True)
             with pytest.raises(FileNotFoundError, match="modprobe vduse"):
                 vh.Vduse.remove("vh-test")
         for name in ("", "a/b", "control", "x" * 256):

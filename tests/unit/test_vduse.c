@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* The real ones, of which some are replaced. */
@@ -39,6 +40,8 @@ struct vhi_real_sys vhi_sys;
 #define DESC(q)	 (IOVA + (q)*0x4000u)
 #define DATA	 0x20000u /* offset of a buffer of the driver */
 #define RUNS	 15u
+#define BOUNCE	 0x4000u /* bytes of the bounce buffer of an address space */
+#define SPACES	 3u
 
 enum {
 	SITE_REQUEST = 1200,
@@ -74,6 +77,12 @@ static struct kernel {
 	uint32_t fail;	/* request number of an ioctl that fails */
 	int fail_errno;
 	uint32_t next_id;
+	/* Linux drivers' data is bounced, from address 0 on; rings are not. */
+	bool bounces, others; /* others: memory that is no bounce buffer has that address */
+	int bounce;	      /* the kernel's pages, in a row for each space */
+	uint8_t *pages;
+	uint8_t *umem[SPACES]; /* what it has of the process's in place of them */
+	uint32_t regs, deregs, infos;
 } k;
 
 static int refuse_with(int e)
@@ -114,8 +123,68 @@ static int control_ioctl(uint32_t request, void *arg)
 	return refuse_with(ENOTTY);
 }
 
+/* A driver's data. */
+static uint8_t *bounced(uint32_t space)
+{
+	return k.umem[space] ? k.umem[space] : k.pages + space * BOUNCE;
+}
+
+static int register_umem(const struct vhi_vduse_iova_umem *u)
+{
+	void *pages = (void *)(uintptr_t)u->uaddr;
+
+	if (!k.bounces || k.others || u->iova || u->size != BOUNCE || u->uaddr % 4096 || u->asid >= SPACES)
+		return refuse_with(EINVAL);
+	if (k.umem[u->asid])
+		return refuse_with(EEXIST);
+	/* Another mapping of the same pages, whatever becomes of that one. */
+	pages = mremap(pages, 0, BOUNCE, MREMAP_MAYMOVE);
+	assert_ptr_not_equal(pages, MAP_FAILED);
+	memcpy(pages, bounced(u->asid), BOUNCE);
+	k.umem[u->asid] = pages;
+	k.regs++;
+	return 0;
+}
+
+static void take_pages_back(uint32_t space)
+{
+	memcpy(k.pages + space * BOUNCE, k.umem[space], BOUNCE);
+	munmap(k.umem[space], BOUNCE);
+	k.umem[space] = NULL;
+}
+
+static int deregister_umem(const struct vhi_vduse_iova_umem *u)
+{
+	if (u->iova || u->size != BOUNCE || u->asid >= SPACES)
+		return refuse_with(EINVAL);
+	if (!k.umem[u->asid])
+		return refuse_with(ENOENT);
+	take_pages_back(u->asid);
+	k.deregs++;
+	return 0;
+}
+
+static int iova_info(struct vhi_vduse_iova_info *i)
+{
+	k.infos++;
+	if (i->asid >= SPACES || !k.bounces || i->start >= BOUNCE)
+		return refuse_with(EINVAL);
+	i->start = 0;
+	i->last = BOUNCE - 1;
+	i->capability = k.others ? 0 : VHI_VDUSE_IOVA_CAP_UMEM;
+	return 0;
+}
+
 static int map(uint64_t start, uint64_t *first, uint64_t *last, uint64_t *offset, uint8_t *perm)
 {
+	if (k.bounces && start < BOUNCE) {
+		*first = 0;
+		*last = BOUNCE - 1;
+		*offset = 0;
+		*perm = VHI_VDUSE_ACCESS_RW;
+		k.maps++;
+		return dup(k.bounce);
+	}
 	if (start < IOVA || start >= IOVA + MEM_SIZE)
 		return refuse_with(EINVAL);
 	*first = k.lie ? IOVA + MEM_SIZE : IOVA;
@@ -149,6 +218,12 @@ static int device_ioctl(uint32_t request, void *arg)
 	case VHI_VDUSE_IOTLB_GET_FD2:
 		k.maps2 += e2->asid;
 		return map(e2->start, &e2->start, &e2->last, &e2->offset, &e2->perm);
+	case VHI_VDUSE_IOTLB_GET_INFO:
+		return iova_info(arg);
+	case VHI_VDUSE_IOTLB_REG_UMEM:
+		return register_umem(arg);
+	case VHI_VDUSE_IOTLB_DEREG_UMEM:
+		return deregister_umem(arg);
 	case VHI_VDUSE_DEV_GET_FEATURES:
 		*(uint64_t *)arg = k.features;
 		return 0;
@@ -214,6 +289,9 @@ static int fake_close(int fd)
 		k.theirs = -1;
 		close(k.mine);
 		k.mine = -1;
+		for (uint32_t i = 0; i < SPACES; i++)
+			if (k.umem[i])
+				take_pages_back(i);
 	}
 	return close(fd);
 }
@@ -350,6 +428,10 @@ static int setup(void **state)
 	assert_int_equal(ftruncate(k.mem, MEM_SIZE), 0);
 	k.at = mmap(NULL, MEM_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, k.mem, 0);
 	assert_ptr_not_equal(k.at, MAP_FAILED);
+	k.bounce = memfd_create("bounce", MFD_CLOEXEC);
+	assert_int_equal(ftruncate(k.bounce, SPACES * BOUNCE), 0);
+	k.pages = mmap(NULL, SPACES * BOUNCE, PROT_READ | PROT_WRITE, MAP_SHARED, k.bounce, 0);
+	assert_ptr_not_equal(k.pages, MAP_FAILED);
 	for (uint32_t i = 0; i < QUEUES; i++)
 		k.info[i] = (struct vhi_vduse_vq_info){.index = i,
 						       .num = NUM,
@@ -371,6 +453,8 @@ static int teardown(void **state)
 	vh_device_free(dev);
 	munmap(k.at, MEM_SIZE);
 	close(k.mem);
+	munmap(k.pages, SPACES * BOUNCE);
+	close(k.bounce);
 	close(records);
 	for (uint32_t i = 0; i < QUEUES; i++)
 		if (k.kick[i] >= 0)
@@ -460,14 +544,16 @@ static void request(uint32_t q, uint8_t byte)
 	} *desc = (void *)(k.at + q * 0x4000u);
 	uint16_t *avail = u16_at(q, 0x1000), idx = avail[1];
 	const uint16_t head = (uint16_t)(2 * idx % NUM);
+	const uint64_t base = k.bounces ? 0 : IOVA + data_at;
+	uint8_t *data = k.bounces ? bounced(0) : k.at + data_at;
 
-	k.at[data_at + head] = byte;
-	k.at[data_at + head + 1u] = 0;
-	desc[head].addr = IOVA + data_at + head;
+	data[head] = byte;
+	data[head + 1u] = 0;
+	desc[head].addr = base + head;
 	desc[head].len = 1;
 	desc[head].flags = 1;
 	desc[head].next = (uint16_t)(head + 1);
-	desc[head + 1].addr = IOVA + data_at + head + 1u;
+	desc[head + 1].addr = base + head + 1u;
 	desc[head + 1].len = 1;
 	desc[head + 1].flags = 2;
 	avail[2 + idx % NUM] = head;
@@ -1021,6 +1107,213 @@ static void the_kernel_may_give_it_up(void **state)
 	assert_int_equal(vh_vduse_dispatch(v), -ESHUTDOWN);
 }
 
+/* The driver's request, and whether it found its answer. */
+static bool echoes(uint8_t byte)
+{
+	const uint16_t before = used(0), at = (uint16_t)(2 * u16_at(0, 0x1000)[1] % NUM + 1);
+
+	request(0, byte);
+	serve();
+	return used(0) == before + 1 && bounced(0)[at] == byte + 1;
+}
+
+static void driver_again(void)
+{
+	assert_int_equal(set_status(0), 0);
+	memset(k.at, 0, MEM_SIZE);
+	run_driver();
+}
+
+static const struct vh_vduse_opts with_umem = {.size = sizeof(with_umem), .flags = VH_VDUSE_UMEM};
+
+static void a_driver_is_bounced_through_our_pages(void **state)
+{
+	(void)state;
+	k.bounces = true;
+	open_with(&with_umem);
+	run_driver();
+	assert_int_equal(k.regs, 0); /* there is nothing to be replaced yet */
+	assert_int_equal(info().umem, 0);
+	for (uint8_t n = 1; n <= 40; n++)
+		assert_true(echoes(n));
+	assert_int_equal(k.regs, 1);
+	assert_int_equal(info().umem, BOUNCE);
+	assert_int_equal(info().umem_rc, 0);
+	assert_int_equal(k.pages[1], 0); /* the kernel's have what they had when they were replaced */
+	/* The next driver finds the same. */
+	for (uint8_t n = 1; n <= 3; n++) {
+		driver_again();
+		assert_true(echoes(n));
+		assert_int_equal(k.regs, 1);
+		assert_int_equal(info().umem, BOUNCE);
+	}
+	/* Somebody else goes on: with pages of his own. */
+	vh_vduse_free(v);
+	assert_int_equal(k.deregs, 1);
+	assert_null(k.umem[0]);
+	open_with(&with_umem);
+	assert_int_equal(info().taken_up, 1);
+	assert_true(echoes(7));
+	assert_int_equal(k.regs, 2);
+	assert_int_equal(info().umem, BOUNCE);
+}
+
+/* Nobody asked for it. */
+static void the_kernels_pages_are_the_default(void **state)
+{
+	(void)state;
+	k.bounces = true;
+	open_with(NULL);
+	run_driver();
+	assert_true(echoes(1));
+	assert_int_equal(k.infos + k.regs, 0);
+	assert_int_equal(info().umem, 0);
+}
+
+/* Behind vhost-vdpa a driver brings its memory, at whatever address. */
+static void memory_of_a_driver_is_not_replaced(void **state)
+{
+	(void)state;
+	k.bounces = k.others = true;
+	open_with(&with_umem);
+	run_driver();
+	assert_true(echoes(1));
+	assert_int_equal(k.regs, 0);
+	assert_int_equal(info().umem, 0);
+	assert_int_equal(info().umem_rc, 0);
+}
+
+static char said[256];
+
+static void keep_line(void *ctx, uint32_t level, const char *line)
+{
+	(void)ctx;
+	if (level == VH_LOG_WARNING)
+		snprintf(said, sizeof(said), "%s", line);
+}
+
+static void what_can_not_be_replaced_is_said_and_used(void **state)
+{
+	static const struct {
+		uint32_t request;
+		int e;
+	} faults[] = {
+		{VHI_VDUSE_IOTLB_GET_INFO, EPERM},  {VHI_VDUSE_IOTLB_GET_INFO, EINVAL},
+		{VHI_VDUSE_IOTLB_REG_UMEM, EPERM},  {VHI_VDUSE_IOTLB_REG_UMEM, EFAULT},
+		{VHI_VDUSE_IOTLB_REG_UMEM, EINVAL}, {VHI_VDUSE_IOTLB_REG_UMEM, EEXIST},
+		{VHI_VDUSE_IOTLB_REG_UMEM, ENOMEM},
+	};
+	const struct vh_logger_ops logger = {.size = sizeof(logger), .line = keep_line};
+
+	(void)state;
+	k.bounces = true;
+	open_with(&with_umem);
+	assert_int_equal(vh_vduse_set_logger(v, &logger, NULL), 0);
+	run_driver();
+	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+		said[0] = 0;
+		k.fail = faults[i].request;
+		k.fail_errno = faults[i].e;
+		assert_true(echoes((uint8_t)i));
+		assert_int_equal(info().umem_rc, -faults[i].e);
+		assert_int_equal(info().umem, 0);
+		assert_non_null(strstr(said, vh_error_name(-faults[i].e)));
+		assert_int_equal(!!strstr(said, "RLIMIT_MEMLOCK"), faults[i].e == ENOMEM);
+		/* What was begun in the kernel's pages ends there, also when these are asked for again. */
+		k.fail = 0;
+		assert_int_equal(ask(update_all()), 0);
+		assert_true(echoes(9));
+		assert_int_equal(k.regs, 0);
+		assert_int_equal(info().umem_rc, -faults[i].e);
+		driver_again();
+	}
+	assert_true(echoes(1));
+	assert_int_equal(info().umem_rc, 0);
+	assert_int_equal(info().umem, BOUNCE);
+}
+
+static int no_memfd(const char *name, unsigned flags)
+{
+	(void)name;
+	(void)flags;
+	return refuse_with(EMFILE);
+}
+
+/* Our pages, for the kernel; the next mapping of them is where they are served. */
+static void *no_map(void *addr, size_t len, int prot, int flags, int fd, off_t off)
+{
+	if (len != BOUNCE)
+		return vhi_real_sys.mmap(addr, len, prot, flags, fd, off);
+	vhi_sys.mmap = vhi_real_sys.mmap;
+	errno = ENOMEM;
+	return MAP_FAILED;
+}
+
+static void our_own_pages_may_not_be_had(void **state)
+{
+	(void)state;
+	k.bounces = true;
+	open_with(&with_umem);
+	run_driver();
+	vhi_sys.memfd_create = no_memfd;
+	assert_true(echoes(1));
+	vhi_sys.memfd_create = vhi_real_sys.memfd_create;
+	assert_int_equal(info().umem_rc, -EMFILE);
+	driver_again();
+	vhi_sys.mmap = no_map;
+	assert_int_equal(info().umem_rc, 0);
+	assert_true(echoes(1));
+	assert_int_equal(info().umem_rc, -ENOMEM);
+	assert_int_equal(k.regs, 0);
+	driver_again();
+	assert_true(echoes(1));
+	assert_int_equal(info().umem, BOUNCE);
+}
+
+static void a_kernel_that_lacks_it_is_told_apart(void **state)
+{
+	const struct vh_vduse_opts both = {.size = sizeof(both),
+					   .flags = VH_VDUSE_UMEM | VH_VDUSE_MAKE | VH_VDUSE_TAKE_UP};
+	const struct vh_vduse_opts more = {.size = sizeof(more), .flags = VH_VDUSE_UMEM << 1};
+	const struct vh_vduse_opts made = {.size = sizeof(made), .flags = VH_VDUSE_UMEM | VH_VDUSE_MAKE};
+
+	(void)state;
+	assert_int_equal(vh_vduse_new(&both, "test", dev, -1, &v), -EINVAL);
+	assert_int_equal(vh_vduse_new(&more, "test", dev, -1, &v), -EINVAL);
+	k.fail = VHI_VDUSE_IOTLB_GET_INFO;
+	k.fail_errno = ENOTTY;
+	assert_int_equal(vh_vduse_new(&made, "test", dev, -1, &v), -ENOTSUP);
+	assert_false(k.exists);
+	k.fail = 0;
+	open_with(&made);
+	vh_vduse_free(v);
+	v = NULL;
+	k.fail = VHI_VDUSE_IOTLB_GET_INFO;
+	assert_int_equal(vh_vduse_new(&with_umem, "test", dev, -1, &v), -ENOTSUP);
+	assert_true(k.exists); /* it is not ours to be taken away */
+}
+
+/* A child of fork has the same device, and is not to take its parent's pages away. */
+static void a_child_takes_no_pages_away(void **state)
+{
+	int status;
+	pid_t pid;
+
+	(void)state;
+	k.bounces = true;
+	open_with(&with_umem);
+	run_driver();
+	assert_true(echoes(1));
+	pid = fork();
+	if (pid == 0) {
+		vh_vduse_free(v);
+		_exit(k.deregs ? 1 : 0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_true(echoes(2));
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 /* What others see of it. */
@@ -1090,6 +1383,13 @@ int main(void)
 		TEST(configuration_that_changes_is_told),
 		TEST(groups_are_put_into_address_spaces),
 		TEST(the_kernel_may_give_it_up),
+		TEST(a_driver_is_bounced_through_our_pages),
+		TEST(the_kernels_pages_are_the_default),
+		TEST(memory_of_a_driver_is_not_replaced),
+		TEST(what_can_not_be_replaced_is_said_and_used),
+		TEST(our_own_pages_may_not_be_had),
+		TEST(a_kernel_that_lacks_it_is_told_apart),
+		TEST(a_child_takes_no_pages_away),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -135,10 +135,13 @@ type VduseInfo struct {
 	Messages   uint64 // of the kernel, answered
 	Refused    uint64 // of these, by a check or by the device
 	Interrupts uint64 // made
+	Umem       uint64 // bytes of bounce pages that are this process's own; 0 = the kernel's are used, or none yet
+	UmemRc     int32  // why they can't be, since the last reset; 0 = no reason
+	reserved   uint32
 }
 
 var (
-	_ = [1]struct{}{}[unsafe.Sizeof(VduseInfo{})-72]
+	_ = [1]struct{}{}[unsafe.Sizeof(VduseInfo{})-88]
 	_ = [1]struct{}{}[unsafe.Offsetof(VduseInfo{}.size)-0]
 	_ = [1]struct{}{}[unsafe.Offsetof(VduseInfo{}.Status)-4]
 	_ = [1]struct{}{}[unsafe.Offsetof(VduseInfo{}.Offered)-8]
@@ -152,6 +155,9 @@ var (
 	_ = [1]struct{}{}[unsafe.Offsetof(VduseInfo{}.Messages)-48]
 	_ = [1]struct{}{}[unsafe.Offsetof(VduseInfo{}.Refused)-56]
 	_ = [1]struct{}{}[unsafe.Offsetof(VduseInfo{}.Interrupts)-64]
+	_ = [1]struct{}{}[unsafe.Offsetof(VduseInfo{}.Umem)-72]
+	_ = [1]struct{}{}[unsafe.Offsetof(VduseInfo{}.UmemRc)-80]
+	_ = [1]struct{}{}[unsafe.Offsetof(VduseInfo{}.reserved)-84]
 )
 
 // sized is a copy that says how large it is, nil for nil.

@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"math"
 	"os"
 	"strings"
 	"syscall"
@@ -41,8 +42,8 @@ func with(maker, driver string, attrs *vh.VdpaAttrs, do func(vh.VdpaPlace, *vh.V
 }
 
 // exported has a device of ours in the kernel, served by a goroutine.
-func exported(dev *vh.Device, do func(*vh.Vduse)) {
-	v := Got(vh.NewVduse(name, dev, nil, &vh.VduseOpts{Flags: vh.VduseMake}))
+func exported(dev *vh.Device, flags uint32, do func(*vh.Vduse)) {
+	v := Got(vh.NewVduse(name, dev, nil, &vh.VduseOpts{Flags: vh.VduseMake | flags}))
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error)
 	go func() { served <- v.Serve(ctx) }()
@@ -230,7 +231,7 @@ func vdpaNetwork() {
 }
 
 func vduseDisk() {
-	exported(Got(vh.NewRAM(mib)), func(v *vh.Vduse) {
+	exported(Got(vh.NewRAM(mib)), 0, func(v *vh.Vduse) {
 		info := Got(v.Info())
 		Check(info.ApiVersion <= 1 && info.TakenUp == 0, info)
 		with("vduse", "vhost_vdpa", nil, func(vh.VdpaPlace, *vh.VdpaMgmt) { driveDisk() })
@@ -248,6 +249,18 @@ func kernelReads(first byte) {
 		got := make([]byte, block)
 		Got(io.ReadFull(f, got))
 		Check(got[0] == first, got[0])
+	})
+}
+
+// vduseUmem has the kernel's driver bounced through pages of this process.
+func vduseUmem() {
+	const memlock = 8 // RLIMIT_MEMLOCK
+	Must(syscall.Setrlimit(memlock, &syscall.Rlimit{Cur: math.MaxUint64, Max: math.MaxUint64}))
+	exported(Got(vh.NewRAM(mib)), vh.VduseUmem, func(v *vh.Vduse) {
+		Must(os.WriteFile("/sys/class/vduse/"+name+"/bounce_size", []byte("1048576"), 0))
+		kernelReads(0)
+		info := Got(v.Info())
+		Check(info.Umem == mib && info.UmemRc == 0, info)
 	})
 }
 
@@ -291,7 +304,7 @@ func (d *disk) OnBatch(q *vh.Queue, _, budget int) (more bool, err error) {
 
 func vduseGo() {
 	d := &disk{data: make([]byte, mib)}
-	exported(Got(vh.NewDevice(&vh.DeviceOpts{Type: vh.TypeBlk, MaxQueues: 1}, d)), func(*vh.Vduse) {
+	exported(Got(vh.NewDevice(&vh.DeviceOpts{Type: vh.TypeBlk, MaxQueues: 1}, d)), 0, func(*vh.Vduse) {
 		with("vduse", "vhost_vdpa", nil, func(vh.VdpaPlace, *vh.VdpaMgmt) { driveDisk() })
 		Check(d.served >= 48 && d.data[3*block] == 2, d.served)
 		kernelReads(1)
@@ -304,6 +317,6 @@ func main() {
 	defer cancel()
 	Run(
 		Of("kernel-calls", kernelCalls), Of("kernel-sockets", kernelSockets), Of("management", management), Of("vdpa-calls", vdpaCalls),
-		Of("vdpa-disk", vdpaDisk), Of("vdpa-pci-disk", vdpaPCIDisk), Of("vdpa-network", vdpaNetwork), Of("vduse-disk", vduseDisk), Of("vduse-go", vduseGo),
+		Of("vdpa-disk", vdpaDisk), Of("vdpa-pci-disk", vdpaPCIDisk), Of("vdpa-network", vdpaNetwork), Of("vduse-disk", vduseDisk), Of("vduse-umem", vduseUmem), Of("vduse-go", vduseGo),
 	)
 }
