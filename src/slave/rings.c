@@ -228,7 +228,9 @@ static void close_notifiers(struct vh_slave *s, uint32_t i)
 {
 	struct vhi_vring *r = &s->rings[i];
 
-	vhi_queue_drain(r->q);
+	/* A kick that comes as of now is for who has the ring now. */
+	if (!s->exported)
+		vhi_queue_drain(r->q);
 	vhi_vring_set_kick(s, i, -1);
 	vhi_queue_set_fd(r->q, VHI_QUEUE_CALL, -1);
 	r->serve.polled = false;

@@ -271,16 +271,16 @@ vh_rc vh_slave_new(const struct vh_slave_opts *opts, struct vh_device *dev, cons
 }
 
 /*
- * After a fork: our numbers are closed like all others, but sets, timer and socket are the same ones that the parent
- * uses, and what is in them is not ours to change.
+ * After a fork: our numbers are closed like all others, but sets, timer, socket and eventfds are the same ones that the
+ * parent uses, and what is in them is not ours to change.
  */
 static void leave_to_parent(struct vh_slave *s)
 {
+	s->exported = true;
 	vhi_fd_close(&s->epfd);
 	vhi_fd_close(&s->timer_fd);
 	for (uint32_t i = 0; i < s->n_queues; i++)
 		vhi_queue_leave_to_parent(s->rings[i].q);
-	s->file.path[0] = '\0';
 }
 
 static void slave_destroy(struct vh_slave *s, bool tell)

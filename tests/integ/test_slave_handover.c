@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "vh/vh.h"
@@ -76,8 +77,8 @@ static void drop(struct state *st)
 	free(st->bytes);
 }
 
-/* What serves the peer from now on is another slave with another device. */
-static void hand_over_peer(void)
+/* What serves the peer from now on is another slave with another device; the old one is there still. */
+static struct vht_peer *take_over_peer(void)
 {
 	struct vht_peer *old = p;
 	struct state st;
@@ -88,13 +89,23 @@ static void hand_over_peer(void)
 	vht_peer_prepare(p, NULL, NULL, 0);
 	assert_int_equal(vh_slave_import(p->s, st.bytes, st.n_bytes, st.fds, st.n_fds), 0);
 	drop(&st);
-	vh_slave_free(old->s);
-	vh_device_free(old->dev);
 	/* The front-end's side goes on. */
 	p->fd = old->fd;
 	p->memfd = old->memfd;
 	p->mem = old->mem;
 	memcpy(p->vq, old->vq, sizeof(p->vq));
+	return old;
+}
+
+static void end_old(struct vht_peer *old)
+{
+	vh_slave_free(old->s);
+	vh_device_free(old->dev);
+}
+
+static void hand_over_peer(void)
+{
+	end_old(take_over_peer());
 }
 
 static void rings_memory_and_features_go_on(void **state)
@@ -118,6 +129,43 @@ static void rings_memory_and_features_go_on(void **state)
 	vht_msg_state(p, M_GET_VRING_BASE, F_REQUEST, 0, 0);
 	vht_expect(p, M_GET_VRING_BASE);
 	assert_int_equal(vht_u32(&p->reply, 4), 10);
+}
+
+/* The old one and the successor have the same eventfds. */
+static void the_old_one_takes_no_kick_when_it_ends(void **state)
+{
+	struct vht_peer *old;
+
+	(void)state;
+	vht_peer_up(p);
+	old = take_over_peer();
+	vht_pump(p);
+	vht_offer_echo(p, 0);
+	vht_kick(p, 0);
+	end_old(old);
+	vht_pump(p);
+	assert_int_equal(vht_used(p, 0), 1);
+}
+
+static void a_child_takes_no_kick_when_it_frees_what_it_has_of_its_parent(void **state)
+{
+	int status;
+	pid_t child;
+
+	(void)state;
+	vht_peer_up(p);
+	vht_pump(p);
+	vht_offer_echo(p, 0);
+	vht_kick(p, 0);
+	child = fork();
+	if (!child) {
+		vh_slave_free(p->s);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	vht_pump(p);
+	assert_int_equal(vht_used(p, 0), 1);
 }
 
 static void a_ring_that_was_not_started_waits_for_its_start(void **state)
@@ -552,6 +600,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		PEER(rings_memory_and_features_go_on),
+		PEER(the_old_one_takes_no_kick_when_it_ends),
+		PEER(a_child_takes_no_kick_when_it_frees_what_it_has_of_its_parent),
 		PEER(a_ring_that_was_not_started_waits_for_its_start),
 		PEER(pause_waits_for_what_is_in_flight_and_takes_nothing_new),
 		PEER(pause_waits_for_the_rest_of_a_message_and_for_what_is_owed),
