@@ -83,7 +83,7 @@ def _circulate(place, packed, in_order):
         with Testpmd(place, f"testpmd-{of}", device, "--forward-mode=io") as pmd:
             pmd.wait_for(lambda: "testpmd>" in pmd.output(), "prompt", 60)
             pmd.say("start tx_first 2")
-            pmd.wait_for(lambda: (pmd.say("show port stats 0"), received(pmd.output()) > FRAMES)[1], "frames", 60)
+            pmd.wait_for(lambda: (pmd.say("show port stats 0"), seen(pmd.output()) > FRAMES)[1], "frames", 60)
             pmd.say("stop", "quit")
             check(pmd.wait(30) == 0, f"testpmd's exit code is not 0\n{pmd.tail()}")
             received, sent = testpmd_counts(pmd.output())
@@ -93,7 +93,7 @@ def _circulate(place, packed, in_order):
     return received
 
 
-def received(output):
+def seen(output):
     found = re.findall(r"RX-packets: (\d+)", output)
     return int(found[-1]) if found else 0
 

@@ -119,7 +119,7 @@ def row_peers(place, rng):
             with net_rows.Testpmd(place, "testpmd-drives", device, "--forward-mode=io") as pmd:
                 pmd.wait_for(lambda: "testpmd>" in pmd.output(), "prompt", 60)
                 pmd.say("start tx_first 1")
-                pmd.wait_for(lambda: (pmd.say("show port stats 0"), net_rows.received(pmd.output()) > 64)[1], "frames", 60)
+                pmd.wait_for(lambda: (pmd.say("show port stats 0"), net_rows.seen(pmd.output()) > 64)[1], "frames", 60)
                 traced.look()  # DPDK clears the rings when it stops
                 pmd.say("stop", "quit")
                 net_rows.check(pmd.wait(30) == 0, f"testpmd's exit code is not 0\n{pmd.tail()}")
