@@ -144,7 +144,8 @@ struct vh_driver_ring {
  * @blocks: yes
  * @errors: EINVAL EPERM EBADF EBUSY ENOENT EMFILE EDEADLK ESHUTDOWN ENOTCONN ENOMEM ENOBUFS EPROTO EREMOTEIO ECONNRESET ETIMEDOUT EINTR ECANCELED
  *
- * Return: 0, -EPERM when the session has its own rings, -EBUSY while that queue runs: see vh_driver_reset_queue().
+ * Return: 0, -EPERM when the session has its own rings, -EBUSY while that queue runs, see vh_driver_reset_queue(), or when the
+ * device takes no ring more while it runs others.
  */
 VH_API vh_rc vh_driver_set_ring(struct vh_driver *d, uint32_t index, const struct vh_driver_ring *ring, vh_fd kick_fd,
 				vh_fd call_fd);
@@ -175,7 +176,8 @@ VH_API vh_rc vh_driver_get_ring(struct vh_driver *d, uint32_t index, struct vh_d
  * @blocks: yes
  * @errors: EINVAL ENOENT EBUSY EDEADLK ESHUTDOWN ENOTCONN ENOMEM ENOBUFS EPROTO EREMOTEIO EOPNOTSUPP ECONNRESET ETIMEDOUT EINTR ECANCELED
  *
- * Return: 0; -EOPNOTSUPP when a device that does not say where its rings stopped (vp_vdpa) is to go on without this one.
+ * Return: 0; for a device that does not say where its rings stopped (vp_vdpa), -EOPNOTSUPP when it is to go on without this
+ * one, -EBUSY when it is to take this one too while it runs others.
  */
 VH_API vh_rc vh_driver_enable(struct vh_driver *d, uint32_t index, uint32_t on);
 

@@ -20,13 +20,13 @@ static int settle(struct vhi_together *t, const struct vhi_together_ops *ops, vo
 
 int vhi_together_ready(struct vhi_together *t, const struct vhi_together_ops *ops, void *dev)
 {
-	for (uint32_t i = 0; !t->ready && i < VHI_TOGETHER_RINGS; i++)
+	for (uint32_t i = 0; i < VHI_TOGETHER_RINGS; i++)
 		t->rings[i].wanted = t->rings[i].on;
 	t->ready = true;
 	return settle(t, ops, dev);
 }
 
-/* All stop with one, and go on when it does, or when it is wanted no more. */
+/* All stop with one, and go on when it does, or when the driver says that it is ready without it. */
 int vhi_together_switch(struct vhi_together *t, const struct vhi_together_ops *ops, void *dev, uint32_t index, bool on)
 {
 	struct vhi_together_ring *r = &t->rings[index];

@@ -35,6 +35,7 @@ enum vhi_step {
 struct vhi_backend_ops {
 	const char *kind;
 	bool says_broken; /* it takes eventfds by which it says that it can't go on with a ring */
+	bool stops_enabled; /* ring_stop() is enough for a ring that is enabled: ring_enable() off is for one that stays */
 	int (*get_features)(void *ctx, uint64_t *offered);
 	int (*negotiate)(void *ctx, uint64_t wanted, uint64_t *acked);
 	int (*max_queues)(void *ctx, uint32_t *n);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0 */
 /*
  * Rings of a device that starts and stops as a whole. It stops with one of them, and starts when the driver is ready and every
- * ring is on that was on by then, or was switched on since.
+ * ring is on that was on when it said so last, or was switched on since.
  */
 #ifndef VHI_TOGETHER_H
 #define VHI_TOGETHER_H

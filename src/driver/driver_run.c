@@ -51,6 +51,7 @@ static int queue_begin(struct vh_driver *d, struct vhi_driver_queue *dq)
 		rc = 0;
 	if (rc)
 		return rc;
+	dq->spoilt = true; /* there is nothing to go on with, until it has begun */
 	vhi_shm_zero((uint8_t VHI_SHM *)(uintptr_t)dq->rings, (size_t)dq->rings_len);
 	dq->ring.base = vhi_ring_first_base(d->features);
 	dq->ring.fresh = true;
@@ -185,17 +186,33 @@ int vhi_driver_ring_start(struct vh_driver *d, uint32_t index)
 	return rc;
 }
 
-/* From nothing told to enabled, in a call that waits. */
-int vhi_driver_ring_begin(struct vh_driver *d, uint32_t index)
+static int ring_tell(struct vh_driver *d, uint32_t index)
 {
 	int rc;
 
 	while ((rc = vhi_driver_ring_again(d, index)) == -EAGAIN)
 		wait_call(d);
-	if (rc || !vhi_driver_ring_runs(d, index))
-		return rc;
-	rc = vhi_driver_ring_start(d, index);
-	return rc ? rc : vhi_driver_ring_enable(d, index);
+	return rc || !vhi_driver_ring_runs(d, index) ? rc : vhi_driver_ring_start(d, index);
+}
+
+/* From nothing told to enabled, in a call that waits. */
+int vhi_driver_ring_begin(struct vh_driver *d, uint32_t index)
+{
+	int rc = ring_tell(d, index);
+
+	return rc || !d->queues[index].begun ? rc : vhi_driver_ring_enable(d, index);
+}
+
+/* All are told before one is on, as in a replay: a device that starts as a whole knows which it has to wait for. */
+static int rings_begin(struct vh_driver *d)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; !rc && i < d->n_queues; i++)
+		rc = ring_tell(d, i);
+	for (uint32_t i = 0; !rc && i < d->n_queues; i++)
+		rc = d->queues[i].begun ? vhi_driver_ring_enable(d, i) : 0;
+	return rc;
 }
 
 /* Nothing is in flight, so everything was taken: the driver knows where the ring must have stopped. */
@@ -242,7 +259,7 @@ static int ring_stopped(struct vh_driver *d, uint32_t index, uint32_t base, int 
 /* The back-end runs it, and is to let go of it. */
 static int ring_halt(struct vh_driver *d, uint32_t index, uint32_t *base)
 {
-	int rc = ring_enable(d, index, false);
+	int rc = d->b->ops->stops_enabled ? 0 : ring_enable(d, index, false);
 
 	if (!rc)
 		rc = d->b->ops->ring_stop(d->b->ctx, index, base);
@@ -353,8 +370,8 @@ static int session_begin(struct vh_driver *d)
 	if (!rc)
 		rc = vhi_driver_inflight_set(d);
 	/* Without a connection that is all: the next one starts the rings. */
-	for (uint32_t i = 0; !rc && i < d->n_queues; i++)
-		rc = vhi_driver_ring_begin(d, i);
+	if (!rc)
+		rc = rings_begin(d);
 	if (!rc)
 		rc = vhi_driver_status(d, VHI_DRIVER_S_RUNNING);
 	rc = rc > 0 ? 0 : vhi_driver_told(d, rc);

@@ -90,11 +90,16 @@ void vhi_show_connection(struct vhi_show *s, const uint64_t values[VHI_CONNECTIO
 			 __ATOMIC_RELAXED);
 }
 
+/* How often who writes looks again. Others may come all the time, as those do who poll. */
+#define ROUNDS 4
+
 /* What we look at from here on is not older than what somebody wrote who saw nobody writing. */
 static bool begin(struct vhi_show *s)
 {
 	const bool ours = !__atomic_exchange_n(&s->writing, 1, __ATOMIC_ACQUIRE);
 
+	if (ours)
+		s->rounds = 1;
 	vhi_full_fence();
 	return ours;
 }
@@ -114,10 +119,22 @@ bool vhi_show_turn(struct vhi_show *s, uint64_t now, bool at_once)
 	return now >= __atomic_load_n(&s->next_ns, __ATOMIC_RELAXED) && begin(s);
 }
 
+/* After the last round it is due at once: the next one who comes, as somebody did just now, writes what came meanwhile. */
 bool vhi_show_turned(struct vhi_show *s)
 {
+	const uint32_t rounds = s->rounds;
+
 	__atomic_store_n(&s->writing, 0, __ATOMIC_SEQ_CST);
-	return __atomic_exchange_n(&s->again, 0, __ATOMIC_SEQ_CST) && begin(s);
+	if (!__atomic_load_n(&s->again, __ATOMIC_SEQ_CST))
+		return false;
+	if (rounds == ROUNDS) {
+		__atomic_store_n(&s->next_ns, 0, __ATOMIC_RELAXED);
+		return false;
+	}
+	if (!__atomic_exchange_n(&s->again, 0, __ATOMIC_SEQ_CST) || !begin(s))
+		return false;
+	s->rounds = rounds + 1;
+	return true;
 }
 
 bool vhi_show_flow(struct vhi_show *s, uint32_t i, struct vh_queue *q, uint64_t now)

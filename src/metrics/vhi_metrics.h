@@ -119,6 +119,7 @@ struct vhi_show {
 	uint64_t next_ns;		/* atomic: from then on rows may be written again */
 	uint32_t writing;		/* atomic: a thread is at it */
 	uint32_t again;			/* atomic: and is to look once more */
+	uint32_t rounds;		/* of who is at it */
 	uint64_t seen;			/* the handle's own: whether there is news that can't wait */
 	uint64_t connections, since_ns; /* the handle's own: when the newest began */
 	bool due;			/* something may have changed that is not written yet, or changes by itself */
@@ -136,7 +137,7 @@ uint64_t vhi_show_deadline(const struct vhi_show *s);
 void vhi_show_connection(struct vhi_show *s, const uint64_t values[VHI_CONNECTION_PROPS], const char *address);
 /*
  * For handles that several threads drive, and nobody dispatches. True for the one that is to write all rows now, as often as
- * turned() says so too:
+ * turned() says so too, which is a few times at most:
  *
  *	for (more = vhi_show_turn(s, now, false); more; more = vhi_show_turned(s))
  */

@@ -206,17 +206,26 @@ static int device_stop(void *dev)
 }
 
 /* Before its rings stop, if they run: what one says goes for all. */
-static bool forgets(void *ctx)
+static bool will_forget(struct vh_vdpa *v)
 {
-	struct vh_vdpa *v = ctx;
 	uint32_t i = 0;
 
 	while (v->running && i < VHI_TOGETHER_RINGS && !v->all.rings[i].on)
 		i++;
-	if (v->running && i < VHI_TOGETHER_RINGS && !vhi_vdpa_enter(v, "forgets")) {
+	if (v->running && i < VHI_TOGETHER_RINGS) {
 		vhi_error_mute(true);
 		(void)ring_where(v, i);
 		vhi_error_mute(false);
+	}
+	return v->forgets;
+}
+
+static bool forgets(void *ctx)
+{
+	struct vh_vdpa *v = ctx;
+
+	if (!vhi_vdpa_enter(v, "forgets")) {
+		(void)will_forget(v);
 		vhi_vdpa_leave(v, 0);
 	}
 	return v->forgets;
@@ -246,8 +255,19 @@ static int ring_start(void *ctx, uint32_t index, const struct vhi_ring_intent *r
 		v->intents[index] = *ring;
 		v->all.rings[index].kick = ring->kick;
 		v->all.rings[index].told = true;
+		/* The others wait until it is on, or the driver is ready without it. */
+		v->all.rings[index].wanted |= !v->running;
 	}
 	return vhi_vdpa_leave(v, rc);
+}
+
+/* Others go on without one that is switched off, and stays where it is. */
+static int ring_switch(struct vh_vdpa *v, uint32_t index, bool on)
+{
+	const bool leaves = !on && v->all.rings[index].on && v->all.ready;
+	int rc = vhi_together_switch(&v->all, &whole, v, index, on);
+
+	return rc || !leaves ? rc : vhi_together_ready(&v->all, &whole, v);
 }
 
 static int ring_enable(void *ctx, uint32_t index, bool on)
@@ -259,9 +279,9 @@ static int ring_enable(void *ctx, uint32_t index, bool on)
 		return rc;
 	if (index >= VHI_TOGETHER_RINGS || (on && !v->all.rings[index].told))
 		return vhi_vdpa_leave(v, cannot(v, -EINVAL, "the ring was not started"));
-	if (on && v->running && v->forgets && !v->all.rings[index].on)
-		return vhi_vdpa_leave(v, cannot(v, -EOPNOTSUPP, "no ring can join those that run; stop the session"));
-	return vhi_vdpa_leave(v, vhi_together_switch(&v->all, &whole, v, index, on));
+	if (on && v->running && !v->all.rings[index].on && will_forget(v))
+		return vhi_vdpa_leave(v, cannot(v, -EBUSY, "no ring can join those that run; stop the session"));
+	return vhi_vdpa_leave(v, ring_switch(v, index, on));
 }
 
 static int ring_stop(void *ctx, uint32_t index, uint32_t *base)
@@ -396,6 +416,7 @@ static int no_fd(void *ctx)
 const struct vhi_backend_ops vhi_vdpa_backend_ops = {
 	.kind = "vdpa",
 	.says_broken = true,
+	.stops_enabled = true,
 	.get_features = get_features,
 	.negotiate = negotiate,
 	.max_queues = max_queues,

@@ -176,6 +176,29 @@ static void threads_write_together(void **state)
 	close_page();
 }
 
+/* Whoever writes leaves while others come all the time, and who comes next tells what came meanwhile. */
+static void a_writer_leaves_whoever_comes(void **state)
+{
+	struct vh_blk_done done;
+	struct vht_session s;
+	uint32_t rounds = 0;
+
+	open_page(FOR_EVER);
+	begin(state, &s, true);
+	submit(&s, 1);
+	for (bool more = vhi_show_turn(s.d->show, vhi_now_ns(), true); more; more = vhi_show_turned(s.d->show)) {
+		assert_in_range(++rounds, 1, 16);
+		assert_int_equal(vh_blk_reap(s.b, 1, &done, 1), 0);
+		/* As if it had been looked at before. */
+		vhi_metrics_put_value(m, s.d->show->queues[1], VHI_QUEUE_IN_FLIGHT, 9);
+	}
+	assert_int_equal(vh_blk_reap(s.b, 0, &done, 1), 0);
+	assert_int_equal(queue(1).values[VHI_QUEUE_IN_FLIGHT], 1);
+	vht_disk_hold(s.disk, false);
+	vht_session_end(&s);
+	close_page();
+}
+
 /* It is taken away, put on again and called otherwise while queues run and are told of. */
 static void it_is_replaced_while_queues_run(void **state)
 {
@@ -242,7 +265,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		VHT_OVER(a_session_is_told),	       VHT_USER_ONLY(what_is_in_flight_is_always_right),
 		VHT_USER_ONLY(threads_write_together), VHT_USER_ONLY(it_is_replaced_while_queues_run),
-		VHT_USER_ONLY(a_child_writes_nothing),
+		VHT_USER_ONLY(a_writer_leaves_whoever_comes), VHT_USER_ONLY(a_child_writes_nothing),
 	};
 
 	return vht_run(tests);

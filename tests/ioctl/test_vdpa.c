@@ -556,6 +556,56 @@ static void of_a_device_that_forgets_no_ring_stops_alone(void **state)
 	vh_driver_free(d);
 }
 
+/* Nor does one join those that run, also where nobody has asked for a place yet; it runs from the next start on. */
+static void of_a_device_that_forgets_no_ring_joins(void **state)
+{
+	struct vh_driver_opts opts = {.size = sizeof(opts), .type = VH_TYPE_BLK, .n_queues = 2, .queue_size = 8};
+	struct vh_backend *b;
+	struct vh_driver *d;
+
+	(void)state;
+	f.forgets = true;
+	assert_int_equal(vh_vdpa_backend(v, &b), 0);
+	assert_int_equal(vh_driver_new(&opts, b, NULL, &d), 0);
+	assert_int_equal(vh_driver_enable(d, 1, 0), 0);
+	assert_int_equal(vh_driver_start(d), 0);
+	assert_true(f.rings[0].on && !f.rings[1].on);
+	fails(vh_driver_enable(d, 1, 1), -EBUSY, "no ring can join");
+	assert_int_equal(vh_driver_enable(d, 0, 1), 0); /* which it is */
+	assert_int_equal(f.status, S_RUNNING);
+	assert_int_equal(f.n_starts, 1);
+	assert_int_equal(vh_driver_stop(d, 0, 0), 0);
+	assert_int_equal(vh_driver_start(d), 0);
+	assert_int_equal(f.status, S_RUNNING);
+	assert_true(f.rings[0].on && f.rings[1].on);
+	vh_driver_free(d);
+}
+
+/* One that was on the last time, and is not now, is not waited for. */
+static void a_ring_that_was_switched_off_is_not_waited_for(void **state)
+{
+	struct vh_driver_opts opts = {.size = sizeof(opts), .type = VH_TYPE_BLK, .n_queues = 2, .queue_size = 8};
+	struct vh_backend *b;
+	struct vh_driver *d;
+
+	(void)state;
+	assert_int_equal(vh_vdpa_backend(v, &b), 0);
+	assert_int_equal(vh_driver_new(&opts, b, NULL, &d), 0);
+	assert_int_equal(vh_driver_start(d), 0);
+	assert_int_equal(vh_driver_stop(d, 0, 0), 0);
+	assert_int_equal(vh_driver_enable(d, 1, 0), 0);
+	assert_int_equal(vh_driver_start(d), 0);
+	assert_int_equal(f.status, S_RUNNING);
+	assert_true(f.rings[0].on && !f.rings[1].on);
+	assert_int_equal(vh_driver_enable(d, 1, 1), 0);
+	assert_int_equal(f.status, S_RUNNING);
+	assert_true(f.rings[0].on && f.rings[1].on);
+	assert_int_equal(vh_driver_enable(d, 1, 0), 0);
+	assert_int_equal(f.status, S_RUNNING);
+	assert_true(f.rings[0].on && !f.rings[1].on);
+	vh_driver_free(d);
+}
+
 static void what_fails_while_it_starts_is_told(void **state)
 {
 	static const struct {
@@ -621,6 +671,8 @@ int main(void)
 		TEST(one_ring_begins_anew_with_all_others),
 		TEST(a_session_goes_on_over_a_device_that_forgets),
 		TEST(of_a_device_that_forgets_no_ring_stops_alone),
+		TEST(of_a_device_that_forgets_no_ring_joins),
+		TEST(a_ring_that_was_switched_off_is_not_waited_for),
 		TEST(what_fails_while_it_starts_is_told),
 		TEST(a_doorbell_is_there_or_not),
 	};
