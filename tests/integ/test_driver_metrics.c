@@ -263,9 +263,12 @@ static void a_child_writes_nothing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		VHT_OVER(a_session_is_told),	       VHT_USER_ONLY(what_is_in_flight_is_always_right),
-		VHT_USER_ONLY(threads_write_together), VHT_USER_ONLY(it_is_replaced_while_queues_run),
-		VHT_USER_ONLY(a_writer_leaves_whoever_comes), VHT_USER_ONLY(a_child_writes_nothing),
+		VHT_OVER(a_session_is_told),
+		VHT_USER_ONLY(what_is_in_flight_is_always_right),
+		VHT_USER_ONLY(threads_write_together),
+		VHT_USER_ONLY(it_is_replaced_while_queues_run),
+		VHT_USER_ONLY(a_writer_leaves_whoever_comes),
+		VHT_USER_ONLY(a_child_writes_nothing),
 	};
 
 	return vht_run(tests);
