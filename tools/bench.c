@@ -132,20 +132,6 @@ static int turn(struct bench *b, uint32_t queue, bool again, uint32_t *got)
 	return again ? submit(b, queue, slots, (uint32_t)n) : 0;
 }
 
-static int no_answer(const struct bench *b)
-{
-	return say(EXIT_WRONG, "%s: no answer for %" PRIu64 " ms", b->t->name, b->timeout);
-}
-
-static int sleep_on_one(struct bench *b)
-{
-	int32_t rc = vh_blk_wait(b->t->blk, 0, (int32_t)b->timeout);
-
-	if (rc == -ETIMEDOUT)
-		return no_answer(b);
-	return rc && rc != -EINTR ? say_vh(rc, b->t->name) : 0;
-}
-
 /* Sleep until any queue has something, or the connection does. 0 or an exit code. */
 static int sleep_on_queues(struct bench *b)
 {
@@ -153,7 +139,7 @@ static int sleep_on_queues(struct bench *b)
 	int n;
 
 	if (b->queues == 1)
-		return sleep_on_one(b);
+		return target_wait(b->t);
 	for (uint32_t q = 0; q < b->queues; q++) {
 		int32_t armed = vh_queue_arm(b->rings[q]);
 
@@ -164,11 +150,11 @@ static int sleep_on_queues(struct bench *b)
 		p[q] = (struct pollfd){.fd = vh_queue_fd(b->rings[q]), .events = POLLIN};
 	}
 	p[b->queues] = (struct pollfd){.fd = vh_master_fd(b->t->master), .events = POLLIN};
-	n = poll(p, (nfds_t)b->queues + 1, (int)b->timeout);
+	n = poll(p, (nfds_t)b->queues + 1, b->t->timeout_ms);
 	if (n < 0 && errno != EINTR)
 		return say(EXIT_WRONG, "poll: %s", strerror(errno));
 	if (!n)
-		return no_answer(b);
+		return target_silent(b->t);
 	if (p[b->queues].revents) {
 		int32_t rc = vh_master_dispatch(b->t->master);
 

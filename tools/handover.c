@@ -14,7 +14,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define WAIT_MS	    30000
+#define WAIT_MS	    30000  /* for requests in flight, and for who waits for them */
+#define SUCCESSOR_S 5	   /* for a successor, while nobody serves */
 #define PIECE	    16384u /* bytes in a message */
 #define PIECE_FILES 64u
 #define MAX_BYTES   (1u << 20)
@@ -58,9 +59,9 @@ static int address(const char *path, struct sockaddr_un *a)
 }
 
 /* Of a connection: one that was accepted has not got it from the socket that listens. */
-static void limit(int fd)
+static void limit(int fd, int seconds)
 {
-	const struct timeval most = {.tv_sec = WAIT_MS / 1000};
+	const struct timeval most = {.tv_sec = seconds};
 
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &most, sizeof(most));
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &most, sizeof(most));
@@ -211,7 +212,7 @@ bool handover_give(int listener, struct vh_slave *s)
 
 	if (fd < 0)
 		return false;
-	limit(fd);
+	limit(fd, SUCCESSOR_S);
 	while ((rc = vh_slave_pause(s)) == -EINPROGRESS && (rc = vh_slave_wait(s, WAIT_MS)) >= 0)
 		;
 	if (!rc)
@@ -242,7 +243,7 @@ int handover_take(const char *path, struct vh_slave *s)
 	if (address(path, &a))
 		return -1;
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	limit(fd);
+	limit(fd, WAIT_MS / 1000 + SUCCESSOR_S);
 	if (fd >= 0 && !connect(fd, (struct sockaddr *)&a, sizeof(a))) {
 		if (!receive_state(fd, &st))
 			say(0, "--handover %s: what serves there does not give its state", path);

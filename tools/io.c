@@ -88,13 +88,8 @@ static int collect(struct mover *m)
 	struct vh_blk_done done[DEPTH];
 	int32_t n = vh_blk_reap(m->t->blk, 0, done, DEPTH);
 
-	if (!n) {
-		int32_t rc = vh_blk_wait(m->t->blk, 0, 30000);
-
-		if (rc && rc != -EINTR)
-			return say_vh(rc, m->t->name);
-		return 0;
-	}
+	if (!n)
+		return target_wait(m->t);
 	if (n < 0)
 		return say_vh(n, m->t->name);
 	for (int32_t i = 0; i < n; i++) {
@@ -155,21 +150,19 @@ static int flush(struct target *t)
 	struct vh_blk_io io = {.op = VH_BLK_FLUSH};
 	struct vh_blk_done done;
 	int32_t n;
+	int rc = 0;
 
 	if (!t->info.write_cache)
 		return 0;
 	n = vh_blk_submit(t->blk, 0, &io, 1);
-	while (n >= 0) {
+	while (n >= 0 && !rc) {
 		n = vh_blk_reap(t->blk, 0, &done, 1);
 		if (n == 1)
 			return done.rc ? say(EXIT_WRONG, "%s: flush failed: %s", t->name, vh_error_name(done.rc)) : 0;
-		if (n == 0) {
-			n = vh_blk_wait(t->blk, 0, 30000);
-			if (n == -EINTR)
-				n = 0;
-		}
+		if (n == 0)
+			rc = target_wait(t);
 	}
-	return say_vh(n, t->name);
+	return rc ? rc : say_vh(n, t->name);
 }
 
 static int from_seed(struct mover *m, uint64_t offset, void *buf, uint32_t len)
@@ -358,7 +351,7 @@ int cmd_io(int argc, char **argv)
 	int rc;
 
 	if (argc < 3 || strcmp(argv[0], "blk"))
-		return usage("io what? vhctl io blk unix:PATH read|write|verify|bench");
+		return usage("io what? vhctl io blk PATH read|write|verify|bench");
 	if (!strcmp(argv[2], "bench"))
 		return io_bench(&t, argc, argv);
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)

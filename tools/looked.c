@@ -4,6 +4,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -130,6 +131,28 @@ static int by_socket(const char *target, struct looked *out)
 		       : say(EXIT_UNREACHABLE, "%s: none of your processes has this socket; root may see more", target);
 }
 
+/* Whose it is, from what anybody may read; the owner of /proc/PID is root where a process hides itself. */
+static int not_yours(const char *target, unsigned pid)
+{
+	unsigned uid = geteuid();
+	const struct passwd *user;
+	char name[64], line[256];
+	FILE *f;
+
+	snprintf(name, sizeof(name), "/proc/%u/status", pid);
+	f = fopen(name, "re");
+	while (f && fgets(line, sizeof(line), f) && sscanf(line, "Uid: %*u %u", &uid) != 1)
+		;
+	if (f)
+		fclose(f);
+	if (uid == geteuid())
+		return say(EXIT_UNREACHABLE, "%s: process %u lets no other one look into it; root may", target, pid);
+	user = getpwuid(uid);
+	snprintf(name, sizeof(name), "%u", uid);
+	return say(EXIT_UNREACHABLE, "%s: process %u belongs to user %s; run this as that user or as root", target, pid,
+		   user ? user->pw_name : name);
+}
+
 int looked_at(const char *target, struct looked *out)
 {
 	char *end;
@@ -148,6 +171,8 @@ int looked_at(const char *target, struct looked *out)
 	if (!out->pid)
 		return usage("'%s' is no number that a process has", target);
 	rc = vh_metrics_reader_open(out->pid, 0, &out->reader);
+	if (rc == -EACCES)
+		return not_yours(target, out->pid);
 	if (rc) {
 		say_vh(rc, target);
 		return EXIT_UNREACHABLE;

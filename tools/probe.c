@@ -212,7 +212,7 @@ int cmd_probe(int argc, char **argv)
 	if (rc)
 		return rc;
 	if (n != 1)
-		return usage("probe what? vhctl probe unix:PATH, /dev/vhost-net, /dev/vhost-vdpa-0 or vdpa:NAME");
+		return usage("probe what? vhctl probe PATH, /dev/vhost-net, /dev/vhost-vdpa-0 or vdpa:NAME");
 	if (type) {
 		r.type_assumed = false;
 		r.type = !strcmp(type, "blk") ? VH_TYPE_BLK : !strcmp(type, "net") ? VH_TYPE_NET : 0;

@@ -146,11 +146,6 @@ static int tell_kern(struct told *t, const char *name)
 	return rc ? say_vh(rc, name) : EXIT_DONE;
 }
 
-bool is_device(const char *name)
-{
-	return vdpa_key(name) || !strncmp(name, "/dev/", 5);
-}
-
 int probe_device(const char *name, bool as_json)
 {
 	struct told t = {.as_json = as_json};

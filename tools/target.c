@@ -4,12 +4,34 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
+
+#define DEFAULT_MS   10000 /* as the library has it */
+#define RECONNECT_MS 30000 /* for a back-end to come back */
+
+static bool is_socket(const char *path)
+{
+	struct stat there;
+
+	return !stat(path, &there) && S_ISSOCK(there.st_mode);
+}
 
 const char *vdpa_key(const char *name)
 {
 	if (!strncmp(name, "vdpa:", 5))
 		return name + 5;
 	return strncmp(name, "/dev/vhost-vdpa-", 16) ? NULL : name;
+}
+
+bool is_device(const char *name)
+{
+	return vdpa_key(name) || (!strncmp(name, "/dev/", 5) && strncmp(name, "/dev/shm/", 9) && !is_socket(name));
+}
+
+/* The library's addresses, less the files of the current folder that are not there: a word alone is a mistake more often. */
+static bool is_address(const char *name)
+{
+	return !is_device(name) && (name[0] == '@' || strpbrk(name, ":/") || is_socket(name));
 }
 
 static int vdpa_open(struct target *t)
@@ -26,10 +48,13 @@ int target_connect(struct target *t, const char *name, const struct target_opts 
 
 	memset(t, 0, sizeof(*t));
 	t->name = name;
+	t->timeout_ms = opts->timeout_ms ? (int32_t)opts->timeout_ms : DEFAULT_MS;
+	if (opts->reconnect && t->timeout_ms < RECONNECT_MS)
+		t->timeout_ms = RECONNECT_MS;
 	if (vdpa_key(name))
 		return vdpa_open(t);
-	if (name[0] != '@' && !strchr(name, ':'))
-		return usage("target '%s' is neither a socket, unix:PATH or @NAME, nor /dev/vhost-vdpa-N or vdpa:NAME",
+	if (!is_address(name))
+		return usage("target '%s' is neither a socket, PATH or @NAME, nor /dev/vhost-vdpa-N or vdpa:NAME",
 			     name);
 	rc = vh_master_new(&mo, NULL, NULL, &t->master);
 	if (rc)
@@ -113,8 +138,26 @@ int target_open(struct target *t, const char *name, const struct target_opts *op
 	}
 }
 
+int target_silent(struct target *t)
+{
+	t->silent = true;
+	return say(EXIT_WRONG, "%s: no request was done for %d ms", t->name, t->timeout_ms);
+}
+
+int target_wait(struct target *t)
+{
+	const int32_t rc = vh_blk_wait(t->blk, 0, t->timeout_ms);
+
+	if (rc == -ETIMEDOUT)
+		return target_silent(t);
+	return rc && rc != -EINTR ? say_vh(rc, t->name) : 0;
+}
+
 void target_close(struct target *t)
 {
+	/* Who keeps a request does not answer that its queue stops. */
+	if (t->silent && t->master)
+		vh_master_disconnect(t->master);
 	vh_blk_free(t->blk);
 	vh_driver_free(t->driver);
 	vh_master_free(t->master);

@@ -41,7 +41,7 @@ static const char help_text[] =
 static const char help_end[] =
 	"       vhctl --version | --help\n"
 	"\n"
-	"TARGET and ADDRESS are unix:PATH, @NAME, fd:N or systemd:NAME; a TARGET can be vdpa:NAME or "
+	"TARGET and ADDRESS are PATH, unix:PATH, @NAME, fd:N or systemd:NAME; a TARGET can be vdpa:NAME or "
 	"/dev/vhost-vdpa-N\n"
 	"too, and that of probe any vhost device file. SIZE takes K, M, G, T (binary). write, verify "
 	"and\n"

@@ -89,11 +89,16 @@ struct target {
 	struct vh_driver *driver;
 	struct vh_blk *blk;
 	struct vh_blk_info info;
+	int32_t timeout_ms; /* for an answer, and for a request */
+	bool silent;	    /* it let that time pass */
 };
-/* An exit code, EXIT_DONE when it is open; what went wrong was said. */
 const char *vdpa_key(const char *name); /* what vh_vdpa_open() takes, NULL = it is no vDPA device */
+bool is_device(const char *name);	/* a device file, or a vDPA device; else it is the address of a socket */
+/* An exit code, EXIT_DONE when it is open; what went wrong was said. */
 int target_connect(struct target *t, const char *name, const struct target_opts *opts); /* up to the socket */
 int target_open(struct target *t, const char *name, const struct target_opts *opts);	/* up to running queues */
+int target_wait(struct target *t);   /* until queue 0 has something to reap, or a signal came; 0, or an exit code */
+int target_silent(struct target *t); /* says that the time is over */
 void target_close(struct target *t);
 
 /* pattern.c */
@@ -167,7 +172,6 @@ void print_config(uint32_t type, const uint8_t *config);
 void json_config(struct json *j, uint32_t type, const uint8_t *config, uint32_t len);
 
 /* probe_dev.c */
-bool is_device(const char *name); /* a device file, or a vDPA device */
 int probe_device(const char *name, bool as_json);
 
 /* vdpa.c: what ls tells too. */

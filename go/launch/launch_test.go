@@ -493,6 +493,18 @@ func installed(t *testing.T, dir, name string, steps ...string) {
 	}
 }
 
+func TestListenThatFailsLeavesNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	listenOn = func(int, int) error { return syscall.ENOBUFS }
+	t.Cleanup(func() { listenOn = syscall.Listen })
+	if _, err := Listen(path, 0o600); !errors.Is(err, syscall.ENOBUFS) {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(path); !os.IsNotExist(err) {
+		t.Error("its file is left", err)
+	}
+}
+
 func TestFindSaysWhyOthersWereNotIt(t *testing.T) {
 	dir := t.TempDir()
 	installed(t, dir, "10-broken", "exit=1")

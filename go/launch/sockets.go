@@ -98,6 +98,8 @@ func Connect(ctx context.Context, path string) (conn *net.UnixConn, err error) {
 	return conn, err
 }
 
+var listenOn = syscall.Listen // tests have it fail
+
 // Listen makes a socket that listens there; net.FileListener makes a listener of it. A socket that nobody listens on any more is
 // replaced; InUse when there is anything else.
 func Listen(path string, mode os.FileMode) (*os.File, error) {
@@ -112,13 +114,17 @@ func Listen(path string, mode os.FileMode) (*os.File, error) {
 		return nil, failed("socket", err)
 	}
 	err = address(path, func(name string) error { return syscall.Bind(fd, &syscall.SockaddrUnix{Name: name}) })
-	if err == nil && file {
+	made := file && err == nil
+	if made {
 		err = os.Chmod(path, mode) // before anybody can connect
 	}
 	if err == nil {
-		err = syscall.Listen(fd, backlog)
+		err = listenOn(fd, backlog)
 	}
 	if err != nil {
+		if made {
+			os.Remove(path)
+		}
 		syscall.Close(fd)
 		return nil, failed(path, err)
 	}

@@ -32,6 +32,9 @@ class Drivable(Handle):
         finally:
             self._leave()
 
+    def _give_up(self) -> None:
+        """What was asked for is not waited for any more. A device of the kernel's has no connection to end."""
+
     def backend(self) -> "Backend":
         """This as a target for a driver."""
         return Backend(self)

@@ -41,7 +41,7 @@ class Blk(OverSession):
     """A block device to read and write: at "unix:/path", behind a Master, or in a Driver session of your own.
 
     timeout: seconds for each answer to a message, and for each request of read(), write() and so on; None = a request may take
-    as long as it likes."""
+    as long as it likes. After one that took longer, the end of the session is that of a Master's connection too."""
 
     _free = "vh_blk_free"
 
@@ -164,6 +164,7 @@ class Blk(OverSession):
     def _await(self, end: "float | None", op: int, offset: int) -> None:
         """Something that ended, or time that is over: the device keeps the request then, and its memory."""
         if not self._sleep(None if end is None else max(0.0, end - time.monotonic()), 0):
+            self._driver._stuck = True
             raise _error.make(errno.ETIMEDOUT, f"the device has not done {BlkOp(op).name} at {offset} within {self._timeout:g} s; "
                               "vhctl state tells what it has in flight")
 

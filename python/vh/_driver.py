@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
 """A driver session: from a back-end to running queues."""
+import contextlib
 import dataclasses
 import errno
 import os
@@ -58,6 +59,7 @@ class Driver(Waiting, Pollable):
                          poll_us=microseconds(poll))
         self._host = backend._host
         self._queues: "dict[int, Queue]" = {}
+        self._stuck = False  # a request was not done in time: who keeps it does not answer that its queue stops
         out = ffi.new("struct vh_driver **")
         ptr = backend._enter()
         try:
@@ -162,6 +164,9 @@ class Driver(Waiting, Pollable):
         # It tells the back-end to stop, by the connection that another thread may be dispatching: not while it is.
         mine = self._serial.acquire(timeout=CLOSE_GRACE_S)
         try:
+            if self._stuck:
+                with contextlib.suppress(OSError):
+                    self._host._give_up()
             super()._end()
         finally:
             if mine:

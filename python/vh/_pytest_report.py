@@ -4,11 +4,12 @@ import contextlib
 import os
 import re
 import zlib
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, Iterator
 
 import pytest
 
 if TYPE_CHECKING:
+    import vh
     from vh import launch
     from vh.trace import Tracer
 
@@ -86,15 +87,25 @@ def rings_text(handle: "Any") -> str:
     if not hasattr(driver, "features") or driver.closed:
         return lines[0]
     lines.append(f"features {driver.features!r}")
-    for index in range(64):
-        try:
-            queue = driver.queue(index)
-        except OSError:
-            break
+    for index, queue in _queues(driver):
         s = queue.stats
         lines.append(f"queue {index}: {queue.state!r}, {s.requests} requests, {s.completed} completed, {s.in_flight} in flight, "
                      f"{s.kicks} kicks, {s.calls} calls, {s.errors} errors")
     return "\n".join(lines)
+
+
+def in_flight(handle: "vh.Blk | vh.Net") -> bool:
+    """Has the device a request, other than a buffer to receive into?"""
+    import vh
+    return any(queue.stats.in_flight for index, queue in _queues(handle.driver) if index % 2 or not isinstance(handle, vh.Net))
+
+
+def _queues(driver: "Any") -> "Iterator[tuple[int, Any]]":
+    for index in range(64):
+        try:
+            yield index, driver.queue(index)
+        except OSError:
+            return
 
 
 def process_text(backend: "launch.Backend") -> str:

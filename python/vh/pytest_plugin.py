@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Callable, Generator, Iterator, Sequence
 
 import pytest
 
-from vh._pytest_report import Evidence, process_text, rings_text, trace_text
+from vh._pytest_report import Evidence, in_flight, process_text, rings_text, trace_text
 from vh._types import TYPES
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _FROM_FIXTURES = {"vh_net": "net"}
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("vh", "vhost devices (libvh)")
     group.addoption("--vh-target", action="append", default=[], metavar="[TYPE=]TARGET",
-                    help="what vh_target, vh_frontend, vh_blk, vh_net and vh_vdpa test: unix:PATH, exec:COMMAND with {socket} in it, vdpa:NAME or "
+                    help="what vh_target, vh_frontend, vh_blk, vh_net and vh_vdpa test: PATH or @NAME of a socket, exec:COMMAND with {socket} in it, vdpa:NAME or "
                     "/dev/vhost-vdpa-N; blk= or net= before it says what device it is. Again: each test runs with each. "
                     "Without it: a device of libvh's in the same process")
     group.addoption("--vh-allow-write", action="store_true", help="what a --vh-target holds may be overwritten; a test that writes is skipped otherwise")
@@ -69,10 +69,12 @@ class Spec:
         type_, found, where = text.partition("=")
         if not found or type_ not in TYPES:
             type_, where = "", text
-        if where.startswith("/") and not where.startswith("/dev/"):
-            where = "unix:" + where
-        if not re.match(r"unix:.|@.|exec:.|vdpa:.|/dev/vhost-vdpa-\d", where):
-            raise pytest.UsageError(f"--vh-target {text}: use unix:PATH, exec:COMMAND, vdpa:NAME or /dev/vhost-vdpa-N, with blk= or net= before it")
+        from vh.launch import sockets
+        if sockets.is_one(where):
+            name = sockets.named(where)
+            where = name if name.startswith("@") else "unix:" + name
+        elif not re.match(r"exec:.|vdpa:.|/dev/vhost-vdpa-\d", where):
+            raise pytest.UsageError(f"--vh-target {text}: use PATH or @NAME of a socket, exec:COMMAND, vdpa:NAME or /dev/vhost-vdpa-N, with blk= or net= before it")
         return cls(where, type_)
 
     @property
@@ -202,7 +204,11 @@ class _Maker:
 
     def driven(self, handle: "Any") -> "Any":
         """A handle that is closed, and whose rings are shown."""
-        self.stack.callback(handle.close)
+        def end() -> None:
+            if not handle.driver.closed and in_flight(handle):
+                handle.driver._stuck = True  # the test is over: nobody waits for what the device keeps
+            handle.close()
+        self.stack.callback(end)
         self.evidence.text("rings", lambda: rings_text(handle), "rings.txt")
         return handle
 

@@ -28,7 +28,7 @@ class DiskDevice(vh.Device):
     type = vh.DeviceType.BLK
     config = struct.pack("<Q", CAPACITY) + bytes(52)
 
-    def __init__(self, *, readonly=False, serial=b"right", most_parts=99, whole_header=False, largest=1 << 20, fails=(), skips=(),
+    def __init__(self, *, readonly=False, serial=b"right", most_parts=99, whole_header=False, largest=1 << 20, fails=(), skips=(), never=(),
                  unknown=2, loses_writes=False, counts_wrong=False, unguarded=False, unbounded=False, drops_odd=False, drops_one_in=0):
         self.features = 1 << FLUSHES | 1 << DISCARDS | 1 << WRITES_ZEROES | (1 << RO if readonly else 0)
         self.__dict__.update({k: v for k, v in locals().items() if k not in ("self", "__class__")})
@@ -40,6 +40,8 @@ class DiskDevice(vh.Device):
         for request in batch:
             self.count += 1
             if self.drops_one_in and self.count % self.drops_one_in == 0:
+                continue
+            if self.never and struct.unpack("<I", request.read(4))[0] in self.never:
                 continue
             if self.drops_odd and (request.wr_len - 1) % 512 and request.wr_len > 21:
                 continue

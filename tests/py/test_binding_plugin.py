@@ -245,7 +245,37 @@ def test_a_vdpa_target_that_is_not_there(run):
 @pytest.mark.parametrize("target", ("nonsense", "tcp:1", "exec:"))
 def test_a_target_that_is_none(run, target):
     got = run("def test_it(vh_blk): pass", "--vh-target", target)
-    assert got.ret != 0 and re.search(r"use unix:PATH, exec:COMMAND", got.stdout.str() + got.stderr.str())
+    assert got.ret != 0 and re.search(r"use PATH or @NAME of a socket, exec:COMMAND", got.stdout.str() + got.stderr.str())
+
+
+@pytest.mark.parametrize("call", ("read(0, 512)", "submit([vh.BlkIo(vh.BlkOp.READ, 0, vh_blk.driver.alloc(512))])"))
+def test_what_a_device_keeps_is_not_waited_for_after_the_test(run, call):
+    got = run(f"""
+        import pytest
+        import vh
+
+        class Keeps(vh.Device):
+            type = vh.DeviceType.BLK
+            config = (64).to_bytes(8, "little")
+            kept = []
+
+            def on_batch(self, queue, index, budget):
+                self.kept.append(queue.pop(budget))
+
+        @pytest.fixture
+        def vh_device():
+            with Keeps() as device:
+                yield device
+
+        def test_it(vh_blk):
+            vh_blk.{call}
+            raise TimeoutError("has not done")
+    """, "--vh-timeout", "3", "--durations=0", "-vv")
+    got.assert_outcomes(failed=1)
+    text = got.stdout.str()
+    assert "1 in flight" in text and "TimeoutError" in text
+    took = float(re.search(r"([0-9.]+)s teardown", text)[1])
+    assert took < 3, text
 
 
 def test_back_ends_of_a_test_are_traced_and_ended(run):

@@ -20,7 +20,7 @@ from vh.check.context import Context, Options, survey  # noqa: E402
 from vh.check.front.context import Context as FrontContext, FrontEnd  # noqa: E402
 from vh.check.__main__ import main as check_main  # noqa: E402
 from vh.check.node import context as node_context, ioctls  # noqa: E402
-from vh.check.targets import Command, Socket  # noqa: E402
+from vh.check.targets import Command, Socket, target  # noqa: E402
 from vh.launch.process import Child  # noqa: E402
 
 import check_devices  # noqa: E402
@@ -54,6 +54,18 @@ def context_for(peers, check, target=None, **options):
     real, offer, device = peers[name]
     how = Options(**{**vars(OPTIONS[name]), **options})
     return Context(target or real, how, offer, device)
+
+
+@pytest.mark.parametrize("text, name", (("/run/x.sock", "unix:/run/x.sock"), ("unix:/run/x.sock", "unix:/run/x.sock"), ("abstract:x", "@x")))
+def test_a_path_alone_is_a_target(text, name):
+    found = target(text)
+    assert isinstance(found, Socket) and found.name == name and found.path == name.replace("unix:", "")
+
+
+def test_what_is_no_target():
+    for text in ("nonsense", "unix:", "exec:", "tcp:1"):
+        with pytest.raises(ValueError, match="what is checked is"):
+            target(text)
 
 
 @pytest.mark.parametrize("name", BACK)

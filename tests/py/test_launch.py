@@ -300,6 +300,27 @@ def _by_name(request, monkeypatch):
     return request.param
 
 
+def test_listen_that_fails_leaves_nothing(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError("chmod")
+    monkeypatch.setattr(sockets.os, "chmod", refuse)
+    with pytest.raises(PermissionError):
+        sockets.listen(str(tmp_path / "s"))
+    assert not os.listdir(tmp_path)
+
+
+def test_what_says_where_a_socket_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    there, gone = socket.socket(socket.AF_UNIX), str(tmp_path / "gone")
+    with there:
+        there.bind("blk.sock")
+        for text, name in (("unix:/x", "/x"), ("unix:@x", "@x"), ("@x", "@x"), ("abstract:x", "@x"), (gone, gone), ("./x", "./x"),
+                           ("blk.sock", "blk.sock"), ("/dev/shm/x", "/dev/shm/x"), ("/run/a:b", "/run/a:b")):
+            assert sockets.is_one(text) and sockets.named(text) == name, text
+    for text in ("", "unix:", "@", "x.sock", "vdpa:x", "exec:/bin/x {socket}", "tcp:/x", "/dev/vhost-net", "/dev/vhost-vdpa-0", "/dev/null"):
+        assert not sockets.is_one(text), text
+
+
 def test_who_listens(tmp_path, by_name):
     path = str(tmp_path / "s")
     assert not launch.listening(path)

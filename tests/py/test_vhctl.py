@@ -10,6 +10,7 @@ import stat
 import subprocess
 import time
 
+import check_devices
 import pytest
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -83,7 +84,7 @@ def _serve(tmp_path):
     ("serve", "blk", "--socket", "/tmp/x", "--file", "/nonexistent"),
     ("serve", "blk", "--socket", "/tmp/" + "x" * 200, "--ram", "1M"),
     ("serve", "blk", "--fd", "77", "--ram", "1M"),
-    ("probe",), ("probe", "unix:"), ("probe", "unix:/x", "--type", "toaster"),
+    ("probe",), ("probe", "nonesuch"), ("io", "blk", "/dev/vhost-net", "read"), ("probe", "unix:"), ("probe", "unix:/x", "--type", "toaster"),
     ("io", "blk"), ("io", "net", "unix:/x", "read"), ("io", "blk", "unix:/x", "dance"),
     ("io", "blk", "unix:/x", "read", "--size", "1Q"), ("io", "blk", "unix:/x", "read", "--bogus"),
     ("io", "blk", "unix:/x", "bench", "--rw", "sideways"), ("io", "blk", "unix:/x", "bench", "--bs", "100"),
@@ -102,12 +103,34 @@ def test_help_and_version():
     assert re.fullmatch(rb"vhctl, libvh \d+\.\d+\.\d+\n", vhctl("--version").stdout)
 
 
-@pytest.mark.parametrize("args", [("probe", "unix:/nonexistent/s"), ("io", "blk", "unix:/nonexistent/s", "read")])
+@pytest.mark.parametrize("args", [("probe", "/nonexistent/s"), ("io", "blk", "./nonesuch", "read"), ("probe", "unix:/nonexistent/s"), ("io", "blk", "unix:/nonexistent/s", "read")])
 def test_nobody_there_is_3_in_one_line(args):
     got = vhctl(*args)
     assert got.returncode == UNREACHABLE
     lines = [line for line in got.stderr.decode().splitlines() if "note:" not in line]
     assert len(lines) == 1
+
+
+@pytest.mark.parametrize("word", ("{}", "./{}", "unix:{}"))
+def test_a_path_alone_is_a_target(serve, word, tmp_path):
+    server = serve("--ram", "1M")
+    target = word.format(os.path.basename(server.path))
+    for args in (("probe", target), ("io", "blk", target, "verify"), ("probe", server.path)):
+        assert vhctl(*args, cwd=tmp_path).returncode == DONE
+    got = vhctl("probe", str(tmp_path / "nonesuch"))
+    assert got.returncode == UNREACHABLE and b"nonesuch: " in got.stderr and b"ENOENT" in got.stderr
+
+
+@pytest.mark.parametrize("op, never", (("read", check_devices.READ), ("write", check_devices.WRITE), ("write", check_devices.FLUSH)))
+def test_a_request_that_is_never_done_is_waited_for_as_long_as_was_said(tmp_path, op, never):
+    path = str(tmp_path / "s")
+    with check_devices.served(check_devices.DiskDevice(never=(never,)), path) as slave:
+        began = time.monotonic()
+        got = vhctl("io", "blk", path, op, "--size", "4K", "--timeout", "300")
+        took = time.monotonic() - began
+        slave.stop()
+    assert got.returncode == WRONG and f"{path}: no request was done for 300 ms".encode() in got.stderr, got.stderr
+    assert took < 15
 
 
 def test_a_stale_socket_to_connect_to_is_3(tmp_path):
@@ -482,6 +505,18 @@ def test_a_successor_that_can_t_leaves_the_other_one_serving(tmp_path):
         assert first.p.stderr.readline() == "vhctl: the successor does not serve; this one goes on\n"
         bench.communicate(timeout=30)
         assert bench.returncode == DONE
+    assert first.end() == DONE
+
+
+def test_a_successor_that_says_nothing_is_not_waited_for_long(tmp_path):
+    path, handover = str(tmp_path / "s"), str(tmp_path / "h")
+    first = Server(path, "--ram", "1M", "--handover", handover)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as silent:
+        silent.connect(handover)
+        began = time.monotonic()
+        assert first.p.stderr.readline() == "vhctl: the successor does not serve; this one goes on\n"
+        assert time.monotonic() - began < 20
+    assert vhctl("io", "blk", path, "verify").returncode == DONE
     assert first.end() == DONE
 
 

@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import pwd
 import re
 import resource
 import signal
@@ -130,6 +131,19 @@ def test_another_ones_page_is_not_mixed_up(serve):
 def test_what_is_refused(args, code):
     r = vhctl(*args)
     assert r.returncode == code and r.stderr.count(b"\n") == 1, r.stderr
+
+
+def test_somebody_else_s_process_is_told_with_its_owner():
+    """A process of nobody's, or, for who is not root, the first one; and one who may not look into it."""
+    command = ["sleep", "60"]
+    with subprocess.Popen(command, user=65534 if os.geteuid() == 0 else None) as other:
+        pid = other.pid if os.geteuid() == 0 else 1
+        may_not = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
+        got = subprocess.run([*may_not, VHCTL, "state", str(pid)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+        other.kill()
+    owner = pwd.getpwuid(65534 if os.geteuid() == 0 else 0).pw_name
+    assert got.returncode == UNREACHABLE
+    assert got.stderr.decode() == f"vhctl: {pid}: process {pid} belongs to user {owner}; run this as that user or as root\n"
 
 
 def test_it_can_be_off(serve):

@@ -26,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="vhctl check", description="Check a vhost-user peer, or a vhost device, by its rules. It uses up many connections.",
         epilog="Exit code: 0 all as expected, 1 not conforming, 2 usage, 3 can't reach the peer.")  # fmt: skip
-    p.add_argument("target", nargs="?", help='unix:PATH, or exec:"COMMAND {socket}", which is started when needed; or a device: '
+    p.add_argument("target", nargs="?", help='PATH of a socket or @NAME, or exec:"COMMAND {socket}", which is started when needed; or a device: '
                    "/dev/vhost-vdpa-N, vdpa:NAME, /dev/vhost-net, /dev/vhost-vsock, /dev/vhost-scsi")  # fmt: skip
     p.add_argument("--listen", metavar="PATH", help="check a front-end, which connects there, once; or:")
     p.add_argument("--command", metavar="COMMAND", help="check a front-end, which is started so, with {socket} for the path")

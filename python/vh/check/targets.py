@@ -8,6 +8,7 @@ import socket
 from typing import Any
 
 from vh import launch
+from vh.launch import sockets
 
 
 class Unreachable(Exception):
@@ -51,7 +52,7 @@ class Socket(Target):
     """A back-end that somebody else has started, at unix:PATH."""
 
     def __init__(self, path: str):
-        self.name, self.path = f"unix:{path}", path
+        self.name, self.path = path if path.startswith("@") else f"unix:{path}", path
 
     def connect(self, timeout: float) -> socket.socket:
         return connect(self.path, timeout)
@@ -127,12 +128,10 @@ def last_words(running: Any, lines: int = 8) -> str:
 
 
 def target(text: str) -> Target:
-    """unix:PATH, @NAME or exec:COMMAND as a target."""
+    """The address of a socket or exec:COMMAND as a target."""
     kind, _, rest = text.partition(":")
     if kind == "exec" and rest.strip():
         return Command(rest)
-    if kind == "unix" and rest:
-        return Socket(rest)
-    if text.startswith("@"):
-        return Socket(text)
-    raise ValueError(f'{text}: what is checked is unix:PATH, or exec:"COMMAND {{socket}}"')
+    if sockets.is_one(text):
+        return Socket(sockets.named(text))
+    raise ValueError(f'{text}: what is checked is a socket, PATH or @NAME, or exec:"COMMAND {{socket}}"')

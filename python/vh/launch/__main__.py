@@ -13,6 +13,7 @@ from typing import Any, Sequence
 
 from vh import launch
 from vh._command import ended, reason
+from vh.launch import sockets
 from vh.launch.backend import FD, SOCKET
 from vh.launch.installed import of_type
 
@@ -26,10 +27,6 @@ def seconds(text: str) -> float:
     if not got:
         raise argparse.ArgumentTypeError(f"{text!r} is no time; use 500, 500ms or 5s")
     return float(got[1]) * (1 if got[2] == "s" else 0.001)
-
-
-def _name(text: str) -> str:
-    return text[5:] if text.startswith("unix:") else text
 
 
 def _parser(word: str) -> argparse.ArgumentParser:
@@ -49,7 +46,7 @@ def _run_options(parser: "argparse.ArgumentParser") -> None:
     parser.add_argument("--type", default="", help="an installed back-end of that type: blk, net, fs ...")
     parser.add_argument("--name", help="the installed back-end whose description or program has that name")
     parser.add_argument("--feature", action="append", default=[], metavar="F", help="it has to have")
-    parser.add_argument("--socket", type=_name, metavar="PATH", help="where; else in a folder of its own, which it tells")
+    parser.add_argument("--socket", type=sockets.named, metavar="PATH", help="where; else in a folder of its own, which it tells")
     parser.add_argument("--how", choices=(SOCKET, FD), default="",
                         help="how a program is told that has no {socket} or {fd} in its words: --socket-path=PATH (the default) or --fd=N")
     parser.add_argument("--grace", type=seconds, default=launch.GRACE, metavar="MS", help="from SIGTERM to SIGKILL, 5000")
@@ -66,7 +63,7 @@ def _caps_options(parser: "argparse.ArgumentParser") -> None:
 
 
 def _wait_options(parser: "argparse.ArgumentParser") -> None:
-    parser.add_argument("path", type=_name, help="of a socket, or @NAME")
+    parser.add_argument("path", type=sockets.named, help="of a socket, or @NAME")
     parser.add_argument("--timeout", type=seconds, default=launch.START_TIMEOUT, metavar="MS", help="10000 unless given; 5s is a time too")
 
 

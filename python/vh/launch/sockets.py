@@ -8,6 +8,7 @@ not have them, the names in /proc/net/unix have to do.
 import contextlib
 import errno
 import os
+import re
 import select
 import socket
 import stat
@@ -19,9 +20,34 @@ from vh.launch.errors import InUse, LaunchError, timed_out
 
 NAME_MAX = 107  # bytes of a path in a socket's address, without the zero after it
 LOOK_EVERY = 0.01  # seconds
+_WORD = re.compile(r"[a-z0-9+-]+:")  # before what is no path, as libvh has it
 _ACCEPTS = 0x10000  # in /proc/net/unix: __SO_ACCEPTCON
 _SOCK_DIAG, _BY_FAMILY, _DUMP, _DONE, _ERROR = 4, 20, 0x301, 3, 2
 _LISTENS, _NAME, _FILE = 10, 0, 1
+
+
+def named(text: str) -> str:
+    """The same name as the calls below take it, PATH or @NAME, of what else vhctl takes: unix:PATH, unix:@NAME, abstract:NAME."""
+    if text.startswith("abstract:"):
+        return "@" + text[len("abstract:"):]
+    return text[len("unix:"):] if text.startswith("unix:") else text
+
+
+def is_one(text: str) -> bool:
+    """Whether it says where a socket is, and not a device file, a vDPA device or a command: unix:PATH, @NAME, abstract:NAME, a path, or
+    the file of a socket."""
+    if text.startswith(("unix:", "@", "abstract:")):
+        return named(text) not in ("", "@")
+    if _WORD.match(text) or text.startswith("/dev/") and not text.startswith("/dev/shm/") and not _is_socket(text):
+        return False
+    return "/" in text or _is_socket(text)
+
+
+def _is_socket(path: str) -> bool:
+    try:
+        return stat.S_ISSOCK(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 @contextlib.contextmanager
@@ -82,13 +108,16 @@ def listen(path: str, mode: int = 0o600, backlog: int = 1) -> socket.socket:
     if file:
         make_room(path)
     sock = socket.socket(socket.AF_UNIX)
+    ours = None
     try:
         with address(path) as name:
             sock.bind(name)
+        ours = which(path)
         if file:
             os.chmod(path, mode)  # before anybody can connect
         sock.listen(backlog)
     except BaseException:
+        remove(path, ours)
         sock.close()
         raise
     return sock

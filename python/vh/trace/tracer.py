@@ -38,23 +38,16 @@ class Sink(Protocol):
     def note(self, n: Note) -> None: ...
 
 
-def address(target: str) -> str:
-    """unix:PATH, PATH, @NAME and abstract:NAME as vh.launch.sockets takes them: PATH or @NAME."""
-    if target.startswith("abstract:"):
-        return "@" + target[len("abstract:"):]
-    return target[len("unix:"):] if target.startswith("unix:") else target
-
-
 def listener(target: str) -> socket.socket:
     """A socket that listens there; one that nobody listens at any more is replaced."""
-    s = sockets.listen(address(target), backlog=8)
+    s = sockets.listen(sockets.named(target), backlog=8)
     s.setblocking(False)
     return s
 
 
 def connected(target: str, timeout: float) -> socket.socket:
     """A connection to there; waits for a listener until the timeout."""
-    s = sockets.reach(address(target), timeout)
+    s = sockets.reach(sockets.named(target), timeout)
     s.setblocking(False)
     return s
 
@@ -248,7 +241,7 @@ class Tracer:
             else:
                 self._listener = s or listener(listen)
             if not s:
-                self._path = address(listen)
+                self._path = sockets.named(listen)
                 self._file = sockets.which(self._path)
         except BaseException:
             if back:

@@ -20,6 +20,7 @@ from vh.check.node import ioctls
 from vh.check.node.ioctls import BATCH_BEGIN, BATCH_END, INVALIDATE, UPDATE, VDPA, Node, Refused
 from vh.check.targets import Target, Unreachable
 from vh.check.wires import History
+from vh.launch import sockets
 from vh.testing.peer import Memory, Queue
 from vh.testing.wire import FE, F, bits
 
@@ -65,7 +66,7 @@ class File(Target):
 
 
 def is_node(text: str) -> bool:
-    return text.startswith(("vdpa:", "/dev/"))
+    return text.startswith("vdpa:") or text.startswith("/dev/") and not sockets.is_one(text)
 
 
 class Session:
