@@ -16,26 +16,33 @@ void vhi_error_mute(bool on)
 	muted = on;
 }
 
-static void failure_format(struct vhi_failure *f, const char *fmt, va_list ap)
+static void fill(struct vhi_failure *f, int32_t code, uint32_t domain, uint32_t site, uint32_t queue, uint32_t request,
+		 const char *fmt, va_list ap)
 {
+	f->code = code;
+	f->domain = domain;
+	f->site = site;
+	f->queue = queue;
+	f->request = request;
 	vsnprintf(f->text, sizeof(f->text), fmt, ap);
+}
+
+/* The thread's last one, unless it is not to be noted. */
+static void note(int32_t code, uint32_t domain, uint32_t site, uint32_t queue, uint32_t request, const char *fmt,
+		 va_list ap)
+{
+	if (site)
+		VHI_PROBE2(refused, site, (int64_t)code);
+	if (!muted)
+		fill(&last, code, domain, site, queue, request, fmt, ap);
 }
 
 int32_t vhi_fail(int32_t code, uint32_t domain, uint32_t site, const char *fmt, ...)
 {
 	va_list ap;
 
-	if (site)
-		VHI_PROBE2(refused, site, (int64_t)code);
-	if (muted)
-		return code;
-	last.code = code;
-	last.domain = domain;
-	last.site = site;
-	last.queue = VH_ERROR_NONE;
-	last.request = VH_ERROR_NONE;
 	va_start(ap, fmt);
-	failure_format(&last, fmt, ap);
+	note(code, domain, site, VH_ERROR_NONE, VH_ERROR_NONE, fmt, ap);
 	va_end(ap);
 	return code;
 }
@@ -45,17 +52,8 @@ int32_t vhi_fail_at(int32_t code, uint32_t domain, uint32_t site, uint32_t queue
 {
 	va_list ap;
 
-	if (site)
-		VHI_PROBE2(refused, site, (int64_t)code);
-	if (muted)
-		return code;
-	last.code = code;
-	last.domain = domain;
-	last.site = site;
-	last.queue = queue;
-	last.request = request;
 	va_start(ap, fmt);
-	failure_format(&last, fmt, ap);
+	note(code, domain, site, queue, request, fmt, ap);
 	va_end(ap);
 	return code;
 }
@@ -64,13 +62,8 @@ int32_t vhi_failure_set(struct vhi_failure *f, int32_t code, uint32_t domain, ui
 {
 	va_list ap;
 
-	f->code = code;
-	f->domain = domain;
-	f->site = site;
-	f->queue = VH_ERROR_NONE;
-	f->request = VH_ERROR_NONE;
 	va_start(ap, fmt);
-	failure_format(f, fmt, ap);
+	fill(f, code, domain, site, VH_ERROR_NONE, VH_ERROR_NONE, fmt, ap);
 	va_end(ap);
 	return code;
 }

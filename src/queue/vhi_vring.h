@@ -97,8 +97,7 @@ struct vhi_kept {
 struct vhi_walk {
 	struct vh_seg *segs; /* of the chain, in a row or a block */
 	struct vh_seg *next; /* where the next segment goes */
-	struct vh_seg *part; /* first of the readable ones, or of the writable ones when these have begun */
-	uint64_t len;	     /* bytes in this part */
+	uint64_t len;	     /* bytes of the readable ones, or of the writable ones when these have begun */
 	uint32_t side;	     /* VHI_DESC_WRITE when the writable ones have begun, else 0 */
 	uint32_t left;	     /* descriptors, this one included, for which there is room, and which there may be */
 	const struct vhi_span *span; /* region of the last range: most requests stay in one */

@@ -20,6 +20,10 @@ for _path in PACKAGE.split(os.pathsep):
 
 import vh  # noqa: E402  # pylint: disable=wrong-import-position
 
+# Whole: pytester takes away again what was imported while a test of its ran, and a later test would get a second class of that name.
+for _name in vh.__all__:
+    getattr(vh, _name)
+
 MIB = 1 << 20
 WAIT = 10  # seconds before anything here has failed
 

@@ -113,6 +113,11 @@ class Session:
         raise NotImplementedError
 
     def start(self, q: Queue, base: int | None = None, enable: bool = True) -> None:
+        self.prepare(q, base)
+        if enable:
+            self.enable(q)
+
+    def enable(self, q: Queue, on: bool = True) -> None:
         raise NotImplementedError
 
     def stop(self, q: Queue) -> int:
@@ -164,11 +169,6 @@ class VdpaSession(Session):
                     self.node.message(UPDATE, mem.gpa, mem.size, mem.host)
         self.mems = list(mems)
 
-    def start(self, q: Queue, base: int | None = None, enable: bool = True) -> None:
-        self.prepare(q, base)
-        if enable:
-            self.enable(q)
-
     def enable(self, q: Queue, on: bool = True) -> None:
         self.node.call("VDPA_SET_VRING_ENABLE", q.index, int(on))
 
@@ -203,11 +203,6 @@ class KernSession(Session):
     def set_mem_table(self, mems: Sequence[Memory]) -> None:
         set_table(self.node, [(m.gpa, m.size, m.host) for m in mems])
         self.mems = list(mems)
-
-    def start(self, q: Queue, base: int | None = None, enable: bool = True) -> None:
-        self.prepare(q, base)
-        if enable:
-            self.enable(q)
 
     def enable(self, q: Queue, on: bool = True) -> None:
         self.node.call("NET_SET_BACKEND", q.index, self.tap if on else -1)
