@@ -4,9 +4,18 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <linux/sock_diag.h>
+#include <linux/unix_diag.h>
+#include <netinet/tcp.h>
 #include <pwd.h>
+
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #define LISTENS 0x10000 /* among the flags in /proc/net/unix */
@@ -15,6 +24,7 @@ struct sockets {
 	unsigned long *inodes;
 	size_t n, room;
 	bool listen;
+	char name[sizeof(((struct looked *)0)->address)]; /* what they are bound to */
 };
 
 /* Whoever listens hides who is connected: each of its connections has the same name. */
@@ -84,6 +94,55 @@ static bool has_socket(unsigned pid, const struct sockets *s)
 	return found;
 }
 
+/* Whether it is of that file, whatever path it was bound by and whoever's directory that began in; then it is added. */
+static bool add_if_at(struct sockets *s, const struct nlmsghdr *h, const struct stat *at)
+{
+	const struct unix_diag_msg *m = NLMSG_DATA(h);
+	const struct rtattr *a = (const struct rtattr *)(m + 1);
+	int left = (int)(h->nlmsg_len - NLMSG_LENGTH(sizeof(*m)));
+	const struct rtattr *name = NULL;
+	struct unix_diag_vfs vfs = {0};
+
+	for (; RTA_OK(a, left); a = RTA_NEXT(a, left)) {
+		if (a->rta_type == UNIX_DIAG_NAME)
+			name = a;
+		else if (a->rta_type == UNIX_DIAG_VFS && RTA_PAYLOAD(a) >= sizeof(vfs))
+			memcpy(&vfs, RTA_DATA(a), sizeof(vfs));
+	}
+	/* The kernel's own form of a device's number, and the lower half of the file's. */
+	if (!name || vfs.udiag_vfs_ino != (uint32_t)at->st_ino ||
+	    vfs.udiag_vfs_dev != (major(at->st_dev) << 20 | minor(at->st_dev)))
+		return true;
+	snprintf(s->name, sizeof(s->name), "%.*s", (int)RTA_PAYLOAD(name), (const char *)RTA_DATA(name));
+	return add_socket(s, m->udiag_ino, m->udiag_state == TCP_LISTEN);
+}
+
+/* The sockets of a file, from the kernel; none where it does not tell. */
+static struct sockets sockets_at(const struct stat *at)
+{
+	const struct {
+		struct nlmsghdr h;
+		struct unix_diag_req r;
+	} ask = {.h = {.nlmsg_len = sizeof(ask), .nlmsg_type = SOCK_DIAG_BY_FAMILY, .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP},
+		 .r = {.sdiag_family = AF_UNIX, .udiag_states = UINT32_MAX, .udiag_show = UDIAG_SHOW_NAME | UDIAG_SHOW_VFS}};
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+	_Alignas(struct nlmsghdr) char buf[32768];
+	bool more = fd >= 0 && send(fd, &ask, sizeof(ask), 0) == sizeof(ask);
+	struct sockets s = {0};
+
+	while (more) {
+		ssize_t n = recv(fd, buf, sizeof(buf), 0);
+		const struct nlmsghdr *h = (const struct nlmsghdr *)buf;
+
+		more = n > 0;
+		for (; more && NLMSG_OK(h, n); h = NLMSG_NEXT(h, n))
+			more = h->nlmsg_type == SOCK_DIAG_BY_FAMILY && add_if_at(&s, h, at);
+	}
+	if (fd >= 0)
+		close(fd);
+	return s;
+}
+
 /* The first process with one of the sockets that shows something; else the first one. 0 = there is none. */
 static unsigned holder_of(const struct sockets *s)
 {
@@ -111,7 +170,8 @@ static unsigned holder_of(const struct sockets *s)
 static int by_socket(const char *target, struct looked *out)
 {
 	const char *path = target;
-	struct sockets s;
+	struct sockets s = {0};
+	struct stat at;
 	char full[512];
 
 	if (!strncmp(path, "unix:", 5))
@@ -120,8 +180,11 @@ static int by_socket(const char *target, struct looked *out)
 		snprintf(full, sizeof(full), "@%s", path + 9);
 		path = full;
 	}
-	snprintf(out->address, sizeof(out->address), "%s", path);
-	s = sockets_named(path);
+	if (!stat(path, &at))
+		s = sockets_at(&at);
+	if (!s.n)
+		s = sockets_named(path);
+	snprintf(out->address, sizeof(out->address), "%s", *s.name ? s.name : path);
 	out->pid = s.n ? holder_of(&s) : 0;
 	free(s.inodes);
 	if (!s.n)

@@ -57,6 +57,24 @@ def test_a_process_is_looked_at_by_number_and_by_socket(serve):
     assert vhctl("state", s.p.pid).returncode == UNREACHABLE
 
 
+def test_who_has_the_file_is_looked_at_whatever_its_name_is_there(tmp_path):
+    """Two are bound to a relative name, which is the same one."""
+    places = [tmp_path / "one", tmp_path / "two"]
+    running = []
+    try:
+        for place in places:
+            place.mkdir()
+            running.append(subprocess.Popen([VHCTL, "serve", "blk", "--ram", "1M", "--socket", "d.sock"], cwd=place))  # pylint: disable=consider-using-with
+        for place, process in zip(places, running):
+            assert vhctl("wait", place / "d.sock", "--timeout", "20s").returncode == DONE
+            seen = state(place / "d.sock")
+            assert seen["pid"] == process.pid and [c["address"] for c in seen["connections"]] == ["d.sock"]
+    finally:
+        for process in running:
+            process.terminate()
+            process.wait()
+
+
 def test_many_connections_do_not_hide_who_listens(serve, tmp_path):
     """All of them have the name of the socket, and of the connected ones none is what is looked for."""
     path = str(tmp_path / "s0")  # of the first that is served
