@@ -123,8 +123,12 @@ static struct sockets sockets_at(const struct stat *at)
 	const struct {
 		struct nlmsghdr h;
 		struct unix_diag_req r;
-	} ask = {.h = {.nlmsg_len = sizeof(ask), .nlmsg_type = SOCK_DIAG_BY_FAMILY, .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP},
-		 .r = {.sdiag_family = AF_UNIX, .udiag_states = UINT32_MAX, .udiag_show = UDIAG_SHOW_NAME | UDIAG_SHOW_VFS}};
+	} ask = {.h = {.nlmsg_len = sizeof(ask),
+		       .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+		       .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP},
+		 .r = {.sdiag_family = AF_UNIX,
+		       .udiag_states = UINT32_MAX,
+		       .udiag_show = UDIAG_SHOW_NAME | UDIAG_SHOW_VFS}};
 	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
 	_Alignas(struct nlmsghdr) char buf[32768];
 	bool more = fd >= 0 && send(fd, &ask, sizeof(ask), 0) == sizeof(ask);
