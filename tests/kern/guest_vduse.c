@@ -38,6 +38,7 @@ static struct shared {
 	bool refuse; /* features */
 	bool packed;
 	bool umem;
+	uint32_t spaces;	   /* address spaces and groups; 0 = the default */
 	struct vh_vduse_info info; /* after each round */
 } * shared;
 
@@ -145,6 +146,8 @@ static void be_the_device(int records)
 		.size = sizeof(ops), .get_config = get_config, .set_features = set_features, .on_batch = on_batch};
 	const struct vh_vduse_opts vo = {.size = sizeof(vo),
 					 .flags = shared->umem ? VH_VDUSE_UMEM : 0,
+					 .groups = shared->spaces,
+					 .address_spaces = shared->spaces,
 					 .mask_features = shared->packed ? 0 : UINT64_C(1) << VH_F_RING_PACKED};
 	const struct sigaction action = {.sa_handler = on_change};
 	struct vh_device *dev;
@@ -518,7 +521,7 @@ static void what_is_there_is_said(void)
 }
 
 /* Groups and address spaces are of API 1. */
-static void address_spaces(void)
+static void two_spaces(uint32_t *api)
 {
 	const struct vh_blkdev_opts opts = {
 		.size = sizeof(opts), .kind = VH_BLKDEV_NULL, .capacity = DISK, .max_queues = 2};
@@ -536,10 +539,35 @@ static void address_spaces(void)
 	}
 	guest_ok(rc);
 	guest_ok(vh_vduse_get_info(v, &info));
-	guest_check(info.api_version == 1);
+	*api = info.api_version;
 	vh_vduse_free(v);
 	vh_device_free(dev);
 	guest_ok(vh_vduse_remove(NAME));
+}
+
+static void address_spaces(void)
+{
+	uint32_t api;
+
+	two_spaces(&api);
+	guest_check(api == 1);
+}
+
+/* They share the bounce buffer out between them; virtio_vdpa has the first of them. */
+static void umem_address_spaces(void)
+{
+	uint32_t api;
+	pid_t pid;
+
+	two_spaces(&api);
+	begin();
+	may_pin(2 * BOUNCE);
+	shared->spaces = 2;
+	pid = device_start_umem(-1);
+	guest_ok(genl_dev_new("vduse", NAME));
+	guest_check(bind_virtio());
+	uses(BOUNCE / 2, 0);
+	end(pid);
 }
 
 static void one_block(void)
@@ -564,11 +592,13 @@ static void vhctl(void)
 	pid_t pid;
 
 	begin();
+	may_pin(2 * BOUNCE);
 	guest_check(pipe(says) == 0);
 	pid = fork();
 	if (pid == 0) {
 		dup2(says[1], 2);
-		execl("/bin/vhctl", "vhctl", "serve", "blk", "--ram", "1M", "--vduse", NAME, (char *)NULL);
+		execl("/bin/vhctl", "vhctl", "serve", "blk", "--ram", "1M", "--vduse", NAME, "--umem", "--verbose",
+		      (char *)NULL);
 		_exit(127);
 	}
 	close(says[1]);
@@ -576,9 +606,13 @@ static void vhctl(void)
 	guest_check(out && fgets(line, sizeof(line), out));
 	if (!strstr(line, "serving blk as /dev/vduse/" NAME))
 		guest_fail("vhctl says: %s", line);
+	guest_check(write_word("/sys/class/vduse/" NAME "/bounce_size", "4194304"));
 	guest_ok(genl_dev_new("vduse", NAME));
 	guest_check(bind_virtio());
 	one_block();
+	while (fgets(line, sizeof(line), out) && !strstr(line, "4096 KiB of our own are the bounce pages"))
+		;
+	guest_check(!feof(out));
 	guest_ok(genl_dev_del(NAME));
 	kill(pid, SIGTERM);
 	guest_check(waitpid(pid, &status, 0) == pid);
@@ -601,6 +635,7 @@ int main(void)
 		{"features-refused", features_refused},
 		{"config-change", config_change},
 		{"address-spaces", address_spaces},
+		{"umem-address-spaces", umem_address_spaces},
 		{"vhctl", vhctl},
 	};
 
