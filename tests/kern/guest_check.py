@@ -71,7 +71,7 @@ def vdpa(maker, known, *words, **attrs):
 
 def vduse(device, *words):
     with exported(device):
-        check(f"vdpa:{NAME}", *words)
+        check(f"vdpa:{NAME}", "--known", "vduse", *words)
 
 
 CASES = {
