@@ -82,10 +82,25 @@ func NewBlk(ctx context.Context, d *Driver) (*Blk, error) {
 	return b, nil
 }
 
-// Close gives it up; requests in flight are lost to the caller. A Driver that it was made over goes on.
+// Close gives it up; requests in flight are lost to the caller. A Driver that it was made over goes on. A device that keeps a
+// request which was given up is not waited for, where the connection is OpenBlk's.
 func (b *Blk) Close() error {
 	defer runtime.KeepAlive(b)
+	if m, ok := b.own.(*Master); ok && b.keeps() {
+		_ = m.Disconnect() // it would not answer that its queue stops
+	}
 	return endSession(b.d, b.own, &b.sleeps, b.s.free)
+}
+
+// keeps tells whether a request was given up that is in flight still.
+func (b *Blk) keeps() bool {
+	select {
+	case b.one <- struct{}{}:
+		defer func() { <-b.one }()
+		return b.busy
+	default:
+		return false
+	}
 }
 
 // Info is what the device is.

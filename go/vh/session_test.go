@@ -189,6 +189,24 @@ func TestADiskThatCanNotBeOpenedLeavesNoConnection(t *testing.T) {
 	must(t, opened(t, path).Close())
 }
 
+func TestADeviceThatKeepsARequestIsNotWaitedForAtTheEnd(t *testing.T) {
+	path := socketPath(t)
+	s, err := vh.NewSlave(device(t, hungDisk()), nil)
+	must(t, err)
+	must(t, s.Listen(path))
+	serve(t, s)
+	b := opened(t, path)
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	_, err = b.ReadAtContext(ctx, make([]byte, 512), 0)
+	want(t, err, context.DeadlineExceeded)
+	began := time.Now()
+	must(t, b.Close())
+	if took := time.Since(began); took > 15*time.Second { // it would be half a minute until the back-end gives up
+		t.Errorf("Close took %v", took)
+	}
+}
+
 func TestBackendThatDiesIsToldToWhoWaits(t *testing.T) {
 	path := socketPath(t)
 	s, err := vh.NewSlave(device(t, hungDisk()), nil)

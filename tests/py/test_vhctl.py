@@ -463,6 +463,9 @@ def test_i_o_goes_on_when_the_back_end_was_killed_and_came_back(tmp_path):
     server = Server(path, "--file", disk)
     with subprocess.Popen([VHCTL, "io", "blk", f"unix:{path}", "verify", "--reconnect", "--json"], stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE) as io:
+        end = time.monotonic() + 30
+        while not any(disk.read_bytes()[:512]):  # before its first connection there is nothing to go on with
+            assert time.monotonic() < end
         for _ in range(3):
             time.sleep(0.02)
             server.end(signal.SIGKILL)
