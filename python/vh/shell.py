@@ -23,7 +23,7 @@ class Shell:
         self.names.update(vh=vh, guide=self.guide, apropos=self.apropos)
         self._lines: "list[tuple[str, str]]" = []
         if target is None:
-            self._add("open_target", None, 'open_target("unix:/path"), "vdpa:NAME", "/dev/vhost-net": something to drive')
+            self._add("open_target", None, 'open_target("/path"), "vdpa:NAME", "/dev/vhost-net": something to drive')
         elif kind is None:
             self._add("dev", self._keep(vh.open_target(target, timeout=timeout)), "{what}, connected to " + target)
             self._add("drive", self.drive, "drive(n_queues=1, ...): a running session with it, a Driver")
@@ -123,7 +123,7 @@ def _interactive(shell: Shell) -> None:
 
 def main(argv: "list[str] | None" = None) -> int:
     parser = argparse.ArgumentParser(prog="vhsh", description=__doc__)
-    parser.add_argument("target", nargs="?", help='"unix:PATH", "vdpa:NAME", /dev/vhost-...; without: nothing is connected')
+    parser.add_argument("target", nargs="?", help='PATH or @NAME of a socket, "vdpa:NAME", /dev/vhost-...; without: nothing is connected')
     parser.add_argument("--type", choices=sorted(_TYPES), help="drive it as a device of that type at once")
     parser.add_argument("--timeout", type=float, help="seconds to wait for each answer, 10")
     parser.add_argument("-c", metavar="CODE", help="run this and end")
