@@ -1,20 +1,63 @@
 // SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
 /* vhctl on a host that has the kernel's devices: what it lists, probes, makes and drives. */
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "guest.h"
 
+/* More than any of its own deadlines, and less than the guest may live. */
+#define HANGS_MS 120000
+
 static char said[16384]; /* by the last command, on both of its outputs */
+
+/* Of a command that hangs: what it waits for, by the kernel's account. */
+static void tell_where(pid_t pid)
+{
+	static const char *const files[] = {"wchan", "syscall", "stack"};
+	char path[40], text[1000], *rest = NULL;
+
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		ssize_t n;
+		int fd;
+
+		snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, files[i]);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+		if (fd >= 0)
+			close(fd);
+		text[n > 0 ? n : 0] = 0;
+		for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
+			printf("# %s: %s\n", files[i], line);
+	}
+}
+
+/* All that it says, until its end. False: it hangs. */
+static bool hear(int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	size_t len = 0;
+	ssize_t got = 1;
+
+	while (got > 0 && len < sizeof(said) - 1) {
+		if (poll(&p, 1, HANGS_MS) != 1)
+			break;
+		got = read(fd, said + len, sizeof(said) - 1 - len);
+		len += got > 0 ? (size_t)got : 0;
+	}
+	said[len] = 0;
+	return got <= 0 || len == sizeof(said) - 1;
+}
 
 /* The exit code of vhctl. */
 static int vhctl(const char *words)
 {
 	char *argv[24] = {"vhctl"}, copy[300], *rest = NULL;
 	int out[2], status, n = 1;
-	size_t len = 0;
-	ssize_t got;
 	pid_t pid;
 
 	snprintf(copy, sizeof(copy), "%s", words);
@@ -30,9 +73,12 @@ static int vhctl(const char *words)
 		_exit(127);
 	}
 	close(out[1]);
-	while (len < sizeof(said) - 1 && (got = read(out[0], said + len, sizeof(said) - 1 - len)) > 0)
-		len += (size_t)got;
-	said[len] = 0;
+	if (!hear(out[0])) {
+		tell_where(pid);
+		kill(pid, SIGKILL);
+		close(out[0]);
+		guest_fail("vhctl %s: nothing for %d s, after: %.200s", words, HANGS_MS / 1000, said);
+	}
 	close(out[0]);
 	guest_check(waitpid(pid, &status, 0) == pid && WIFEXITED(status));
 	printf("# vhctl %s: %d\n", words, WEXITSTATUS(status));

@@ -392,11 +392,11 @@ static void let_go(void)
 	echo.n_held = 0;
 }
 
-static struct vh_device *device_new(void)
+static struct vh_device *device_of(uint32_t type, uint64_t features)
 {
 	const struct vh_device_opts opts = {.size = sizeof(opts),
-					    .type = VH_TYPE_BLK,
-					    .features = FEATURES | UINT64_C(1) << 11 | UINT64_C(1) << 9,
+					    .type = type,
+					    .features = FEATURES | features,
 					    .max_queues = QUEUES,
 					    .max_queue_size = NUM};
 	const struct vh_device_ops ops = {.size = sizeof(ops),
@@ -410,6 +410,11 @@ static struct vh_device *device_new(void)
 
 	assert_int_equal(vh_device_new(&opts, &ops, NULL, &dev), 0);
 	return dev;
+}
+
+static struct vh_device *device_new(void)
+{
+	return device_of(VH_TYPE_BLK, UINT64_C(1) << 11 | UINT64_C(1) << 9);
 }
 
 /* The fixture: a device, and what the kernel and the driver do. */
@@ -599,6 +604,21 @@ static void a_device_is_made(void **state)
 	assert_true(k.exists);
 	assert_int_equal(vh_vduse_remove("test"), 0);
 	assert_int_equal(vh_vduse_remove("test"), -ENODEV);
+}
+
+/* The kernel takes none that its driver configures by a queue; so there is no queue beside those of the device. */
+static void case_236_a_network_device_has_no_control_queue(void **state)
+{
+	const uint64_t control = UINT64_C(0x7f) << 17; /* CTRL_VQ, what hangs on it, MQ */
+
+	(void)state;
+	vh_device_free(dev);
+	dev = device_of(VH_TYPE_NET, control | 1u << 5);
+	open_with(NULL);
+	assert_int_equal(k.device_id, VH_TYPE_NET);
+	assert_int_equal(k.offered & control, 0);
+	assert_true(k.offered & 1u << 5);
+	assert_int_equal(info().n_queues, QUEUES);
 }
 
 static void a_driver_comes_and_goes(void **state)
@@ -1365,6 +1385,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_device_is_made),
 		TEST(a_driver_comes_and_goes),
+		TEST(case_236_a_network_device_has_no_control_queue),
 		TEST(a_device_is_looked_at),
 		TEST(features_are_checked),
 		TEST(nonsense_is_refused),
