@@ -9,8 +9,9 @@
  * The kernel's own drivers are bounced: what they transfer is copied through pages of the kernel's that this process maps. With
  * VH_VDUSE_UMEM the copies are in pages of this process, ordinary ones that the kernel pins (a memfd). It is done when a driver's
  * buffer is met first, lasts until vh_vduse_free(), and counts against RLIMIT_MEMLOCK with the size of the buffer (64 MiB,
- * /sys/class/vduse/NAME/bounce_size). If it fails then, the kernel's pages are used until the driver resets: a log line says so, and
- * vh_vduse_info.umem_rc. Drivers behind vhost-vdpa bring their own memory and are not concerned.
+ * /sys/class/vduse/NAME/bounce_size); the dispatch that does it waits while the kernel gets these pages. If it fails then, the
+ * kernel's are used until the driver resets: a log line says so, and vh_vduse_info.umem_rc. Drivers behind vhost-vdpa bring their own
+ * memory and are not concerned.
  *
  * The kernel keeps the device, its features and its rings while nobody serves it. Who opens it again goes on, with what was in
  * flight done again, if both had the same file of records.
