@@ -40,14 +40,18 @@ static int is_bounce(const struct vh_vduse *v, uint32_t space, const struct vhi_
 static int pin(const struct vh_vduse *v, uint32_t space, uint64_t len, int fd)
 {
 	struct vhi_vduse_iova_umem umem = all_of(space, len);
-	void *at = vhi_sys.mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	const size_t n = (size_t)len;
+	void *at;
 	int rc;
 
+	if (n != len)
+		return -EFBIG;
+	at = vhi_sys.mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (at == MAP_FAILED)
 		return -errno;
 	umem.uaddr = (uintptr_t)at;
 	rc = vhi_vduse_ioctl(v, VHI_VDUSE_IOTLB_REG_UMEM, &umem);
-	vhi_sys.munmap(at, len);
+	vhi_sys.munmap(at, n);
 	return rc < 0 ? rc : 0;
 }
 

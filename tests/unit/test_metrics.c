@@ -439,7 +439,9 @@ static void a_queue_finds_its_connection(void **state)
 	assert_non_null(text);
 	assert_true(vh_metrics_reader_openmetrics(r, text, (uint32_t)n + 1000) > 0);
 	for (uint32_t i = 0; i < 20; i++) {
-		snprintf(name, sizeof(name), i == 7 ? "" : "disk %u", i);
+		name[0] = 0;
+		if (i != 7)
+			snprintf(name, sizeof(name), "disk %u", i);
 		snprintf(wanted, sizeof(wanted), "libvh_connection_info{connection=\"%u\",name=\"%s\"", at[i], name);
 		assert_true(!strstr(text, wanted) == (i == 7));
 	}
