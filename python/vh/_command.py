@@ -20,7 +20,8 @@ def ended(prog: str, main: Callable[[], int]) -> int:
     """The exit code of main(). A reader that has enough, as `head` has, is told nothing."""
     try:
         code = main()
-        sys.stdout.flush()
+        if sys.stdout:  # None: it was closed from the beginning
+            sys.stdout.flush()
         return code
     except BrokenPipeError:
         code = WRONG
@@ -30,5 +31,6 @@ def ended(prog: str, main: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         code = INTERRUPTED
     # What is still in the buffer would fail once more when the interpreter ends.
-    os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), sys.stdout.fileno())
+    if sys.stdout:
+        os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), sys.stdout.fileno())
     return code

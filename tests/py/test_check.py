@@ -277,6 +277,15 @@ def test_command_known(tmp_path):
     assert "no-such-file" in command(f"exec:{BLK}", "--known", "no-such-file", rc=2).stderr
 
 
+def test_command_without_a_standard_output():
+    """Nobody hears what is printed, and nothing fails."""
+    env = {**os.environ, "PYTHONPATH": binding.PACKAGE, "PYTHONDONTWRITEBYTECODE": "1"}
+    for last in ("--list", "--markdown"):
+        done = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "vh.check", "--list", last], env=env,
+                              stderr=subprocess.PIPE, text=True, timeout=120, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_command_words(tmp_path):
     assert "connect.reply" in command("--list").stdout
     for words in ((), ("nonsense",), ("unix:x", "--only", "no.such")):

@@ -382,6 +382,17 @@ def test_sockets_that_are_there_already(tmp_path):
     assert os.path.exists(path), "it removed a socket that was not its own"
 
 
+def test_an_inherited_front_end_whose_back_end_is_not_there(tmp_path):
+    """There will be no other one: it is over before it began."""
+    front, theirs = socket.socketpair()
+    with front, theirs, Tracer(f"fd:{theirs.fileno()}", str(tmp_path / "none"), timeout=0.1) as tracer:
+        assert tracer.join(WAIT)
+        assert tracer.once and tracer.refused
+        front.settimeout(WAIT)
+        theirs.close()
+        assert front.recv(1) == b""
+
+
 def test_of_inherited_addresses_what_is_wrong_is_said(tmp_path, monkeypatch):
     place = str(tmp_path / "back")
     with open(os.devnull, "rb") as null, BackEnd.listen(place) as there:

@@ -94,7 +94,7 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     finally:
         tracer.close()
-    if args.once and tracer.refused:
+    if tracer.once and tracer.refused:
         return fail(parser, UNREACHABLE, tracer.refused)
     return WRONG if args.strict and tracer.n_violations else DONE
 

@@ -312,6 +312,11 @@ class Tracer:
         self._wake.close()
         self._woken.close()
 
+    @property
+    def once(self) -> bool:
+        """It ends with the first connection, as it was told to, or because there can't be another one."""
+        return self._once
+
     # --- what was seen ---
 
     def wait_for(self, condition: Callable[[], Any], timeout: float | None = None) -> bool:
@@ -388,7 +393,7 @@ class Tracer:
             sockets.remove(self._path, self._file)
 
     def _loop(self) -> None:
-        while not self._closed:
+        while not self._closed and not (self._once and self._connections and not self._current):
             for key, events in self._selector.select(self._patience()):
                 if key.fileobj is self._woken:
                     self._woken_up()
@@ -397,8 +402,6 @@ class Tracer:
                 else:
                     self._moved(key.data, key.fileobj, events)  # type: ignore[arg-type]
             self._look()
-            if self._once and self._connections and not self._current:
-                return
 
     def _patience(self) -> float | None:
         if not self._current:
