@@ -99,7 +99,8 @@ int32_t vhi_early_reap(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max)
 {
 	const uint32_t n = VHI_MIN(max, q->drv.early);
 
-	memcpy(cpls, q->drv.first + q->drv.first_at, n * sizeof(*cpls));
+	if (n) /* else cpls may be NULL */
+		memcpy(cpls, q->drv.first + q->drv.first_at, n * sizeof(*cpls));
 	q->drv.first_at += n;
 	put_early(q, q->drv.early - n);
 	q->idle = false;
