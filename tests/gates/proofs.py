@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause OR Apache-2.0
 """Gate `proofs`: CBMC proves the functions of tests/proofs, and finds the mistake that is seeded for each.
 
-All proofs, but only a third of the mistakes, and one more of the places that some proofs have, drawn by VH_SEED, which is printed;
+All proofs, but only a sixth of the mistakes, and one more of the places that some proofs have, drawn by VH_SEED, which is printed;
 with VH_FULL=1 all of them.
 
 A proof is a C file that includes sources of the library; shared memory is what tests/proofs/shm says that it is. proofs.py
@@ -165,7 +165,7 @@ def main():
     seeded = [(p, seed) for p in chosen for seed in p.seeds]
     placed = [(p, None, place) for p in chosen for place in p.places]
     again = scratch.drawn(placed, len(placed) or 1)
-    jobs = [(p,) for p in chosen] + again + (seeded if sys.argv[1:] else scratch.drawn(seeded, 3))
+    jobs = [(p,) for p in chosen] + again + (seeded if sys.argv[1:] else scratch.drawn(seeded, 6))
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         wrong = [w for w in pool.map(lambda job: prove(cbmc, *job), jobs) if w]
     for line in wrong:
