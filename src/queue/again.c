@@ -73,15 +73,20 @@ static int again(struct vh_queue *q, uint32_t *base)
 	return good ? 0 : -EPROTO;
 }
 
-int vhi_queue_again(struct vh_queue *q, uint32_t *base)
+static int at_rest(struct vh_queue *q, uint32_t *base, int (*what)(struct vh_queue *q, uint32_t *base))
 {
 	bool ours = vhi_queue_begin(q);
 	int rc = -EBUSY;
 
 	if (ours && q->flags & VHI_QF_STARTED)
-		rc = again(q, base);
+		rc = what(q, base);
 	vhi_queue_abandon(q, ours);
 	return rc;
+}
+
+int vhi_queue_again(struct vh_queue *q, uint32_t *base)
+{
+	return at_rest(q, base, again);
 }
 
 uint32_t vhi_queue_early(struct vh_queue *q)
@@ -93,6 +98,20 @@ static void put_early(struct vh_queue *q, uint32_t n)
 {
 	__atomic_store_n(&q->drv.early, n, __ATOMIC_RELEASE);
 	q->flags = n ? q->flags | VHI_QF_EARLY : q->flags & ~VHI_QF_EARLY;
+}
+
+/* In place of what was left. */
+static void keep_early(struct vh_queue *q, struct vh_cpl *first, uint32_t n)
+{
+	vhi_free(q->drv.first);
+	q->drv.first = first;
+	q->drv.first_at = 0;
+	put_early(q, n);
+}
+
+void vhi_early_drop(struct vh_queue *q)
+{
+	keep_early(q, NULL, 0);
 }
 
 int32_t vhi_early_reap(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max)
@@ -123,10 +142,7 @@ static int collect_all(struct vh_queue *q)
 											    &site);
 		n += got;
 	}
-	vhi_free(q->drv.first);
-	q->drv.first = all;
-	q->drv.first_at = 0;
-	put_early(q, n);
+	keep_early(q, all, n);
 	return site ? -EPROTO : 0;
 }
 
@@ -149,11 +165,5 @@ static int rewind_ring(struct vh_queue *q, uint32_t *base)
 
 int vhi_queue_rewind(struct vh_queue *q, uint32_t *base)
 {
-	bool ours = vhi_queue_begin(q);
-	int rc = -EBUSY;
-
-	if (ours && q->flags & VHI_QF_STARTED)
-		rc = rewind_ring(q, base);
-	vhi_queue_abandon(q, ours);
-	return rc;
+	return at_rest(q, base, rewind_ring);
 }

@@ -177,12 +177,8 @@ static size_t lay_out(struct vh_queue *q, char *base, const struct vhi_ring *rin
 
 void vhi_queue_drop_tables(struct vh_queue *q)
 {
-	if (q->role == VH_QUEUE_DRIVER) {
-		vhi_free(q->drv.first);
-		q->drv.first = NULL;
-		__atomic_store_n(&q->drv.early, 0, __ATOMIC_RELEASE);
-		q->flags &= ~VHI_QF_EARLY;
-	}
+	if (q->role == VH_QUEUE_DRIVER)
+		vhi_early_drop(q);
 	if (q->arena)
 		vhi_sys.munmap(q->arena, q->arena_len);
 	q->arena = NULL;

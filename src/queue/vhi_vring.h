@@ -497,6 +497,7 @@ void vhi_queue_put_fd(struct vh_queue *q, enum vhi_queue_fd which, int fd); /* l
 
 /* again.c. VHI_QF_EARLY: reap. */
 int32_t vhi_early_reap(struct vh_queue *q, struct vh_cpl *cpls, uint32_t max);
+void vhi_early_drop(struct vh_queue *q); /* nobody reaps them any more */
 
 /* coalesce.c. The gate is held; VHI_QF_COALESCED. */
 void vhi_coalesced(struct vh_queue *q, uint32_t n); /* so many were completed, or given back: is it time for a call? */

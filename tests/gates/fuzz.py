@@ -25,7 +25,7 @@ NOT_ENTERED = {
     "vhi_take_poisoned": "no mapping here is truncated",
     "vh_queue_mark": "a device's own call",
     "packed_parked": "a slave's, whose connection ended", "split_parked": "a slave's, whose connection ended",
-    **dict.fromkeys(("vhi_queue_rewind", "packed_collect", "split_collect", "put_early", "vhi_early_reap", "vhi_queue_early"),
+    **dict.fromkeys(("vhi_queue_rewind", "packed_collect", "split_collect", "vhi_early_reap", "vhi_queue_early"),
                     "a session's, over a device that forgets; queue/test_again does it at random"),
 }
 LEAST = 40  # runs a second that a target has to get through on the slowest machine
