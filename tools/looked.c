@@ -10,7 +10,6 @@
 #include <linux/unix_diag.h>
 #include <netinet/tcp.h>
 #include <pwd.h>
-
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>

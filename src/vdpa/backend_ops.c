@@ -210,9 +210,11 @@ static bool will_forget(struct vh_vdpa *v)
 {
 	uint32_t i = 0;
 
-	while (v->running && i < VHI_TOGETHER_RINGS && !v->all.rings[i].on)
+	if (!v->running)
+		return v->forgets;
+	while (i < VHI_TOGETHER_RINGS && !v->all.rings[i].on)
 		i++;
-	if (v->running && i < VHI_TOGETHER_RINGS) {
+	if (i < VHI_TOGETHER_RINGS) {
 		vhi_error_mute(true);
 		(void)ring_where(v, i);
 		vhi_error_mute(false);

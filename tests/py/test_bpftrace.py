@@ -5,10 +5,9 @@ import shutil
 import subprocess
 
 import pytest
+from test_probes import LIBRARY
 from test_vhctl import VHCTL, _serve  # pylint: disable=unused-import
 
-TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-LIBRARY = os.path.join(os.environ.get("VH_BUILD", os.path.join(TOP, "build")), "libvh.so.1")
 pytestmark = pytest.mark.skipif(not shutil.which("bpftrace") or os.geteuid() != 0, reason="needs bpftrace, and root")
 
 
